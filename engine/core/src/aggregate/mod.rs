@@ -1,0 +1,75 @@
+//! Aggregates: what a window keeps of its records.
+//!
+//! An aggregate is split so that little travels: [`item`](Aggregate::item) is taken at the sender, and only it crosses the
+//! exchange. Everything here is independent of the order of arrival, floats included (see [`exact`]), so a
+//! result does not depend on the number of shards or the cut into ticks.
+
+mod avg;
+mod count;
+mod exact;
+mod extreme;
+mod extreme_by;
+mod number;
+mod sum;
+mod tuple;
+
+pub use avg::{Avg, avg};
+pub use count::{Count, count};
+pub use exact::ExactSum;
+pub use extreme::{Max, Min, Ranked, max, min};
+pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
+pub use number::Number;
+pub use sum::{Sum, sum};
+
+use crate::record::Record;
+
+/// What to keep of the records of one key and window.
+///
+/// `add` and `merge` must be commutative and associative in effect: the engine adds in an order that depends on the cut of the
+/// stream into ticks, and merges the panes of a hopping window.
+///
+/// ```
+/// use pelton_core::Aggregate;
+///
+/// /// Whether any request failed.
+/// #[derive(Clone)]
+/// struct AnyFailed;
+///
+/// impl Aggregate<u16> for AnyFailed {
+///     type Item = bool;
+///     type Acc = bool;
+///     type Out = bool;
+///     fn item(&self, status: &u16) -> bool { *status >= 500 }
+///     fn empty(&self) -> bool { false }
+///     fn add(&self, acc: &mut bool, failed: bool) { *acc |= failed }
+///     fn merge(&self, acc: &mut bool, other: &bool) { *acc |= other }
+///     fn finish(&self, acc: &bool) -> bool { *acc }
+/// }
+///
+/// let mut acc = AnyFailed.empty();
+/// AnyFailed.add(&mut acc, AnyFailed.item(&503));
+/// assert!(AnyFailed.finish(&acc));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not aggregate records of type `{T}`",
+    note = "use `count()`, `sum(|r| r.field)`, `min`, `max`, `avg`, `max_by`, a tuple of them, or your own `Aggregate`"
+)]
+pub trait Aggregate<T>: Clone + Send + Sync + 'static {
+    /// The part of a record that crosses the exchange.
+    type Item: Record;
+    /// What is kept for each key and window.
+    type Acc: Record + Clone;
+    /// The result.
+    type Out;
+
+    /// Takes from a record what this aggregate needs.
+    fn item(&self, record: &T) -> Self::Item;
+    /// The state before any record.
+    fn empty(&self) -> Self::Acc;
+    /// Adds one record's item.
+    fn add(&self, acc: &mut Self::Acc, item: Self::Item);
+    /// Adds everything that `other` holds.
+    fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc);
+    /// The result for what was added, which is at least one record.
+    fn finish(&self, acc: &Self::Acc) -> Self::Out;
+}

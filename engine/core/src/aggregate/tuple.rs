@@ -1,0 +1,41 @@
+//! Several aggregates at once.
+
+use super::Aggregate;
+
+macro_rules! tuples {
+    ($(($($name:ident $index:tt),+))*) => { $(
+        impl<T, $($name: Aggregate<T>),+> Aggregate<T> for ($($name,)+) {
+            type Item = ($($name::Item,)+);
+            type Acc = ($($name::Acc,)+);
+            type Out = ($($name::Out,)+);
+
+            #[inline(always)]
+            fn item(&self, record: &T) -> Self::Item {
+                ($(self.$index.item(record),)+)
+            }
+            #[inline(always)]
+            fn empty(&self) -> Self::Acc {
+                ($(self.$index.empty(),)+)
+            }
+            #[inline(always)]
+            fn add(&self, acc: &mut Self::Acc, item: Self::Item) {
+                $(self.$index.add(&mut acc.$index, item.$index);)+
+            }
+            fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc) {
+                $(self.$index.merge(&mut acc.$index, &other.$index);)+
+            }
+            #[inline(always)]
+            fn finish(&self, acc: &Self::Acc) -> Self::Out {
+                ($(self.$index.finish(&acc.$index),)+)
+            }
+        }
+    )* };
+}
+tuples! {
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+}

@@ -1,0 +1,341 @@
+//! From a job's graph to its shards: which rings, clocks and contexts there are, and what is planted where.
+//!
+//! 1. [`Graph`] describes stages, exchanges and sources, with numbers only.
+//! 2. [`wire`] makes the rings and clock lines and divides them among the shards, before any thread begins.
+//! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
+
+use crate::aggregate::Aggregate;
+use crate::clock::Clocks;
+use crate::context::{StageContext, WatermarkOrigin};
+use crate::fault::OutOfMemory;
+use crate::hash::Router;
+use crate::ids::{EdgeId, EventTime, ShardId, StageId};
+use crate::ingress::{Feed, Ingress, IngressEntry, TickBudget};
+use crate::key::Key;
+use crate::local::{FromQueue, Local, Queue};
+use crate::memory::Memory;
+use crate::operator::{Operator, Pass, WindowOperator};
+use crate::partition::Lanes;
+use crate::push::Push;
+use crate::record::{Record, is_fixed};
+use crate::ring::{Consumer, Producer, ring};
+use crate::shard::Shard;
+use crate::source::{FromSource, Partition, Reader, Source};
+use crate::stage::{Input, Stage};
+use crate::stats::ShardStats;
+use crate::window::{Windowed, Windows};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+/// An exchange of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The stage that sends.
+    pub from: StageId,
+    /// The stage that receives.
+    pub to: StageId,
+    /// Whether every shard sends to every shard; otherwise each sends to itself only.
+    pub mesh: bool,
+}
+
+/// The shape of a job: everything about it but the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Stages, stage 0 included.
+    pub stages: usize,
+    /// Exchanges; the number of one is its [`EdgeId`].
+    pub edges: Vec<Edge>,
+    /// For each source the number of its partitions.
+    pub partitions: Vec<usize>,
+}
+
+impl Graph {
+    /// Rings of the job on `shards` shards.
+    pub fn rings(&self, shards: usize) -> usize {
+        self.edges.iter().map(|edge| if edge.mesh { shards * shards } else { shards }).sum()
+    }
+
+    /// Whether a stage that is slow to be read may simply wait: nothing that it sends to waits for another of its outputs.
+    fn may_wait(&self, stage: StageId) -> bool {
+        let mut outputs = self.edges.iter().filter(|edge| edge.from == stage);
+        match (outputs.next(), outputs.next()) {
+            (Some(only), None) => self.edges.iter().filter(|edge| edge.to == only.to).count() == 1,
+            _ => false,
+        }
+    }
+
+    fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
+        (self.partitions[source] + shards - 1 - usize::from(shard.0)) / shards
+    }
+}
+
+/// How a job is sized.
+#[derive(Clone)]
+pub struct Sizes {
+    /// Shards.
+    pub shards: u16,
+    /// Key groups.
+    pub key_groups: u32,
+    /// Bytes of each ring, a power of two.
+    pub ring_bytes: usize,
+    /// Records and intervals of ticks.
+    pub tick: TickBudget,
+    /// Bytes of records that one tick sends at most.
+    pub tick_bytes_max: usize,
+}
+
+/// One shard's ends of everything shared.
+pub struct Wiring {
+    shard: ShardId,
+    sizes: Sizes,
+    graph: Arc<Graph>,
+    router: Arc<Router>,
+    clocks: Vec<Clocks>,
+    outputs: BTreeMap<EdgeId, Vec<Producer>>,
+    inputs: BTreeMap<EdgeId, Vec<(ShardId, Consumer)>>,
+    stats: Arc<ShardStats>,
+}
+
+/// Makes the rings and clock lines of a job, and divides them among its shards.
+///
+/// # Errors
+/// When the memory limit does not hold the rings.
+pub fn wire(graph: &Graph, sizes: &Sizes, memory: &dyn Memory) -> Result<Vec<Wiring>, OutOfMemory> {
+    let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
+    let (router, graph) = (Arc::new(Router::new(sizes.key_groups, sizes.shards)), Arc::new(graph.clone()));
+    let mut wirings: Vec<Wiring> = (0..sizes.shards)
+        .map(|shard| Wiring {
+            shard: ShardId(shard),
+            sizes: sizes.clone(),
+            graph: graph.clone(),
+            router: router.clone(),
+            clocks: clocks.clone(),
+            outputs: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            stats: Arc::default(),
+        })
+        .collect();
+    for (number, edge) in graph.edges.iter().enumerate() {
+        let id = EdgeId(number as u16);
+        for source in 0..wirings.len() {
+            let targets = if edge.mesh { 0..wirings.len() } else { source..source + 1 };
+            for target in targets {
+                let (producer, consumer) = ring(memory, sizes.ring_bytes)?;
+                wirings[source].outputs.entry(id).or_default().push(producer);
+                wirings[target].inputs.entry(id).or_default().push((ShardId(source as u16), consumer));
+            }
+        }
+    }
+    Ok(wirings)
+}
+
+impl Wiring {
+    /// The shard's counters.
+    pub fn stats(&self) -> Arc<ShardStats> {
+        self.stats.clone()
+    }
+}
+
+#[derive(Default)]
+struct Planted {
+    operators: Vec<(EdgeId, Box<dyn Operator>, String)>,
+    locals: Vec<(Box<dyn Local>, String)>,
+}
+
+/// Builds one shard, on its own thread.
+pub struct ShardBuilder {
+    wiring: Wiring,
+    memory: Arc<dyn Memory>,
+    contexts: Vec<Rc<StageContext>>,
+    readers: Vec<(Box<dyn Reader>, String)>,
+    stages: Vec<Planted>,
+    queues: BTreeMap<usize, Rc<dyn Any>>,
+    /// Bytes of the largest fixed record that stage 0 sends.
+    record_bytes: usize,
+    feed: Feed,
+}
+
+impl ShardBuilder {
+    /// Begins with nothing planted.
+    pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
+        let stages = wiring.graph.stages;
+        let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
+        let contexts = (0..stages).map(context).collect();
+        let stages = (0..stages).map(|_| Planted::default()).collect();
+        ShardBuilder {
+            wiring,
+            memory,
+            contexts,
+            readers: Vec::new(),
+            stages,
+            queues: BTreeMap::new(),
+            record_bytes: 1,
+            feed: Feed::Live,
+        }
+    }
+
+    /// Has the shard note what every tick took.
+    pub fn record(&mut self) {
+        self.feed = Feed::Recorded(Vec::new());
+    }
+
+    /// Has the shard take what `log` says, tick by tick, instead of whatever is there.
+    pub fn replay(&mut self, log: Vec<IngressEntry>) {
+        self.feed = Feed::Replayed(log.into());
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.wiring.shard
+    }
+
+    /// Where keys live.
+    pub fn router(&self) -> Arc<Router> {
+        self.wiring.router.clone()
+    }
+
+    /// What the segments of `stage` share.
+    pub fn context(&self, stage: StageId) -> Rc<StageContext> {
+        self.contexts[usize::from(stage.0)].clone()
+    }
+
+    /// The sending ends of `edge`, for records of type `R`.
+    ///
+    /// # Panics
+    /// When they were taken before.
+    pub fn lanes<R: Record>(&mut self, edge: EdgeId, origins: &[WatermarkOrigin]) -> Lanes {
+        let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
+        let from = self.wiring.graph.edges[usize::from(edge.0)].from;
+        if from == StageId(0) {
+            self.record_bytes = self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
+        }
+        Lanes::new::<R>(rings, &self.memory, self.context(from), origins.to_vec())
+    }
+
+    /// The queue `number` of the job, on this shard.
+    ///
+    /// # Panics
+    /// When it was asked for with another type before.
+    pub fn queue<T: 'static>(&mut self, number: usize) -> Queue<T> {
+        let queue = self.queues.entry(number).or_insert_with(|| Rc::new(Queue::<T>::default()));
+        queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
+    }
+
+    /// The numbers, among this shard's partitions, of those of some sources: what a generator in stage 0 listens to.
+    pub fn partitions_of(&self, sources: &[usize]) -> Vec<usize> {
+        let (graph, shards) = (&self.wiring.graph, usize::from(self.wiring.sizes.shards));
+        let mut first = 0;
+        let mut numbers = Vec::new();
+        for source in 0..graph.partitions.len() {
+            let here = graph.partitions_on(source, self.wiring.shard, shards);
+            if sources.contains(&source) {
+                numbers.extend(first..first + here);
+            }
+            first += here;
+        }
+        numbers
+    }
+
+    /// Plants source number `number` of the job, feeding `next`.
+    pub fn plant_source<S: Source>(
+        &mut self,
+        number: usize,
+        source: &S,
+        name: String,
+        next: impl Push<<S::Partition as Partition>::Item>,
+    ) {
+        let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
+        let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
+        let partitions = mine.map(|index| source.open(index, of)).collect();
+        let before: Vec<usize> = (0..number).collect();
+        let first = self.partitions_of(&before).len();
+        let reader = FromSource::new(partitions, first, self.context(StageId(0)), next);
+        self.readers.push((Box::new(reader), name));
+    }
+
+    /// Plants the reader of queue `number`, feeding `next`.
+    pub fn plant_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
+        let local = FromQueue::new(self.queue(number), next);
+        self.stages[usize::from(stage.0)].locals.push((Box::new(local), name));
+    }
+
+    /// Plants the reader of an exchange that does not group, feeding `next`.
+    pub fn plant_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let pass = Pass::new(self.context(stage), next);
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(pass), name));
+    }
+
+    /// Plants a window operator behind `edge`, feeding `next`, and late items `late`.
+    pub fn plant_window<T: 'static, K: Key, A: Aggregate<T>>(
+        &mut self,
+        edge: EdgeId,
+        name: String,
+        windows: Windows,
+        aggregate: A,
+        next: impl Push<Windowed<K, A::Out>>,
+        late: impl Push<A::Item>,
+    ) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let (wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
+        let operator = WindowOperator::<T, K, A, _, _>::new(
+            aggregate,
+            windows,
+            wait,
+            context,
+            self.memory.clone(),
+            next,
+            late,
+        );
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
+    }
+
+    /// The shard.
+    ///
+    /// # Panics
+    /// When an exchange has no reader.
+    pub fn finish(mut self) -> Shard {
+        let clocks = &self.wiring.clocks;
+        let trace = !matches!(self.feed, Feed::Live);
+        let mut planted = self.stages.into_iter();
+        let mut stages = Vec::new();
+        let first = planted.next().unwrap_or_default();
+        for (number, mut planted) in planted.enumerate().map(|(n, p)| (n + 1, p)) {
+            planted.operators.sort_by_key(|(edge, _, _)| *edge);
+            let mut inputs = Vec::new();
+            for (operator, (edge, _, _)) in planted.operators.iter().enumerate() {
+                let from = self.wiring.graph.edges[usize::from(edge.0)].from;
+                let rings = self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
+                inputs.extend(rings.into_iter().map(|(source, ring)| Input {
+                    ring,
+                    clocks: clocks[usize::from(from.0)].clone(),
+                    source,
+                    operator,
+                    watermark: EventTime::MIN,
+                }));
+            }
+            let context = self.contexts[number].clone();
+            let (operators, mut names): (Vec<_>, Vec<_>) = planted.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
+            let (locals, local_names): (Vec<_>, Vec<_>) = planted.locals.into_iter().unzip();
+            names.extend(local_names);
+            context.names.replace(names);
+            stages.push(Stage::new(context, inputs, operators, locals, clocks[number].clone(), trace));
+        }
+        assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
+        let context = self.contexts[0].clone();
+        let (readers, mut names): (Vec<_>, Vec<_>) = self.readers.into_iter().unzip();
+        let (locals, local_names): (Vec<_>, Vec<_>) = first.locals.into_iter().unzip();
+        names.extend(local_names);
+        context.names.replace(names);
+        let sizes = &self.wiring.sizes;
+        let records_max = sizes.tick.records_max.min(sizes.tick_bytes_max / self.record_bytes).max(1);
+        let budget = TickBudget { records_max, ..sizes.tick };
+        let ingress = Ingress::new(context.clone(), readers, locals, clocks[0].clone(), budget, self.feed);
+        Shard::new(self.wiring.shard, ingress, context, stages)
+    }
+}

@@ -1,0 +1,116 @@
+//! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
+
+use crate::fault::Fault;
+use crate::ids::{EventTime, Nanos, ShardId, Tick};
+use crate::stats::ShardStats;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+/// Where an exchange, seen from the stage that sends, takes its watermark from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WatermarkOrigin {
+    /// A generator (`event_time`) in the same stage, by its number.
+    Generator(usize),
+    /// The stage's own input.
+    Input,
+}
+
+/// The shared state of a stage. It never leaves its shard's thread.
+pub struct StageContext {
+    /// The shard.
+    pub shard: ShardId,
+    /// The tick in progress.
+    pub tick: Cell<Tick>,
+    /// The driver's clock when this step began.
+    pub now: Cell<Nanos>,
+    /// The source partition, counted within this shard, that is being read.
+    pub partition: Cell<usize>,
+    /// What the partition that is being read says of its own progress.
+    pub partition_watermark: Cell<EventTime>,
+    /// Whether the partition that is being read has ended.
+    pub partition_done: Cell<bool>,
+    /// Whether everything that will ever enter this stage has entered.
+    pub ended: Cell<bool>,
+    /// The stage's input watermark as of `tick`.
+    pub input: Cell<EventTime>,
+    /// Counters of the shard.
+    pub stats: Arc<ShardStats>,
+    /// What each segment is called, for reports.
+    pub names: RefCell<Vec<String>>,
+    /// The segment that runs.
+    pub running: Cell<usize>,
+    generators: RefCell<Vec<Rc<Cell<EventTime>>>>,
+    fault: RefCell<Option<Fault>>,
+}
+
+impl StageContext {
+    /// The context of a stage that has not begun.
+    pub fn new(shard: ShardId, stats: Arc<ShardStats>) -> Rc<Self> {
+        Rc::new(StageContext {
+            shard,
+            tick: Cell::new(Tick(0)),
+            now: Cell::new(Nanos(0)),
+            partition: Cell::new(0),
+            partition_watermark: Cell::new(EventTime::MIN),
+            partition_done: Cell::new(false),
+            ended: Cell::new(false),
+            input: Cell::new(EventTime::MIN),
+            stats,
+            names: RefCell::default(),
+            running: Cell::new(0),
+            generators: RefCell::default(),
+            fault: RefCell::default(),
+        })
+    }
+
+    /// The cell that generator number `index` of the job publishes its watermark in.
+    pub fn generator(&self, index: usize) -> Rc<Cell<EventTime>> {
+        let mut generators = self.generators.borrow_mut();
+        while generators.len() <= index {
+            generators.push(Rc::new(Cell::new(EventTime::MIN)));
+        }
+        generators[index].clone()
+    }
+
+    /// The least of several origins. After the end of the input every watermark is at its maximum; a stream without event time
+    /// has no origins and stays at the minimum until then.
+    pub fn watermark(&self, origins: &[WatermarkOrigin]) -> EventTime {
+        if self.ended.get() {
+            return EventTime::MAX;
+        }
+        let generators = self.generators.borrow();
+        let of = |origin: &WatermarkOrigin| match *origin {
+            WatermarkOrigin::Generator(index) => generators.get(index).map_or(EventTime::MIN, |cell| cell.get()),
+            WatermarkOrigin::Input => self.input.get(),
+        };
+        origins.iter().map(of).min().unwrap_or(EventTime::MIN)
+    }
+
+    /// Whether any generator has moved since `marked` was last brought up to date here.
+    pub fn moved(&self, marked: &mut Vec<EventTime>) -> bool {
+        let generators = self.generators.borrow();
+        marked.resize(generators.len(), EventTime::MIN);
+        let moves = |(old, new): (&mut EventTime, &Rc<Cell<EventTime>>)| core::mem::replace(old, new.get()) != new.get();
+        marked.iter_mut().zip(generators.iter()).fold(false, |moved, pair| moves(pair) | moved)
+    }
+
+    /// Notes the first fault; the stage stops at the end of the call in progress.
+    #[cold]
+    pub fn fail(&self, fault: Fault) {
+        self.fault.borrow_mut().get_or_insert(fault);
+    }
+
+    /// The fault, if one was noted.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self.fault.borrow().as_ref() {
+            None => Ok(()),
+            Some(fault) => Err(fault.clone()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong inside the engine by no mistake of its own, each with the evidence to act on.
+
+use crate::ids::ShardId;
+use alloc::string::String;
+use core::fmt;
+
+/// Why a shard cannot go on. The driver stops the job and reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A state table, a run or an oversized frame did not fit into the configured memory.
+    OutOfMemory(OutOfMemory),
+    /// One record is larger than any frame may be.
+    RecordTooLarge {
+        /// Bytes of the largest record that can travel.
+        limit: usize,
+    },
+    /// A record could not be archived: a map, a shared pointer or a custom wrapper reported an error.
+    Unarchivable {
+        /// The record's type.
+        record: &'static str,
+    },
+    /// A source or a sink of the user's failed.
+    External {
+        /// Where.
+        shard: ShardId,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// A memory request over the configured limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// Bytes that were asked for.
+    pub asked: usize,
+    /// Bytes in use before.
+    pub in_use: usize,
+    /// Bytes that the configuration allows.
+    pub limit: usize,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "out of memory: {} bytes were asked for with {} of {} in use; raise `memory`, or use fewer shards, \
+             smaller buffers or shorter windows",
+            self.asked, self.in_use, self.limit
+        )
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
+impl From<OutOfMemory> for Fault {
+    fn from(error: OutOfMemory) -> Self {
+        Fault::OutOfMemory(error)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::OutOfMemory(error) => error.fmt(f),
+            Fault::RecordTooLarge { limit } => {
+                write!(f, "a record is larger than {limit} bytes when archived, which is the most a frame can carry")
+            }
+            Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
+            Fault::External { shard, message } => write!(f, "shard {}: {message}", shard.0),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}

@@ -1,0 +1,249 @@
+//! Memory that the engine asks for in blocks, so that all of it is counted against one limit.
+//!
+//! The core owns no allocator policy: the driver hands it a [`Memory`] that maps blocks (huge pages, budget) and
+//! refuses what exceeds the configuration. [`Buf`] is the growable array on top of it that tables, runs and sort
+//! buffers use. Blocks arrive zeroed and aligned to at least 64 bytes.
+//!
+//! This file holds the unsafe code of owned raw blocks, and nothing else does.
+
+use crate::fault::OutOfMemory;
+use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+/// Alignment that every block has at least: one cache line.
+pub const BLOCK_ALIGN: usize = 64;
+
+/// Where blocks come from.
+pub trait Memory: Send + Sync {
+    /// A zeroed block of at least `bytes`, aligned to [`BLOCK_ALIGN`].
+    ///
+    /// # Errors
+    /// When the block would exceed the configured limit.
+    fn map(&self, bytes: usize) -> Result<Region, OutOfMemory>;
+}
+
+/// A block of memory. Dropping it gives the block back to where it came from.
+pub struct Region {
+    ptr: NonNull<u8>,
+    len: usize,
+    _owner: Box<dyn Send + Sync>,
+}
+
+// SAFETY: a region is the only handle to its block, so it may move to, or be looked at from, another thread.
+unsafe impl Send for Region {}
+// SAFETY: as above; shared access hands out only the address.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Wraps a block that `owner` keeps alive.
+    ///
+    /// # Safety
+    /// `ptr` must be valid for reads and writes of `len` zeroed bytes, aligned to [`BLOCK_ALIGN`], used through
+    /// nothing else, and must stay so until `owner` is dropped.
+    pub unsafe fn new(ptr: NonNull<u8>, len: usize, owner: Box<dyn Send + Sync>) -> Self {
+        Region { ptr, len, _owner: owner }
+    }
+
+    /// The first byte.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.ptr
+    }
+
+    /// Bytes in the block.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the block has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Blocks from the global allocator, without a limit: for tests and tools.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeapMemory;
+
+struct HeapBlock(NonNull<u8>, Layout);
+
+// SAFETY: the block has no thread affinity.
+unsafe impl Send for HeapBlock {}
+// SAFETY: it is never read through this handle.
+unsafe impl Sync for HeapBlock {}
+
+impl Drop for HeapBlock {
+    fn drop(&mut self) {
+        // SAFETY: the pointer and the layout are those of the allocation in `map`.
+        unsafe { dealloc(self.0.as_ptr(), self.1) }
+    }
+}
+
+impl Memory for HeapMemory {
+    fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+        let layout = Layout::from_size_align(bytes.max(BLOCK_ALIGN), BLOCK_ALIGN)
+            .map_err(|_| OutOfMemory { asked: bytes, in_use: 0, limit: isize::MAX as usize })?;
+        // SAFETY: the layout has a non-zero size.
+        let ptr = unsafe { alloc_zeroed(layout) };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        // SAFETY: freshly allocated, zeroed, aligned, and freed only by the owner.
+        Ok(unsafe { Region::new(ptr, layout.size(), Box::new(HeapBlock(ptr, layout))) })
+    }
+}
+
+/// A growable array whose storage is a [`Region`].
+///
+/// Growing copies, like a `Vec`; the difference is that growth is counted and may be refused.
+pub struct Buf<T> {
+    region: Option<Region>,
+    len: usize,
+    capacity: usize,
+    memory: Arc<dyn Memory>,
+    _items: PhantomData<T>,
+}
+
+impl<T> Buf<T> {
+    /// An empty array that will ask `memory` when it grows.
+    pub fn new(memory: Arc<dyn Memory>) -> Self {
+        const { assert!(align_of::<T>() <= BLOCK_ALIGN, "items must not be aligned beyond a cache line") };
+        Buf { region: None, len: 0, capacity: 0, memory, _items: PhantomData }
+    }
+
+    fn base(&self) -> *mut T {
+        self.region.as_ref().map_or(NonNull::dangling().as_ptr(), |region| region.as_ptr().cast().as_ptr())
+    }
+
+    /// Makes room for `additional` more items.
+    ///
+    /// # Errors
+    /// When the memory limit refuses the larger block; the content stays as it was.
+    pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
+        let wanted = self.len + additional;
+        if wanted <= self.capacity {
+            return Ok(());
+        }
+        let capacity = wanted.max(self.capacity * 2).max(16);
+        let region = self.memory.map(capacity * size_of::<T>().max(1))?;
+        // SAFETY: both blocks hold at least `len` items of `T`, and the new one overlaps nothing.
+        unsafe { core::ptr::copy_nonoverlapping(self.base(), region.as_ptr().cast().as_ptr(), self.len) };
+        self.capacity = capacity;
+        self.region = Some(region);
+        Ok(())
+    }
+
+    /// Appends an item.
+    ///
+    /// # Panics
+    /// When no room was [reserved](Self::reserve) for it.
+    #[inline]
+    pub fn push(&mut self, item: T) {
+        assert!(self.len < self.capacity, "push without reserve");
+        // SAFETY: the index is below the capacity.
+        unsafe { self.base().add(self.len).write(item) };
+        self.len += 1;
+    }
+
+    /// Drops all items and keeps the storage.
+    pub fn clear(&mut self) {
+        let items: *mut [T] = core::ptr::slice_from_raw_parts_mut(self.base(), self.len);
+        self.len = 0;
+        // SAFETY: exactly the first `len` items were initialised, and `len` no longer counts them.
+        unsafe { items.drop_in_place() };
+    }
+
+    /// Sets the length to `len` zero items, keeping the storage where it suffices.
+    ///
+    /// # Errors
+    /// When the memory limit refuses the block.
+    pub fn zero(&mut self, len: usize) -> Result<(), OutOfMemory>
+    where
+        T: Zeroable,
+    {
+        self.clear();
+        self.reserve(len)?;
+        // SAFETY: there is room for `len` items and all-zero bytes are a valid `T`.
+        unsafe { core::ptr::write_bytes(self.base(), 0, len) };
+        self.len = len;
+        Ok(())
+    }
+}
+
+impl<T> core::ops::Deref for Buf<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the first `len` items are initialised.
+        unsafe { core::slice::from_raw_parts(self.base(), self.len) }
+    }
+}
+
+impl<T> core::ops::DerefMut for Buf<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: the first `len` items are initialised and borrowed mutably through `self`.
+        unsafe { core::slice::from_raw_parts_mut(self.base(), self.len) }
+    }
+}
+
+impl<T> Drop for Buf<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Types for which all-zero bytes are a value.
+///
+/// # Safety
+/// All-zero bytes must be a valid value of the type.
+pub unsafe trait Zeroable {}
+
+// SAFETY: zero is an integer.
+unsafe impl Zeroable for u8 {}
+// SAFETY: zero is an integer.
+unsafe impl Zeroable for u32 {}
+// SAFETY: zero is an integer.
+unsafe impl Zeroable for u64 {}
+// SAFETY: zero is an integer.
+unsafe impl Zeroable for u128 {}
+// SAFETY: two integers.
+unsafe impl Zeroable for (u64, u32) {}
+// SAFETY: no value is needed for items that are allowed to be uninitialised.
+unsafe impl<T> Zeroable for core::mem::MaybeUninit<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_keeps_and_drops_its_items() {
+        let token = Arc::new(());
+        let mut buf = Buf::new(Arc::new(HeapMemory));
+        for _ in 0..100 {
+            buf.reserve(1).unwrap();
+            buf.push(token.clone());
+        }
+        assert_eq!((buf.len(), Arc::strong_count(&token)), (100, 101));
+        buf.clear();
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn a_refused_growth_keeps_the_content() {
+        struct Once(core::sync::atomic::AtomicBool);
+        impl Memory for Once {
+            fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+                if self.0.swap(true, core::sync::atomic::Ordering::Relaxed) {
+                    return Err(OutOfMemory { asked: bytes, in_use: 64, limit: 64 });
+                }
+                HeapMemory.map(bytes)
+            }
+        }
+        let mut buf = Buf::new(Arc::new(Once(false.into())));
+        buf.reserve(16).unwrap();
+        (0..16u64).for_each(|i| buf.push(i));
+        assert!(buf.reserve(1).is_err());
+        assert_eq!(buf.iter().sum::<u64>(), 120);
+    }
+}

@@ -1,0 +1,28 @@
+//! One record in, one out.
+
+use crate::ids::EventTime;
+use crate::push::{Pipe, Push, forward};
+
+/// Applies `f` to each record.
+pub struct Map<F, N> {
+    f: F,
+    next: N,
+}
+
+impl<F, N> Map<F, N> {
+    /// Pushes `f(record)` into `next`.
+    pub fn new(f: F, next: N) -> Self {
+        Map { f, next }
+    }
+}
+
+impl<T, U, F: Fn(T) -> U + 'static, N: Push<U>> Push<T> for Map<F, N> {
+    #[inline(always)]
+    fn push(&mut self, at: EventTime, record: T) {
+        self.next.push(at, (self.f)(record));
+    }
+}
+
+impl<F: 'static, N: Pipe> Pipe for Map<F, N> {
+    forward!(next);
+}

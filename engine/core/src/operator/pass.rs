@@ -1,0 +1,57 @@
+//! Records behind an exchange that keeps no state: rebuilt from their frames and pushed on.
+
+use crate::context::StageContext;
+use crate::fault::Fault;
+use crate::frame::Frame;
+use crate::ids::EventTime;
+use crate::operator::Operator;
+use crate::partition::Timed;
+use crate::push::{Pipe, Push, forward};
+use crate::record::{Record, is_fixed, read};
+use alloc::rc::Rc;
+use core::marker::PhantomData;
+use rkyv::Archive;
+
+/// The reader of a rebalancing or forwarding exchange.
+pub struct Pass<T, N> {
+    next: N,
+    context: Rc<StageContext>,
+    _records: PhantomData<T>,
+}
+
+impl<T: Record, N: Push<T>> Pass<T, N> {
+    /// Pushes what arrives into `next`.
+    pub fn new(context: Rc<StageContext>, next: N) -> Self {
+        Pass { next, context, _records: PhantomData }
+    }
+}
+
+impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+        let mut push = |timed: &<Timed<T> as Archive>::Archived| {
+            self.next.push(EventTime(timed.at.into()), read(&timed.record));
+        };
+        if is_fixed::<Timed<T>>() {
+            // SAFETY: the exchange that feeds this operator sends `Timed<T>`.
+            unsafe { frame.fixed() }.iter().for_each(&mut push);
+        } else {
+            // SAFETY: as above.
+            unsafe { frame.entries() }.for_each(|(_, timed)| push(timed));
+        }
+        self.context.check()
+    }
+
+    fn complete(&mut self, _: EventTime) -> Result<bool, Fault> {
+        self.context.partition_done.set(self.context.ended.get());
+        self.next.mark();
+        Ok(true)
+    }
+
+    fn digest(&self) -> u64 {
+        0
+    }
+}
+
+impl<T: 'static, N: Pipe> Pipe for Pass<T, N> {
+    forward!(next);
+}

@@ -1,0 +1,402 @@
+//! Keyed window aggregation: the open windows of every key that this shard owns.
+//!
+//! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
+//! window closes: its panes are sorted by key, merged, and leave as rows in the order (window end, key), never in hash order.
+//! A record costs one lookup; closing costs O(rows), in bounded steps.
+//!
+//! ```text
+//!  pane open      table: key -> accumulator                          (records are added here)
+//!  pane closed    run: (key, accumulator) in key order               (hopping windows only: each run serves several windows)
+//!  late but useful: a record of a closed pane whose later windows are open goes into the pane's table again, which becomes
+//!                 one more run when the next window closes
+//!  late           every window of the record has closed: counted, and pushed into the late output
+//! ```
+//!
+//! This module never reads a clock and never iterates a table to produce output.
+
+use crate::aggregate::Aggregate;
+use crate::bounds::{BATCH, FIRE_ROWS_MAX};
+use crate::context::StageContext;
+use crate::fault::{Fault, OutOfMemory};
+use crate::frame::Frame;
+use crate::hash;
+use crate::ids::EventTime;
+use crate::key::Key;
+use crate::memory::{Buf, Memory};
+use crate::operator::Operator;
+use crate::order::Order;
+use crate::partition::{ArchivedKeyed, Keyed};
+use crate::push::{Pipe, Push, forward};
+use crate::record::{is_fixed, read, write_entry};
+use crate::table::Table;
+use crate::window::{Windowed, Windows};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Rows ahead that a closing window asks memory for.
+const EMIT_AHEAD: usize = 8;
+
+struct Pane<K, C> {
+    start: i64,
+    table: Table<K, C>,
+    runs: Vec<Buf<(K, C)>>,
+}
+
+/// What a closing window is at.
+enum Closing {
+    No,
+    /// Sorting the table of pane number `pane`.
+    Sorting { pane: usize },
+    /// Writing the sorted table of the only pane out as rows.
+    Emitting { at: usize },
+    /// Writing a sorted table into a run.
+    Storing { pane: usize, at: usize },
+    /// Merging the runs of all panes; `cursors` says how far each run is.
+    Merging,
+}
+
+/// The window operator. `A` aggregates records of type `T`, rows go to `next`, late items to `late`.
+pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
+    aggregate: A,
+    windows: Windows,
+    /// In the order of their starts; few.
+    panes: Vec<Pane<K, A::Acc>>,
+    spare: Vec<Table<K, A::Acc>>,
+    spare_runs: Vec<Buf<(K, A::Acc)>>,
+    /// Windows that end at or before this have closed.
+    closed: i64,
+    closing: Closing,
+    /// The end of the window that is closing.
+    end: i64,
+    order: Order,
+    /// For each run of the closing window: pane, run, next row.
+    cursors: Vec<(usize, usize, usize)>,
+    /// Whether a closing window may pause when its output is full.
+    may_wait: bool,
+    next: N,
+    late: L,
+    context: Rc<StageContext>,
+    memory: Arc<dyn Memory>,
+    _records: core::marker::PhantomData<T>,
+}
+
+impl<T, K, A, N, L> WindowOperator<T, K, A, N, L>
+where
+    T: 'static,
+    K: Key,
+    A: Aggregate<T>,
+    N: Push<Windowed<K, A::Out>>,
+    L: Push<A::Item>,
+{
+    /// An operator without open windows. `may_wait` says that no receiver of its output waits for another output of its stage.
+    pub fn new(
+        aggregate: A,
+        windows: Windows,
+        may_wait: bool,
+        context: Rc<StageContext>,
+        memory: Arc<dyn Memory>,
+        next: N,
+        late: L,
+    ) -> Self {
+        WindowOperator {
+            aggregate,
+            windows,
+            panes: Vec::new(),
+            spare: Vec::new(),
+            spare_runs: Vec::new(),
+            closed: i64::MIN,
+            closing: Closing::No,
+            end: i64::MIN,
+            order: Order::new(&memory),
+            cursors: Vec::new(),
+            may_wait,
+            next,
+            late,
+            context,
+            memory,
+            _records: core::marker::PhantomData,
+        }
+    }
+
+    /// The number of the pane that begins at `start`, made if need be; `None` when all of its windows have closed.
+    fn pane(&mut self, start: i64) -> Option<usize> {
+        match self.panes.binary_search_by_key(&start, |pane| pane.start) {
+            Ok(index) => Some(index),
+            Err(_) if self.windows.last_end(start) <= self.closed => None,
+            Err(index) => {
+                let table = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
+                self.panes.insert(index, Pane { start, table, runs: Vec::new() });
+                Some(index)
+            }
+        }
+    }
+
+    /// Adds up to [`BATCH`] records of fixed size: where all are of one pane their lookups overlap.
+    fn add_batch(&mut self, batch: &[ArchivedKeyed<K, A::Item>]) -> Result<(), Fault> {
+        let start = self.windows.pane(batch[0].at.into());
+        let end = self.windows.pane_end(start);
+        let together = batch.iter().fold(true, |together, keyed| {
+            let at: i64 = keyed.at.into();
+            together & (at >= start) & (at < end)
+        });
+        if !together {
+            return batch.iter().try_for_each(|keyed| self.add_one(keyed));
+        }
+        let Some(pane) = self.pane(start) else {
+            batch.iter().for_each(|keyed| self.add_late(keyed));
+            return Ok(());
+        };
+        let table = &mut self.panes[pane].table;
+        table.reserve(batch.len())?;
+        let mut hashes = [0; BATCH];
+        for (hash, keyed) in hashes.iter_mut().zip(batch) {
+            *hash = read::<K>(&keyed.key).hash();
+            table.prefetch(*hash);
+        }
+        for (hash, keyed) in hashes.iter().zip(batch) {
+            let key: K = read(&keyed.key);
+            let acc = table.upsert(*hash, |k| *k == key, || key.clone(), || self.aggregate.empty());
+            self.aggregate.add(acc, read(&keyed.item));
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, keyed: &ArchivedKeyed<K, A::Item>) -> Result<(), Fault> {
+        self.add_hashed(read::<K>(&keyed.key).hash(), keyed)
+    }
+
+    fn add_hashed(&mut self, hash: u64, keyed: &ArchivedKeyed<K, A::Item>) -> Result<(), Fault> {
+        let Some(pane) = self.pane(self.windows.pane(keyed.at.into())) else {
+            self.add_late(keyed);
+            return Ok(());
+        };
+        let table = &mut self.panes[pane].table;
+        table.reserve(1)?;
+        let acc = table.upsert(hash, |k| k.is(&keyed.key), || read(&keyed.key), || self.aggregate.empty());
+        self.aggregate.add(acc, read(&keyed.item));
+        Ok(())
+    }
+
+    #[cold]
+    fn add_late(&mut self, keyed: &ArchivedKeyed<K, A::Item>) {
+        self.context.stats.late.add(1);
+        self.late.push(EventTime(keyed.at.into()), read(&keyed.item));
+    }
+
+    /// The end of the next window to close.
+    fn next_end(&self) -> Option<i64> {
+        self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min()
+    }
+
+    fn row(&self, key: &K, acc: &A::Acc) -> Windowed<K, A::Out> {
+        Windowed { window: self.windows.ending(self.end), key: key.clone(), value: self.aggregate.finish(acc) }
+    }
+
+    /// The first pane of the closing window from number `from` on that has a table to sort.
+    fn unsorted(&self, from: usize) -> Option<usize> {
+        let open = |pane: &Pane<K, A::Acc>| self.windows.holds(self.end, pane.start) && !pane.table.is_empty();
+        (from..self.panes.len()).find(|&pane| open(&self.panes[pane]))
+    }
+
+    fn sort(&mut self, from: usize) -> Result<(), OutOfMemory> {
+        self.closing = match self.unsorted(from) {
+            Some(pane) => {
+                self.order.begin(&self.panes[pane].table)?;
+                Closing::Sorting { pane }
+            }
+            None => {
+                self.cursors.clear();
+                for (index, pane) in self.panes.iter().enumerate() {
+                    if self.windows.holds(self.end, pane.start) {
+                        self.cursors.extend((0..pane.runs.len()).map(|run| (index, run, 0)));
+                    }
+                }
+                Closing::Merging
+            }
+        };
+        Ok(())
+    }
+
+    fn emit(&mut self, from: usize, budget: &mut usize) {
+        let at = EventTime(self.end).minus(1);
+        let pane = self.unsorted(0).unwrap_or_else(|| unreachable!("the sorted pane is there"));
+        let rows = self.order.rows().len();
+        let to = rows.min(from + *budget);
+        for index in from..to {
+            let table = &self.panes[pane].table;
+            if let Some(ahead) = self.order.rows().get(index + EMIT_AHEAD) {
+                table.prefetch_slot(ahead.1 as usize);
+            }
+            if let Some((key, acc)) = table.slot(self.order.rows()[index].1 as usize) {
+                let row = self.row(key, acc);
+                self.next.push(at, row);
+            }
+        }
+        *budget -= to - from;
+        self.closing = if to < rows { Closing::Emitting { at: to } } else { self.closed_window() };
+    }
+
+    fn store(&mut self, pane: usize, from: usize, budget: &mut usize) -> Result<(), OutOfMemory> {
+        let rows = self.order.rows();
+        if from == 0 {
+            let mut run = self.spare_runs.pop().unwrap_or_else(|| Buf::new(self.memory.clone()));
+            run.reserve(rows.len())?;
+            self.panes[pane].runs.push(run);
+        }
+        let to = rows.len().min(from + *budget);
+        let Pane { table, runs, .. } = &mut self.panes[pane];
+        let run = runs.last_mut().unwrap_or_else(|| unreachable!("begun above"));
+        for (index, row) in rows[from..to].iter().enumerate() {
+            if let Some(ahead) = rows.get(from + index + EMIT_AHEAD) {
+                table.prefetch_slot(ahead.1 as usize);
+            }
+            if let Some((key, acc)) = table.slot(row.1 as usize) {
+                run.push((key.clone(), acc.clone()));
+            }
+        }
+        *budget -= to - from;
+        if to < rows.len() {
+            self.closing = Closing::Storing { pane, at: to };
+            return Ok(());
+        }
+        table.clear();
+        self.sort(pane + 1)
+    }
+
+    /// Merges rows of equal keys over all runs of the window, in key order.
+    fn merge(&mut self, budget: &mut usize) {
+        let at = EventTime(self.end).minus(1);
+        while *budget > 0 {
+            let head = |&(pane, run, next): &(usize, usize, usize)| self.panes[pane].runs[run].get(next);
+            let Some(least) = self.cursors.iter().filter_map(head).map(|row| &row.0).min() else {
+                self.closing = self.closed_window();
+                return;
+            };
+            let (key, mut acc) = (least.clone(), None::<A::Acc>);
+            for cursor in &mut self.cursors {
+                if let Some((k, c)) = self.panes[cursor.0].runs[cursor.1].get(cursor.2)
+                    && *k == key
+                {
+                    cursor.2 += 1;
+                    match &mut acc {
+                        None => acc = Some(c.clone()),
+                        Some(acc) => self.aggregate.merge(acc, c),
+                    }
+                }
+            }
+            let acc = acc.unwrap_or_else(|| unreachable!("the least key is in a run"));
+            let row = self.row(&key, &acc);
+            self.next.push(at, row);
+            *budget -= 1;
+        }
+    }
+
+    /// The window has left: lets go of the panes that no later window holds.
+    fn closed_window(&mut self) -> Closing {
+        self.closed = self.end;
+        self.context.stats.windows.add(1);
+        while self.panes.first().is_some_and(|pane| self.windows.last_end(pane.start) <= self.closed) {
+            let mut pane = self.panes.remove(0);
+            pane.table.clear();
+            self.spare.push(pane.table);
+            for mut run in pane.runs {
+                run.clear();
+                self.spare_runs.push(run);
+            }
+        }
+        Closing::No
+    }
+}
+
+impl<T, K, A, N, L> Operator for WindowOperator<T, K, A, N, L>
+where
+    T: 'static,
+    K: Key,
+    A: Aggregate<T>,
+    N: Push<Windowed<K, A::Out>>,
+    L: Push<A::Item>,
+{
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+        if is_fixed::<Keyed<K, A::Item>>() {
+            // SAFETY: the exchange that feeds this operator sends `Keyed<K, A::Item>`.
+            let records: &[ArchivedKeyed<K, A::Item>] = unsafe { frame.fixed() };
+            records.chunks(BATCH).try_for_each(|batch| self.add_batch(batch))?;
+        } else {
+            // SAFETY: as above.
+            let mut records = unsafe { frame.entries::<ArchivedKeyed<K, A::Item>>() };
+            records.try_for_each(|(hash, keyed)| self.add_hashed(hash, keyed))?;
+        }
+        self.context.check()
+    }
+
+    fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
+        let mut budget = FIRE_ROWS_MAX;
+        loop {
+            if self.may_wait {
+                budget = budget.min(self.next.room());
+            }
+            if budget == 0 {
+                self.next.flush();
+                self.context.check()?;
+                return Ok(false);
+            }
+            match self.closing {
+                Closing::No => match self.next_end().filter(|&end| end <= watermark.0) {
+                    Some(end) => {
+                        self.end = end;
+                        self.sort(0)?;
+                    }
+                    None => {
+                        self.closed = self.closed.max(watermark.0);
+                        return self.context.check().map(|()| true);
+                    }
+                },
+                Closing::Sorting { pane } => {
+                    if self.order.step(&self.panes[pane].table, &mut budget)? {
+                        let alone = self.windows.panes_per_window() == 1;
+                        self.closing = if alone { Closing::Emitting { at: 0 } } else { Closing::Storing { pane, at: 0 } };
+                    }
+                }
+                Closing::Emitting { at } => self.emit(at, &mut budget),
+                Closing::Storing { pane, at } => self.store(pane, at, &mut budget)?,
+                Closing::Merging => self.merge(&mut budget),
+            }
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        let mut bytes = alloc::vec![0u128; 1024];
+        let mut of = |start: i64, key: &K, acc: &A::Acc| {
+            let entry = Keyed { at: start, key: key.clone(), item: acc.clone() };
+            loop {
+                bytes.fill(0);
+                // SAFETY: the buffer is 16-aligned and as long as is said.
+                match unsafe { write_entry(&entry, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
+                    // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
+                    Some(len) => return hash::bytes(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), len) }),
+                    None => bytes.resize(bytes.len() * 2, 0),
+                }
+            }
+        };
+        let mut digest = hash::fold(self.closed as u64);
+        for pane in &self.panes {
+            let open = pane.table.iter();
+            let stored = pane.runs.iter().flat_map(|run| run.iter()).map(|(key, acc)| (key, acc));
+            // A sum, so that hash order does not show.
+            digest = open.chain(stored).fold(digest, |sum, (key, acc)| sum.wrapping_add(of(pane.start, key, acc)));
+        }
+        digest
+    }
+}
+
+impl<T, K, A, N, L> Pipe for WindowOperator<T, K, A, N, L>
+where
+    T: 'static,
+    K: Key,
+    A: Aggregate<T>,
+    N: Pipe,
+    L: Pipe,
+{
+    forward!(next, late);
+}

@@ -1,0 +1,155 @@
+//! Exchanges, seen from the sender: which shard a record goes to, and the lanes that take it there.
+//!
+//! By key: the key's hash chooses the key group and that the shard. By turn: one record, or one chunk, for each shard in turn.
+//! Forward: to the same shard, where two stages meet. The choice never depends on anything but the records and their order.
+
+use crate::context::{StageContext, WatermarkOrigin};
+use crate::hash::Router;
+use crate::ids::EventTime;
+use crate::key::Key;
+use crate::lane::Lane;
+use crate::memory::Memory;
+use crate::push::{Pipe, Push, forward};
+use crate::record::Record;
+use crate::ring::Producer;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A record on its way through an exchange that does not group.
+#[derive(Archive, Serialize, Deserialize)]
+pub struct Timed<T> {
+    /// The event time in nanoseconds.
+    pub at: i64,
+    /// The record.
+    pub record: T,
+}
+impl<T: Record> Record for Timed<T> {}
+
+/// What an aggregate needs of a record, on its way to the shard that owns the key.
+#[derive(Archive, Serialize, Deserialize)]
+pub struct Keyed<K, I> {
+    /// The event time in nanoseconds.
+    pub at: i64,
+    /// The key.
+    pub key: K,
+    /// The part of the record that crosses.
+    pub item: I,
+}
+impl<K: Record, I: Record> Record for Keyed<K, I> {}
+
+/// The lanes of one exchange on one sending shard.
+pub struct Lanes {
+    lanes: Vec<Lane>,
+    context: Rc<StageContext>,
+    origins: Vec<WatermarkOrigin>,
+}
+
+impl Lanes {
+    /// Lanes that carry `T` through `rings`, one for each destination.
+    pub fn new<T: Record>(
+        rings: Vec<Producer>,
+        memory: &Arc<dyn Memory>,
+        context: Rc<StageContext>,
+        origins: Vec<WatermarkOrigin>,
+    ) -> Self {
+        let lanes = rings.into_iter().map(|ring| Lane::new::<T>(ring, memory.clone())).collect();
+        Lanes { lanes, context, origins }
+    }
+
+    #[inline(always)]
+    fn push<T: Record>(&mut self, lane: usize, record: &T, hash: u64) {
+        if let Err(fault) = self.lanes[lane].push(record, hash, self.context.tick.get()) {
+            self.context.fail(fault);
+        }
+    }
+}
+
+impl Pipe for Lanes {
+    fn mark(&mut self) {}
+
+    fn seal(&mut self) {
+        let (tick, watermark) = (self.context.tick.get(), self.context.watermark(&self.origins));
+        self.lanes.iter_mut().for_each(|lane| {
+            lane.seal(tick, watermark);
+        });
+    }
+
+    fn flush(&mut self) {
+        let tick = self.context.tick.get();
+        self.lanes.iter_mut().for_each(|lane| lane.flush(tick));
+    }
+
+    fn room(&mut self) -> usize {
+        self.lanes.iter_mut().map(Lane::room).min().unwrap_or(0)
+    }
+
+    fn can_seal(&mut self) -> bool {
+        self.lanes.iter_mut().all(Lane::can_seal)
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// The sending end of `key_by`: `key` chooses the shard, `item` is what crosses.
+pub struct ByKey<FK, FI> {
+    key: FK,
+    item: FI,
+    router: Arc<Router>,
+    lanes: Lanes,
+}
+
+impl<FK, FI> ByKey<FK, FI> {
+    /// Sends `item(record)` to the owner of `key(record)`.
+    pub fn new(key: FK, item: FI, router: Arc<Router>, lanes: Lanes) -> Self {
+        ByKey { key, item, router, lanes }
+    }
+}
+
+impl<T, K: Key, I: Record, FK: Fn(&T) -> K + 'static, FI: Fn(&T) -> I + 'static> Push<T> for ByKey<FK, FI> {
+    #[inline(always)]
+    fn push(&mut self, at: EventTime, record: T) {
+        let key = (self.key)(&record);
+        let hash = key.hash();
+        let shard = self.router.shard(hash);
+        let keyed = Keyed { at: at.0, key, item: (self.item)(&record) };
+        self.lanes.push(usize::from(shard.0), &keyed, hash);
+    }
+}
+
+impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
+    forward!(lanes);
+}
+
+/// The sending end of `rebalance`: `chunk` records for each shard in turn, this one first.
+pub struct ByTurn {
+    chunk: usize,
+    left: usize,
+    lane: usize,
+    lanes: Lanes,
+}
+
+impl ByTurn {
+    /// Chunks of `chunk` records; a forwarding exchange has one lane and any chunk.
+    pub fn new(chunk: usize, lanes: Lanes) -> Self {
+        let lane = usize::from(lanes.context.shard.0) % lanes.lanes.len();
+        ByTurn { chunk, left: chunk, lane, lanes }
+    }
+}
+
+impl<T: Record> Push<T> for ByTurn {
+    #[inline(always)]
+    fn push(&mut self, at: EventTime, record: T) {
+        if self.left == 0 {
+            self.left = self.chunk;
+            self.lane = (self.lane + 1) % self.lanes.lanes.len();
+        }
+        self.left -= 1;
+        self.lanes.push(self.lane, &Timed { at: at.0, record }, 0);
+    }
+}
+
+impl Pipe for ByTurn {
+    forward!(lanes);
+}

@@ -1,0 +1,151 @@
+//! What may travel between shards, and how one record is written and read.
+//!
+//! A record is an ordinary Rust value that rkyv can archive. A type without owned memory (`!needs_drop`) archives
+//! to a fixed number of bytes, which are written straight into the frame and read with a copy; any other is written as
+//! an entry with a length, and read by rebuilding the value.
+//!
+//! This file holds the unsafe code that writes and reads archived bytes.
+
+use alloc::alloc::{alloc, dealloc};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use rkyv::rancor::{Failure, Fallible, Strategy};
+use rkyv::ser::{Allocator, Positional, Writer};
+use rkyv::{Archive, Deserialize, Place, Serialize};
+
+/// Everything that a record needs from a serializer, over a span of a frame.
+pub type Encoder = Strategy<Span, Failure>;
+/// What rebuilds an archived record.
+pub type Decoder = Strategy<(), Failure>;
+
+/// A value that can travel between shards.
+///
+/// Put [`#[pelton::record]`](https://docs.rs/pelton) on a struct or an enum to make it one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between shards: it is not a `Record`",
+    label = "this type is not a `Record`",
+    note = "put `#[pelton::record]` on the definition of `{Self}`; each of its fields must be a `Record` too \
+            (integers, floats, `bool`, `String`, `Option`, `Vec`, `BTreeMap`, tuples, arrays, other records)"
+)]
+pub trait Record: Sized + Archive<Archived: Deserialize<Self, Decoder>> + Serialize<Encoder> + 'static {}
+
+/// Whether every value of `T` archives to the same number of bytes, with nothing out of line.
+pub const fn is_fixed<T>() -> bool {
+    !core::mem::needs_drop::<T>()
+}
+
+/// A span of a frame that a record is being written to.
+#[derive(Debug)]
+pub struct Span {
+    start: *mut u8,
+    len: usize,
+    written: usize,
+}
+
+impl Fallible for Span {
+    type Error = Failure;
+}
+
+impl Positional for Span {
+    fn pos(&self) -> usize {
+        self.written
+    }
+}
+
+impl Writer<Failure> for Span {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.len() > self.len - self.written {
+            return Err(Failure);
+        }
+        // SAFETY: the span was claimed for writing, and the check above keeps the copy inside of it.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(self.written), bytes.len()) };
+        self.written += bytes.len();
+        Ok(())
+    }
+}
+
+// SAFETY: every block comes from the global allocator with the layout that it is returned with.
+unsafe impl Allocator<Failure> for Span {
+    unsafe fn push_alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, Failure> {
+        if layout.size() == 0 {
+            return Ok(NonNull::slice_from_raw_parts(NonNull::dangling(), 0));
+        }
+        // SAFETY: the size is not zero.
+        let ptr = NonNull::new(unsafe { alloc(layout) }).ok_or(Failure)?;
+        Ok(NonNull::slice_from_raw_parts(ptr, layout.size()))
+    }
+
+    unsafe fn pop_alloc(&mut self, ptr: NonNull<u8>, layout: Layout) -> Result<(), Failure> {
+        if layout.size() != 0 {
+            // SAFETY: the caller returns a block of `push_alloc` with its own layout.
+            unsafe { dealloc(ptr.as_ptr(), layout) };
+        }
+        Ok(())
+    }
+}
+
+/// Writes a record of fixed size at `at`.
+///
+/// # Safety
+/// `at` must be valid for writing `size_of::<T::Archived>()` bytes and aligned for it.
+///
+/// # Panics
+/// When a type without owned memory archives something out of line, which only a custom rkyv wrapper can do.
+#[inline(always)]
+pub unsafe fn write_fixed<T: Record>(value: &T, at: *mut u8) {
+    let mut nowhere = Span { start: at, len: 0, written: 0 };
+    let Ok(resolver) = value.serialize(Strategy::wrap(&mut nowhere)) else {
+        panic!("{} has no owned memory but archives some", core::any::type_name::<T>());
+    };
+    // SAFETY: the caller vouches for the place; padding bytes are not read by anyone.
+    let place = unsafe { Place::new_unchecked(0, at.cast::<T::Archived>()) };
+    value.resolve(resolver, place);
+}
+
+/// Writes a record with what it owns at `at`, and returns the bytes used, the root being the last of them; `None` when
+/// `len` bytes do not suffice.
+///
+/// # Safety
+/// `at` must be valid for writing `len` bytes and aligned to 16.
+pub unsafe fn write_entry<T: Record>(value: &T, at: *mut u8, len: usize) -> Option<usize> {
+    let mut span = Span { start: at, len, written: 0 };
+    let resolver = value.serialize(Strategy::wrap(&mut span)).ok()?;
+    let root = span.written.next_multiple_of(align_of::<T::Archived>());
+    let end = root + size_of::<T::Archived>();
+    if end > len {
+        return None;
+    }
+    // SAFETY: the root lies inside of the span and is aligned, since `at` is.
+    let place = unsafe { Place::new_unchecked(root, at.add(root).cast::<T::Archived>()) };
+    value.resolve(resolver, place);
+    Some(end)
+}
+
+/// Rebuilds a record.
+///
+/// # Panics
+/// When a custom rkyv wrapper fails to rebuild a value that it archived itself.
+#[inline(always)]
+pub fn read<T: Record>(archived: &T::Archived) -> T {
+    match archived.deserialize(Strategy::wrap(&mut ())) {
+        Ok(value) => value,
+        Err(Failure) => panic!("{} cannot be rebuilt from its own archive", core::any::type_name::<T>()),
+    }
+}
+
+macro_rules! records {
+    ($($type:ty),*) => { $(impl Record for $type {})* };
+}
+records!((), bool, char, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
+records!(alloc::string::String, crate::ids::EventTime);
+
+impl<T: Record> Record for Option<T> {}
+impl<T: Record> Record for alloc::vec::Vec<T> {}
+impl<T: Record> Record for alloc::boxed::Box<T> {}
+impl<T: Record, const N: usize> Record for [T; N] {}
+impl<K: Record + Ord, V: Record> Record for alloc::collections::BTreeMap<K, V> where K::Archived: Ord {}
+
+macro_rules! tuples {
+    ($(($($name:ident),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {})* };
+}
+tuples!((A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E)(A, B, C, D, E, F)(A, B, C, D, E, F, G)(A, B, C, D, E, F, G, H));

@@ -1,0 +1,188 @@
+//! A byte ring from one shard to another: single producer, single consumer, lock-free.
+//!
+//! The producer claims a contiguous span, frames are written into it in place, commits what it used, and publishes
+//! all that it committed with one store. The consumer reads frames in place and releases them with one store.
+//! Both ends cache the other's position, so an end touches the shared line only when its own view runs out.
+//!
+//! ```text
+//!  0                                                        capacity (a power of two)
+//!  | free | released by the consumer .. published .. committed | claimed | free |
+//!         ^ head                        ^ tail (shared)        ^ write (producer's own)
+//! ```
+//!
+//! Positions only grow; the offset is the position modulo the capacity. A span that would cross the end is preceded by a
+//! wrap marker, so what is read is always contiguous. The ring knows the first eight bytes of a frame (length, kind)
+//! and nothing else about it. This file holds the unsafe code of shared ring memory.
+
+use crate::bounds::{FRAME_ALIGN, RING_BYTES_MIN};
+use crate::fault::OutOfMemory;
+use crate::memory::{Memory, Region};
+use crate::sync::{Arc, AtomicUsize, Granules, Ordering, Padded};
+use core::ptr::NonNull;
+
+/// The kind of frame that fills the end of the ring and is skipped.
+pub const KIND_WRAP: u32 = 3;
+
+/// The first bytes of everything in a ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Prefix {
+    /// Bytes with the header and the padding: a multiple of [`FRAME_ALIGN`].
+    pub len: u32,
+    /// What follows.
+    pub kind: u32,
+}
+
+struct Shared {
+    region: Region,
+    capacity: usize,
+    granules: Granules,
+    /// Released by the consumer.
+    head: Padded<AtomicUsize>,
+    /// Published by the producer.
+    tail: Padded<AtomicUsize>,
+}
+
+impl Shared {
+    fn at(&self, position: usize) -> *mut u8 {
+        // SAFETY: the mask keeps the offset inside of the region.
+        unsafe { self.region.as_ptr().as_ptr().add(position & (self.capacity - 1)) }
+    }
+}
+
+/// The writing end. There is exactly one.
+pub struct Producer {
+    shared: Arc<Shared>,
+    write: usize,
+    published: usize,
+    head: usize,
+}
+
+/// The reading end. There is exactly one.
+pub struct Consumer {
+    shared: Arc<Shared>,
+    head: usize,
+    tail: usize,
+}
+
+// SAFETY: each end is the only one of its kind; what they share is the atomics and bytes that the positions hand over.
+unsafe impl Send for Producer {}
+// SAFETY: as above.
+unsafe impl Send for Consumer {}
+
+/// A ring of `capacity` bytes.
+///
+/// # Errors
+/// When the memory limit does not allow it.
+///
+/// # Panics
+/// When the capacity is not a power of two of at least [`RING_BYTES_MIN`].
+pub fn ring(memory: &dyn Memory, capacity: usize) -> Result<(Producer, Consumer), OutOfMemory> {
+    assert!(capacity.is_power_of_two() && capacity >= RING_BYTES_MIN, "ring of {capacity} bytes");
+    let shared = Arc::new(Shared {
+        region: memory.map(capacity)?,
+        capacity,
+        granules: Granules::new(capacity),
+        head: Padded::new(AtomicUsize::new(0)),
+        tail: Padded::new(AtomicUsize::new(0)),
+    });
+    let consumer = Consumer { shared: shared.clone(), head: 0, tail: 0 };
+    Ok((Producer { shared, write: 0, published: 0, head: 0 }, consumer))
+}
+
+impl Producer {
+    /// Bytes of the whole ring.
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity
+    }
+
+    /// Bytes that are free, as far as this end knows; looks again when it knows of fewer than `wanted`.
+    pub fn free(&mut self, wanted: usize) -> usize {
+        let free = self.shared.capacity - (self.write - self.head);
+        if free >= wanted {
+            return free;
+        }
+        self.head = self.shared.head.load(Ordering::Acquire);
+        self.shared.capacity - (self.write - self.head)
+    }
+
+    /// Bytes from the write position to the end of the ring, where a frame has to stop.
+    pub fn to_end(&self) -> usize {
+        self.shared.capacity - (self.write & (self.shared.capacity - 1))
+    }
+
+    /// A contiguous span of at least `min` and at most `max` bytes to write the next frame in.
+    ///
+    /// `None` leaves everything as it was. A claim that is not [committed](Self::commit) never happened.
+    pub fn claim(&mut self, min: usize, max: usize) -> Option<(NonNull<u8>, usize)> {
+        assert!(min.is_multiple_of(FRAME_ALIGN) && max.is_multiple_of(FRAME_ALIGN) && min <= max && min > 0);
+        let to_end = self.to_end();
+        if to_end < min {
+            if self.free(to_end + min) < to_end + min {
+                return None;
+            }
+            let marker = Prefix { len: to_end as u32, kind: KIND_WRAP };
+            self.shared.granules.write(&self.shared.region, self.shared.at(self.write), FRAME_ALIGN);
+            // SAFETY: the bytes up to the end are free, at least one granule, and aligned to 16.
+            unsafe { self.shared.at(self.write).cast::<Prefix>().write(marker) };
+            self.write += to_end;
+            return self.claim(min, max);
+        }
+        let len = self.free(max).min(to_end).min(max) & !(FRAME_ALIGN - 1);
+        (len >= min).then(|| {
+            let at = self.shared.at(self.write);
+            self.shared.granules.write(&self.shared.region, at, len);
+            // SAFETY: a position inside of the region is not null.
+            (unsafe { NonNull::new_unchecked(at) }, len)
+        })
+    }
+
+    /// Ends the frame in the span that was claimed last, which must begin with its [`Prefix`].
+    pub fn commit(&mut self, len: usize) {
+        debug_assert!(len.is_multiple_of(FRAME_ALIGN) && len <= self.shared.capacity - (self.write - self.head));
+        self.write += len;
+    }
+
+    /// Shows everything committed so far to the consumer. Costs one store, and nothing if there is nothing new.
+    pub fn publish(&mut self) -> bool {
+        let news = self.published != self.write;
+        if news {
+            self.published = self.write;
+            self.shared.tail.store(self.write, Ordering::Release);
+        }
+        news
+    }
+}
+
+impl Consumer {
+    /// The next frame, if there is one: its prefix, from which the rest follows in memory.
+    ///
+    /// The pointer is valid for `len` bytes until [`consume`](Self::consume).
+    pub fn peek(&mut self) -> Option<NonNull<Prefix>> {
+        loop {
+            if self.head == self.tail {
+                self.tail = self.shared.tail.load(Ordering::Acquire);
+                if self.head == self.tail {
+                    return None;
+                }
+            }
+            let at = self.shared.at(self.head).cast::<Prefix>();
+            self.shared.granules.read(&self.shared.region, at.cast(), FRAME_ALIGN);
+            // SAFETY: a published frame begins here, aligned to 16.
+            let prefix = unsafe { at.read() };
+            if prefix.kind == KIND_WRAP {
+                self.consume(prefix.len as usize);
+                continue;
+            }
+            self.shared.granules.read(&self.shared.region, at.cast(), prefix.len as usize);
+            return NonNull::new(at);
+        }
+    }
+
+    /// Gives `len` bytes at the front back to the producer.
+    pub fn consume(&mut self, len: usize) {
+        self.head += len;
+        debug_assert!(self.head <= self.tail);
+        self.shared.head.store(self.head, Ordering::Release);
+    }
+}

@@ -1,0 +1,259 @@
+//! A stage behind exchanges, on one shard: merges its inputs by rule, and lets its operators act tick by tick.
+//!
+//! Merging is a rule, not a race. Frames are taken in the order (tick, edge, source shard, sequence), and one is taken only when no
+//! earlier one can come: each input either shows its next frame, or its clock says that nothing at or below a tick is
+//! missing. Only then are a tick's effects a function of its inputs, whatever the threads did.
+//!
+//! 1. open:      the first frame of tick `t` is taken
+//! 2. complete:  no input can hold another frame of `t`; the watermark as of `t` is known; operators close windows, in slices
+//! 3. seal:      what came of it is sent, labelled `t`, and the clock line says `t`
+//!
+//! A frame of a tick may be taken before every shard has finished that tick, as long as the order is certain: a tick larger than a
+//! ring passes through it in pieces.
+
+use crate::bounds::STEP_RECORDS_MAX;
+use crate::clock::Clocks;
+use crate::context::StageContext;
+use crate::fault::Fault;
+use crate::frame::{discard, peek, take};
+use crate::hash::join;
+use crate::ids::{EventTime, ShardId, Tick};
+use crate::local::Local;
+use crate::operator::Operator;
+use crate::ring::Consumer;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+/// One ring that a stage reads.
+pub(crate) struct Input {
+    pub(crate) ring: Consumer,
+    /// The clocks of the stage that writes it.
+    pub(crate) clocks: Clocks,
+    /// The shard that writes it.
+    pub(crate) source: ShardId,
+    /// The operator, counted within the stage, that reads it.
+    pub(crate) operator: usize,
+    pub(crate) watermark: EventTime,
+}
+
+/// The earliest tick that an input can still hold.
+#[derive(Clone, Copy)]
+struct Bound {
+    tick: Tick,
+    /// Whether a frame of that tick is there.
+    ready: bool,
+}
+
+impl Input {
+    fn bound(&mut self) -> Bound {
+        if let Some(head) = peek(&mut self.ring) {
+            return Bound { tick: head.tick, ready: true };
+        }
+        // The clock is read before the ring is looked at again: frames of ticks up to it are visible after it.
+        let done = self.clocks.read(self.source);
+        match peek(&mut self.ring) {
+            Some(head) => Bound { tick: head.tick, ready: true },
+            None => Bound { tick: Tick(done.0.saturating_add(1)), ready: false },
+        }
+    }
+}
+
+/// Stage 1 or later of one shard.
+pub(crate) struct Stage {
+    shard: ShardId,
+    context: Rc<StageContext>,
+    /// In the order (edge, source shard).
+    inputs: Vec<Input>,
+    operators: Vec<Box<dyn Operator>>,
+    locals: Vec<Box<dyn Local>>,
+    clocks: Clocks,
+    /// The tick that frames have been taken of.
+    open: Option<Tick>,
+    /// The operator that is acting on the completed tick.
+    completing: Option<usize>,
+    done: Tick,
+    /// Folded over the state after every tick, where a run is to be compared with another.
+    trace: Option<u64>,
+}
+
+/// What a step of a stage came to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Progress {
+    pub(crate) work: usize,
+    pub(crate) published: bool,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        context: Rc<StageContext>,
+        inputs: Vec<Input>,
+        operators: Vec<Box<dyn Operator>>,
+        locals: Vec<Box<dyn Local>>,
+        clocks: Clocks,
+        trace: bool,
+    ) -> Self {
+        let (shard, trace) = (context.shard, trace.then_some(0));
+        Stage { shard, context, inputs, operators, locals, clocks, open: None, completing: None, done: Tick(0), trace }
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.done == Tick::END
+    }
+
+    pub(crate) fn context(&self) -> &StageContext {
+        &self.context
+    }
+
+    /// A digest of the state after each tick so far, and of the ticks themselves.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.unwrap_or(0)
+    }
+
+    fn note_state(&mut self, tick: Tick) {
+        if let Some(trace) = self.trace {
+            let state = self.operators.iter().fold(trace, |digest, operator| join(digest, operator.digest()));
+            self.trace = Some(join(state, tick.0));
+        }
+    }
+
+    /// Takes frames up to a bound; `pulse` is called between them.
+    pub(crate) fn step(&mut self, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
+        let mut progress = Progress::default();
+        if self.ended() {
+            return Ok(progress);
+        }
+        while progress.work < STEP_RECORDS_MAX {
+            if self.completing.is_some() {
+                progress.work += 1;
+                if !self.complete()? {
+                    break;
+                }
+                progress.published = true;
+            }
+            let (least, input) = self.earliest();
+            match (self.open, input) {
+                (Some(open), _) if least > open => self.begin_completing(),
+                (None, Some(_)) if !self.can_open() => break,
+                (_, Some(input)) => {
+                    self.open = Some(least);
+                    self.context.tick.set(least);
+                    progress.work += self.take(input)?;
+                    pulse();
+                }
+                (_, None) => {
+                    progress.published |= self.advance(Tick(least.0 - 1), least == Tick::END)?;
+                    break;
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The earliest tick that can still come, and the input that holds a frame of it, if one is certain to be next.
+    fn earliest(&mut self) -> (Tick, Option<usize>) {
+        let mut earliest = (Tick::END, None);
+        for (index, input) in self.inputs.iter_mut().enumerate() {
+            let bound = input.bound();
+            if bound.tick < earliest.0 {
+                earliest = (bound.tick, bound.ready.then_some(index));
+            }
+        }
+        earliest
+    }
+
+    fn can_open(&mut self) -> bool {
+        self.operators.iter_mut().all(|operator| operator.can_seal())
+            && self.locals.iter_mut().all(|local| local.can_seal())
+    }
+
+    fn take(&mut self, index: usize) -> Result<usize, Fault> {
+        let input = &mut self.inputs[index];
+        let Some(head) = peek(&mut input.ring) else { unreachable!("the input is ready") };
+        self.context.running.set(input.operator);
+        let operator = &mut self.operators[input.operator];
+        let mut count = 0;
+        let watermark = take(&mut input.ring, head, |frame| {
+            count = frame.count();
+            operator.frame(frame)
+        })?;
+        input.watermark = watermark;
+        self.context.stats.frames.add(1);
+        self.pump();
+        Ok(count + 1)
+    }
+
+    fn pump(&mut self) {
+        for (number, local) in self.locals.iter_mut().enumerate() {
+            self.context.running.set(self.operators.len() + number);
+            local.pump();
+        }
+    }
+
+    /// Everything of the open tick has been taken: its watermark is the least of the inputs'.
+    fn begin_completing(&mut self) {
+        let watermark = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
+        self.context.input.set(watermark);
+        self.context.ended.set(watermark == EventTime::MAX);
+        self.completing = Some(0);
+    }
+
+    /// One slice of completing the open tick; true when it is sealed.
+    fn complete(&mut self) -> Result<bool, Fault> {
+        let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
+        while index < self.operators.len() {
+            self.context.running.set(index);
+            let done = self.operators[index].complete(self.context.input.get())?;
+            self.pump();
+            if !done {
+                self.completing = Some(index);
+                return Ok(false);
+            }
+            index += 1;
+        }
+        for local in &mut self.locals {
+            local.mark();
+        }
+        for operator in &mut self.operators {
+            operator.seal();
+        }
+        for local in &mut self.locals {
+            local.seal();
+        }
+        self.context.check()?;
+        self.note_state(tick);
+        self.open = None;
+        self.completing = None;
+        self.done = tick;
+        self.clocks.publish(self.shard, tick);
+        Ok(true)
+    }
+
+    /// Nothing can come at or below `through`: says so, if that is news.
+    fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
+        if end {
+            for operator in &mut self.operators {
+                operator.finish();
+            }
+            for local in &mut self.locals {
+                local.finish();
+            }
+            self.context.check()?;
+            self.done = Tick::END;
+            self.clocks.publish(self.shard, Tick::END);
+            return Ok(true);
+        }
+        let news = self.open.is_none() && through > self.done;
+        if news {
+            self.done = through;
+            self.clocks.publish(self.shard, through);
+        }
+        Ok(news)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.inputs.iter_mut().for_each(|input| discard(&mut input.ring));
+    }
+}

@@ -1,0 +1,180 @@
+//! Windows of event time: their geometry, and what a closed one looks like.
+//!
+//! Windows are `[start, end)` and aligned to time 0. Hopping windows share *panes*, the stretches between any two borders, so a
+//! record is added once however many windows hold it.
+
+use crate::hash;
+use crate::ids::EventTime;
+use crate::key::Key;
+use crate::record::Record;
+use core::time::Duration;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A stretch of event time, `[start, end)`.
+#[derive(Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// The first time inside.
+    pub start: EventTime,
+    /// The first time after it.
+    pub end: EventTime,
+}
+impl Record for Window {}
+
+impl Key for Window {
+    fn hash(&self) -> u64 {
+        hash::join(self.start.hash(), self.end.hash())
+    }
+    fn prefix(&self) -> u64 {
+        self.start.prefix()
+    }
+    fn is(&self, archived: &ArchivedWindow) -> bool {
+        self.start.is(&archived.start) && self.end.is(&archived.end)
+    }
+}
+
+/// A row that leaves a window when it closes.
+#[derive(Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Windowed<K, V> {
+    /// The window.
+    pub window: Window,
+    /// The key.
+    pub key: K,
+    /// What the aggregate came to.
+    pub value: V,
+}
+impl<K: Record, V: Record> Record for Windowed<K, V> {}
+
+/// How windows lie in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    size: i64,
+    slide: i64,
+    pane: i64,
+}
+
+/// Windows that follow each other without a gap: each record is in exactly one.
+///
+/// # Panics
+/// When `size` is zero or beyond 292 years.
+///
+/// ```
+/// use pelton_core::window::tumbling;
+/// use std::time::Duration;
+/// let windows = tumbling(Duration::from_secs(60));
+/// assert_eq!(windows.panes_per_window(), 1);
+/// ```
+pub fn tumbling(size: Duration) -> Windows {
+    hopping(size, size)
+}
+
+/// Windows of `size`, one beginning every `slide`: each record is in `size / slide` of them.
+///
+/// # Panics
+/// When `slide` is zero or larger than `size` (records between two windows would be in none), or `size` is beyond 292 years.
+///
+/// ```
+/// use pelton_core::window::hopping;
+/// use std::time::Duration;
+/// let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
+/// assert_eq!(windows.panes_per_window(), 5);
+/// ```
+pub fn hopping(size: Duration, slide: Duration) -> Windows {
+    let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or_else(|_| panic!("{d:?} is beyond 292 years"));
+    let (size, slide) = (nanos(size), nanos(slide));
+    assert!(slide > 0, "a window needs a size and a slide above zero");
+    assert!(slide <= size, "a slide of {slide} ns beyond the size of {size} ns leaves records in no window");
+    let (mut pane, mut rest) = (size, slide);
+    while rest != 0 {
+        (pane, rest) = (rest, pane % rest);
+    }
+    Windows { size, slide, pane }
+}
+
+impl Windows {
+    /// Panes that a window is made of.
+    pub fn panes_per_window(&self) -> usize {
+        (self.size / self.pane) as usize
+    }
+
+    /// The window that ends at `end`.
+    pub(crate) fn ending(&self, end: i64) -> Window {
+        Window { start: EventTime(end.saturating_sub(self.size)), end: EventTime(end) }
+    }
+
+    /// The beginning of the pane that holds `at`.
+    #[inline(always)]
+    pub(crate) fn pane(&self, at: i64) -> i64 {
+        at.div_euclid(self.pane).saturating_mul(self.pane)
+    }
+
+    /// The end of the pane that begins at `pane`.
+    #[inline(always)]
+    pub(crate) fn pane_end(&self, pane: i64) -> i64 {
+        pane.saturating_add(self.pane)
+    }
+
+    /// The end of the last window that holds the pane.
+    pub(crate) fn last_end(&self, pane: i64) -> i64 {
+        pane.div_euclid(self.slide).saturating_mul(self.slide).saturating_add(self.size)
+    }
+
+    /// The end of the first window that holds the pane and ends after `closed`.
+    pub(crate) fn next_end(&self, pane: i64, closed: i64) -> i64 {
+        let last = self.last_end(pane);
+        // The first window that holds the pane ends less than a slide after the pane does.
+        let slides = last.saturating_sub(self.pane_end(pane)) / self.slide;
+        let first = last - slides * self.slide;
+        if first > closed {
+            return first;
+        }
+        let behind = i128::from(closed) - i128::from(first);
+        let hops = behind / i128::from(self.slide) + 1;
+        i64::try_from(i128::from(first) + hops * i128::from(self.slide)).unwrap_or(i64::MAX)
+    }
+
+    /// Whether the window that ends at `end` holds the pane.
+    pub(crate) fn holds(&self, end: i64, pane: i64) -> bool {
+        pane >= end.saturating_sub(self.size) && pane < end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every window that holds `at`, by definition.
+    fn naive(size: i64, slide: i64, at: i64) -> alloc::vec::Vec<i64> {
+        (-200..400).map(|n| n * slide).filter(|s| *s <= at && at < s + size).map(|s| s + size).collect()
+    }
+
+    #[test]
+    fn panes_and_ends_agree_with_the_definition() {
+        for (size, slide) in [(10, 10), (10, 2), (10, 3), (7, 5), (1, 1), (12, 8)] {
+            let windows = hopping(Duration::from_nanos(size as u64), Duration::from_nanos(slide as u64));
+            for at in -40..40 {
+                let (pane, ends) = (windows.pane(at), naive(size, slide, at));
+                assert!(pane <= at && at < windows.pane_end(pane));
+                assert_eq!(windows.last_end(pane), *ends.last().unwrap(), "{size}/{slide} at {at}");
+                for closed in -60..60 {
+                    let next = ends.iter().copied().find(|end| *end > closed);
+                    let found = Some(windows.next_end(pane, closed)).filter(|end| *end <= windows.last_end(pane));
+                    assert_eq!(found, next, "{size}/{slide} at {at} closed {closed}");
+                }
+                for end in naive(size, slide, 0).into_iter().chain(ends.iter().copied()) {
+                    assert_eq!(windows.holds(end, pane), ends.contains(&end));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
+        for at in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
+            let pane = windows.pane(at);
+            let _ = (windows.last_end(pane), windows.next_end(pane, i64::MIN), windows.next_end(pane, i64::MAX));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a job did not start, or did not end well.
+
+use pelton_core::{Fault, OutOfMemory};
+use pelton_runtime::{RunError, StartError};
+use std::fmt;
+
+/// What went wrong with a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A stream ends nowhere.
+    Unfinished {
+        /// The job.
+        job: String,
+        /// The stream, by what was done to it last.
+        stream: String,
+    },
+    /// There is no stream at all.
+    Empty {
+        /// The job.
+        job: String,
+    },
+    /// The rings of the job do not fit into the memory limit.
+    Memory {
+        /// Rings that the job needs.
+        rings: usize,
+        /// Bytes of each.
+        ring_bytes: usize,
+        /// What could not be had.
+        error: OutOfMemory,
+    },
+    /// The driver could not start.
+    Start(StartError),
+    /// The job stopped on its way.
+    Run(RunError),
+    /// The job stopped on its way, under the seeded driver.
+    Fault(Fault),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::Unfinished { job, stream } => {
+                write!(f, "job `{job}`: the stream `{stream}` ends nowhere; end it with `.sink(..)`")
+            }
+            JobError::Empty { job } => write!(f, "job `{job}` has no source"),
+            JobError::Memory { rings, ring_bytes, error } => write!(
+                f,
+                "the job needs {rings} rings of {ring_bytes} bytes, and the memory limit is {} bytes: raise `memory`, or use \
+                 fewer `shards` or a smaller `buffer`",
+                error.limit
+            ),
+            JobError::Start(error) => error.fmt(f),
+            JobError::Run(error) => error.fmt(f),
+            JobError::Fault(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for JobError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            JobError::Start(error) => Some(error),
+            JobError::Run(error) => Some(error),
+            JobError::Fault(error) => Some(error),
+            JobError::Memory { error, .. } => Some(error),
+            JobError::Unfinished { .. } | JobError::Empty { .. } => None,
+        }
+    }
+}
+
+impl From<StartError> for JobError {
+    fn from(error: StartError) -> Self {
+        JobError::Start(error)
+    }
+}
+
+impl From<RunError> for JobError {
+    fn from(error: RunError) -> Self {
+        JobError::Run(error)
+    }
+}

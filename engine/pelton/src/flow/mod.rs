@@ -1,0 +1,24 @@
+//! Flows: what a stream is made of, as values that every shard builds its own operators from.
+//!
+//! A flow is to a stream what an adaptor is to an iterator: a small struct around the one before it. When the stream ends in a
+//! sink or an exchange, each shard *plants* the flow: from the end back to the root, so that the whole stretch becomes one
+//! monomorphised chain. You meet these types in signatures and error messages only.
+
+mod root;
+mod stateless;
+
+pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
+pub(crate) use stateless::Generator;
+pub use stateless::{Filtered, FlatMapped, Ingested, Inspected, Mapped, Stamped};
+
+use pelton_core::build::ShardBuilder;
+use pelton_core::push::Push;
+
+/// A stretch of a stream between a root (a source, an exchange, a fork) and where it ends.
+pub trait Flow: Clone + Send + Sync + 'static {
+    /// What flows out.
+    type Item: 'static;
+
+    /// Builds this stretch on one shard, pushing into `next`.
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>);
+}

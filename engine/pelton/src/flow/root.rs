@@ -1,0 +1,135 @@
+//! Where a stretch begins: a source, the reading end of an exchange, or one of the ends of a fork.
+
+use super::Flow;
+use crate::stream::Timed;
+use pelton_core::build::ShardBuilder;
+use pelton_core::local::ToQueue;
+use pelton_core::push::{Nowhere, Push};
+use pelton_core::source::Source;
+use pelton_core::window::Windows;
+use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
+use std::marker::PhantomData;
+
+/// `PhantomData` that is `Send` and `Sync` whatever the type.
+pub(crate) type Marker<T> = PhantomData<fn() -> T>;
+
+/// A source.
+#[derive(Clone)]
+pub struct SourceRoot<S> {
+    pub(crate) source: S,
+    pub(crate) number: usize,
+    pub(crate) name: String,
+}
+
+impl<S: Source> Flow for SourceRoot<S> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        shard.plant_source(self.number, &self.source, self.name.clone(), next);
+    }
+}
+
+/// Behind [`rebalance`](crate::Stream::rebalance); `S` is what came before.
+pub struct Rebalanced<S> {
+    pub(crate) edge: EdgeId,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<S>,
+}
+
+impl<S: Flow<Item: Record>> Flow for Rebalanced<S> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        shard.plant_pass(self.edge, self.name.clone(), next);
+    }
+}
+
+/// One end of a fork; `S` is what came before.
+pub struct Forked<S, T> {
+    pub(crate) stage: StageId,
+    pub(crate) queue: usize,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<(S, T)>,
+}
+
+impl<S: 'static, T: 'static> Flow for Forked<S, T> {
+    type Item = T;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<T>) {
+        shard.plant_queue(self.stage, self.queue, self.name.clone(), next);
+    }
+}
+
+/// Two streams in one; `S` and `R` are what came before.
+pub struct Joined<S, R> {
+    pub(crate) stage: StageId,
+    pub(crate) queue: usize,
+    /// The exchanges that bring the two here, if they were of different stages.
+    pub(crate) edges: Option<[EdgeId; 2]>,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<(S, R)>,
+}
+
+impl<S: Flow<Item: Record>, R: Flow<Item = S::Item>> Flow for Joined<S, R> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        for edge in self.edges.into_iter().flatten() {
+            let queue = shard.queue::<S::Item>(self.queue);
+            shard.plant_pass(edge, self.name.clone(), ToQueue::new(queue));
+        }
+        shard.plant_queue(self.stage, self.queue, self.name.clone(), next);
+    }
+}
+
+/// Behind a keyed window: rows of `A` over records of `T`, by key `K`.
+pub struct Aggregated<T, K, A> {
+    pub(crate) edge: EdgeId,
+    pub(crate) windows: Windows,
+    pub(crate) aggregate: A,
+    /// The queue that late items go to.
+    pub(crate) late: Option<usize>,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<(T, K)>,
+}
+
+impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K, A> {
+    type Item = Windowed<K, A::Out>;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
+        let (edge, name, windows, aggregate) = (self.edge, self.name.clone(), self.windows, self.aggregate.clone());
+        match self.late {
+            None => shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, Nowhere),
+            Some(queue) => {
+                let late = ToQueue::new(shard.queue::<A::Item>(queue));
+                shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, late);
+            }
+        }
+    }
+}
+
+impl<S> Clone for Rebalanced<S> {
+    fn clone(&self) -> Self {
+        Rebalanced { edge: self.edge, name: self.name.clone(), marker: PhantomData }
+    }
+}
+
+impl<S, T> Clone for Forked<S, T> {
+    fn clone(&self) -> Self {
+        Forked { stage: self.stage, queue: self.queue, name: self.name.clone(), marker: PhantomData }
+    }
+}
+
+impl<S, R> Clone for Joined<S, R> {
+    fn clone(&self) -> Self {
+        let Joined { stage, queue, edges, ref name, marker } = *self;
+        Joined { stage, queue, edges, name: name.clone(), marker }
+    }
+}
+
+impl<T, K, A: Clone> Clone for Aggregated<T, K, A> {
+    fn clone(&self) -> Self {
+        let Aggregated { edge, windows, ref aggregate, late, ref name, marker } = *self;
+        Aggregated { edge, windows, aggregate: aggregate.clone(), late, name: name.clone(), marker }
+    }
+}
+
+impl<S: Timed> Timed for Rebalanced<S> where Rebalanced<S>: Flow {}
+impl<S: Timed, T: 'static> Timed for Forked<S, T> {}
+impl<S: Timed, R: Timed> Timed for Joined<S, R> where Joined<S, R>: Flow {}
+impl<T, K, A> Timed for Aggregated<T, K, A> where Aggregated<T, K, A>: Flow {}

@@ -1,0 +1,127 @@
+//! The stateless stretches: each plants its operator in front of what follows.
+
+use super::Flow;
+use crate::stream::Timed;
+use pelton_core::build::ShardBuilder;
+use pelton_core::operator::{Filter, FlatMap, Inspect, Map, Stamp, Timing};
+use pelton_core::push::Push;
+use pelton_core::{EventTime, StageId};
+
+/// A stream after [`map`](crate::Stream::map).
+#[derive(Clone)]
+pub struct Mapped<S, F> {
+    pub(crate) inner: S,
+    pub(crate) f: F,
+}
+
+impl<S: Flow, U: 'static, F: Fn(S::Item) -> U + Clone + Send + Sync + 'static> Flow for Mapped<S, F> {
+    type Item = U;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<U>) {
+        self.inner.plant(shard, Map::new(self.f.clone(), next));
+    }
+}
+
+/// A stream after [`filter`](crate::Stream::filter).
+#[derive(Clone)]
+pub struct Filtered<S, F> {
+    pub(crate) inner: S,
+    pub(crate) f: F,
+}
+
+impl<S: Flow, F: Fn(&S::Item) -> bool + Clone + Send + Sync + 'static> Flow for Filtered<S, F> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        self.inner.plant(shard, Filter::new(self.f.clone(), next));
+    }
+}
+
+/// A stream after [`flat_map`](crate::Stream::flat_map).
+#[derive(Clone)]
+pub struct FlatMapped<S, F> {
+    pub(crate) inner: S,
+    pub(crate) f: F,
+}
+
+impl<S, I, F> Flow for FlatMapped<S, F>
+where
+    S: Flow,
+    I: IntoIterator<Item: 'static>,
+    F: Fn(S::Item) -> I + Clone + Send + Sync + 'static,
+{
+    type Item = I::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<I::Item>) {
+        self.inner.plant(shard, FlatMap::new(self.f.clone(), next));
+    }
+}
+
+/// A stream after [`inspect`](crate::Stream::inspect).
+#[derive(Clone)]
+pub struct Inspected<S, F> {
+    pub(crate) inner: S,
+    pub(crate) f: F,
+}
+
+impl<S: Flow, F: Fn(EventTime, &S::Item) + Clone + Send + Sync + 'static> Flow for Inspected<S, F> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        self.inner.plant(shard, Inspect::new(self.f.clone(), next));
+    }
+}
+
+/// A stream after [`event_time`](crate::Stream::event_time).
+#[derive(Clone)]
+pub struct Stamped<S, F> {
+    pub(crate) inner: S,
+    pub(crate) f: F,
+    pub(crate) generator: Generator,
+}
+
+/// Which watermark generator of the job, and what it listens to.
+#[derive(Clone)]
+pub(crate) struct Generator {
+    pub(crate) index: usize,
+    pub(crate) stage: StageId,
+    pub(crate) timing: Timing,
+    pub(crate) sources: Vec<usize>,
+}
+
+impl Generator {
+    /// The partitions of a shard that it listens to; behind an exchange there is one, the exchange.
+    fn partitions(&self, shard: &ShardBuilder) -> Vec<usize> {
+        if self.stage == StageId(0) { shard.partitions_of(&self.sources) } else { vec![0] }
+    }
+}
+
+impl<S: Flow, F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static> Flow for Stamped<S, F> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        let Generator { index, stage, timing, .. } = self.generator;
+        let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
+        self.inner.plant(shard, Stamp::new(self.f.clone(), timing, index, partitions, context, next));
+    }
+}
+
+/// A stream after [`ingestion_time`](crate::Stream::ingestion_time).
+#[derive(Clone)]
+pub struct Ingested<S> {
+    pub(crate) inner: S,
+    pub(crate) generator: Generator,
+}
+
+impl<S: Flow> Flow for Ingested<S> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        let Generator { index, stage, timing, .. } = self.generator;
+        let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
+        let clock = context.clone();
+        let now = move |_: &S::Item| EventTime(clock.now.get().0 as i64);
+        self.inner.plant(shard, Stamp::new(now, timing, index, partitions, context, next));
+    }
+}
+
+impl<S: Timed, F> Timed for Mapped<S, F> where Mapped<S, F>: Flow {}
+impl<S: Timed, F> Timed for Filtered<S, F> where Filtered<S, F>: Flow {}
+impl<S: Timed, F> Timed for FlatMapped<S, F> where FlatMapped<S, F>: Flow {}
+impl<S: Timed, F> Timed for Inspected<S, F> where Inspected<S, F>: Flow {}
+impl<S, F> Timed for Stamped<S, F> where Stamped<S, F>: Flow {}
+impl<S> Timed for Ingested<S> where Ingested<S>: Flow {}

@@ -1,0 +1,184 @@
+//! Jobs: a graph under construction, and how it is set going.
+
+use crate::error::JobError;
+use crate::flow::SourceRoot;
+use crate::running::{Recording, Running};
+use crate::stream::{Place, Stream};
+use pelton_core::build::{Edge, Graph, ShardBuilder};
+use pelton_core::context::WatermarkOrigin;
+use pelton_core::source::Source;
+use pelton_core::{EdgeId, StageId};
+use pelton_runtime::config::Config;
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Builds a stretch of the job on one shard.
+pub(crate) type Planting = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
+
+/// A job: streams from sources to sinks.
+///
+/// `Job` is a handle; clones are the same job. It may be run more than once, and its sources then begin anew.
+///
+/// ```
+/// use pelton::prelude::*;
+///
+/// let total = fold(0u64, |sum, n| *sum += n, |left, right| left + right);
+/// let job = Job::new("sum").source(from_iter(|| 1..=100u64)).filter(|n| n % 2 == 0).sink(total.clone());
+/// job.run(&Config::default())?;
+/// assert_eq!(total.take(), 2_550);
+/// # Ok::<(), pelton::JobError>(())
+/// ```
+#[derive(Clone)]
+pub struct Job {
+    plan: Rc<RefCell<Plan>>,
+}
+
+/// What a source of the job needs when the job starts.
+pub(crate) struct PlannedSource {
+    pub(crate) partitions: Box<dyn Fn(usize) -> usize>,
+    pub(crate) attach: Box<dyn Fn(Arc<dyn Fn() + Send + Sync>)>,
+}
+
+/// The graph under construction.
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) graph: Graph,
+    pub(crate) sources: Vec<PlannedSource>,
+    pub(crate) plantings: Vec<Planting>,
+    generators: usize,
+    queues: usize,
+    /// Streams that have not ended, by root.
+    open: BTreeMap<usize, String>,
+    roots: usize,
+}
+
+impl Plan {
+    pub(crate) fn next_stage(&mut self) -> StageId {
+        self.graph.stages += 1;
+        StageId((self.graph.stages - 1) as u16)
+    }
+
+    pub(crate) fn next_edge(&mut self, from: StageId, to: StageId, mesh: bool) -> EdgeId {
+        self.graph.edges.push(Edge { from, to, mesh });
+        EdgeId((self.graph.edges.len() - 1) as u16)
+    }
+
+    pub(crate) fn next_generator(&mut self) -> usize {
+        self.generators += 1;
+        self.generators - 1
+    }
+
+    pub(crate) fn next_queue(&mut self) -> usize {
+        self.queues += 1;
+        self.queues - 1
+    }
+
+    fn next_root(&mut self, name: &str) -> usize {
+        self.roots += 1;
+        self.open.insert(self.roots, name.to_owned());
+        self.roots
+    }
+
+    /// The place of a stream that begins behind an exchange from `before`.
+    pub(crate) fn behind(&mut self, stage: StageId, before: &Place, name: String) -> Place {
+        // Without event time before the exchange there is none behind it either.
+        let origins = if before.origins.is_empty() { Vec::new() } else { vec![WatermarkOrigin::Input] };
+        Place { stage, root: self.next_root(&name), origins, sources: Vec::new(), name }
+    }
+
+    /// The place of a stream that begins in a queue, in the stage of `before`.
+    pub(crate) fn beside(&mut self, before: &Place, name: String) -> Place {
+        Place { root: self.next_root(&name), name, ..before.clone() }
+    }
+
+    /// Notes how a stream ends.
+    pub(crate) fn end(&mut self, place: &Place, planting: impl Fn(&mut ShardBuilder) + Send + Sync + 'static) {
+        self.open.remove(&place.root);
+        self.plantings.push(Arc::new(planting));
+    }
+
+    /// The first thing that keeps the job from starting.
+    pub(crate) fn check(&self) -> Result<(), JobError> {
+        if let Some(stream) = self.open.values().next() {
+            return Err(JobError::Unfinished { job: self.name.clone(), stream: stream.clone() });
+        }
+        if self.sources.is_empty() {
+            return Err(JobError::Empty { job: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// The graph for a number of shards.
+    pub(crate) fn graph(&self, shards: usize) -> Graph {
+        let partitions = self.sources.iter().map(|source| (source.partitions)(shards)).collect();
+        Graph { partitions, ..self.graph.clone() }
+    }
+}
+
+impl Job {
+    /// A job without streams. The name appears in reports.
+    pub fn new(name: &str) -> Self {
+        let plan = Plan {
+            name: name.to_owned(),
+            graph: Graph { stages: 1, ..Graph::default() },
+            sources: Vec::new(),
+            plantings: Vec::new(),
+            generators: 0,
+            queues: 0,
+            open: BTreeMap::new(),
+            roots: 0,
+        };
+        Job { plan: Rc::new(RefCell::new(plan)) }
+    }
+
+    pub(crate) fn plan(&self) -> RefMut<'_, Plan> {
+        self.plan.borrow_mut()
+    }
+
+    pub(crate) fn is(&self, other: &Job) -> bool {
+        Rc::ptr_eq(&self.plan, &other.plan)
+    }
+
+    /// A stream of what `source` yields.
+    pub fn source<S: Source>(&self, source: S) -> Stream<SourceRoot<S>> {
+        let mut plan = self.plan();
+        let number = plan.sources.len();
+        let (counted, attached) = (source.clone(), source.clone());
+        plan.sources.push(PlannedSource {
+            partitions: Box::new(move |shards| counted.partitions(shards)),
+            attach: Box::new(move |wake| attached.attach(wake)),
+        });
+        let name = format!("source {number}");
+        let root = plan.next_root(&name);
+        drop(plan);
+        let place = Place { stage: StageId(0), root, origins: Vec::new(), sources: vec![number], name: name.clone() };
+        Stream { job: self.clone(), flow: SourceRoot { source, number, name }, place }
+    }
+
+    /// Runs the job until its sources have ended and every window has closed.
+    ///
+    /// # Errors
+    /// See [`JobError`]: the job is not complete, cannot be started, or failed on its way.
+    pub fn run(&self, config: &Config) -> Result<crate::Progress, JobError> {
+        self.start(config)?.wait()
+    }
+
+    /// Sets the job going and returns at once.
+    ///
+    /// # Errors
+    /// When the job is not complete or cannot be started.
+    pub fn start(&self, config: &Config) -> Result<Running, JobError> {
+        Running::start(&self.plan(), config, false)
+    }
+
+    /// Runs the job to its end, keeping its ingress logs: which partition gave how many records in which tick. Feed them to
+    /// [`replay`](crate::sim::replay). Costs memory for each tick and a digest of the whole state after each; for tests.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn record(&self, config: &Config) -> Result<Recording, JobError> {
+        Running::start(&self.plan(), config, true)?.into_recording()
+    }
+}

@@ -1,0 +1,214 @@
+//! Grouped streams, their windows, and what is kept of them.
+
+use crate::flow::{Aggregated, Flow, Forked, Mapped};
+use crate::stream::{Stream, Timed};
+use pelton_core::aggregate::{self, Number, Ranked};
+use pelton_core::partition::{ByKey, Keyed as KeyedRecord};
+use pelton_core::window::{Windows, tumbling};
+use pelton_core::{Aggregate, Key, Record, Window, Windowed};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A grouped stream, made by [`key_by`](Stream::key_by).
+#[must_use = "a stream does nothing until it ends in a sink"]
+pub struct Keyed<F, P> {
+    pub(crate) stream: Stream<F>,
+    pub(crate) key: P,
+}
+
+impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
+    /// Cuts each group into windows of event time: `tumbling(size)` or `hopping(size, slide)`.
+    pub fn window(self, windows: Windows) -> WindowedStream<F, P> {
+        WindowedStream { stream: self.stream, key: self.key, windows }
+    }
+}
+
+/// A grouped stream in windows, made by [`Keyed::window`].
+#[must_use = "a stream does nothing until it ends in a sink"]
+pub struct WindowedStream<F, P> {
+    stream: Stream<F>,
+    key: P,
+    windows: Windows,
+}
+
+/// The stream of rows that windows over `F` by `K` yield.
+pub type Rows<F, K, A> = Stream<Aggregated<<F as Flow>::Item, K, A>>;
+
+/// The stream of records that came too late for windows over `F`.
+pub type Late<F> = Stream<Forked<F, <F as Flow>::Item>>;
+
+impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> WindowedStream<F, P> {
+    /// One row for each key and window, when the watermark passes the window's end, in the order (window end, key).
+    ///
+    /// Records that come after all of their windows have closed are counted, and lost to the result; see
+    /// [`aggregate_with_late`](Self::aggregate_with_late).
+    pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> Rows<F, K, A> {
+        let item = aggregate.clone();
+        self.exchange(aggregate, None, move |record: &F::Item| item.item(record))
+    }
+
+    /// As [`aggregate`](Self::aggregate), with the late records as a second stream, whole and with their event time.
+    pub fn aggregate_with_late<A: Aggregate<F::Item, Out: 'static>>(
+        self,
+        aggregate: A,
+    ) -> (Rows<F, K, Whole<A>>, Late<F>)
+    where
+        F::Item: Record + Clone,
+    {
+        let job = self.stream.job.clone();
+        let (name, queue) = (format!("{} > late", self.stream.place.name), job.plan().next_queue());
+        let rows = self.exchange(Whole(aggregate), Some(queue), F::Item::clone);
+        let place = job.plan().beside(&rows.place, name.clone());
+        let late = Forked { stage: rows.place.stage, queue, name, marker: PhantomData };
+        (rows, Stream { job, flow: late, place })
+    }
+
+    /// Ends the stream in the sending end of an exchange by key; what crosses is what `item` takes.
+    fn exchange<A, I>(self, aggregate: A, late: Option<usize>, item: I) -> Rows<F, K, A>
+    where
+        A: Aggregate<F::Item, Out: 'static>,
+        I: Fn(&F::Item) -> A::Item + Clone + Send + Sync + 'static,
+    {
+        let WindowedStream { stream: Stream { job, flow, place }, key, windows } = self;
+        let to = job.plan().next_stage();
+        let edge = job.plan().next_edge(place.stage, to, true);
+        let name = format!("{} > window", place.name);
+        let behind = job.plan().behind(to, &place, name.clone());
+        let origins = place.origins.clone();
+        job.plan().end(&place, move |shard| {
+            let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge, &origins);
+            let end = ByKey::new(key.clone(), item.clone(), shard.router(), lanes);
+            flow.plant(shard, end);
+        });
+        let flow = Aggregated { edge, windows, aggregate, late, name, marker: PhantomData };
+        Stream { job, flow, place: behind }
+    }
+
+    /// How many records: `aggregate(count())`.
+    pub fn count(self) -> Rows<F, K, aggregate::Count> {
+        self.aggregate(aggregate::count())
+    }
+
+    /// The sum of `f`: `aggregate(sum(f))`. Integers wrap; floats are added exactly and rounded once.
+    pub fn sum<V, S>(self, f: S) -> Rows<F, K, aggregate::Sum<S>>
+    where
+        V: Number,
+        S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::sum(f))
+    }
+
+    /// The mean of `f`: `aggregate(avg(f))`.
+    pub fn avg<V, S>(self, f: S) -> Rows<F, K, aggregate::Avg<S>>
+    where
+        V: Number,
+        S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::avg(f))
+    }
+
+    /// The least `f`: `aggregate(min(f))`.
+    pub fn min<V, S>(self, f: S) -> Rows<F, K, aggregate::Min<S>>
+    where
+        V: Ranked,
+        S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::min(f))
+    }
+
+    /// The greatest `f`: `aggregate(max(f))`.
+    pub fn max<V, S>(self, f: S) -> Rows<F, K, aggregate::Max<S>>
+    where
+        V: Ranked,
+        S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::max(f))
+    }
+}
+
+/// Rows of windows, grouped per window over all keys; made by [`window_all`](Stream::window_all).
+#[must_use = "a stream does nothing until it ends in a sink"]
+pub struct AllWindows<F> {
+    pub(crate) stream: Stream<F>,
+}
+
+/// The stream of one row for each window, without a key.
+pub type AllRows<F, A> = Stream<Mapped<Aggregated<<F as Flow>::Item, Window, A>, WithoutKey<A, <F as Flow>::Item>>>;
+
+/// What takes the helper key off a row.
+type WithoutKey<A, T> = fn(Windowed<Window, <A as Aggregate<T>>::Out>) -> Windowed<(), <A as Aggregate<T>>::Out>;
+
+impl<K, V, F> AllWindows<F>
+where
+    K: Record + Clone + Ord,
+    V: Record + Clone,
+    F: Flow<Item = Windowed<K, V>> + Timed,
+{
+    /// One row for each window, over the rows of all keys.
+    pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> AllRows<F, A> {
+        // A row's event time is the last instant of its window, so windows of one instant keep apart exactly what ended together.
+        let instants = tumbling(Duration::from_nanos(1));
+        let whole: WithoutKey<A, F::Item> = |row| Windowed { window: row.key, key: (), value: row.value };
+        self.stream.key_by(|row| row.window).window(instants).aggregate(aggregate).map(whole)
+    }
+
+    /// The row with the greatest `f`; of several, the one with the least key: `aggregate(max_by(f))`.
+    pub fn max_by<O, S>(self, f: S) -> AllRows<F, aggregate::MaxBy<S>>
+    where
+        V: Ord,
+        O: Ord,
+        S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::max_by(f))
+    }
+
+    /// The row with the least `f`; of several, the one with the least key: `aggregate(min_by(f))`.
+    pub fn min_by<O, S>(self, f: S) -> AllRows<F, aggregate::MinBy<S>>
+    where
+        V: Ord,
+        O: Ord,
+        S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::min_by(f))
+    }
+
+    /// How many keys: `aggregate(count())`.
+    pub fn count(self) -> AllRows<F, aggregate::Count> {
+        self.aggregate(aggregate::count())
+    }
+
+    /// The sum of `f` over the keys: `aggregate(sum(f))`.
+    pub fn sum<N, S>(self, f: S) -> AllRows<F, aggregate::Sum<S>>
+    where
+        N: Number,
+        S: Fn(&F::Item) -> N + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::sum(f))
+    }
+}
+
+/// An aggregate to which whole records cross, so that a late one can be given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<A>(A);
+
+impl<T: Record + Clone, A: Aggregate<T>> Aggregate<T> for Whole<A> {
+    type Item = T;
+    type Acc = A::Acc;
+    type Out = A::Out;
+
+    fn item(&self, record: &T) -> T {
+        record.clone()
+    }
+    fn empty(&self) -> A::Acc {
+        self.0.empty()
+    }
+    fn add(&self, acc: &mut A::Acc, record: T) {
+        self.0.add(acc, self.0.item(&record));
+    }
+    fn merge(&self, acc: &mut A::Acc, other: &A::Acc) {
+        self.0.merge(acc, other);
+    }
+    fn finish(&self, acc: &A::Acc) -> A::Out {
+        self.0.finish(acc)
+    }
+}

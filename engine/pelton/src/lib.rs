@@ -1,0 +1,74 @@
+//! Pelton: a deterministic stream-processing engine for latency-critical services.
+//!
+//! A [`Job`] is a graph of typed streams. It runs on pinned cores, each of which owns a share of the keys; what comes out depends on
+//! the input alone, never on threads or timing.
+//!
+//! ```
+//! use pelton::prelude::*;
+//!
+//! #[pelton::record]
+//! struct Bid {
+//!     auction: u64,
+//!     time: EventTime,
+//! }
+//!
+//! // A thousand bids, one per millisecond, every tenth of them on auction 7.
+//! let bids = from_iter(|| {
+//!     (0..1_000).map(|i| Bid { auction: if i % 10 == 0 { 7 } else { i }, time: EventTime::from_millis(i as i64) })
+//! });
+//! let hottest = collect();
+//!
+//! let job = Job::new("hot-items")
+//!     .source(bids)
+//!     .event_time(|bid| bid.time, out_of_order(Duration::from_millis(100)))
+//!     .key_by(|bid| bid.auction)
+//!     .window(hopping(secs(1), millis(500)))
+//!     .aggregate(count())
+//!     .window_all()
+//!     .max_by(|row| row.value)
+//!     .sink(hottest.clone());
+//! job.run(&Config::default())?;
+//!
+//! let rows = hottest.take();
+//! assert_eq!(rows.len(), 3);
+//! assert!(rows.iter().all(|row| row.value.key == 7));
+//! # Ok::<(), pelton::JobError>(())
+//! ```
+//!
+//! What is promised, and tested:
+//!
+//! * The same ingress logs (the same records in the same ticks) give byte-identical output and state, whatever the threads, their
+//!   interleaving, the sizes of rings and the speeds.
+//! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
+//!   ordered by (window end, key), late records aside.
+
+mod error;
+pub mod flow;
+mod job;
+mod keyed;
+pub mod prelude;
+mod running;
+pub mod sim;
+pub mod sinks;
+pub mod sources;
+mod stream;
+mod timing;
+
+#[doc(hidden)]
+pub use pelton_core as core;
+#[doc(hidden)]
+pub use rkyv;
+
+pub use error::JobError;
+pub use job::Job;
+pub use keyed::{AllWindows, Keyed, WindowedStream};
+pub use pelton_connect as connect;
+pub use pelton_core::{
+    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, window,
+};
+pub use pelton_macros::record;
+pub use pelton_runtime::config::{self, Config};
+pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
+pub use running::{Progress, Recording, Running};
+pub use stream::{Stream, Timed};
+pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};

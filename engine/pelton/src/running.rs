@@ -1,0 +1,178 @@
+//! A job on its cores: progress, stopping, waiting.
+
+use crate::error::JobError;
+use crate::job::Plan;
+use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
+use pelton_core::memory::Memory;
+use pelton_core::stats::{Counts, ShardStats};
+use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
+use pelton_runtime::config::Config;
+use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, Stop, Stopper, launch};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A job that has been started.
+#[derive(Debug)]
+pub struct Running {
+    inner: pelton_runtime::Running,
+    stats: Vec<Arc<ShardStats>>,
+    records: Arc<Mutex<Vec<ShardRecord>>>,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The sum over the shards.
+    pub total: Counts,
+    /// Each shard.
+    pub shards: Vec<Counts>,
+    /// Each core.
+    pub cores: Vec<CoreStats>,
+}
+
+/// What a recorded run left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// The ingress log of each shard.
+    pub logs: Vec<Vec<IngressEntry>>,
+    /// A digest of each shard's state after every tick.
+    pub traces: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct ShardRecord {
+    shard: ShardId,
+    log: Vec<IngressEntry>,
+    trace: u64,
+}
+
+/// A shard that leaves its log behind when it has finished.
+struct Recorded {
+    shard: Option<Shard>,
+    records: Arc<Mutex<Vec<ShardRecord>>>,
+}
+
+impl Duty for Recorded {
+    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        let Some(shard) = &mut self.shard else {
+            return Ok(Step { work: 0, published: false, finished: true });
+        };
+        let step = shard.step(now)?;
+        if let Some(shard) = self.shard.take_if(|_| step.finished) {
+            let (id, trace) = (shard.id(), shard.trace());
+            let record = ShardRecord { shard: id, trace, log: shard.into_log() };
+            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
+        Ok(step)
+    }
+
+    fn drain(&mut self) {
+        if let Some(shard) = &mut self.shard {
+            shard.drain();
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.shard.as_ref().map_or_else(Position::default, Duty::position)
+    }
+}
+
+/// The sizes that a configuration gives a job.
+pub(crate) fn sizes(config: &Config) -> Sizes {
+    Sizes {
+        shards: config.shards as u16,
+        key_groups: config.key_groups,
+        ring_bytes: config.ring_bytes,
+        tick: TickBudget {
+            records_max: config.tick.records_max,
+            interval_idle_nanos: config.tick.interval_idle_us * 1_000,
+            interval_busy_nanos: config.tick.interval_busy_us * 1_000,
+        },
+        tick_bytes_max: config.tick.bytes_max,
+    }
+}
+
+impl Running {
+    pub(crate) fn start(plan: &Plan, config: &Config, record: bool) -> Result<Running, JobError> {
+        plan.check()?;
+        let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
+        let graph = plan.graph(config.shards);
+        let wirings = wire(&graph, &sizes(config), &*memory).map_err(|error| JobError::Memory {
+            rings: graph.rings(config.shards),
+            ring_bytes: config.ring_bytes,
+            error,
+        })?;
+        let stats = wirings.iter().map(Wiring::stats).collect();
+        let wirings: Mutex<Vec<Option<Wiring>>> = Mutex::new(wirings.into_iter().map(Some).collect());
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let (plantings, kept) = (plan.plantings.clone(), record.then(|| records.clone()));
+        let build = move |id: ShardId| {
+            let mut wirings = wirings.lock().unwrap_or_else(PoisonError::into_inner);
+            let wiring = wirings[usize::from(id.0)].take().unwrap_or_else(|| panic!("{id:?} is built once"));
+            drop(wirings);
+            let mut builder = ShardBuilder::new(wiring, memory.clone());
+            if kept.is_some() {
+                builder.record();
+            }
+            plantings.iter().for_each(|planting| planting(&mut builder));
+            let shard = builder.finish();
+            Ok(match &kept {
+                None => Box::new(shard) as Box<dyn Duty>,
+                Some(records) => Box::new(Recorded { shard: Some(shard), records: records.clone() }),
+            })
+        };
+        let inner = launch(config, Arc::new(build))?;
+        let bells = inner.bells();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
+        plan.sources.iter().for_each(|source| (source.attach)(wake.clone()));
+        Ok(Running { inner, stats, records })
+    }
+
+    /// How far the job is, now. Cheap: reads counters that the cores write anyway.
+    pub fn progress(&self) -> Progress {
+        let shards: Vec<Counts> = self.stats.iter().map(|stats| stats.read()).collect();
+        let mut total = Counts::default();
+        shards.iter().for_each(|counts| total += *counts);
+        Progress { total, shards, cores: self.inner.stats() }
+    }
+
+    /// Asks the job to stop: `Stop::Drain` ends the sources and lets everything under way complete, `Stop::Now` does not.
+    pub fn stop(&self, how: Stop) {
+        self.inner.stop(how);
+    }
+
+    /// What stops the job from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.inner.stopper()
+    }
+
+    /// Whether all cores have left.
+    pub fn is_finished(&self) -> bool {
+        self.inner.is_finished()
+    }
+
+    /// Waits for at most `longest`; whether all cores have left.
+    pub fn wait_for(&self, longest: Duration) -> bool {
+        self.inner.wait_for(longest)
+    }
+
+    /// Waits until the job has ended, and returns how far it came.
+    ///
+    /// # Errors
+    /// The first failure: a panic in user code with shard, tick and operator, or a [`Fault`].
+    pub fn wait(self) -> Result<Progress, JobError> {
+        while !self.wait_for(Duration::from_secs(3_600)) {}
+        let progress = self.progress();
+        self.inner.wait()?;
+        Ok(progress)
+    }
+
+    pub(crate) fn into_recording(self) -> Result<Recording, JobError> {
+        let records = self.records.clone();
+        self.wait()?;
+        let mut records = std::mem::take(&mut *records.lock().unwrap_or_else(PoisonError::into_inner));
+        records.sort_by_key(|record| record.shard);
+        let (logs, traces) = records.into_iter().map(|record| (record.log, record.trace)).unzip();
+        Ok(Recording { logs, traces })
+    }
+}

@@ -1,0 +1,144 @@
+//! The seeded driver: a whole job on one thread, in virtual time, in an order drawn from a seed.
+//!
+//! No cores and no clock are needed, and the same seed gives the same run, so this is how to test a job of your own. The core under it
+//! is the very one that runs on pinned cores.
+//!
+//! ```
+//! use pelton::prelude::*;
+//! use pelton::sim::{Simulation, simulate};
+//!
+//! let rows = collect();
+//! let job = Job::new("count")
+//!     .source(from_iter(|| 0..1_000u64))
+//!     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+//!     .key_by(|n| n % 10)
+//!     .window(tumbling(secs(1)))
+//!     .count()
+//!     .sink(rows.clone());
+//! for seed in 0..20 {
+//!     simulate(&job, &Simulation { seed, shards: 4, ..Simulation::default() })?;
+//!     assert!(rows.take().iter().all(|row| row.value == 100));
+//! }
+//! # Ok::<(), pelton::JobError>(())
+//! ```
+
+use crate::error::JobError;
+use crate::job::Job;
+use crate::running::Recording;
+use pelton_core::build::{ShardBuilder, Sizes, wire};
+use pelton_core::memory::{HeapMemory, Memory};
+use pelton_core::{Nanos, Shard, TickBudget, hash};
+use std::sync::Arc;
+
+/// What a simulated run is like. Two runs of equal settings are equal, byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// Chooses the order of steps and the pace of time.
+    pub seed: u64,
+    /// Shards.
+    pub shards: usize,
+    /// Key groups.
+    pub key_groups: u32,
+    /// Bytes of each ring, a power of two of at least 4 KiB.
+    pub ring_bytes: usize,
+    /// The most records in a tick.
+    pub records_max: usize,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Simulation { seed: 0, shards: 2, key_groups: 1_024, ring_bytes: 64 * 1_024, records_max: 64 }
+    }
+}
+
+impl Simulation {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            shards: self.shards as u16,
+            key_groups: self.key_groups,
+            ring_bytes: self.ring_bytes,
+            tick: TickBudget { records_max: self.records_max, interval_idle_nanos: 0, interval_busy_nanos: 0 },
+            tick_bytes_max: usize::MAX,
+        }
+    }
+}
+
+/// Random numbers from a seed: a counter, hashed.
+struct Chance {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.drawn += 1;
+        ((u128::from(hash::join(self.seed, self.drawn)) * bound as u128) >> 64) as usize
+    }
+}
+
+/// Runs the job to its end, and returns its ingress logs and the digests of its state.
+///
+/// # Errors
+/// When the job is not complete, or a shard fails.
+///
+/// # Panics
+/// When user code panics, or when nothing moves any more though the job has not ended.
+pub fn simulate(job: &Job, simulation: &Simulation) -> Result<Recording, JobError> {
+    drive(job, simulation, None)
+}
+
+/// Runs the job again on the input of a recorded run: the same records in the same ticks, with everything else (`simulation`'s
+/// seed, ring size, order of steps) as you like. Output and state come out byte for byte as they were.
+///
+/// # Errors
+/// When the job is not complete, or a shard fails.
+///
+/// # Panics
+/// When the sources do not yield what they yielded, or as for [`simulate`].
+pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Result<Recording, JobError> {
+    assert_eq!(recording.logs.len(), simulation.shards, "a recording is replayed with the shards that it was made with");
+    drive(job, simulation, Some(recording))
+}
+
+fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Recording, JobError> {
+    let mut shards = build(job, simulation, recording)?;
+    let mut chance = Chance { seed: simulation.seed, drawn: 0 };
+    let (mut now, mut quiet) = (Nanos(1), 0);
+    let mut finished = vec![false; shards.len()];
+    while !finished.iter().all(|&finished| finished) {
+        // Shards run in bursts of random length, so that one gets far ahead of another.
+        let shard = chance.below(shards.len());
+        for _ in 0..=chance.below(8) {
+            now.0 += 1 + chance.below(200_000) as u64;
+            let step = shards[shard].step(now).map_err(JobError::Fault)?;
+            finished[shard] |= step.finished;
+            quiet = if step.work > 0 || step.published { 0 } else { quiet + 1 };
+        }
+        assert!(quiet < 1_000_000, "nothing moves any more: seed {}, {simulation:?}", simulation.seed);
+    }
+    let traces = shards.iter().map(Shard::trace).collect();
+    Ok(Recording { traces, logs: shards.into_iter().map(Shard::into_log).collect() })
+}
+
+fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Vec<Shard>, JobError> {
+    let plan = job.plan();
+    plan.check()?;
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+    let graph = plan.graph(simulation.shards);
+    let rings = graph.rings(simulation.shards);
+    let wirings = wire(&graph, &simulation.sizes(), &*memory).map_err(|error| JobError::Memory {
+        rings,
+        ring_bytes: simulation.ring_bytes,
+        error,
+    })?;
+    let build = |wiring| {
+        let mut builder = ShardBuilder::new(wiring, memory.clone());
+        match recording {
+            None => builder.record(),
+            Some(recording) => builder.replay(recording.logs[usize::from(builder.shard().0)].clone()),
+        }
+        plan.plantings.iter().for_each(|planting| planting(&mut builder));
+        builder.finish()
+    };
+    Ok(wirings.into_iter().map(build).collect())
+}

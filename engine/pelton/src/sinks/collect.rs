@@ -1,0 +1,93 @@
+//! All rows in memory, for tests and small results.
+
+use pelton_core::sink::{Sink, SinkWriter};
+use pelton_core::{EventTime, Fault, ShardId, Tick};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A collecting sink; a clone is a handle to the same rows. Made by [`collect`].
+#[derive(Debug)]
+pub struct Collect<T> {
+    rows: Arc<Mutex<Vec<Row<T>>>>,
+}
+
+/// A row with its name: no two rows of a run have the same (tick, shard, seq), and a replay gives the same names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<T> {
+    /// The tick that it came of.
+    pub tick: Tick,
+    /// The shard that wrote it.
+    pub shard: ShardId,
+    /// Its number among that shard's rows of that tick.
+    pub seq: u64,
+    /// Its event time.
+    pub at: EventTime,
+    /// The row.
+    pub row: T,
+}
+
+/// Keeps every row. Unbounded: for tests and small results.
+///
+/// ```
+/// use pelton::prelude::*;
+/// let rows = collect();
+/// Job::new("copy").source(from_iter(|| 0..3)).sink(rows.clone()).run(&Config::default())?;
+/// let mut numbers = rows.take();
+/// numbers.sort();
+/// assert_eq!(numbers, [0, 1, 2]);
+/// # Ok::<(), pelton::JobError>(())
+/// ```
+pub fn collect<T>() -> Collect<T> {
+    Collect { rows: Arc::default() }
+}
+
+impl<T> Clone for Collect<T> {
+    fn clone(&self) -> Self {
+        Collect { rows: self.rows.clone() }
+    }
+}
+
+impl<T> Collect<T> {
+    /// Takes the rows so far, in the order (tick, shard, seq).
+    pub fn take(&self) -> Vec<T> {
+        self.take_named().into_iter().map(|row| row.row).collect()
+    }
+
+    /// Takes the rows so far with their names, in the order (tick, shard, seq).
+    pub fn take_named(&self) -> Vec<Row<T>> {
+        let mut rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        rows.sort_by_key(|row| (row.tick, row.shard, row.seq));
+        rows
+    }
+}
+
+impl<T: Send + 'static> Sink<T> for Collect<T> {
+    type Writer = Collected<T>;
+    fn open(&self, shard: ShardId) -> Collected<T> {
+        Collected { shard, tick: Vec::new(), all: self.rows.clone() }
+    }
+}
+
+/// The writing end of [`Collect`] on one shard.
+#[derive(Debug)]
+pub struct Collected<T> {
+    shard: ShardId,
+    tick: Vec<(EventTime, T)>,
+    all: Arc<Mutex<Vec<Row<T>>>>,
+}
+
+impl<T: Send + 'static> SinkWriter<T> for Collected<T> {
+    fn write(&mut self, at: EventTime, row: T) {
+        self.tick.push((at, row));
+    }
+
+    fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        let shard = self.shard;
+        let rows = self.tick.drain(..).zip(0..).map(|((at, row), seq)| Row { tick, shard, seq, at, row });
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}

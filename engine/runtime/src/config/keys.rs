@@ -1,0 +1,286 @@
+//! The table of keys: everything there is to say about each, once.
+//!
+//! Order matters twice. Keys of the top level come before those of a section, since a TOML file must be written
+//! so; and a key whose default follows another comes after it (`shards` after `cores`, `tick.bytes_max` after
+//! `buffer`), since values are settled in this order.
+
+use super::cores::CoresSpec;
+use super::machine::Machine;
+use super::model::{Config, DriverKind, IdleStrategy};
+use super::value::{Fallback, Kind, Value};
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// The dotted name, as in the file.
+    pub name: &'static str,
+    /// The command-line flag, without its dashes.
+    pub flag: &'static str,
+    /// What it does and when to change it.
+    pub doc: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it is worth when no layer sets it.
+    pub default: Fallback,
+    /// A good value for a machine given over to the engine.
+    pub suggest: fn(&Machine) -> Value,
+    /// Puts a value into its field.
+    pub(super) set: fn(&mut Config, &Value),
+}
+
+/// Every key.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "cores",
+        flag: "cores",
+        doc: "The CPUs to use, one engine thread each. A count takes one CPU of each physical core before any \
+              hyper-thread; \"auto\" takes every CPU that the process may use. Leave one for the rest of the system \
+              where there are more than two.",
+        kind: Kind::Cores,
+        default: Fallback::WithinMachine("2"),
+        suggest: |machine| Value::Cores(CoresSpec::Count(Plan::of(machine).cores)),
+        // The CPU numbers depend on the machine, so they are put in place when the choice is bound to one.
+        set: |config, value| {
+            if let CoresSpec::List(list) = value.cores() {
+                config.cores.clone_from(list);
+            }
+        },
+    },
+    Key {
+        name: "shards",
+        flag: "shards",
+        doc: "How many shards the key space is split into. A core steps its shards in turn, so more of them than \
+              cores costs rings (shards x shards for each exchange) and buys nothing but finer balance.",
+        kind: Kind::Count { min: 1, max: SHARDS_MAX as u64 },
+        default: Fallback::OnePerCore,
+        suggest: |machine| Value::Count(Plan::of(machine).cores as u64),
+        set: |config, value| config.shards = value.count() as usize,
+    },
+    Key {
+        name: "key_groups",
+        flag: "key-groups",
+        doc: "How many groups keys are hashed into; groups are what is assigned to shards. At least as many as \
+              shards, and fixed for as long as stored state is to be read again.",
+        kind: Kind::Count { min: 1, max: 65536 },
+        default: Fallback::Fixed("1024"),
+        suggest: |_| Value::Count(1024),
+        set: |config, value| config.key_groups = value.count() as u32,
+    },
+    Key {
+        name: "memory",
+        flag: "memory",
+        doc: "What the engine may take for rings, tables and buffers together. Every queue is sized from it or \
+              checked against it at the start; too little is an error then, not a failure later.",
+        kind: Kind::Size { min: MEMORY_MIN, max: 64 << 40, power_of_two: false },
+        default: Fallback::WithinMachine("2 GB"),
+        suggest: |machine| Value::Size(Plan::of(machine).memory),
+        set: |config, value| config.memory_bytes = value.size(),
+    },
+    Key {
+        name: "buffer",
+        flag: "buffer",
+        doc: "The size of the ring between each two shards of an exchange. Larger rides out longer stalls of a \
+              shard before its senders feel them; smaller stays in the CPU's cache.",
+        kind: Kind::Size { min: BUFFER_MIN, max: 1 << 30, power_of_two: true },
+        default: Fallback::Fixed("1 MB"),
+        suggest: |machine| Value::Size(Plan::of(machine).buffer),
+        set: |config, value| config.ring_bytes = value.size() as usize,
+    },
+    Key {
+        name: "driver",
+        flag: "driver",
+        doc: "What drives the shards. Choose \"threads\" where io_uring is blocked, as in many containers.",
+        kind: Kind::Choice(&[
+            ("glommio", "one glommio executor per core; needs io_uring"),
+            ("threads", "one plain thread per core; needs nothing of the kernel"),
+        ]),
+        default: Fallback::Fixed("glommio"),
+        suggest: |machine| Value::Choice(if machine.io_uring { "glommio" } else { "threads" }),
+        set: |config, value| {
+            config.driver = match value.word() {
+                "threads" => DriverKind::Threads,
+                _ => DriverKind::Glommio,
+            }
+        },
+    },
+    Key {
+        name: "pin",
+        flag: "pin",
+        doc: "Whether each engine thread is pinned to its CPU. Turn it off where others share the machine, or \
+              where pinning is not permitted.",
+        kind: Kind::Switch,
+        default: Fallback::Fixed("true"),
+        suggest: |_| Value::Switch(true),
+        set: |config, value| config.pin = value.on(),
+    },
+    Key {
+        name: "tick.records_max",
+        flag: "tick-records-max",
+        doc: "The most records a shard takes into one tick. More gives throughput under load; fewer bounds how long \
+              one tick holds up the next.",
+        kind: Kind::Count { min: 1, max: 1 << 20 },
+        default: Fallback::Fixed("4096"),
+        suggest: |_| Value::Count(4096),
+        set: |config, value| config.tick.records_max = value.count() as usize,
+    },
+    Key {
+        name: "tick.bytes_max",
+        flag: "tick-bytes-max",
+        doc: "The most bytes of records a shard takes into one tick. At most a quarter of `buffer`, so that a ring \
+              holds several ticks.",
+        kind: Kind::Size { min: 1 << 10, max: 256 << 20, power_of_two: false },
+        default: Fallback::WithinBuffer("256 KB"),
+        suggest: |machine| Value::Size(Plan::of(machine).buffer.min(1 << 20) / 4),
+        set: |config, value| config.tick.bytes_max = value.size() as usize,
+    },
+    Key {
+        name: "tick.interval_idle_us",
+        flag: "tick-interval-idle-us",
+        doc: "The least time between two ticks of a lightly loaded shard, in microseconds. 0 sends each record on \
+              its way at once.",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        default: Fallback::Fixed("0"),
+        suggest: |_| Value::Count(0),
+        set: |config, value| config.tick.interval_idle_us = value.count(),
+    },
+    Key {
+        name: "tick.interval_busy_us",
+        flag: "tick-interval-busy-us",
+        doc: "The least time between two ticks of a busy shard, in microseconds: it keeps load from making a tick \
+              of every record. At least `tick.interval_idle_us`.",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        default: Fallback::Fixed("20"),
+        suggest: |_| Value::Count(20),
+        set: |config, value| config.tick.interval_busy_us = value.count(),
+    },
+    Key {
+        name: "idle.strategy",
+        flag: "idle",
+        doc: "What a core does when it has no work.",
+        kind: Kind::Choice(&[
+            ("spin", "looks again at once, for ever: the lowest latency, and a whole CPU"),
+            ("spin-then-park", "spins for `idle.spin_us`, then sleeps until work arrives"),
+            ("park", "sleeps at once until work arrives: the least CPU, and a wake-up for the first record"),
+        ]),
+        default: Fallback::Fixed("spin-then-park"),
+        suggest: |machine| Value::Choice(if machine.cpus.len() > 1 { "spin-then-park" } else { "park" }),
+        set: |config, value| {
+            config.idle.strategy = match value.word() {
+                "spin" => IdleStrategy::Spin,
+                "park" => IdleStrategy::Park,
+                _ => IdleStrategy::SpinThenPark,
+            }
+        },
+    },
+    Key {
+        name: "idle.spin_us",
+        flag: "idle-spin-us",
+        doc: "How long \"spin-then-park\" spins before it parks, in microseconds.",
+        kind: Kind::Count { min: 0, max: 60_000_000 },
+        default: Fallback::Fixed("50000"),
+        suggest: |_| Value::Count(50_000),
+        set: |config, value| config.idle.spin_us = value.count(),
+    },
+    Key {
+        name: "idle.park_us",
+        flag: "idle-park-us",
+        doc: "The longest a parked core sleeps before it looks again of its own accord, in microseconds.",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        default: Fallback::Fixed("1000"),
+        suggest: |_| Value::Count(1000),
+        set: |config, value| config.idle.park_us = value.count(),
+    },
+];
+
+/// The most shards: beyond it the rings, whose number is its square, fit no machine.
+pub(super) const SHARDS_MAX: usize = 1024;
+
+/// The smallest ring: a frame must leave room for others beside it.
+const BUFFER_MIN: u64 = 64 << 10;
+
+/// The smallest memory limit: below it no job has room for a table.
+pub(super) const MEMORY_MIN: u64 = 16 << 20;
+
+/// The key of that dotted name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+impl Key {
+    /// The environment variable, such as `PELTON_TICK_RECORDS_MAX`.
+    pub fn variable(&self) -> String {
+        format!("PELTON_{}", self.name.to_uppercase().replace('.', "_"))
+    }
+
+    /// The section of the file it stands in, and its name there.
+    pub fn section(&self) -> (Option<&'static str>, &'static str) {
+        match self.name.split_once('.') {
+            Some((section, name)) => (Some(section), name),
+            None => (None, self.name),
+        }
+    }
+}
+
+/// Whether some key stands in the section `name`.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.section().0 == Some(name))
+}
+
+/// Values that suit a machine and each other: the rings of four exchanges take at most half the memory.
+struct Plan {
+    cores: usize,
+    memory: u64,
+    buffer: u64,
+}
+
+impl Plan {
+    fn of(machine: &Machine) -> Plan {
+        const MB: u64 = 1 << 20;
+        const GB: u64 = 1 << 30;
+        let half = machine.memory_half().unwrap_or(2 * GB);
+        let memory = if half >= 2 * GB { half - half % GB } else { half };
+        let rings_bytes = |cores: usize, buffer: u64| 4 * (cores * cores) as u64 * buffer;
+        let most = if machine.physical > 2 { machine.physical - 1 } else { machine.physical };
+        let fits = |&cores: &usize| rings_bytes(cores, BUFFER_MIN) <= memory / 2;
+        let cores = (1..=most.clamp(1, SHARDS_MAX)).rev().find(fits).unwrap_or(1);
+        let mut buffer = MB;
+        while buffer > BUFFER_MIN && rings_bytes(cores, buffer) > memory / 2 {
+            buffer /= 2;
+        }
+        Plan { cores, memory, buffer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_flags_and_variables_are_distinct() {
+        let count = |name: fn(&Key) -> String| KEYS.iter().map(name).collect::<BTreeSet<_>>().len();
+        assert_eq!(count(|key| key.name.to_owned()), KEYS.len());
+        assert_eq!(count(|key| key.flag.to_owned()), KEYS.len());
+        assert_eq!(count(Key::variable), KEYS.len());
+    }
+
+    #[test]
+    fn the_top_level_comes_first_and_sections_are_whole() {
+        let sections: Vec<_> = KEYS.iter().map(|key| key.section().0).collect();
+        let mut order = sections.clone();
+        order.dedup();
+        assert_eq!(order, [None, Some("tick"), Some("idle")]);
+    }
+
+    #[test]
+    fn every_fixed_default_is_allowed() {
+        for key in KEYS {
+            let (Fallback::Fixed(text) | Fallback::WithinMachine(text) | Fallback::WithinBuffer(text)) =
+                key.default
+            else {
+                continue;
+            };
+            assert!(key.kind.read_text(text).is_ok(), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The configuration itself: plain values, already checked, that the rest of the engine reads.
+//!
+//! Nothing here knows about files or layers. The fields are public so that tests and embedders can change one;
+//! values made that way are the caller's to keep sensible, whereas `Config::load` returns only checked ones.
+
+use std::path::Path;
+
+use super::error::ConfigError;
+use super::layers::{Layers, Loaded};
+use super::machine::Machine;
+use super::{file, limits};
+
+/// Every knob of a running engine, resolved for the machine it runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The CPUs to use, by the operating system's number; one engine thread each.
+    pub cores: Vec<usize>,
+    /// How many shards the key space is split into; a core steps its shards in turn.
+    pub shards: usize,
+    /// How many key groups the partition hash is folded to. Fixed for the life of the stored state.
+    pub key_groups: u32,
+    /// What the engine may take for rings, tables and buffers together, in bytes.
+    pub memory_bytes: u64,
+    /// The size of each ring between two shards, in bytes; a power of two.
+    pub ring_bytes: usize,
+    /// What drives the shards.
+    pub driver: DriverKind,
+    /// Whether each engine thread is pinned to its CPU.
+    pub pin: bool,
+    /// How much a tick may hold and how often one is made.
+    pub tick: TickConfig,
+    /// What a core does when it has no work.
+    pub idle: IdleConfig,
+}
+
+/// The budget and pace of ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TickConfig {
+    /// The most records a shard takes into one tick.
+    pub records_max: usize,
+    /// The most bytes of records a shard takes into one tick.
+    pub bytes_max: usize,
+    /// The least time between two ticks of a lightly loaded shard, in microseconds.
+    pub interval_idle_us: u64,
+    /// The least time between two ticks of a busy shard, in microseconds.
+    pub interval_busy_us: u64,
+}
+
+/// What a core does when it has no work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleConfig {
+    /// Whether to spin, to park, or first one and then the other.
+    pub strategy: IdleStrategy,
+    /// How long `SpinThenPark` spins before it parks, in microseconds.
+    pub spin_us: u64,
+    /// The longest a parked core sleeps before it looks again, in microseconds.
+    pub park_us: u64,
+}
+
+/// What drives the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DriverKind {
+    /// One glommio executor per core; needs io_uring.
+    Glommio,
+    /// One plain thread per core, for machines where io_uring is blocked.
+    Threads,
+}
+
+/// What a core does when it has no work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdleStrategy {
+    /// Look again at once, for ever: the lowest latency, and a whole CPU.
+    Spin,
+    /// Spin for a while, then sleep until a doorbell rings.
+    SpinThenPark,
+    /// Sleep at once until a doorbell rings: the least CPU, and a wake-up on each first record.
+    Park,
+}
+
+impl Default for Config {
+    /// The defaults for this machine. No file, variable or flag is looked at.
+    fn default() -> Self {
+        Layers::none(Machine::detect()).resolve().expect("the defaults suit every machine").config
+    }
+}
+
+impl Config {
+    /// Merges the defaults, `file` (if any), the process's `PELTON_...` variables and `flags`.
+    ///
+    /// A flag is a key's dotted name and the text given for it. The later of two flags for one key wins.
+    ///
+    /// ```
+    /// use pelton_runtime::config::Config;
+    ///
+    /// let loaded = Config::load(None, &[("cores", "1"), ("buffer", "256 KB")])?;
+    /// assert_eq!(loaded.config.ring_bytes, 256 * 1024);
+    ///
+    /// let error = Config::load(None, &[("shards", "0")]).unwrap_err();
+    /// assert!(error.to_string().contains("--shards"));
+    /// # Ok::<(), pelton_runtime::config::ConfigError>(())
+    /// ```
+    pub fn load(file: Option<&Path>, flags: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let layers = Layers {
+            file: file.map(file::read).transpose()?,
+            environment: std::env::vars_os().collect(),
+            flags: flags.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            machine: Machine::detect(),
+        };
+        layers.resolve()
+    }
+
+    /// Whether the rings of `edges` exchanges fit in the memory limit; each exchange has shards x shards rings.
+    ///
+    /// The number of exchanges is known only once a job is, so this is asked again when one starts.
+    ///
+    /// ```
+    /// use pelton_runtime::config::Config;
+    ///
+    /// let config = Config { shards: 8, ring_bytes: 1 << 20, memory_bytes: 256 << 20, ..Config::default() };
+    /// assert!(config.check_memory(4).is_ok());
+    /// let error = config.check_memory(5).unwrap_err().to_string();
+    /// assert!(error.contains("320 MB"), "{error}");
+    /// ```
+    pub fn check_memory(&self, edges: usize) -> Result<(), ConfigError> {
+        limits::memory(self, edges).map_err(ConfigError::from)
+    }
+
+    /// A starting point whose every field is then set from the table of keys.
+    pub(super) fn unset() -> Self {
+        Config {
+            cores: Vec::new(),
+            shards: 0,
+            key_groups: 0,
+            memory_bytes: 0,
+            ring_bytes: 0,
+            driver: DriverKind::Glommio,
+            pin: false,
+            tick: TickConfig { records_max: 0, bytes_max: 0, interval_idle_us: 0, interval_busy_us: 0 },
+            idle: IdleConfig { strategy: IdleStrategy::Park, spin_us: 0, park_us: 0 },
+        }
+    }
+}

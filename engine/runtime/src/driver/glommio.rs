@@ -1,0 +1,103 @@
+//! The glommio driver: one executor per core, and the duty cycle as one long-lived task of it.
+//!
+//! The task holds its core for as long as there is work, and that is as fast as on a plain thread. glommio 0.9 has
+//! traps, and each is met here:
+//!
+//! - A yield returns to the other tasks but not to the reactor, which alone serves timers and sockets. So an idle core
+//!   sleeps for a microsecond now and then, which is a turn of the reactor (8 µs, or 15 µs where the core is not pinned
+//!   and glommio will not spin before it parks); a busy one waits for glommio's own preempt timer.
+//! - With a short preempt timer the executor parks for good although a task is ready, so the default of 100 ms stays.
+//!   The same could happen if the machine takes the CPU away for that long at the wrong moment: glommio then sleeps
+//!   until its next timer. The heartbeat sees to it that there is one.
+//! - Where io_uring is blocked glommio panics: the probe comes first, at launch.
+
+use super::Seat;
+use crate::cycle::{Cycle, Next};
+use crate::doorbell::Bells;
+use crate::error::StartError;
+use crate::idle::Rest;
+use crate::panics;
+use glommio::timer::{Timer, sleep};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, executor, spawn_local};
+use pelton_core::Nanos;
+use std::future::{Future, poll_fn};
+use std::hint;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// An idle core turns the reactor this often.
+const REACTOR_TURN_INTERVAL_NS: u64 = 1_000_000;
+
+/// The shortest sleep that surely has not ended yet when glommio first looks; one that has turns nothing.
+const REACTOR_TURN: Duration = Duration::from_micros(1);
+
+/// How long glommio spins before it parks: enough for [`REACTOR_TURN`], which a real park would stretch to 50 µs.
+const SPIN_BEFORE_PARK: Duration = Duration::from_micros(5);
+
+/// How long a core that glommio parked by mistake stays parked at most.
+const HEARTBEAT: Duration = Duration::from_millis(10);
+
+/// What glommio registers with the kernel for its own IO. The hot path has none, so the least it accepts.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// Runs the core on the current thread.
+pub(super) fn run(seat: &Seat<'_>) -> Result<(), StartError> {
+    let executor = make_executor(seat)?;
+    executor.run(async {
+        let _heartbeat = spawn_local(async {
+            loop {
+                sleep(HEARTBEAT).await;
+            }
+        });
+        let mut cycle = seat.take()?;
+        turn_until_over(seat, &mut cycle).await;
+        Ok(())
+    })
+}
+
+async fn turn_until_over(seat: &Seat<'_>, cycle: &mut Cycle<'_>) {
+    let mut reactor_turned = Nanos(0);
+    while let Next::Turn(rest) = cycle.turn() {
+        match rest {
+            Rest::None => executor().yield_if_needed().await,
+            Rest::Spin => {
+                if cycle.now.0 - reactor_turned.0 >= REACTOR_TURN_INTERVAL_NS {
+                    reactor_turned = cycle.now;
+                    sleep(REACTOR_TURN).await;
+                }
+                hint::spin_loop();
+            }
+            Rest::Park(longest) => park(seat.bells, seat.core, longest).await,
+        }
+    }
+}
+
+/// Sleeps until the core's bell rings or `longest` is over; other tasks of the executor run meanwhile.
+async fn park(bells: &Bells, core: usize, longest: Duration) {
+    let mut timer = pin!(Timer::new(longest));
+    poll_fn(|context| {
+        if bells.park_task(core, context.waker()) {
+            timer.as_mut().poll(context).map(drop)
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+    bells.woke(core);
+}
+
+fn make_executor(seat: &Seat<'_>) -> Result<LocalExecutor, StartError> {
+    let placement = if seat.config.pin { Placement::Fixed(seat.cpu) } else { Placement::Unbound };
+    let failed = |message: String| StartError::Executor { cpu: seat.cpu, message };
+    let make = || {
+        let builder = LocalExecutorBuilder::new(placement).io_memory(IO_MEMORY_BYTES);
+        builder.spin_before_park(SPIN_BEFORE_PARK).make()
+    };
+    // Besides its errors, glommio panics where /sys cannot be read.
+    match panics::catch(make) {
+        Ok(Ok(executor)) => Ok(executor),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(panicked) => Err(failed(panicked.to_string())),
+    }
+}

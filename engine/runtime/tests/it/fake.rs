@@ -1,0 +1,71 @@
+//! Duties made of closures, and configurations small enough for tests that share two CPUs.
+
+use pelton_core::{Fault, Nanos, ShardId, Step, Tick};
+use pelton_runtime::config::{Config, DriverKind, IdleConfig, IdleStrategy};
+use pelton_runtime::{Build, Duty, Position};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than any test takes; a test that needs it has hung.
+pub const HUNG: Duration = Duration::from_secs(120);
+
+/// A step's answer.
+pub fn step(work: usize, published: bool, finished: bool) -> Result<Step, Fault> {
+    Ok(Step { work, published, finished })
+}
+
+/// A duty whose step is a closure of the number of steps so far and whether it drains.
+pub struct Fake<F> {
+    steps: u64,
+    draining: bool,
+    run: F,
+}
+
+impl<F: FnMut(u64, bool) -> Result<Step, Fault>> Duty for Fake<F> {
+    fn step(&mut self, _now: Nanos) -> Result<Step, Fault> {
+        self.steps += 1;
+        (self.run)(self.steps, self.draining)
+    }
+
+    fn drain(&mut self) {
+        assert!(!self.draining, "drained twice");
+        self.draining = true;
+    }
+
+    fn position(&self) -> Position {
+        Position { tick: Tick(self.steps), operator: "map #2".to_owned() }
+    }
+}
+
+/// A build function that makes the step closure of each shard.
+pub fn fakes<F>(make: impl Fn(ShardId) -> F + Send + Sync + 'static) -> Build
+where
+    F: FnMut(u64, bool) -> Result<Step, Fault> + 'static,
+{
+    Arc::new(move |shard| Ok(Box::new(Fake { steps: 0, draining: false, run: make(shard) }) as Box<dyn Duty>))
+}
+
+/// A duty that does nothing until it is drained.
+pub fn idle_until_drained() -> Build {
+    fakes(|_| |_, draining| step(0, false, draining))
+}
+
+/// Unpinned cores; parks last until they are rung, so that a lost wake-up shows.
+pub fn config(cores: usize, shards: usize, driver: DriverKind, strategy: IdleStrategy) -> Config {
+    Config {
+        cores: (0..cores).collect(),
+        shards,
+        driver,
+        pin: false,
+        idle: IdleConfig { strategy, spin_us: 20, park_us: 3_600_000_000 },
+        ..Config::default()
+    }
+}
+
+/// Every driver with every idle strategy.
+pub fn combinations() -> impl Iterator<Item = (DriverKind, IdleStrategy)> {
+    [DriverKind::Threads, DriverKind::Glommio].into_iter().flat_map(|driver| {
+        let strategies = [IdleStrategy::Spin, IdleStrategy::SpinThenPark, IdleStrategy::Park];
+        strategies.into_iter().map(move |strategy| (driver, strategy))
+    })
+}
