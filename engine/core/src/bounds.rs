@@ -14,6 +14,8 @@ pub const RING_BYTES_MIN: usize = 4 * 1024;
 pub const BATCH: usize = 64;
 /// Records that a stage merges before it lets the rest of the duty cycle run.
 pub const STEP_RECORDS_MAX: usize = 8 * 1024;
+/// Times in a row that a partition may pause in a replay; one that is not replayable pauses for ever.
+pub const REPLAY_PAUSES_MAX: usize = 1 << 20;
 /// Rows of a closing window that are handled before the rest of the duty cycle runs.
 pub const FIRE_ROWS_MAX: usize = 2 * 1024;
 /// Shards of one job.

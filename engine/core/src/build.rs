@@ -141,6 +141,16 @@ impl Wiring {
     }
 }
 
+/// Where a stateful operator is planted, and what it may use there.
+pub struct Site {
+    /// What the segments of its stage share.
+    pub context: Rc<StageContext>,
+    /// Where its state lives.
+    pub memory: Arc<dyn Memory>,
+    /// Whether it may pause when its output is full: no receiver of the output waits for another output of the stage.
+    pub may_wait: bool,
+}
+
 #[derive(Default)]
 struct Planted {
     operators: Vec<(EdgeId, Box<dyn Operator>, String)>,
@@ -212,7 +222,8 @@ impl ShardBuilder {
         let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
         let from = self.wiring.graph.edges[usize::from(edge.0)].from;
         if from == StageId(0) {
-            self.record_bytes = self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
+            self.record_bytes =
+                self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
         }
         Lanes::new::<R>(rings, &self.memory, self.context(from), origins.to_vec())
     }
@@ -259,7 +270,13 @@ impl ShardBuilder {
     }
 
     /// Plants the reader of queue `number`, feeding `next`.
-    pub fn plant_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
+    pub fn plant_queue<T: 'static>(
+        &mut self,
+        stage: StageId,
+        number: usize,
+        name: String,
+        next: impl Push<T>,
+    ) {
         let local = FromQueue::new(self.queue(number), next);
         self.stages[usize::from(stage.0)].locals.push((Box::new(local), name));
     }
@@ -269,6 +286,19 @@ impl ShardBuilder {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
         let pass = Pass::new(self.context(stage), next);
         self.stages[usize::from(stage.0)].operators.push((edge, Box::new(pass), name));
+    }
+
+    /// Plants what `operator` makes behind `edge`.
+    pub fn plant_operator<O: Operator>(
+        &mut self,
+        edge: EdgeId,
+        name: String,
+        operator: impl FnOnce(Site) -> O,
+    ) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let may_wait = self.wiring.graph.may_wait(stage);
+        let operator = operator(Site { context: self.context(stage), memory: self.memory.clone(), may_wait });
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
     }
 
     /// Plants a window operator behind `edge`, feeding `next`, and late items `late`.
@@ -310,7 +340,8 @@ impl ShardBuilder {
             let mut inputs = Vec::new();
             for (operator, (edge, _, _)) in planted.operators.iter().enumerate() {
                 let from = self.wiring.graph.edges[usize::from(edge.0)].from;
-                let rings = self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
+                let rings =
+                    self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
                 inputs.extend(rings.into_iter().map(|(source, ring)| Input {
                     ring,
                     clocks: clocks[usize::from(from.0)].clone(),
@@ -320,7 +351,8 @@ impl ShardBuilder {
                 }));
             }
             let context = self.contexts[number].clone();
-            let (operators, mut names): (Vec<_>, Vec<_>) = planted.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
+            let (operators, mut names): (Vec<_>, Vec<_>) =
+                planted.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
             let (locals, local_names): (Vec<_>, Vec<_>) = planted.locals.into_iter().unzip();
             names.extend(local_names);
             context.names.replace(names);

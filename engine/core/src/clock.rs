@@ -28,7 +28,8 @@ impl Clocks {
     /// The largest tick of any shard that has not ended.
     #[inline]
     pub fn highest(&self) -> Tick {
-        let running = |line: &Padded<AtomicU64>| Some(line.load(Ordering::Acquire)).filter(|&t| t != Tick::END.0);
+        let running =
+            |line: &Padded<AtomicU64>| Some(line.load(Ordering::Acquire)).filter(|&t| t != Tick::END.0);
         Tick(self.lines.iter().filter_map(running).max().unwrap_or(0))
     }
 

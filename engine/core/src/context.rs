@@ -83,7 +83,9 @@ impl StageContext {
         }
         let generators = self.generators.borrow();
         let of = |origin: &WatermarkOrigin| match *origin {
-            WatermarkOrigin::Generator(index) => generators.get(index).map_or(EventTime::MIN, |cell| cell.get()),
+            WatermarkOrigin::Generator(index) => {
+                generators.get(index).map_or(EventTime::MIN, |cell| cell.get())
+            }
             WatermarkOrigin::Input => self.input.get(),
         };
         origins.iter().map(of).min().unwrap_or(EventTime::MIN)
@@ -93,7 +95,9 @@ impl StageContext {
     pub fn moved(&self, marked: &mut Vec<EventTime>) -> bool {
         let generators = self.generators.borrow();
         marked.resize(generators.len(), EventTime::MIN);
-        let moves = |(old, new): (&mut EventTime, &Rc<Cell<EventTime>>)| core::mem::replace(old, new.get()) != new.get();
+        let moves = |(old, new): (&mut EventTime, &Rc<Cell<EventTime>>)| {
+            core::mem::replace(old, new.get()) != new.get()
+        };
         marked.iter_mut().zip(generators.iter()).fold(false, |moved, pair| moves(pair) | moved)
     }
 

@@ -64,7 +64,10 @@ impl fmt::Display for Fault {
         match self {
             Fault::OutOfMemory(error) => error.fmt(f),
             Fault::RecordTooLarge { limit } => {
-                write!(f, "a record is larger than {limit} bytes when archived, which is the most a frame can carry")
+                write!(
+                    f,
+                    "a record is larger than {limit} bytes when archived, which is the most a frame can carry"
+                )
             }
             Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
             Fault::External { shard, message } => write!(f, "shard {}: {message}", shard.0),

@@ -39,8 +39,9 @@ pub struct Nanos(pub u64);
 /// assert_eq!(end.as_millis(), 1_500);
 /// assert_eq!(end.as_nanos(), 1_500_000_000);
 /// ```
-#[derive(Archive, Serialize, Deserialize)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
 #[rkyv(compare(PartialEq))]
 pub struct EventTime(pub i64);
 

@@ -6,7 +6,7 @@
 //!
 //! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows.
 
-use crate::bounds::STEP_RECORDS_MAX;
+use crate::bounds::{REPLAY_PAUSES_MAX, STEP_RECORDS_MAX};
 use crate::clock::Clocks;
 use crate::context::StageContext;
 use crate::fault::Fault;
@@ -76,8 +76,6 @@ pub(crate) struct Ingress {
     /// Watermarks as of the last tick.
     marked: Vec<EventTime>,
     ended: bool,
-    /// The room of empty rings, from which it is told when there is little left.
-    room_max: usize,
 }
 
 impl Ingress {
@@ -90,7 +88,7 @@ impl Ingress {
         feed: Feed,
     ) -> Self {
         let (shard, made) = (context.shard, Nanos(0));
-        let mut ingress = Ingress {
+        Ingress {
             shard,
             context,
             readers,
@@ -102,10 +100,7 @@ impl Ingress {
             made,
             marked: Vec::new(),
             ended: false,
-            room_max: 0,
-        };
-        ingress.room_max = ingress.room();
-        ingress
+        }
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -161,11 +156,12 @@ impl Ingress {
         };
         let wanted = match &replay {
             Some(entry) => entry.taken.iter().map(|taken| taken.records).sum(),
-            None => self.budget.records_max.min(self.room_max / 4).clamp(1, STEP_RECORDS_MAX),
+            None => self.budget.records_max.clamp(1, STEP_RECORDS_MAX),
         };
-        let can_seal = self.readers.iter_mut().all(|r| r.can_seal()) && self.locals.iter_mut().all(|l| l.can_seal());
+        let can_seal =
+            self.readers.iter_mut().all(|r| r.can_seal()) && self.locals.iter_mut().all(|l| l.can_seal());
         // A replayed tick is sent whole even if it was cut for larger rings: what does not fit goes as an oversized frame.
-        if !can_seal || room < wanted.min(self.room_max / 4).max(1) {
+        if !can_seal || room == 0 {
             if let (Some(entry), Feed::Replayed(log)) = (replay, &mut self.feed) {
                 log.push_front(entry);
             }
@@ -173,7 +169,9 @@ impl Ingress {
             return Ok((0, self.observe()));
         }
         let budget = wanted.min(if replay.is_some() { usize::MAX } else { room });
-        let tick = replay.as_ref().map_or_else(|| Tick(self.tick.max(self.clocks.highest()).0 + 1), |entry| entry.tick);
+        let tick = replay
+            .as_ref()
+            .map_or_else(|| Tick(self.tick.max(self.clocks.highest()).0 + 1), |entry| entry.tick);
         self.context.tick.set(tick);
         self.context.now.set(replay.as_ref().map_or(now, |entry| entry.now));
         let (records, done) = self.read(budget, replay.as_ref())?;
@@ -190,7 +188,7 @@ impl Ingress {
             for index in 0..self.readers[reader].partitions() {
                 let then = replay.map(|entry| entry.taken[number]);
                 let records_max = then.map_or(budget - records, |taken| taken.records);
-                let taken = self.readers[reader].read(index, Poll { now, records_max }, then);
+                let taken = self.take(reader, index, Poll { now, records_max }, then);
                 self.pump();
                 records += taken.records;
                 done &= taken.done;
@@ -208,6 +206,26 @@ impl Ingress {
         Ok((records, done))
     }
 
+    /// Reads one partition; in a replay until it has given what it gave then, for it may pause at other places now.
+    fn take(&mut self, reader: usize, index: usize, poll: Poll, then: Option<Taken>) -> Taken {
+        let mut taken = self.readers[reader].read(index, poll, then);
+        let missing = |taken: &Taken| then.filter(|then| taken.records < then.records && !taken.done);
+        let mut pauses = 0;
+        while let Some(then) = missing(&taken) {
+            pauses += 1;
+            assert!(
+                pauses < REPLAY_PAUSES_MAX,
+                "a replayed partition yields no more, and yielded {} records",
+                then.records
+            );
+            let records = then.records - taken.records;
+            let rest = Poll { records_max: records, ..poll };
+            let more = self.readers[reader].read(index, rest, Some(Taken { records, ..then }));
+            taken = Taken { records: taken.records + more.records, ..more };
+        }
+        taken
+    }
+
     fn pump(&mut self) {
         for (number, local) in self.locals.iter_mut().enumerate() {
             self.context.running.set(self.readers.len() + number);
@@ -217,7 +235,13 @@ impl Ingress {
     }
 
     /// Sends the tick, if there is anything to send.
-    fn end_tick(&mut self, tick: Tick, now: Nanos, records: usize, done: bool) -> Result<(usize, bool), Fault> {
+    fn end_tick(
+        &mut self,
+        tick: Tick,
+        now: Nanos,
+        records: usize,
+        done: bool,
+    ) -> Result<(usize, bool), Fault> {
         self.context.ended.set(done);
         let moved = self.context.moved(&mut self.marked);
         if records == 0 && !moved && !done {

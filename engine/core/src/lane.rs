@@ -9,9 +9,7 @@
 
 use crate::bounds::{FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER, RING_RESERVE};
 use crate::fault::Fault;
-use crate::frame::{
-    ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame,
-};
+use crate::frame::{ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame};
 use crate::ids::{EventTime, Tick};
 use crate::memory::{Buf, Memory};
 use crate::record::{Record, is_fixed, write_entry, write_fixed};
@@ -29,17 +27,12 @@ pub(crate) struct Lane {
     entries: u32,
     /// The bytes of one record, 0 when they vary.
     stride: u32,
-    large: Option<Large>,
+    large: Option<Box<LargeFrame>>,
     ring: Producer,
     sent: EventTime,
     memory: Arc<dyn Memory>,
     /// The largest entry seen, from which the room of a variable lane is estimated.
     entry_max: usize,
-}
-
-struct Large {
-    frame: Box<LargeFrame>,
-    count: u32,
 }
 
 impl Lane {
@@ -60,13 +53,19 @@ impl Lane {
         }
     }
 
-    /// How many more records surely fit into the ring.
+    /// How many more records are welcome: about as many as fit into the ring, at least one while a quarter of it is free.
+    ///
+    /// Records of varying size may turn out larger than those before them; what does not fit then goes as an oversized frame.
     pub(crate) fn room(&mut self) -> usize {
+        let capacity = self.ring.capacity();
+        let free = self.ring.free(capacity / 2);
+        if free < capacity / 4 || self.large.is_some() {
+            return 0;
+        }
         let each = if self.stride > 0 { self.stride as usize } else { self.entry_max + ENTRY_HEADER };
         // At the ring's end a frame may be cut short by less than one record, and a header opens the next.
-        let overhead = RING_RESERVE + 2 * (FRAME_HEADER + each.next_multiple_of(FRAME_ALIGN));
-        let frames = self.ring.capacity() / FRAME_BYTES_MAX + 1;
-        self.ring.free(self.ring.capacity() / 2).saturating_sub(overhead + frames * (FRAME_HEADER + each)) / each.max(1)
+        let headers = (capacity / FRAME_BYTES_MAX + 3) * FRAME_HEADER;
+        (free.saturating_sub(RING_RESERVE + headers + 2 * each) / each.max(1)).max(1)
     }
 
     /// Appends a record; `hash` is carried only with variable records.
@@ -148,19 +147,17 @@ impl Lane {
     fn grow_large(&mut self, wanted: usize) -> Result<(), Fault> {
         let used = match &self.large {
             None => 0,
-            Some(large) => self.cursor as usize - large.frame.words.as_ptr() as usize,
+            Some(large) => self.cursor as usize - large.words.as_ptr() as usize,
         };
         let words = ((used + wanted).max(used * 2).max(FRAME_BYTES_MAX)).div_ceil(size_of::<u128>());
         let mut fresh: Buf<u128> = Buf::new(self.memory.clone());
         fresh.zero(words)?;
-        let large = self.large.get_or_insert_with(|| Large {
-            frame: Box::new(LargeFrame { words: Buf::new(self.memory.clone()), len: 0 }),
-            count: 0,
-        });
+        let empty = || Box::new(LargeFrame { words: Buf::new(self.memory.clone()), len: 0 });
+        let large = self.large.get_or_insert_with(empty);
         let kept = used.div_ceil(size_of::<u128>());
-        fresh[..kept].copy_from_slice(&large.frame.words[..kept]);
-        large.frame.words = fresh;
-        let start = large.frame.words.as_mut_ptr().cast::<u8>();
+        fresh[..kept].copy_from_slice(&large.words[..kept]);
+        large.words = fresh;
+        let start = large.words.as_mut_ptr().cast::<u8>();
         // SAFETY: `used` bytes were copied, and the buffer is longer.
         self.cursor = unsafe { start.add(used) };
         // SAFETY: the end of the buffer.
@@ -211,38 +208,52 @@ impl Lane {
     /// anything was sent.
     pub(crate) fn seal(&mut self, tick: Tick, watermark: EventTime) -> bool {
         let news = watermark > self.sent;
-        if let Some(mut large) = self.large.take() {
-            let start = large.frame.words.as_mut_ptr().cast::<u8>();
-            large.count = self.count(start);
-            large.frame.len = self.cursor as usize - start as usize;
-            self.cursor = null_mut();
-            self.limit = null_mut();
-            self.entries = 0;
+        if self.large.is_some() {
             self.sent = self.sent.max(watermark);
-            let len = FRAME_HEADER + FRAME_ALIGN;
-            let (span, _) = self.ring.claim(len, len).unwrap_or_else(|| unreachable!("the reserve holds it"));
-            // SAFETY: the claimed span holds a header and an address; the box is given away with it.
-            unsafe { span.add(FRAME_HEADER).cast::<*mut LargeFrame>().write(Box::into_raw(large.frame)) };
-            self.commit(Some(span), len, KIND_LARGE, tick, large.count);
+            self.send_large(tick);
         } else if !self.frame.is_null() {
             self.sent = self.sent.max(watermark);
             self.close(tick);
-        } else if news && self.ring.free(RING_RESERVE) >= RING_RESERVE {
-            // Without space for it the watermark waits for a later tick: a bound may always be given late.
-            if let Some((span, _)) = self.ring.claim(FRAME_HEADER, FRAME_HEADER) {
-                self.sent = watermark;
-                self.commit(Some(span), FRAME_HEADER, KIND_MARK, tick, 0);
-            }
+        } else if news {
+            let (span, _) = self.claim_reserved(FRAME_HEADER);
+            self.sent = watermark;
+            self.commit(Some(span), FRAME_HEADER, KIND_MARK, tick, 0);
         }
         self.ring.publish()
+    }
+
+    /// Claims a part of the reserve, which [`can_seal`](Self::can_seal) has seen to be there before the tick began.
+    fn claim_reserved(&mut self, len: usize) -> (NonNull<u8>, usize) {
+        self.ring
+            .claim(len, len)
+            .unwrap_or_else(|| unreachable!("the reserve was checked before the tick began"))
+    }
+
+    /// Hands the owned frame over.
+    fn send_large(&mut self, tick: Tick) {
+        let Some(mut large) = self.large.take() else { return };
+        let start = large.words.as_mut_ptr().cast::<u8>();
+        let count = self.count(start);
+        large.len = self.cursor as usize - start as usize;
+        self.cursor = null_mut();
+        self.limit = null_mut();
+        self.entries = 0;
+        let len = FRAME_HEADER + FRAME_ALIGN;
+        let (span, _) = self.claim_reserved(len);
+        // SAFETY: the claimed span holds a header and an address; the box is given away with it.
+        unsafe { span.add(FRAME_HEADER).cast::<*mut LargeFrame>().write(Box::into_raw(large)) };
+        self.commit(Some(span), len, KIND_LARGE, tick, count);
     }
 
     /// Shows what the tick sent so far, without ending it.
     pub(crate) fn flush(&mut self, tick: Tick) {
         if self.large.is_none() {
             self.close(tick);
-            self.ring.publish();
+        } else if self.ring.free(2 * RING_RESERVE) >= 2 * RING_RESERVE {
+            // The tick still has to be sealed out of the reserve.
+            self.send_large(tick);
         }
+        self.ring.publish();
     }
 
     /// Whether one more tick can end here whatever it holds: the reserve is untouched.

@@ -145,6 +145,14 @@ impl<T> Buf<T> {
         self.len += 1;
     }
 
+    /// Takes the last item.
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        // SAFETY: the item was initialised, and `len` no longer counts it.
+        Some(unsafe { self.base().add(self.len).read() })
+    }
+
     /// Drops all items and keeps the storage.
     pub fn clear(&mut self) {
         let items: *mut [T] = core::ptr::slice_from_raw_parts_mut(self.base(), self.len);
@@ -225,8 +233,11 @@ mod tests {
             buf.push(token.clone());
         }
         assert_eq!((buf.len(), Arc::strong_count(&token)), (100, 101));
+        drop(buf.pop());
+        assert_eq!((buf.len(), Arc::strong_count(&token)), (99, 100));
         buf.clear();
         assert_eq!(Arc::strong_count(&token), 1);
+        assert!(buf.pop().is_none());
     }
 
     #[test]

@@ -58,7 +58,11 @@ impl Order {
     }
 
     /// Goes on for about `budget` rows, which is reduced by what was used; true when sorted.
-    pub(crate) fn step<K: Key, V>(&mut self, table: &Table<K, V>, budget: &mut usize) -> Result<bool, OutOfMemory> {
+    pub(crate) fn step<K: Key, V>(
+        &mut self,
+        table: &Table<K, V>,
+        budget: &mut usize,
+    ) -> Result<bool, OutOfMemory> {
         while *budget > 0 {
             match self.phase {
                 Phase::Collect { slot } => self.collect(table, slot, budget)?,
@@ -76,7 +80,12 @@ impl Order {
         &self.rows
     }
 
-    fn collect<K: Key, V>(&mut self, table: &Table<K, V>, from: usize, budget: &mut usize) -> Result<(), OutOfMemory> {
+    fn collect<K: Key, V>(
+        &mut self,
+        table: &Table<K, V>,
+        from: usize,
+        budget: &mut usize,
+    ) -> Result<(), OutOfMemory> {
         // An empty slot costs a fraction of a row.
         let to = table.capacity().min(from + *budget * 4);
         for at in from..to {
@@ -172,7 +181,8 @@ mod tests {
         }
         order.begin(&table).unwrap();
         while !order.step(&table, &mut step.clone()).unwrap() {}
-        let sorted: Vec<_> = order.rows().iter().map(|row| table.slot(row.1 as usize).unwrap().0.clone()).collect();
+        let sorted: Vec<_> =
+            order.rows().iter().map(|row| table.slot(row.1 as usize).unwrap().0.clone()).collect();
         let mut twin = keys;
         twin.sort();
         twin.dedup();
@@ -186,7 +196,10 @@ mod tests {
                 check((0..count).map(crate::hash::fold).collect(), step);
                 check((0..count).map(|i| crate::hash::fold(i) as i32).collect(), step);
                 check((0..count).rev().collect(), step);
-                check((0..count).map(|i| alloc::format!("the same long prefix {i}")).collect::<Vec<String>>(), step);
+                check(
+                    (0..count).map(|i| alloc::format!("the same long prefix {i}")).collect::<Vec<String>>(),
+                    step,
+                );
                 check((0..count).map(|i| (i % 3, crate::hash::fold(i))).collect(), step);
             }
         }

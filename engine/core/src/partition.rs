@@ -122,6 +122,34 @@ impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
     forward!(lanes);
 }
 
+/// The sending end of `key_by` where whole records cross: `key` chooses the shard.
+pub struct WholeByKey<FK> {
+    key: FK,
+    router: Arc<Router>,
+    lanes: Lanes,
+}
+
+impl<FK> WholeByKey<FK> {
+    /// Sends each record to the owner of `key(record)`.
+    pub fn new(key: FK, router: Arc<Router>, lanes: Lanes) -> Self {
+        WholeByKey { key, router, lanes }
+    }
+}
+
+impl<T: Record, K: Key, FK: Fn(&T) -> K + 'static> Push<T> for WholeByKey<FK> {
+    #[inline(always)]
+    fn push(&mut self, at: EventTime, record: T) {
+        let key = (self.key)(&record);
+        let hash = key.hash();
+        let shard = self.router.shard(hash);
+        self.lanes.push(usize::from(shard.0), &Keyed { at: at.0, key, item: record }, hash);
+    }
+}
+
+impl<FK: 'static> Pipe for WholeByKey<FK> {
+    forward!(lanes);
+}
+
 /// The sending end of `rebalance`: `chunk` records for each shard in turn, this one first.
 pub struct ByTurn {
     chunk: usize,

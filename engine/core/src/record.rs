@@ -27,7 +27,10 @@ pub type Decoder = Strategy<(), Failure>;
     note = "put `#[pelton::record]` on the definition of `{Self}`; each of its fields must be a `Record` too \
             (integers, floats, `bool`, `String`, `Option`, `Vec`, `BTreeMap`, tuples, arrays, other records)"
 )]
-pub trait Record: Sized + Archive<Archived: Deserialize<Self, Decoder>> + Serialize<Encoder> + 'static {}
+pub trait Record:
+    Sized + Archive<Archived: Deserialize<Self, Decoder>> + Serialize<Encoder> + 'static
+{
+}
 
 /// Whether every value of `T` archives to the same number of bytes, with nothing out of line.
 pub const fn is_fixed<T>() -> bool {
@@ -133,6 +136,22 @@ pub fn read<T: Record>(archived: &T::Archived) -> T {
     }
 }
 
+/// A digest of a record's archived bytes, equal for equal records. Slow; for comparing one run with another.
+pub(crate) fn digest<T: Record>(value: &T) -> u64 {
+    let mut bytes = alloc::vec![0u128; 64];
+    loop {
+        // SAFETY: the buffer is 16-aligned and as long as is said.
+        if let Some(len) = unsafe { write_entry(value, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
+            // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
+            return crate::hash::bytes(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), len) });
+        }
+        // What did not fit left its bytes behind.
+        let words = bytes.len() * 2;
+        bytes.clear();
+        bytes.resize(words, 0);
+    }
+}
+
 macro_rules! records {
     ($($type:ty),*) => { $(impl Record for $type {})* };
 }
@@ -148,4 +167,6 @@ impl<K: Record + Ord, V: Record> Record for alloc::collections::BTreeMap<K, V> w
 macro_rules! tuples {
     ($(($($name:ident),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {})* };
 }
-tuples!((A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E)(A, B, C, D, E, F)(A, B, C, D, E, F, G)(A, B, C, D, E, F, G, H));
+tuples!((A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E)(A, B, C, D, E, F)(A, B, C, D, E, F, G)(
+    A, B, C, D, E, F, G, H
+));

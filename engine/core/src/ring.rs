@@ -139,7 +139,9 @@ impl Producer {
 
     /// Ends the frame in the span that was claimed last, which must begin with its [`Prefix`].
     pub fn commit(&mut self, len: usize) {
-        debug_assert!(len.is_multiple_of(FRAME_ALIGN) && len <= self.shared.capacity - (self.write - self.head));
+        debug_assert!(
+            len.is_multiple_of(FRAME_ALIGN) && len <= self.shared.capacity - (self.write - self.head)
+        );
         self.write += len;
     }
 

@@ -1,10 +1,12 @@
 //! Sources: where records enter, partition by partition.
 
 use crate::context::StageContext;
+use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::ingress::Taken;
 use crate::push::{Pipe, Push, forward};
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -61,6 +63,11 @@ pub trait Partition: 'static {
     fn watermark(&self) -> EventTime {
         EventTime::MIN
     }
+
+    /// Why the partition said that it is done, if it failed. Asked then; the job stops with what it says.
+    fn failure(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// A source on one shard: its partitions there, and the chain behind them.
@@ -68,7 +75,8 @@ pub(crate) trait Reader: Pipe {
     /// Partitions here.
     fn partitions(&self) -> usize;
 
-    /// Reads partition `index`, unless it has ended; `replay` says what it gave when this tick ran first.
+    /// Reads partition `index`, unless it has ended; `replay` says what it gave when this tick ran first. What it pauses before
+    /// is still to be read then.
     fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken;
 
     /// Ends every partition as if it had no more.
@@ -106,10 +114,22 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 records += 1;
                 next.push(EventTime::MIN, record);
             });
-            assert!(records <= poll.records_max, "a partition yielded {records} of at most {} records", poll.records_max);
+            assert!(
+                records <= poll.records_max,
+                "a partition yielded {records} of at most {} records",
+                poll.records_max
+            );
             taken = Taken { records, watermark: partition.watermark(), done: polled == Polled::Done };
+            if taken.done
+                && let Some(message) = partition.failure()
+            {
+                context.fail(Fault::External { shard: context.shard, message });
+            }
         }
         if let Some(then) = replay {
+            if taken.records < then.records && !taken.done {
+                return taken;
+            }
             assert_eq!(taken.records, then.records, "a replayed partition must yield what it yielded before");
             taken = then;
         }

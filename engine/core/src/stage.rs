@@ -94,7 +94,18 @@ impl Stage {
         trace: bool,
     ) -> Self {
         let (shard, trace) = (context.shard, trace.then_some(0));
-        Stage { shard, context, inputs, operators, locals, clocks, open: None, completing: None, done: Tick(0), trace }
+        Stage {
+            shard,
+            context,
+            inputs,
+            operators,
+            locals,
+            clocks,
+            open: None,
+            completing: None,
+            done: Tick(0),
+            trace,
+        }
     }
 
     pub(crate) fn ended(&self) -> bool {

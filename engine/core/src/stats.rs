@@ -38,8 +38,11 @@ counters! {
     records_in,
     /// Rows handed to sinks.
     rows_out,
-    /// Records that came after every one of their windows had closed.
+    /// Records that came after every one of their windows had closed, or after what they had to be sorted among or compared with
+    /// was gone.
     late,
+    /// Records that were dropped because one of their key had passed already.
+    duplicates,
     /// Ticks that held records or moved a watermark.
     ticks,
     /// Ticks taken over from another shard with nothing to send.

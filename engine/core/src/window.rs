@@ -11,8 +11,7 @@ use core::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A stretch of event time, `[start, end)`.
-#[derive(Archive, Serialize, Deserialize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     /// The first time inside.
     pub start: EventTime,
@@ -34,8 +33,7 @@ impl Key for Window {
 }
 
 /// A row that leaves a window when it closes.
-#[derive(Archive, Serialize, Deserialize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Windowed<K, V> {
     /// The window.
     pub window: Window,
@@ -81,7 +79,8 @@ pub fn tumbling(size: Duration) -> Windows {
 /// assert_eq!(windows.panes_per_window(), 5);
 /// ```
 pub fn hopping(size: Duration, slide: Duration) -> Windows {
-    let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or_else(|_| panic!("{d:?} is beyond 292 years"));
+    let nanos =
+        |d: Duration| i64::try_from(d.as_nanos()).unwrap_or_else(|_| panic!("{d:?} is beyond 292 years"));
     let (size, slide) = (nanos(size), nanos(slide));
     assert!(slide > 0, "a window needs a size and a slide above zero");
     assert!(slide <= size, "a slide of {slide} ns beyond the size of {size} ns leaves records in no window");
@@ -159,7 +158,8 @@ mod tests {
                 assert_eq!(windows.last_end(pane), *ends.last().unwrap(), "{size}/{slide} at {at}");
                 for closed in -60..60 {
                     let next = ends.iter().copied().find(|end| *end > closed);
-                    let found = Some(windows.next_end(pane, closed)).filter(|end| *end <= windows.last_end(pane));
+                    let found =
+                        Some(windows.next_end(pane, closed)).filter(|end| *end <= windows.last_end(pane));
                     assert_eq!(found, next, "{size}/{slide} at {at} closed {closed}");
                 }
                 for end in naive(size, slide, 0).into_iter().chain(ends.iter().copied()) {
@@ -174,7 +174,8 @@ mod tests {
         let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
         for at in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
             let pane = windows.pane(at);
-            let _ = (windows.last_end(pane), windows.next_end(pane, i64::MIN), windows.next_end(pane, i64::MAX));
+            let _ =
+                (windows.last_end(pane), windows.next_end(pane, i64::MIN), windows.next_end(pane, i64::MAX));
         }
     }
 }

@@ -15,7 +15,9 @@ pub fn record(options: TokenStream, item: TokenStream) -> TokenStream {
             let record = record_of(&input);
             quote! { #record #key }
         }),
-        other => Err(Error::new_spanned(&input.ident, format!("`#[record({other})]`: the only option is `key`"))),
+        other => {
+            Err(Error::new_spanned(&input.ident, format!("`#[record({other})]`: the only option is `key`")))
+        }
     };
     expanded.unwrap_or_else(Error::into_compile_error).into()
 }
@@ -26,10 +28,9 @@ fn record_of(input: &DeriveInput) -> proc_macro2::TokenStream {
     let (impls, types, wheres) = input.generics.split_for_impl();
     let params = input.generics.type_params().map(|param| &param.ident);
     let bounds = quote! { #(#params: ::pelton::Record,)* };
-    let wheres = match wheres {
-        Some(clause) => quote! { #clause, #bounds },
-        None => quote! { where #bounds },
-    };
+    // The predicates one by one: a clause may or may not end in a comma of its own.
+    let predicates = wheres.into_iter().flat_map(|clause| &clause.predicates);
+    let wheres = quote! { where #(#predicates,)* #bounds };
     quote! {
         #[derive(::pelton::rkyv::Archive, ::pelton::rkyv::Serialize, ::pelton::rkyv::Deserialize)]
         #[rkyv(crate = ::pelton::rkyv)]
@@ -49,8 +50,12 @@ fn key_of(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
     let name = &input.ident;
     let archived = format_ident!("Archived{name}");
     let members: Vec<Member> = match &data.fields {
-        Fields::Named(fields) => fields.named.iter().filter_map(|f| f.ident.clone()).map(Member::Named).collect(),
-        Fields::Unnamed(fields) => (0..fields.unnamed.len()).map(|i| Member::Unnamed(Index::from(i))).collect(),
+        Fields::Named(fields) => {
+            fields.named.iter().filter_map(|f| f.ident.clone()).map(Member::Named).collect()
+        }
+        Fields::Unnamed(fields) => {
+            (0..fields.unnamed.len()).map(|i| Member::Unnamed(Index::from(i))).collect()
+        }
         Fields::Unit => Vec::new(),
     };
     let prefix = members.first().map_or(quote! { 0 }, |first| quote! { ::pelton::Key::prefix(&self.#first) });

@@ -94,7 +94,11 @@ impl Plan {
     }
 
     /// Notes how a stream ends.
-    pub(crate) fn end(&mut self, place: &Place, planting: impl Fn(&mut ShardBuilder) + Send + Sync + 'static) {
+    pub(crate) fn end(
+        &mut self,
+        place: &Place,
+        planting: impl Fn(&mut ShardBuilder) + Send + Sync + 'static,
+    ) {
         self.open.remove(&place.root);
         self.plantings.push(Arc::new(planting));
     }
@@ -153,7 +157,8 @@ impl Job {
         let name = format!("source {number}");
         let root = plan.next_root(&name);
         drop(plan);
-        let place = Place { stage: StageId(0), root, origins: Vec::new(), sources: vec![number], name: name.clone() };
+        let place =
+            Place { stage: StageId(0), root, origins: Vec::new(), sources: vec![number], name: name.clone() };
         Stream { job: self.clone(), flow: SourceRoot { source, number, name }, place }
     }
 

@@ -1,11 +1,12 @@
 //! Grouped streams, their windows, and what is kept of them.
 
 use crate::flow::{Aggregated, Flow, Forked, Mapped};
-use crate::stream::{Stream, Timed};
+use crate::job::Job;
+use crate::stream::{Place, Stream, Timed};
 use pelton_core::aggregate::{self, Number, Ranked};
-use pelton_core::partition::{ByKey, Keyed as KeyedRecord};
+use pelton_core::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
-use pelton_core::{Aggregate, Key, Record, Window, Windowed};
+use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -20,6 +21,35 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Key
     /// Cuts each group into windows of event time: `tumbling(size)` or `hopping(size, slide)`.
     pub fn window(self, windows: Windows) -> WindowedStream<F, P> {
         WindowedStream { stream: self.stream, key: self.key, windows }
+    }
+
+    /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
+    /// `operator` behind the exchange.
+    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, Place)
+    where
+        F::Item: Record,
+    {
+        let Keyed { stream: Stream { job, flow, place }, key } = self;
+        let to = job.plan().next_stage();
+        let edge = job.plan().next_edge(place.stage, to, true);
+        let behind = job.plan().behind(to, &place, format!("{} > {operator}", place.name));
+        let origins = place.origins.clone();
+        job.plan().end(&place, move |shard| {
+            let lanes = shard.lanes::<KeyedRecord<K, F::Item>>(edge, &origins);
+            let end = WholeByKey::new(key.clone(), shard.router(), lanes);
+            flow.plant(shard, end);
+        });
+        (job, edge, behind)
+    }
+}
+
+impl<G> Stream<G> {
+    /// The stream of late records that the operator which this one begins with puts into `queue`.
+    pub(crate) fn late<F: Flow>(&self, queue: usize) -> Late<F> {
+        let name = format!("{} > late", self.place.name);
+        let place = self.job.plan().beside(&self.place, name.clone());
+        let flow = Forked { stage: self.place.stage, queue, name, marker: PhantomData };
+        Stream { job: self.job.clone(), flow, place }
     }
 }
 
@@ -55,12 +85,10 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     where
         F::Item: Record + Clone,
     {
-        let job = self.stream.job.clone();
-        let (name, queue) = (format!("{} > late", self.stream.place.name), job.plan().next_queue());
+        let queue = self.stream.job.plan().next_queue();
         let rows = self.exchange(Whole(aggregate), Some(queue), F::Item::clone);
-        let place = job.plan().beside(&rows.place, name.clone());
-        let late = Forked { stage: rows.place.stage, queue, name, marker: PhantomData };
-        (rows, Stream { job, flow: late, place })
+        let late = rows.late(queue);
+        (rows, late)
     }
 
     /// Ends the stream in the sending end of an exchange by key; what crosses is what `item` takes.
@@ -133,10 +161,12 @@ pub struct AllWindows<F> {
 }
 
 /// The stream of one row for each window, without a key.
-pub type AllRows<F, A> = Stream<Mapped<Aggregated<<F as Flow>::Item, Window, A>, WithoutKey<A, <F as Flow>::Item>>>;
+pub type AllRows<F, A> =
+    Stream<Mapped<Aggregated<<F as Flow>::Item, Window, A>, WithoutKey<A, <F as Flow>::Item>>>;
 
 /// What takes the helper key off a row.
-type WithoutKey<A, T> = fn(Windowed<Window, <A as Aggregate<T>>::Out>) -> Windowed<(), <A as Aggregate<T>>::Out>;
+type WithoutKey<A, T> =
+    fn(Windowed<Window, <A as Aggregate<T>>::Out>) -> Windowed<(), <A as Aggregate<T>>::Out>;
 
 impl<K, V, F> AllWindows<F>
 where

@@ -42,6 +42,7 @@
 //! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
 //!   ordered by (window end, key), late records aside.
 
+mod deduplicate;
 mod error;
 pub mod flow;
 mod job;
@@ -50,6 +51,7 @@ pub mod prelude;
 mod running;
 pub mod sim;
 pub mod sinks;
+mod sort;
 pub mod sources;
 mod stream;
 mod timing;
@@ -64,11 +66,13 @@ pub use job::Job;
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::{
-    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, window,
+    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats,
+    window,
 };
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};
 pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
 pub use running::{Progress, Recording, Running};
+pub use sort::ByOrd;
 pub use stream::{Stream, Timed};
 pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};

@@ -7,8 +7,8 @@ pub use crate::timing::{from_source, in_order, out_of_order};
 pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, sum};
 pub use pelton_core::window::{Window, Windowed, hopping, tumbling};
 pub use pelton_core::{EventTime, Key, Record};
-pub use pelton_runtime::config::Config;
 pub use pelton_runtime::Stop;
+pub use pelton_runtime::config::Config;
 pub use std::time::Duration;
 
 /// A duration of whole seconds.

@@ -57,7 +57,11 @@ impl Simulation {
             shards: self.shards as u16,
             key_groups: self.key_groups,
             ring_bytes: self.ring_bytes,
-            tick: TickBudget { records_max: self.records_max, interval_idle_nanos: 0, interval_busy_nanos: 0 },
+            tick: TickBudget {
+                records_max: self.records_max,
+                interval_idle_nanos: 0,
+                interval_busy_nanos: 0,
+            },
             tick_bytes_max: usize::MAX,
         }
     }
@@ -96,7 +100,11 @@ pub fn simulate(job: &Job, simulation: &Simulation) -> Result<Recording, JobErro
 /// # Panics
 /// When the sources do not yield what they yielded, or as for [`simulate`].
 pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Result<Recording, JobError> {
-    assert_eq!(recording.logs.len(), simulation.shards, "a recording is replayed with the shards that it was made with");
+    assert_eq!(
+        recording.logs.len(),
+        simulation.shards,
+        "a recording is replayed with the shards that it was made with"
+    );
     drive(job, simulation, Some(recording))
 }
 

@@ -61,12 +61,18 @@ impl<F: Flow> Stream<F> {
     }
 
     /// One record in, one out.
-    pub fn map<U: 'static, M: Fn(F::Item) -> U + Clone + Send + Sync + 'static>(self, f: M) -> Stream<Mapped<F, M>> {
+    pub fn map<U: 'static, M: Fn(F::Item) -> U + Clone + Send + Sync + 'static>(
+        self,
+        f: M,
+    ) -> Stream<Mapped<F, M>> {
         self.then("map", |inner| Mapped { inner, f })
     }
 
     /// Keeps the records for which `f` is true.
-    pub fn filter<P: Fn(&F::Item) -> bool + Clone + Send + Sync + 'static>(self, f: P) -> Stream<Filtered<F, P>> {
+    pub fn filter<P: Fn(&F::Item) -> bool + Clone + Send + Sync + 'static>(
+        self,
+        f: P,
+    ) -> Stream<Filtered<F, P>> {
         self.then("filter", |inner| Filtered { inner, f })
     }
 
@@ -80,7 +86,10 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Shows each record and its event time to `f`, on the core that handles it. Not for results: `f` runs again in a replay.
-    pub fn inspect<P: Fn(EventTime, &F::Item) + Clone + Send + Sync + 'static>(self, f: P) -> Stream<Inspected<F, P>> {
+    pub fn inspect<P: Fn(EventTime, &F::Item) + Clone + Send + Sync + 'static>(
+        self,
+        f: P,
+    ) -> Stream<Inspected<F, P>> {
         self.then("inspect", |inner| Inspected { inner, f })
     }
 

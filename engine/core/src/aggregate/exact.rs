@@ -103,7 +103,8 @@ impl ExactSum {
             let first = highest - 52;
             let mantissa = (first..=highest).rev().fold(0, |bits, at| bits << 1 | bit(at));
             let below = first - 1;
-            let sticky = words[..below / 64].iter().any(|&w| w != 0) || words[below / 64] & ((1 << (below % 64)) - 1) != 0;
+            let sticky = words[..below / 64].iter().any(|&w| w != 0)
+                || words[below / 64] & ((1 << (below % 64)) - 1) != 0;
             let up = bit(below) == 1 && (sticky || mantissa & 1 == 1);
             // The exponent field of bit `highest`; a mantissa that rounds up to 2^53 carries into it, as it should.
             let exponent = (highest as i32 + LOWEST + 1023) as u64;
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn one_value_comes_back_bit_for_bit() {
-        let specials = [0.0, 5e-324, 2.2e-308, 1.0, 1.5, -1.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, f64::EPSILON];
+        let specials =
+            [0.0, 5e-324, 2.2e-308, 1.0, 1.5, -1.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, f64::EPSILON];
         let random = (0..20_000).map(|i| f64::from_bits(fold(i)));
         for value in specials.into_iter().chain(random).filter(|v| v.is_finite()) {
             assert_eq!(total([value]).to_bits(), value.to_bits(), "{value:e}");
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn order_and_grouping_do_not_show() {
-        let values: Vec<f64> = (0..500).map(|i| f64::from_bits(fold(i))).filter(|v| v.abs() < 1e300).collect();
+        let values: Vec<f64> =
+            (0..500).map(|i| f64::from_bits(fold(i))).filter(|v| v.abs() < 1e300).collect();
         let forward = total(values.iter().copied());
         assert_eq!(total(values.iter().rev().copied()).to_bits(), forward.to_bits());
         let mut halves = [ExactSum::default(), ExactSum::default()];

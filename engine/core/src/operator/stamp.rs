@@ -57,7 +57,8 @@ impl<F, N> Stamp<F, N> {
         context: Rc<StageContext>,
         next: N,
     ) -> Self {
-        let silent = |partition| Progress { partition, watermark: EventTime::MIN, heard: Nanos(0), idle: false };
+        let silent =
+            |partition| Progress { partition, watermark: EventTime::MIN, heard: Nanos(0), idle: false };
         let watermark = context.generator(index);
         let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
         if partitions.is_empty() {

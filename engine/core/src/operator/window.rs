@@ -26,8 +26,9 @@ use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::order::Order;
 use crate::partition::{ArchivedKeyed, Keyed};
+use crate::prefetch::prefetch_slice;
 use crate::push::{Pipe, Push, forward};
-use crate::record::{is_fixed, read, write_entry};
+use crate::record::{self, is_fixed, read};
 use crate::table::Table;
 use crate::window::{Windowed, Windows};
 use alloc::rc::Rc;
@@ -47,11 +48,18 @@ struct Pane<K, C> {
 enum Closing {
     No,
     /// Sorting the table of pane number `pane`.
-    Sorting { pane: usize },
+    Sorting {
+        pane: usize,
+    },
     /// Writing the sorted table of the only pane out as rows.
-    Emitting { at: usize },
+    Emitting {
+        at: usize,
+    },
     /// Writing a sorted table into a run.
-    Storing { pane: usize, at: usize },
+    Storing {
+        pane: usize,
+        at: usize,
+    },
     /// Merging the runs of all panes; `cursors` says how far each run is.
     Merging,
 }
@@ -149,14 +157,15 @@ where
         };
         let table = &mut self.panes[pane].table;
         table.reserve(batch.len())?;
+        let mut lookups = table.lookups();
         let mut hashes = [0; BATCH];
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
             *hash = read::<K>(&keyed.key).hash();
-            table.prefetch(*hash);
+            lookups.prefetch(*hash);
         }
         for (hash, keyed) in hashes.iter().zip(batch) {
             let key: K = read(&keyed.key);
-            let acc = table.upsert(*hash, |k| *k == key, || key.clone(), || self.aggregate.empty());
+            let acc = lookups.upsert(*hash, |k| *k == key, || key.clone(), || self.aggregate.empty());
             self.aggregate.add(acc, read(&keyed.item));
         }
         Ok(())
@@ -190,12 +199,17 @@ where
     }
 
     fn row(&self, key: &K, acc: &A::Acc) -> Windowed<K, A::Out> {
-        Windowed { window: self.windows.ending(self.end), key: key.clone(), value: self.aggregate.finish(acc) }
+        Windowed {
+            window: self.windows.ending(self.end),
+            key: key.clone(),
+            value: self.aggregate.finish(acc),
+        }
     }
 
     /// The first pane of the closing window from number `from` on that has a table to sort.
     fn unsorted(&self, from: usize) -> Option<usize> {
-        let open = |pane: &Pane<K, A::Acc>| self.windows.holds(self.end, pane.start) && !pane.table.is_empty();
+        let open =
+            |pane: &Pane<K, A::Acc>| self.windows.holds(self.end, pane.start) && !pane.table.is_empty();
         (from..self.panes.len()).find(|&pane| open(&self.panes[pane]))
     }
 
@@ -321,7 +335,13 @@ where
         if is_fixed::<Keyed<K, A::Item>>() {
             // SAFETY: the exchange that feeds this operator sends `Keyed<K, A::Item>`.
             let records: &[ArchivedKeyed<K, A::Item>] = unsafe { frame.fixed() };
-            records.chunks(BATCH).try_for_each(|batch| self.add_batch(batch))?;
+            prefetch_slice(&records[..records.len().min(BATCH)]);
+            for (number, batch) in records.chunks(BATCH).enumerate() {
+                // The next batch was written by another core: ask for it while this one is worked on.
+                let next = records.len().min((number + 1) * BATCH)..records.len().min((number + 2) * BATCH);
+                prefetch_slice(&records[next]);
+                self.add_batch(batch)?;
+            }
         } else {
             // SAFETY: as above.
             let mut records = unsafe { frame.entries::<ArchivedKeyed<K, A::Item>>() };
@@ -355,7 +375,11 @@ where
                 Closing::Sorting { pane } => {
                     if self.order.step(&self.panes[pane].table, &mut budget)? {
                         let alone = self.windows.panes_per_window() == 1;
-                        self.closing = if alone { Closing::Emitting { at: 0 } } else { Closing::Storing { pane, at: 0 } };
+                        self.closing = if alone {
+                            Closing::Emitting { at: 0 }
+                        } else {
+                            Closing::Storing { pane, at: 0 }
+                        };
                     }
                 }
                 Closing::Emitting { at } => self.emit(at, &mut budget),
@@ -366,25 +390,16 @@ where
     }
 
     fn digest(&self) -> u64 {
-        let mut bytes = alloc::vec![0u128; 1024];
-        let mut of = |start: i64, key: &K, acc: &A::Acc| {
-            let entry = Keyed { at: start, key: key.clone(), item: acc.clone() };
-            loop {
-                bytes.fill(0);
-                // SAFETY: the buffer is 16-aligned and as long as is said.
-                match unsafe { write_entry(&entry, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
-                    // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
-                    Some(len) => return hash::bytes(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), len) }),
-                    None => bytes.resize(bytes.len() * 2, 0),
-                }
-            }
+        let of = |start: i64, key: &K, acc: &A::Acc| {
+            record::digest(&Keyed { at: start, key: key.clone(), item: acc.clone() })
         };
         let mut digest = hash::fold(self.closed as u64);
         for pane in &self.panes {
             let open = pane.table.iter();
             let stored = pane.runs.iter().flat_map(|run| run.iter()).map(|(key, acc)| (key, acc));
             // A sum, so that hash order does not show.
-            digest = open.chain(stored).fold(digest, |sum, (key, acc)| sum.wrapping_add(of(pane.start, key, acc)));
+            digest =
+                open.chain(stored).fold(digest, |sum, (key, acc)| sum.wrapping_add(of(pane.start, key, acc)));
         }
         digest
     }

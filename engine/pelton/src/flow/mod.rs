@@ -4,10 +4,14 @@
 //! sink or an exchange, each shard *plants* the flow: from the end back to the root, so that the whole stretch becomes one
 //! monomorphised chain. You meet these types in signatures and error messages only.
 
+mod deduplicated;
 mod root;
+mod sorted;
 mod stateless;
 
+pub use deduplicated::Deduplicated;
 pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
+pub use sorted::Sorted;
 pub(crate) use stateless::Generator;
 pub use stateless::{Filtered, FlatMapped, Ingested, Inspected, Mapped, Stamped};
 

@@ -92,7 +92,8 @@ pub struct Aggregated<T, K, A> {
 impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K, A> {
     type Item = Windowed<K, A::Out>;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
-        let (edge, name, windows, aggregate) = (self.edge, self.name.clone(), self.windows, self.aggregate.clone());
+        let (edge, name, windows, aggregate) =
+            (self.edge, self.name.clone(), self.windows, self.aggregate.clone());
         match self.late {
             None => shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, Nowhere),
             Some(queue) => {

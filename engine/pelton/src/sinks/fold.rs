@@ -2,6 +2,7 @@
 
 use pelton_core::sink::{Sink, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A folding sink; a clone is a handle to the same value. Made by [`fold`].
@@ -9,11 +10,12 @@ pub struct Fold<A, F, M> {
     empty: A,
     add: F,
     merge: M,
-    folded: Arc<Mutex<Option<A>>>,
+    /// The values of the shards that have ended.
+    folded: Arc<Mutex<BTreeMap<ShardId, A>>>,
 }
 
 /// Folds each shard's rows into a copy of `empty` with `add`, on the shard itself and without locks, and merges the shards' values
-/// with `merge` when they end.
+/// with `merge`, in the order of the shards, when the result is taken.
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -30,11 +32,11 @@ where
     Fold { empty, add, merge, folded: Arc::default() }
 }
 
-impl<A: Clone, F, M> Fold<A, F, M> {
-    /// Takes the value of the shards that have ended: all of them, after a run.
+impl<A: Clone, F, M: Fn(A, A) -> A> Fold<A, F, M> {
+    /// Takes the value of the shards that have ended, merged in the order of the shards: all of them, after a run.
     pub fn take(&self) -> A {
-        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner).take();
-        folded.unwrap_or_else(|| self.empty.clone())
+        let folded = std::mem::take(&mut *self.folded.lock().unwrap_or_else(PoisonError::into_inner));
+        folded.into_values().reduce(&self.merge).unwrap_or_else(|| self.empty.clone())
     }
 }
 
@@ -52,13 +54,14 @@ where
     M: Fn(A, A) -> A + Clone + Send + Sync + 'static,
 {
     type Writer = Folding<A, F, M>;
-    fn open(&self, _: ShardId) -> Folding<A, F, M> {
-        Folding { value: self.empty.clone(), fold: self.clone() }
+    fn open(&self, shard: ShardId) -> Folding<A, F, M> {
+        Folding { shard, value: self.empty.clone(), fold: self.clone() }
     }
 }
 
 /// The writing end of [`Fold`] on one shard.
 pub struct Folding<A, F, M> {
+    shard: ShardId,
     value: A,
     fold: Fold<A, F, M>,
 }
@@ -79,12 +82,8 @@ where
     }
 
     fn close(&mut self) -> Result<(), Fault> {
-        let value = self.value.clone();
         let mut folded = self.fold.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        *folded = Some(match folded.take() {
-            None => value,
-            Some(other) => (self.fold.merge)(other, value),
-        });
+        folded.insert(self.shard, self.value.clone());
         Ok(())
     }
 }

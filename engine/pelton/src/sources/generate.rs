@@ -39,7 +39,9 @@ where
 /// assert_eq!(rows.take().len(), 6);
 /// # Ok::<(), pelton::JobError>(())
 /// ```
-pub fn from_iter<I, F>(make: F) -> Generate<impl Fn(usize, usize) -> I::IntoIter + Clone + Send + Sync + 'static>
+pub fn from_iter<I, F>(
+    make: F,
+) -> Generate<impl Fn(usize, usize) -> I::IntoIter + Clone + Send + Sync + 'static>
 where
     I: IntoIterator<Item: 'static, IntoIter: 'static>,
     F: Fn() -> I + Clone + Send + Sync + 'static,

@@ -1,0 +1,140 @@
+//! One run of one workload: floor, run, floor, check.
+//!
+//! While the engine runs, this thread sleeps and wakes a few times a second to read a counter. A throughput run has
+//! the clock from the job's start, threads included, until its last thread has left.
+
+use crate::error::BenchError;
+use crate::floor::Floor;
+use crate::interrupt::Interrupt;
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::result::{OpenLoop, RunResult, Sample};
+use crate::workload::{Expected, Load, Produced, Workload};
+use pelton::{Config, Running, Stop};
+use std::time::{Duration, Instant};
+
+/// How often the counters of a throughput run are read.
+const SAMPLE: Duration = Duration::from_millis(50);
+/// How often those of a latency run are: each reading takes a core for a moment.
+const SAMPLE_QUIET: Duration = Duration::from_secs(1);
+
+/// What the engine's part of a run came to.
+struct Ran {
+    seconds: f64,
+    throughput: Vec<Sample>,
+    produced: Produced,
+}
+
+/// Runs `workload` with `load`, and checks its result.
+pub fn measure(
+    workload: &Workload,
+    load: &Load,
+    config: &Config,
+    machine: &Machine,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<RunResult, BenchError> {
+    let ends: Vec<u64> = match load {
+        Load::Throughput { .. } => Vec::new(),
+        Load::Latency { schedule, window_ms } => schedule.recorded_ends(*window_ms).collect(),
+    };
+    let (first_half, second_half) = ends.split_at(ends.len() / 2);
+    let cores = &config.cores[..config.cores.len().min(config.shards)];
+    progress.phase("measuring the machine's floor", 0);
+    let before = Floor::measure(cores, config.pin, first_half, interrupt)?;
+    let ran = engine(workload, load, config, progress, interrupt)?;
+    progress.phase("measuring the machine's floor", 0);
+    let after = Floor::measure(cores, config.pin, second_half, interrupt)?;
+    progress.phase("checking the result", 0);
+    let expected = workload.expected(load)?;
+    let open_loop = open_loop(load, &ran.produced, before.merge(after), &expected);
+    let tally = ran.produced.tally;
+    Ok(RunResult {
+        workload: workload.name,
+        events: load.events(),
+        seconds: (ran.seconds * 10_000.0).round() / 10_000.0,
+        events_per_sec: (load.events() as f64 / ran.seconds) as u64,
+        result_rows: tally.rows,
+        checksum: tally.checksum,
+        expected_rows: expected.tally.rows,
+        expected_checksum: expected.tally.checksum,
+        correct: tally == expected.tally,
+        cores: cores.len(),
+        core_ids: cores.to_vec(),
+        shards: config.shards,
+        driver: format!("{:?}", config.driver).to_lowercase(),
+        input: workload.input.as_str(),
+        version: env!("CARGO_PKG_VERSION"),
+        open_loop,
+        machine: machine.clone(),
+        throughput: ran.throughput,
+    })
+}
+
+/// Prepares the job, then runs it with the clock on.
+fn engine(
+    workload: &Workload,
+    load: &Load,
+    config: &Config,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Ran, BenchError> {
+    progress.phase("preparing", 0);
+    let prepared = (workload.prepare)(load)?;
+    let quiet = matches!(load, Load::Latency { .. });
+    progress.phase("running", load.events());
+    let start = Instant::now();
+    let running = prepared.job.start(config).map_err(engine_error)?;
+    let throughput = watch(&running, start, if quiet { SAMPLE_QUIET } else { SAMPLE }, progress, interrupt);
+    let seconds = start.elapsed().as_secs_f64();
+    if interrupt.is_raised() {
+        running.stop(Stop::Now);
+        return Err(BenchError::Interrupted);
+    }
+    running.wait().map_err(engine_error)?;
+    Ok(Ran { seconds, throughput, produced: (prepared.produced)() })
+}
+
+/// Sleeps until the job is over or interrupted, reading its counters from time to time.
+fn watch(
+    running: &Running,
+    start: Instant,
+    every: Duration,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let (mut last_at, mut last_events) = (0.0, 0);
+    while !running.wait_for(every) && !interrupt.is_raised() {
+        let events = running.progress().total.records_in;
+        let at = start.elapsed().as_secs_f64();
+        samples.push(Sample { at, events_per_sec: (events - last_events) as f64 / (at - last_at) });
+        (last_at, last_events) = (at, events);
+        progress.done(events);
+    }
+    samples
+}
+
+/// The latency part of a result.
+fn open_loop(load: &Load, produced: &Produced, floor: Floor, expected: &Expected) -> Option<OpenLoop> {
+    let Load::Latency { schedule, window_ms } = *load else { return None };
+    let latencies = produced.latencies.clone()?;
+    let emitted_ns = produced.emitted_ns.filter(|&ns| ns > 0)?;
+    let machine = floor.latencies(&expected.rows_by_end_ms);
+    Some(OpenLoop {
+        offered_rate: schedule.rate,
+        achieved_rate: (schedule.events() as f64 / (emitted_ns as f64 / 1e9)).round() as u64,
+        warmup_seconds: schedule.warmup_ms as f64 / 1000.0,
+        duration_seconds: schedule.duration_ms as f64 / 1000.0,
+        window_ms,
+        latency_us: latencies.percentiles(),
+        floor_us: machine.percentiles(),
+        clock_gaps: floor.gaps(),
+        latencies,
+        floor: machine,
+    })
+}
+
+fn engine_error(error: impl std::error::Error + Send + Sync + 'static) -> BenchError {
+    BenchError::Engine(Box::new(error))
+}

@@ -1,0 +1,92 @@
+//! The rows that share the largest value: an aggregate of our own, for the queries that ask for all of the best.
+//!
+//! The library's `max_by` keeps one record of several equal ones. q5 and q7 want every one. Of each record `largest`
+//! takes a rank and the rows that come with it; rows of a lower rank are dropped as soon as a higher one is seen,
+//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties.
+
+use pelton::prelude::*;
+
+/// Made by [`largest`].
+#[derive(Clone)]
+pub(super) struct Largest<F>(F);
+
+/// All rows of the records with the largest rank, in their own order. `f(record)` is a record's rank and its rows: an
+/// `Option` where it has one, a `Vec` where it was made by an earlier `largest`.
+pub(super) fn largest<F>(f: F) -> Largest<F> {
+    Largest(f)
+}
+
+impl<T, Rows, F> Aggregate<T> for Largest<F>
+where
+    Rows: Record + IntoIterator,
+    Rows::Item: Record + Clone + Ord,
+    F: Fn(&T) -> (u64, Rows) + Clone + Send + Sync + 'static,
+{
+    type Item = (u64, Rows);
+    type Acc = (u64, Vec<Rows::Item>);
+    type Out = Vec<Rows::Item>;
+
+    fn item(&self, record: &T) -> Self::Item {
+        (self.0)(record)
+    }
+
+    fn empty(&self) -> Self::Acc {
+        (0, Vec::new())
+    }
+
+    fn add(&self, (largest, rows): &mut Self::Acc, (rank, more): Self::Item) {
+        if rank > *largest {
+            *largest = rank;
+            rows.clear();
+        }
+        if rank == *largest {
+            rows.extend(more);
+        }
+    }
+
+    fn merge(&self, acc: &mut Self::Acc, (rank, more): &Self::Acc) {
+        if rank > &acc.0 {
+            *acc = (*rank, more.clone());
+        } else if *rank == acc.0 {
+            acc.1.extend_from_slice(more);
+        }
+    }
+
+    fn finish(&self, (_, rows): &Self::Acc) -> Self::Out {
+        let mut rows = rows.clone();
+        rows.sort();
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ranks by the tens.
+    fn aggregate() -> impl Aggregate<u64, Item = (u64, Option<u64>), Acc = (u64, Vec<u64>), Out = Vec<u64>> {
+        largest(|n: &u64| (n / 10, Some(*n)))
+    }
+
+    fn acc(records: &[u64]) -> (u64, Vec<u64>) {
+        let (aggregate, mut acc) = (aggregate(), aggregate().empty());
+        records.iter().for_each(|record| aggregate.add(&mut acc, aggregate.item(record)));
+        acc
+    }
+
+    #[test]
+    fn every_row_of_the_largest_rank_stays_and_no_other() {
+        assert_eq!(aggregate().finish(&acc(&[35, 12, 31, 3, 39, 28])), [31, 35, 39]);
+        assert_eq!(aggregate().finish(&acc(&[3, 0])), [0, 3]);
+    }
+
+    #[test]
+    fn merging_is_the_same_as_adding_everything_to_one() {
+        for (left, right) in [(&[35, 12][..], &[31, 3][..]), (&[12], &[31]), (&[31], &[12]), (&[], &[7])] {
+            let mut merged = acc(left);
+            aggregate().merge(&mut merged, &acc(right));
+            let all: Vec<u64> = left.iter().chain(right).copied().collect();
+            assert_eq!(aggregate().finish(&merged), aggregate().finish(&acc(&all)));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the bytes come from: blocks of a file, read in place; or blocks that a thread has read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Bytes of a block: large enough that system calls do not count, small enough for a tick.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// Blocks that a thread is ahead at most.
+const BLOCKS_AHEAD_MAX: usize = 8;
+
+/// What wakes the engine, once there is an engine.
+pub(crate) type Wake = Arc<OnceLock<Arc<dyn Fn() + Send + Sync>>>;
+
+/// What a source reads.
+pub(crate) enum Input {
+    /// A regular file, as often as is wanted: each reader has its own position.
+    File(Arc<File>),
+    /// Anything else, once.
+    Stream(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+/// The bytes of one run.
+pub(crate) enum Feed {
+    File { file: Arc<File>, at: u64 },
+    Thread(Receiver<io::Result<Vec<u8>>>),
+}
+
+/// What came of asking for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fed {
+    Bytes,
+    /// Nothing yet.
+    Nothing,
+    End,
+}
+
+impl Input {
+    pub(crate) fn stream(reader: impl Read + Send + 'static) -> Self {
+        Input::Stream(Mutex::new(Some(Box::new(reader))))
+    }
+
+    /// Begins to read, from the beginning.
+    pub(crate) fn open(&self, wake: &Wake) -> io::Result<Feed> {
+        let reader = match self {
+            Input::File(file) => return Ok(Feed::File { file: file.clone(), at: 0 }),
+            Input::Stream(reader) => reader.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
+        let reader = reader.ok_or_else(|| {
+            io::Error::other("a stream can be read once, and an earlier run of the job did")
+        })?;
+        let (sender, receiver) = sync_channel(BLOCKS_AHEAD_MAX);
+        let wake = wake.clone();
+        std::thread::Builder::new().name("pelton-ndjson".into()).spawn(move || {
+            read_all(reader, sender, &wake);
+            // The sender is gone, so whoever is woken sees the end.
+            ring(&wake);
+        })?;
+        Ok(Feed::Thread(receiver))
+    }
+}
+
+/// Reads until the end, or until nobody listens any more.
+fn read_all(mut reader: Box<dyn Read + Send>, sender: SyncSender<io::Result<Vec<u8>>>, wake: &Wake) {
+    loop {
+        let mut block = vec![0; BLOCK_BYTES];
+        let (last, block) = match reader.read(&mut block) {
+            Ok(0) => return,
+            Ok(len) => {
+                block.truncate(len);
+                (false, Ok(block))
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => (true, Err(error)),
+        };
+        if sender.send(block).is_err() || last {
+            return;
+        }
+        ring(wake);
+    }
+}
+
+fn ring(wake: &Wake) {
+    if let Some(wake) = wake.get() {
+        wake();
+    }
+}
+
+impl Feed {
+    /// Puts the next block at the end of `buffer`.
+    pub(crate) fn more(&mut self, buffer: &mut Vec<u8>) -> io::Result<Fed> {
+        match self {
+            Feed::File { file, at } => {
+                let kept = buffer.len();
+                buffer.resize(kept + BLOCK_BYTES, 0);
+                let read = loop {
+                    match file.read_at(&mut buffer[kept..], *at) {
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        read => break read,
+                    }
+                };
+                buffer.truncate(kept + read.as_ref().map_or(0, |len| *len));
+                let len = read?;
+                *at += len as u64;
+                Ok(if len > 0 { Fed::Bytes } else { Fed::End })
+            }
+            Feed::Thread(blocks) => match blocks.try_recv() {
+                Ok(block) => {
+                    buffer.extend_from_slice(&block?);
+                    Ok(Fed::Bytes)
+                }
+                Err(TryRecvError::Empty) => Ok(Fed::Nothing),
+                Err(TryRecvError::Disconnected) => Ok(Fed::End),
+            },
+        }
+    }
+}

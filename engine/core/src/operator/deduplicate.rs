@@ -1,0 +1,320 @@
+//! Deduplication: of the records of a key that lie close together in event time, the first passes.
+//!
+//! A record passes unless one of its key that passed lies less than the *horizon* away from it, earlier or later. First means first in
+//! the merge order (tick, edge, source shard, sequence). Where duplicates are equal it does not show which of them passed, so the
+//! result does not depend on the number of shards or the cut into ticks; where they differ and come from one source
+//! partition, the first in that partition's order passes.
+//!
+//! ```text
+//!        forgotten       | remembered
+//!  --------------------- | [ w - h, w ) ---- [ w, w + h ) ---- [ w + h, w + 2h ) ...    generations, h = horizon
+//!                                              ^ the watermark is in here
+//! ```
+//!
+//! What passed is remembered in one table for each generation, a stretch of event time as long as the horizon, and forgotten a
+//! generation at a time as the watermark goes on: the state is bounded by the keys of two horizons and of what is ahead of
+//! the watermark. A record costs a lookup in each generation that it could have a duplicate in, at most three.
+//!
+//! A record so old that part of what it has to be compared with is forgotten is late, unless what is left shows that it is a
+//! duplicate. It is counted, and goes into the late output.
+
+use crate::bounds::BATCH;
+use crate::build::Site;
+use crate::context::StageContext;
+use crate::fault::{Fault, OutOfMemory};
+use crate::frame::Frame;
+use crate::hash::{fold, join};
+use crate::ids::EventTime;
+use crate::key::Key;
+use crate::memory::Memory;
+use crate::operator::Operator;
+use crate::partition::{ArchivedKeyed, Keyed};
+use crate::push::{Pipe, Push, forward};
+use crate::record::{Record, is_fixed, read};
+use crate::table::Table;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::ops::Range;
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    First,
+    Duplicate,
+    Late,
+}
+
+/// The keys that passed within `[number * horizon, (number + 1) * horizon)`, each with the time of its record. A key is in a
+/// generation once: a second record would be less than the horizon away.
+struct Generation<K> {
+    number: i64,
+    passed: Table<K, i64>,
+}
+
+/// The memory of the operator.
+struct Seen<K> {
+    horizon: i64,
+    /// In the order of their numbers; few.
+    generations: Vec<Generation<K>>,
+    spare: Vec<Table<K, i64>>,
+    /// From this time on everything is remembered that a record can be a duplicate of.
+    known: i64,
+    memory: Arc<dyn Memory>,
+}
+
+impl<K: Key> Seen<K> {
+    fn new(horizon: i64, memory: Arc<dyn Memory>) -> Self {
+        assert!(horizon > 0, "a horizon above zero");
+        Seen { horizon, generations: Vec::new(), spare: Vec::new(), known: i64::MIN, memory }
+    }
+
+    /// The generations that are less than the horizon away from some time of generation `number`.
+    fn near(&self, number: i64) -> Range<usize> {
+        let from =
+            self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
+        let near = self.generations[from..]
+            .iter()
+            .take_while(|generation| generation.number <= number.saturating_add(1));
+        from..from + near.count()
+    }
+
+    /// Asks the processor to have at hand what a record at about `at` is compared with.
+    fn prefetch(&self, hash: u64, near: Range<usize>) {
+        self.generations[near].iter().for_each(|generation| generation.passed.prefetch(hash));
+    }
+
+    /// Judges a record, and remembers it if it is the first.
+    fn judge(
+        &mut self,
+        hash: u64,
+        at: i64,
+        same: impl Fn(&K) -> bool,
+        key: impl FnOnce() -> K,
+    ) -> Result<Verdict, OutOfMemory> {
+        let number = at.div_euclid(self.horizon);
+        let close = |passed: &i64| passed.abs_diff(at) < self.horizon.unsigned_abs();
+        let near = self.near(number);
+        let found = |generation: &Generation<K>| generation.passed.find(hash, &same).is_some_and(close);
+        if self.generations[near].iter().any(found) {
+            return Ok(Verdict::Duplicate);
+        }
+        if at < self.known {
+            return Ok(Verdict::Late);
+        }
+        let table = self.generation(number);
+        table.reserve(1)?;
+        table.upsert(hash, same, key, || at);
+        Ok(Verdict::First)
+    }
+
+    fn generation(&mut self, number: i64) -> &mut Table<K, i64> {
+        let index = match self.generations.binary_search_by_key(&number, |generation| generation.number) {
+            Ok(index) => index,
+            Err(index) => {
+                let passed = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
+                self.generations.insert(index, Generation { number, passed });
+                index
+            }
+        };
+        &mut self.generations[index].passed
+    }
+
+    /// No record that matters is older than `watermark` any more: forgets what only such a one could be a duplicate of.
+    fn advance(&mut self, watermark: i64) {
+        let number = watermark.div_euclid(self.horizon);
+        self.known = self.known.max(number.saturating_mul(self.horizon));
+        let expired =
+            self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
+        for mut generation in self.generations.drain(..expired) {
+            generation.passed.clear();
+            self.spare.push(generation.passed);
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        let passed = self.generations.iter().flat_map(|generation| generation.passed.iter());
+        // A sum, so that hash order does not show.
+        passed.fold(fold(self.known as u64), |sum, (key, at)| sum.wrapping_add(join(key.hash(), *at as u64)))
+    }
+}
+
+/// The deduplicating operator behind an exchange by `K`. First records go to `next`, late ones to `late`, duplicates nowhere.
+pub struct DeduplicateOperator<K, T, N, L> {
+    seen: Seen<K>,
+    next: N,
+    late: L,
+    context: Rc<StageContext>,
+    _records: PhantomData<T>,
+}
+
+impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> {
+    /// An operator that has seen nothing. Records of a key less than `horizon` nanoseconds apart are duplicates.
+    ///
+    /// # Panics
+    /// When the horizon is not above zero.
+    pub fn new(horizon: i64, site: Site, next: N, late: L) -> Self {
+        let seen = Seen::new(horizon, site.memory);
+        DeduplicateOperator { seen, next, late, context: site.context, _records: PhantomData }
+    }
+
+    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), OutOfMemory> {
+        let at: i64 = keyed.at.into();
+        match self.seen.judge(hash, at, |key| key.is(&keyed.key), || read(&keyed.key))? {
+            Verdict::First => self.next.push(EventTime(at), read(&keyed.item)),
+            Verdict::Duplicate => self.context.stats.duplicates.add(1),
+            Verdict::Late => {
+                self.context.stats.late.add(1);
+                self.late.push(EventTime(at), read(&keyed.item));
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to [`BATCH`] records of fixed size: where they are of about one time, their lookups overlap.
+    fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>]) -> Result<(), OutOfMemory> {
+        let near = self.seen.near(i64::from(batch[0].at).div_euclid(self.seen.horizon));
+        let mut hashes = [0; BATCH];
+        for (hash, keyed) in hashes.iter_mut().zip(batch) {
+            *hash = read::<K>(&keyed.key).hash();
+            self.seen.prefetch(*hash, near.clone());
+        }
+        hashes.iter().zip(batch).try_for_each(|(hash, keyed)| self.take(*hash, keyed))
+    }
+}
+
+impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator<K, T, N, L> {
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+        if is_fixed::<Keyed<K, T>>() {
+            // SAFETY: the exchange that feeds this operator sends `Keyed<K, T>`.
+            let records: &[ArchivedKeyed<K, T>] = unsafe { frame.fixed() };
+            records.chunks(BATCH).try_for_each(|batch| self.take_batch(batch))?;
+        } else {
+            // SAFETY: as above.
+            let mut records = unsafe { frame.entries::<ArchivedKeyed<K, T>>() };
+            records.try_for_each(|(hash, keyed)| self.take(hash, keyed))?;
+        }
+        self.context.check()
+    }
+
+    fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
+        self.seen.advance(watermark.0);
+        self.context.partition_done.set(self.context.ended.get());
+        self.next.mark();
+        self.context.check().map(|()| true)
+    }
+
+    fn digest(&self) -> u64 {
+        self.seen.digest()
+    }
+}
+
+impl<K: 'static, T: 'static, N: Pipe, L: Pipe> Pipe for DeduplicateOperator<K, T, N, L> {
+    forward!(next, late);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::HeapMemory;
+
+    /// By definition: all that passed, compared with one by one, and nothing forgotten.
+    struct Twin {
+        horizon: i64,
+        passed: Vec<(u64, i64)>,
+    }
+
+    impl Twin {
+        fn judge(&mut self, key: u64, at: i64) -> Verdict {
+            let near = |(k, t): &(u64, i64)| {
+                *k == key && (i128::from(*t) - i128::from(at)).abs() < i128::from(self.horizon)
+            };
+            if self.passed.iter().any(near) {
+                return Verdict::Duplicate;
+            }
+            self.passed.push((key, at));
+            Verdict::First
+        }
+    }
+
+    fn judge(seen: &mut Seen<u64>, key: u64, at: i64) -> Verdict {
+        seen.judge(key.hash(), at, |k| *k == key, || key).unwrap()
+    }
+
+    /// Records up to `disorder` behind the newest, with the watermark as far behind as is honest.
+    fn check(seed: u64, horizon: i64, disorder: i64, keys: u64, start: i64) {
+        let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        let mut twin = Twin { horizon, passed: Vec::new() };
+        let (mut now, mut held) = (start, 0);
+        for draw in 0..1_500 {
+            let chance = join(seed, draw);
+            now += (chance % 4) as i64;
+            let (key, at) = ((chance >> 8) % keys, now - (chance >> 16) as i64 % (disorder + 1));
+            let expected = twin.judge(key, at);
+            assert_eq!(judge(&mut seen, key, at), expected, "seed {seed}, horizon {horizon}: {key} at {at}");
+            if chance >> 60 == 0 {
+                seen.advance(now - disorder);
+            }
+            held = held.max(seen.generations.len());
+        }
+        // Two horizons and what is ahead, in whole generations; between two advances time goes on by at most a few hundred.
+        assert!(
+            held as i64 <= 4 + (disorder + 600) / horizon,
+            "{held} generations of {horizon} at disorder {disorder}"
+        );
+    }
+
+    #[test]
+    fn agrees_with_the_definition_and_forgets() {
+        for seed in 0..20 {
+            for (horizon, disorder) in
+                [(1, 0), (1, 7), (10, 0), (10, 3), (10, 200), (100, 40), (5_000, 100), (i64::MAX, 9)]
+            {
+                check(seed, horizon, disorder, 8, 0);
+                check(seed, horizon, disorder, 40, -2_000);
+            }
+        }
+    }
+
+    #[test]
+    fn the_borders_are_exact() {
+        let mut seen = Seen::new(10, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        assert_eq!(judge(&mut seen, 1, 20), Verdict::First);
+        assert_eq!(judge(&mut seen, 1, 29), Verdict::Duplicate);
+        assert_eq!(judge(&mut seen, 1, 11), Verdict::Duplicate);
+        assert_eq!(judge(&mut seen, 1, 30), Verdict::First, "a horizon away is not within it");
+        assert_eq!(judge(&mut seen, 1, 10), Verdict::First);
+        assert_eq!(judge(&mut seen, 2, 20), Verdict::First);
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_late() {
+        let mut seen = Seen::new(10, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        assert_eq!(judge(&mut seen, 1, 25), Verdict::First);
+        seen.advance(35);
+        assert_eq!(
+            judge(&mut seen, 2, 30),
+            Verdict::First,
+            "behind the watermark, but all that matters is remembered"
+        );
+        assert_eq!(judge(&mut seen, 1, 24), Verdict::Duplicate, "late, and known to be a duplicate");
+        assert_eq!(judge(&mut seen, 3, 29), Verdict::Late);
+        seen.advance(40);
+        assert_eq!(judge(&mut seen, 1, 25), Verdict::Late, "forgotten");
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        for horizon in [1, 1_000, i64::MAX] {
+            let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
+            seen.advance(i64::MIN);
+            for at in [i64::MIN, -1, 0, i64::MAX] {
+                assert_eq!(judge(&mut seen, at as u64, at), Verdict::First);
+                assert_eq!(judge(&mut seen, at as u64, at), Verdict::Duplicate);
+            }
+            seen.advance(i64::MAX);
+            assert!(seen.generations.iter().all(|generation| generation.number >= i64::MAX / horizon - 1));
+        }
+    }
+}

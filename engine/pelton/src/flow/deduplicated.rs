@@ -1,0 +1,49 @@
+//! Behind a deduplication.
+
+use super::Flow;
+use super::root::Marker;
+use crate::stream::Timed;
+use pelton_core::build::ShardBuilder;
+use pelton_core::local::ToQueue;
+use pelton_core::operator::DeduplicateOperator;
+use pelton_core::push::{Nowhere, Push};
+use pelton_core::{EdgeId, Key, Record};
+use std::marker::PhantomData;
+
+/// Behind [`deduplicate`](crate::Keyed::deduplicate) by keys of `K`; `S` is what came before.
+pub struct Deduplicated<S, K> {
+    pub(crate) edge: EdgeId,
+    /// Nanoseconds.
+    pub(crate) horizon: i64,
+    /// The queue that late records go to.
+    pub(crate) late: Option<usize>,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<(S, K)>,
+}
+
+impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        let (edge, horizon, name) = (self.edge, self.horizon, self.name.clone());
+        match self.late {
+            None => shard.plant_operator(edge, name, |site| {
+                DeduplicateOperator::<K, S::Item, _, _>::new(horizon, site, next, Nowhere)
+            }),
+            Some(queue) => {
+                let late = ToQueue::new(shard.queue::<S::Item>(queue));
+                shard.plant_operator(edge, name, |site| {
+                    DeduplicateOperator::<K, S::Item, _, _>::new(horizon, site, next, late)
+                });
+            }
+        }
+    }
+}
+
+impl<S, K> Clone for Deduplicated<S, K> {
+    fn clone(&self) -> Self {
+        let Deduplicated { edge, horizon, late, ref name, .. } = *self;
+        Deduplicated { edge, horizon, late, name: name.clone(), marker: PhantomData }
+    }
+}
+
+impl<S: Timed, K> Timed for Deduplicated<S, K> where Deduplicated<S, K>: Flow {}

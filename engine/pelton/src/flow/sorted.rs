@@ -1,0 +1,54 @@
+//! Behind a sort by event time.
+
+use super::Flow;
+use super::root::Marker;
+use crate::stream::Timed;
+use pelton_core::build::ShardBuilder;
+use pelton_core::local::ToQueue;
+use pelton_core::operator::SortOperator;
+use pelton_core::push::{Nowhere, Push};
+use pelton_core::{EdgeId, Key, Record};
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+/// Behind [`sort`](crate::Stream::sort), by keys of `K` and with ties broken by `C`; `S` is what came before.
+pub struct Sorted<S, K, C> {
+    pub(crate) edge: EdgeId,
+    pub(crate) compare: C,
+    /// The queue that late records go to.
+    pub(crate) late: Option<usize>,
+    pub(crate) name: String,
+    pub(crate) marker: Marker<(S, K)>,
+}
+
+impl<S, K, C> Flow for Sorted<S, K, C>
+where
+    S: Flow<Item: Record>,
+    K: Key,
+    C: Fn(&S::Item, &S::Item) -> Ordering + Clone + Send + Sync + 'static,
+{
+    type Item = S::Item;
+    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        let (edge, compare, name) = (self.edge, self.compare.clone(), self.name.clone());
+        match self.late {
+            None => shard.plant_operator(edge, name, |site| {
+                SortOperator::<K, S::Item, _, _, _>::new(compare, site, next, Nowhere)
+            }),
+            Some(queue) => {
+                let late = ToQueue::new(shard.queue::<S::Item>(queue));
+                shard.plant_operator(edge, name, |site| {
+                    SortOperator::<K, S::Item, _, _, _>::new(compare, site, next, late)
+                });
+            }
+        }
+    }
+}
+
+impl<S, K, C: Clone> Clone for Sorted<S, K, C> {
+    fn clone(&self) -> Self {
+        let Sorted { edge, ref compare, late, ref name, .. } = *self;
+        Sorted { edge, compare: compare.clone(), late, name: name.clone(), marker: PhantomData }
+    }
+}
+
+impl<S: Timed, K, C> Timed for Sorted<S, K, C> where Sorted<S, K, C>: Flow {}

@@ -1,0 +1,18 @@
+//! The two promises of the engine, held against naive twins.
+//!
+//! (a) The same ingress logs give byte-identical output and state, whatever the threads, their interleaving, the sizes of rings
+//!     and the speeds.
+//! (b) The same input with another number of shards or cores, or cut into other ticks, gives the same rows once ordered by
+//!     (window end, key), late records aside.
+//!
+//! Every job goes through [`check::check`], which runs it in all of these ways; a test is a job, its input and its twin.
+
+mod check;
+mod data;
+mod graphs;
+mod keys;
+mod late;
+mod records;
+mod sources;
+mod times;
+mod windows;

@@ -1,0 +1,112 @@
+//! `pelton bench` as a user calls it: what it prints, what it says about bad input, and how it exits.
+
+use std::process::{Command, Output};
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pelton"))
+        .arg("bench")
+        .args(args)
+        .env_clear()
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .output()
+        .expect("the binary runs")
+}
+
+/// A run small enough for a test, on an engine that needs no permission.
+const SMALL: [&str; 9] =
+    ["tumble_count", "--events", "20000", "--driver", "threads", "--pin", "false", "--cores", "1"];
+
+/// One clear message, no panic, and the exit code.
+fn check_refused(args: &[&str], code: i32, says: &str) {
+    let output = bench(args);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    assert!(message.contains(says), "{args:?}: `{message}` does not say `{says}`");
+    assert!(!message.contains("panicked"), "{args:?}: {message}");
+}
+
+#[test]
+fn bad_input_is_refused_with_one_message() {
+    check_refused(&["tumble_cuont"], 2, "did you mean `tumble_count`?");
+    check_refused(&["kafka"], 2, "there is no workload `kafka`");
+    check_refused(&["tumble_count", "--cores", "0"], 1, "cores");
+    check_refused(&["tumble_count", "--cores", "100000"], 1, "cores");
+    check_refused(&["tumble_count", "--shards", "0"], 1, "shards");
+    check_refused(&["tumble_count", "--events", "0"], 2, "--events 0");
+    check_refused(&["tumble_count", "--events", "many"], 2, "many");
+    check_refused(&["tumble_count", "--rate", "5"], 2, "--rate");
+    check_refused(&["lat_tumble", "--rate", "0"], 2, "--rate 0");
+    check_refused(&["tumble_count", "--config", "no/such/file.toml"], 1, "no/such/file.toml");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    check_refused(
+        &[&SMALL[..], &["--report", "/dev/full"]].concat(),
+        1,
+        "cannot write the report to /dev/full",
+    );
+    // Known before anything runs, however long it would have taken.
+    let nowhere =
+        ["tumble_count", "--events", "18446744073709551615", "--report", "/no/such/directory/report.html"];
+    check_refused(&nowhere, 1, "cannot write the report to /no/such/directory/report.html");
+}
+
+#[test]
+fn a_small_run_prints_a_table_and_writes_a_report() {
+    let report = concat!(env!("CARGO_TARGET_TMPDIR"), "/report.html");
+    let output = bench(&[&SMALL[..], &["--report", report]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("tumble_count") && table.contains("20,000") && table.contains(" ok"), "{table}");
+    assert!(std::fs::read_to_string(report).unwrap().ends_with("</html>\n"));
+}
+
+#[test]
+fn json_is_one_line_with_every_promised_field() {
+    let latency =
+        ["lat_tumble", "--rate", "20000", "--warmup", "0.1", "--duration", "0.2", "--driver", "threads"];
+    for (args, fields) in [
+        (&SMALL[..], &[][..]),
+        (&latency[..], &["offered_rate", "achieved_rate", "latency_us", "floor_us"][..]),
+    ] {
+        let output = bench(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let always = ["workload", "events", "seconds", "events_per_sec", "result_rows", "checksum"];
+        for field in always.iter().chain(&["cores", "shards", "version"]).chain(fields) {
+            assert!(!value[field].is_null(), "no {field} in {text}");
+        }
+        for part in ["latency_us", "floor_us"].iter().filter(|part| fields.contains(part)) {
+            for percentile in ["p50", "p90", "p99", "p999", "p9999", "max"] {
+                assert!(value[part][percentile].is_number(), "no {part}.{percentile} in {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_list_names_every_workload() {
+    let output = bench(&["list"]);
+    assert!(output.status.success());
+    let list = String::from_utf8(output.stdout).unwrap();
+    for workload in pelton_bench::all() {
+        assert!(list.contains(workload.name), "{list}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_run_with_one_message_and_exit_code_130() {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_pelton"));
+    run.args(["bench", "tumble_count", "--events", "18446744073709551615", "--driver", "threads"]);
+    let child = run.stderr(std::process::Stdio::piped()).spawn().expect("the binary runs");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupted.expect("kill runs").success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().filter(|line| line.contains("interrupted")).count(), 1, "{message}");
+}
