@@ -1,6 +1,6 @@
 //! One run of one workload: floor, run, floor, check.
 //!
-//! While the engine runs, this thread sleeps and wakes a few times a second to read a counter. A throughput run has
+//! While the engine runs, this thread sleeps, and wakes from time to time to read a counter. A throughput run has
 //! the clock from the job's start, threads included, until its last thread has left.
 
 use crate::error::BenchError;
@@ -14,9 +14,12 @@ use pelton::{Config, Running, Stop};
 use std::time::{Duration, Instant};
 
 /// How often the counters of a throughput run are read.
-const SAMPLE: Duration = Duration::from_millis(50);
+const SAMPLE: Duration = Duration::from_millis(25);
 /// How often those of a latency run are: each reading takes a core for a moment.
 const SAMPLE_QUIET: Duration = Duration::from_secs(1);
+
+/// How often the twin is looked at.
+const TWIN_LOOK: Duration = Duration::from_millis(5);
 
 /// What the engine's part of a run came to.
 struct Ran {
@@ -40,13 +43,17 @@ pub fn measure(
     };
     let (first_half, second_half) = ends.split_at(ends.len() / 2);
     let cores = &config.cores[..config.cores.len().min(config.shards)];
-    progress.phase("measuring the machine's floor", 0);
-    let before = Floor::measure(cores, config.pin, first_half, interrupt)?;
+    let floor = |ends: &[u64]| {
+        if !ends.is_empty() {
+            progress.phase("measuring the machine's floor", 0);
+        }
+        Floor::measure(cores, config.pin, ends, interrupt)
+    };
+    let before = floor(first_half)?;
     let ran = engine(workload, load, config, progress, interrupt)?;
-    progress.phase("measuring the machine's floor", 0);
-    let after = Floor::measure(cores, config.pin, second_half, interrupt)?;
+    let after = floor(second_half)?;
     progress.phase("checking the result", 0);
-    let expected = workload.expected(load)?;
+    let expected = expected(workload, *load, interrupt)?;
     let open_loop = open_loop(load, &ran.produced, before.merge(after), &expected);
     let tally = ran.produced.tally;
     Ok(RunResult {
@@ -113,6 +120,22 @@ fn watch(
         progress.done(events);
     }
     samples
+}
+
+/// What the run should have produced: written down, or computed by the twin.
+fn expected(workload: &Workload, load: Load, interrupt: &Interrupt) -> Result<Expected, BenchError> {
+    if let Some(known) = workload.known(&load) {
+        return Ok(known);
+    }
+    // A twin takes as long as it takes; on a thread of its own it does not keep Ctrl-C waiting.
+    let twin = workload.twin;
+    let computing = std::thread::spawn(move || twin(&load));
+    while !computing.is_finished() {
+        if interrupt.wait(TWIN_LOOK) {
+            return Err(BenchError::Interrupted);
+        }
+    }
+    computing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The latency part of a result.

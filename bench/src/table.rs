@@ -4,7 +4,7 @@
 
 use crate::hist::Percentiles;
 use crate::result::RunResult;
-use crate::workload::{Load, Workload};
+use crate::workload::{Input, Load, Workload};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 /// The results of a run: one table of speeds, and one of latencies if there are any.
@@ -17,7 +17,11 @@ pub fn results(results: &[RunResult]) -> String {
     );
     for result in results {
         speeds.add_row([
-            result.workload.to_owned(),
+            format!(
+                "{}{}",
+                result.workload,
+                if result.input == Input::BeforeStart.as_str() { " *" } else { "" }
+            ),
             thousands(result.events),
             format!("{:.2}", result.seconds),
             thousands(result.events_per_sec),
@@ -36,6 +40,9 @@ pub fn results(results: &[RunResult]) -> String {
         }
     }
     let mut text = speeds.trim_fmt();
+    if results.iter().any(|result| result.input == Input::BeforeStart.as_str()) {
+        text.push_str("\n* its events are generated before the clock starts");
+    }
     if !latencies.is_empty() {
         text = format!("{text}\n\n{}", latencies.trim_fmt());
     }
@@ -130,6 +137,16 @@ mod tests {
         assert!(lines[2].contains("lat_tumble") && lines[2].contains("ok"), "{text}");
         let latency = lines.iter().position(|line| line.contains("99,999")).expect("a row of latencies");
         assert!(lines[latency + 1].contains("machine's floor"), "{text}");
+    }
+
+    #[test]
+    fn it_is_said_whose_events_are_not_made_in_the_measured_time() {
+        let mut apart = example(false);
+        apart.input = Input::BeforeStart.as_str();
+        let text = results(&[example(false), apart]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("tumble_count  ") && lines[2].starts_with("tumble_count *"), "{text}");
+        assert!(lines[3].starts_with("* its events"), "{text}");
     }
 
     #[test]

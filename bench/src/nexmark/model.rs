@@ -6,13 +6,13 @@
 //!
 //! The fields are those of the reference implementation (`nexmark-flink/src/main/resources/queries/ddl_gen.sql`
 //! in <https://github.com/nexmark/nexmark>). `Person` and `Auction` are boxed: 46 of 50 events are bids, and so an
-//! archived event takes one cache line of 64 bytes plus its text.
+//! archived event takes 64 bytes, a cache line's worth, plus its text.
 
 use pelton::prelude::EventTime;
-use rkyv::{Archive, Deserialize, Serialize};
 
 /// One event of the auction site.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[pelton::record]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Somebody registers.
     Person(Box<Person>),
@@ -23,7 +23,8 @@ pub enum Event {
 }
 
 /// A person who sells or bids.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[pelton::record]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Person {
     /// Who it is.
     pub id: u64,
@@ -44,7 +45,8 @@ pub struct Person {
 }
 
 /// An item up for auction.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[pelton::record]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Auction {
     /// Which auction it is.
     pub id: u64,
@@ -69,7 +71,8 @@ pub struct Auction {
 }
 
 /// A bid for an item.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[pelton::record]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bid {
     /// The auction bid in.
     pub auction: u64,
@@ -199,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archived_event_is_one_cache_line() {
+    fn an_archived_event_takes_a_cache_line() {
         assert_eq!(size_of::<ArchivedEvent>(), 64);
     }
 }

@@ -5,20 +5,26 @@ use super::*;
 use pelton::config::DriverKind;
 use pelton::prelude::*;
 
-/// A run on `shards` shards, on plain unpinned threads so that the tests run anywhere.
+/// `shards` shards on plain unpinned threads, so that the tests run anywhere.
 fn config(shards: usize) -> Config {
     Config { shards, pin: false, driver: DriverKind::Threads, ..Config::default() }
 }
 
+/// What the run produced, and how many windows it closed. No event may be late: the bound is that of the events.
+fn run_with(config: &Config, prepared: Prepared) -> (Tally, u64) {
+    let counts = prepared.job.run(config).expect("the job runs").total;
+    assert_eq!(counts.late, 0);
+    ((prepared.produced)().tally, counts.windows)
+}
+
 fn run(prepared: Prepared, shards: usize) -> Tally {
-    prepared.job.run(&config(shards)).expect("the job runs");
-    (prepared.produced)().tally
+    run_with(&config(shards), prepared).0
 }
 
 /// Events few enough to be quick, and slow enough to fill several windows.
 fn recipes() -> impl Iterator<Item = Recipe> {
-    let recipe = Recipe { events: 20_000, seed: 0, events_per_second: 500, shuffled: 1 };
-    [(0, 1), (1, 200), (9, 1_000)].into_iter().map(move |(seed, shuffled)| Recipe {
+    let recipe = Recipe { events: 40_000, seed: 0, events_per_second: 1_000, shuffled: 1 };
+    [(0, 1), (1, 200), (9, 1_000), (u16::MAX, 2)].into_iter().map(move |(seed, shuffled)| Recipe {
         seed,
         shuffled,
         ..recipe
@@ -41,10 +47,28 @@ fn every_query_agrees_with_its_twin_on_any_number_of_shards() {
 }
 
 #[test]
+fn every_query_agrees_with_its_twin_however_small_its_ticks_and_rings() {
+    let events = Events::generate(&Recipe { seed: 4, shuffled: 100, ..recipes().next().expect("a recipe") });
+    for (records_max, ring_bytes) in [(1, 1 << 20), (7, 1 << 14), (4_096, 1 << 14)] {
+        let mut config = config(3);
+        config.tick.records_max = records_max;
+        config.ring_bytes = ring_bytes;
+        for query in &QUERIES {
+            let tally = run_with(&config, (query.prepare)(events)).0;
+            assert_eq!(tally, (query.twin)(&events), "{}, {records_max}, {ring_bytes}", query.name);
+        }
+    }
+}
+
+#[test]
 fn windows_of_processing_time_add_up_wherever_they_are_cut() {
     let events = Events::generate(&recipes().next().expect("a recipe"));
-    for length in [Duration::from_nanos(100), Duration::from_micros(50), secs(10)] {
-        assert_eq!(run(q12::prepare_windows(events, length), 3), twins::q12(&events), "{length:?}");
+    for (length, windows_min) in
+        [(Duration::from_nanos(100), 2), (Duration::from_micros(50), 2), (secs(10), 1)]
+    {
+        let (tally, windows) = run_with(&config(1), q12::prepare_windows(events, length));
+        assert_eq!(tally, twins::q12(&events), "{length:?}");
+        assert!(windows >= windows_min, "{windows} windows of {length:?}");
     }
 }
 

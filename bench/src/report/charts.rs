@@ -65,7 +65,7 @@ pub fn throughput(samples: &[Sample]) -> Option<String> {
             .x_label_area_size(28)
             .y_label_area_size(58)
             .build_cartesian_2d(0.0..end, 0.0..high)?;
-        style_axes(&mut chart, 7, &|at| seconds_label(*at, end), &|rate| rate_label(*rate))?;
+        style_axes(&mut chart, 7, &|at| seconds_label(*at, end), &|rate| rate_label(*rate, high))?;
         let points = samples.iter().map(|sample| (sample.at, sample.events_per_sec));
         chart.draw_series(LineSeries::new(points, ENGINE.stroke_width(2)))?;
         Ok(())
@@ -149,16 +149,26 @@ fn time_label(us: f64) -> String {
     }
 }
 
-fn rate_label(rate: f64) -> String {
-    match rate {
-        rate if rate >= 1e6 => format!("{:.0} M/s", rate / 1e6),
-        rate if rate >= 1e3 => format!("{:.0} k/s", rate / 1e3),
-        rate => format!("{rate:.0}/s"),
-    }
+/// A rate in the unit that suits the highest one on the axis, with decimals where the steps need them.
+fn rate_label(rate: f64, high: f64) -> String {
+    let (unit, name) = match high {
+        high if high >= 1e6 => (1e6, " M/s"),
+        high if high >= 1e3 => (1e3, " k/s"),
+        _ => (1.0, "/s"),
+    };
+    let decimals = usize::from(high < 10.0 * unit);
+    format!("{:.decimals$}{name}", rate / unit)
 }
 
 fn seconds_label(at: f64, end: f64) -> String {
-    if end < 10.0 { format!("{at:.1} s") } else { format!("{at:.0} s") }
+    let decimals = if end < 1.0 {
+        2
+    } else if end < 10.0 {
+        1
+    } else {
+        0
+    };
+    format!("{at:.decimals$} s")
 }
 
 #[cfg(test)]
@@ -186,6 +196,14 @@ mod tests {
     fn no_throughput_chart_without_enough_samples() {
         assert!(throughput(&example(false).throughput[..2]).is_none());
         assert!(throughput(&example(false).throughput).unwrap().contains("M/s"));
+    }
+
+    #[test]
+    fn labels_of_an_axis_differ() {
+        let rates: Vec<String> = [0.0, 5e5, 1e6, 1.5e6].iter().map(|&rate| rate_label(rate, 2e6)).collect();
+        assert_eq!(rates, ["0.0 M/s", "0.5 M/s", "1.0 M/s", "1.5 M/s"]);
+        assert_eq!((rate_label(4e7, 5e7), rate_label(8e4, 9e4)), ("40 M/s".into(), "80 k/s".into()));
+        assert_eq!((seconds_label(0.05, 0.2), seconds_label(40.0, 45.0)), ("0.05 s".into(), "40 s".into()));
     }
 
     #[test]

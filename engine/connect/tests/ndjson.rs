@@ -45,20 +45,14 @@ fn config() -> Config {
 
 type Reports = Arc<Mutex<Vec<String>>>;
 
-/// The source with a handler that keeps each report, less the path, and the beginning of the line.
+/// The source with a handler that keeps each report, and the beginning of the line.
 fn reported(source: Ndjson<Row>) -> (Ndjson<Row>, Reports) {
     let reports = Reports::default();
     let kept = reports.clone();
     let source = source.on_malformed(move |line: &Malformed<'_>| {
-        let name = line.source.rsplit('/').next().unwrap();
         let text = String::from_utf8_lossy(&line.text[..line.text.len().min(12)]).into_owned();
-        kept.lock().unwrap().push(format!(
-            "{}:{}: {} [{text}]",
-            &name[name.len().min(2)..name.len().min(3)],
-            line.line,
-            line.reason
-        ));
-        assert!(line.to_string().starts_with(&format!("{}:{}: ", line.source, line.line)));
+        kept.lock().unwrap().push(format!("{}: {} [{text}]", line.line, line.reason));
+        assert_eq!(line.to_string(), format!("{}:{}: {}", line.source, line.line, line.reason));
     });
     (source, reports)
 }
@@ -67,8 +61,7 @@ fn run(source: Ndjson<Row>) -> (Vec<Row>, LineCounts, Vec<String>) {
     let (source, reports) = reported(source);
     let rows = collect();
     Job::new("read").source(source.clone()).sink(rows.clone()).run(&config()).unwrap();
-    let reports =
-        reports.lock().unwrap().iter().map(|report| report.split_once(':').unwrap().1.to_owned()).collect();
+    let reports = std::mem::take(&mut *reports.lock().unwrap());
     (rows.take(), source.counts(), reports)
 }
 
@@ -106,11 +99,18 @@ fn malformed_lines_are_reported_and_stop_nothing() {
     check_mixed(run(ndjson::reader("mixed", MIXED).line_bytes_max(40)));
 }
 
-/// Gives a few bytes at a time, is interrupted now and then, and fails at the end if it is told to.
+/// Gives a few bytes at a time, and is interrupted now and then.
 struct Halting {
     bytes: &'static [u8],
     calls: usize,
-    fails: bool,
+    at_the_end: AtTheEnd,
+}
+
+#[derive(Clone, Copy)]
+enum AtTheEnd {
+    Ends,
+    Fails,
+    Panics,
 }
 
 impl Read for Halting {
@@ -120,8 +120,10 @@ impl Read for Halting {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let len = (self.calls % 7 + 1).min(buffer.len()).min(self.bytes.len());
-        if len == 0 && self.fails {
-            return Err(io::Error::other("the line is down"));
+        match self.at_the_end {
+            AtTheEnd::Fails if len == 0 => return Err(io::Error::other("the line is down")),
+            AtTheEnd::Panics if len == 0 => panic!("on purpose"),
+            _ => {}
         }
         let (now, rest) = self.bytes.split_at(len);
         buffer[..len].copy_from_slice(now);
@@ -132,17 +134,20 @@ impl Read for Halting {
 
 #[test]
 fn a_reader_may_be_slow_and_interrupted() {
-    let halting = Halting { bytes: MIXED, calls: 0, fails: false };
+    let halting = Halting { bytes: MIXED, calls: 0, at_the_end: AtTheEnd::Ends };
     check_mixed(run(ndjson::reader("mixed", halting).line_bytes_max(40)));
 }
 
 #[test]
-fn a_read_error_stops_the_job_with_its_place() {
-    let halting = Halting { bytes: b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2", calls: 0, fails: true };
-    let rows = collect::<Row>();
-    let job = Job::new("broken").source(ndjson::reader("socket", halting)).sink(rows.clone());
-    let error = job.run(&config()).unwrap_err().to_string();
-    assert!(error.contains("socket: the line is down, after line 1"), "{error}");
+fn a_failing_reader_stops_the_job_with_its_place() {
+    for (at_the_end, said) in
+        [(AtTheEnd::Fails, "the line is down"), (AtTheEnd::Panics, "the reader panicked")]
+    {
+        let halting = Halting { bytes: b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2", calls: 0, at_the_end };
+        let job = Job::new("broken").source(ndjson::reader("socket", halting)).sink(collect::<Row>());
+        let error = job.run(&config()).unwrap_err().to_string();
+        assert!(error.contains(&format!("socket: {said}, after line 1")), "{error}");
+    }
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn a_stream_can_be_read_once_and_a_file_again() {
         let rows = collect();
         let job = Job::new("twice").source(source.clone()).sink(rows.clone());
         job.run(&config()).unwrap();
-        assert_eq!(rows.take().len(), 3);
+        assert_eq!(rows.take().len(), 4);
         job.run(&config()).map(|_| (rows.take().len(), source.counts().lines))
     };
     let file = Scratch::new("twice", MIXED);
@@ -179,8 +184,8 @@ fn nothing_at_all_is_no_records() {
     assert_eq!(run(ndjson::reader("empty", io::empty())).1, LineCounts::default());
 }
 
-/// Long stretches without a record, and lines of several blocks, are gone through in several steps; a replay, which pauses
-/// elsewhere, must still give each tick what it had.
+/// Long stretches without a record, and lines of several blocks, are gone through in several steps; a replay,
+/// which pauses elsewhere, must still give each tick what it had.
 #[test]
 fn a_file_is_replayed_tick_for_tick() {
     let mut text = String::new();

@@ -39,3 +39,67 @@ impl Clocks {
         self.lines[usize::from(shard.0)].store(tick.0, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_is_that_of_the_shards_that_run() {
+        let clocks = Clocks::new(3);
+        assert_eq!((clocks.highest(), clocks.read(ShardId(2))), (Tick(0), Tick(0)));
+        clocks.publish(ShardId(0), Tick(7));
+        clocks.publish(ShardId(2), Tick(9));
+        assert_eq!(clocks.highest(), Tick(9));
+        clocks.publish(ShardId(2), Tick::END);
+        assert_eq!((clocks.highest(), clocks.read(ShardId(2))), (Tick(7), Tick::END));
+        clocks.publish(ShardId(0), Tick::END);
+        clocks.publish(ShardId(1), Tick::END);
+        assert_eq!(clocks.highest(), Tick(0));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::memory::HeapMemory;
+    use crate::ring::{Prefix, ring};
+    use loom::thread;
+
+    /// Whoever sees tick `T` in the clock line sees every frame of a tick up to `T` in the ring, as a stage relies on: it looks
+    /// at the ring, then at the clock, then at the ring again.
+    fn check(ticks: u32) {
+        loom::model(move || {
+            let (mut producer, mut consumer) = ring(&HeapMemory, 64).unwrap();
+            let clocks = Clocks::new(1);
+            let sender = thread::spawn({
+                let clocks = clocks.clone();
+                move || {
+                    for tick in 1..=ticks {
+                        let (at, _) = producer.claim(16, 16).unwrap();
+                        // SAFETY: the claimed span holds a prefix.
+                        unsafe { at.cast::<Prefix>().write(Prefix { len: 16, kind: tick << 8 }) };
+                        producer.commit(16);
+                        producer.publish();
+                        clocks.publish(ShardId(0), Tick(tick.into()));
+                    }
+                }
+            });
+            let done = clocks.read(ShardId(0));
+            let mut seen = 0;
+            while let Some(at) = consumer.peek() {
+                // SAFETY: a frame is here until it is consumed.
+                seen = unsafe { at.read() }.kind >> 8;
+                consumer.consume(16);
+            }
+            assert!(u64::from(seen) >= done.0, "tick {} is done, and only {seen} frames are there", done.0);
+            sender.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn whoever_sees_a_tick_sees_its_frames() {
+        check(1);
+        check(2);
+    }
+}

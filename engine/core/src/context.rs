@@ -3,11 +3,16 @@
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::stats::ShardStats;
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+
+/// The watermark of a sender that nobody need wait for at present. Unlike all others it is not a bound, and may be followed by
+/// a lower one.
+pub const IDLE: EventTime = EventTime(i64::MAX - 1);
 
 /// Where an exchange, seen from the stage that sends, takes its watermark from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +47,8 @@ pub struct StageContext {
     pub names: RefCell<Vec<String>>,
     /// The segment that runs.
     pub running: Cell<usize>,
-    generators: RefCell<Vec<Rc<Cell<EventTime>>>>,
+    /// The stage's generators by their number in the job.
+    generators: RefCell<BTreeMap<usize, Rc<Cell<EventTime>>>>,
     fault: RefCell<Option<Fault>>,
 }
 
@@ -69,10 +75,7 @@ impl StageContext {
     /// The cell that generator number `index` of the job publishes its watermark in.
     pub fn generator(&self, index: usize) -> Rc<Cell<EventTime>> {
         let mut generators = self.generators.borrow_mut();
-        while generators.len() <= index {
-            generators.push(Rc::new(Cell::new(EventTime::MIN)));
-        }
-        generators[index].clone()
+        generators.entry(index).or_insert_with(|| Rc::new(Cell::new(EventTime::MIN))).clone()
     }
 
     /// The least of several origins. After the end of the input every watermark is at its maximum; a stream without event time
@@ -84,7 +87,7 @@ impl StageContext {
         let generators = self.generators.borrow();
         let of = |origin: &WatermarkOrigin| match *origin {
             WatermarkOrigin::Generator(index) => {
-                generators.get(index).map_or(EventTime::MIN, |cell| cell.get())
+                generators.get(&index).map_or(EventTime::MIN, |cell| cell.get())
             }
             WatermarkOrigin::Input => self.input.get(),
         };
@@ -98,7 +101,7 @@ impl StageContext {
         let moves = |(old, new): (&mut EventTime, &Rc<Cell<EventTime>>)| {
             core::mem::replace(old, new.get()) != new.get()
         };
-        marked.iter_mut().zip(generators.iter()).fold(false, |moved, pair| moves(pair) | moved)
+        marked.iter_mut().zip(generators.values()).fold(false, |moved, pair| moves(pair) | moved)
     }
 
     /// Notes the first fault; the stage stops at the end of the call in progress.

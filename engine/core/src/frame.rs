@@ -138,8 +138,11 @@ pub(crate) fn take<E>(
         KIND_LARGE => {
             // SAFETY: the sender boxed the frame and gave it away with this message, which is read once.
             let large = unsafe { Box::from_raw(payload.cast::<*mut LargeFrame>().read()) };
+            // The message goes first: were it still there after a panic in `read`, the frame would be freed twice.
+            ring.consume(header.len as usize);
             let start = NonNull::new(large.words.as_ptr().cast_mut()).map_or(payload, NonNull::cast);
-            read(Frame { payload: start, len: large.len, count, _ring: ring_marker })
+            return read(Frame { payload: start, len: large.len, count, _ring: ring_marker })
+                .map(|()| EventTime(header.watermark));
         }
         kind => unreachable!("frame of kind {kind}"),
     };

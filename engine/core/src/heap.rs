@@ -1,7 +1,8 @@
 //! A binary heap whose storage is counted: the least item first.
 //!
-//! Made for an operator that holds items back and lets them go in order, a few at a time: adding and taking cost O(log n) swaps
-//! each, and there is never a larger piece of work. The order is an argument, as it may need what the items do not hold.
+//! Made for an operator that holds items back and lets them go in order, a few at a time: adding and taking
+//! cost O(log n) swaps each, and there is never a larger piece of work. The order is an argument, as it may
+//! need what the items do not hold.
 
 use crate::fault::OutOfMemory;
 use crate::memory::{Buf, Memory};

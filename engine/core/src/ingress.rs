@@ -8,7 +8,7 @@
 
 use crate::bounds::{REPLAY_PAUSES_MAX, STEP_RECORDS_MAX};
 use crate::clock::Clocks;
-use crate::context::StageContext;
+use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::local::Local;
@@ -76,6 +76,8 @@ pub(crate) struct Ingress {
     /// Watermarks as of the last tick.
     marked: Vec<EventTime>,
     ended: bool,
+    /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
+    turn: usize,
 }
 
 impl Ingress {
@@ -100,6 +102,7 @@ impl Ingress {
             made,
             marked: Vec::new(),
             ended: false,
+            turn: 0,
         }
     }
 
@@ -178,17 +181,27 @@ impl Ingress {
         self.end_tick(tick, now, records, done)
     }
 
-    /// Reads the partitions, in order.
+    /// Reads the partitions, in order. Each may take its share of the budget and what those before it left, so that none
+    /// keeps another from being read.
     fn read(&mut self, budget: usize, replay: Option<&IngressEntry>) -> Result<(usize, bool), Fault> {
         let now = self.context.now.get();
         let (mut records, mut done, mut number) = (0, true, 0);
         let mut noted = matches!(self.feed, Feed::Recorded(_)).then(Vec::new);
+        let open = self.readers.iter().map(|reader| reader.open()).sum::<usize>().max(1);
+        let (share, rest) = (budget / open, budget % open);
+        let (mut left, mut place) = (0, self.turn);
+        self.turn = (self.turn + 1) % open;
         for reader in 0..self.readers.len() {
             self.context.running.set(reader);
             for index in 0..self.readers[reader].partitions() {
                 let then = replay.map(|entry| entry.taken[number]);
-                let records_max = then.map_or(budget - records, |taken| taken.records);
+                if self.readers[reader].is_open(index) {
+                    left += share + usize::from(place % open < rest);
+                    place += 1;
+                }
+                let records_max = then.map_or(left, |taken| taken.records);
                 let taken = self.take(reader, index, Poll { now, records_max }, then);
+                left = left.saturating_sub(taken.records);
                 self.pump();
                 records += taken.records;
                 done &= taken.done;
@@ -244,7 +257,8 @@ impl Ingress {
     ) -> Result<(usize, bool), Fault> {
         self.context.ended.set(done);
         let moved = self.context.moved(&mut self.marked);
-        if records == 0 && !moved && !done {
+        // The first tick is made even if it is empty: when the shard began is a part of its input.
+        if records == 0 && !moved && !done && self.made != Nanos(0) {
             if let Feed::Recorded(log) = &mut self.feed {
                 log.pop();
             }
@@ -263,7 +277,7 @@ impl Ingress {
         let stats = &self.context.stats;
         stats.ticks.add(1);
         stats.records_in.add(records as u64);
-        if let Some(least) = self.marked.iter().min() {
+        if let Some(least) = self.marked.iter().filter(|&&watermark| watermark != IDLE).min() {
             stats.watermark.store(least.0, core::sync::atomic::Ordering::Relaxed);
         }
         if done {

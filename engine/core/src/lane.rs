@@ -31,8 +31,8 @@ pub(crate) struct Lane {
     ring: Producer,
     sent: EventTime,
     memory: Arc<dyn Memory>,
-    /// The largest entry seen, from which the room of a variable lane is estimated.
-    entry_max: usize,
+    /// About what an entry takes, from which the room of a variable lane is estimated: rises at once, and falls slowly.
+    entry_bytes: usize,
 }
 
 impl Lane {
@@ -49,7 +49,7 @@ impl Lane {
             ring,
             sent: EventTime::MIN,
             memory,
-            entry_max: 64,
+            entry_bytes: 64,
         }
     }
 
@@ -58,11 +58,13 @@ impl Lane {
     /// Records of varying size may turn out larger than those before them; what does not fit then goes as an oversized frame.
     pub(crate) fn room(&mut self) -> usize {
         let capacity = self.ring.capacity();
-        let free = self.ring.free(capacity / 2);
+        // What the open frame holds is not committed yet, so the ring does not know of it.
+        let open = if self.frame.is_null() { 0 } else { self.cursor as usize - self.frame as usize };
+        let free = self.ring.free((capacity / 2 + open).min(capacity)).saturating_sub(open);
         if free < capacity / 4 || self.large.is_some() {
             return 0;
         }
-        let each = if self.stride > 0 { self.stride as usize } else { self.entry_max + ENTRY_HEADER };
+        let each = if self.stride > 0 { self.stride as usize } else { self.entry_bytes + ENTRY_HEADER };
         // At the ring's end a frame may be cut short by less than one record, and a header opens the next.
         let headers = (capacity / FRAME_BYTES_MAX + 3) * FRAME_HEADER;
         (free.saturating_sub(RING_RESERVE + headers + 2 * each) / each.max(1)).max(1)
@@ -89,7 +91,8 @@ impl Lane {
     }
 
     fn push_entry<T: Record>(&mut self, record: &T, hash: u64, tick: Tick) -> Result<(), Fault> {
-        let mut wanted = ENTRY_HEADER + self.entry_max.next_multiple_of(FRAME_ALIGN);
+        // Tried in whatever space is left, and again in more if that fails: once at the end of most frames.
+        let mut wanted = ENTRY_HEADER + FRAME_ALIGN;
         loop {
             if (self.limit as usize) - (self.cursor as usize) < wanted {
                 self.make_room(wanted, tick)?;
@@ -105,7 +108,8 @@ impl Lane {
                     self.cursor = self.cursor.add(ENTRY_HEADER + len.next_multiple_of(FRAME_ALIGN));
                 }
                 self.entries += 1;
-                self.entry_max = self.entry_max.max(len);
+                self.entry_bytes -= self.entry_bytes.saturating_sub(len) / 16;
+                self.entry_bytes = self.entry_bytes.max(len);
                 return Ok(());
             }
             wanted = (space + ENTRY_HEADER).next_multiple_of(FRAME_ALIGN) * 2;
@@ -207,12 +211,13 @@ impl Lane {
     /// Ends `tick`: what it sent becomes visible, with the sender's `watermark` as of the tick's end. Returns whether
     /// anything was sent.
     pub(crate) fn seal(&mut self, tick: Tick, watermark: EventTime) -> bool {
-        let news = watermark > self.sent;
+        // An idle shard says so by a watermark beyond all others, and takes that back when it speaks again.
+        let news = watermark != self.sent;
         if self.large.is_some() {
-            self.sent = self.sent.max(watermark);
+            self.sent = watermark;
             self.send_large(tick);
         } else if !self.frame.is_null() {
-            self.sent = self.sent.max(watermark);
+            self.sent = watermark;
             self.close(tick);
         } else if news {
             let (span, _) = self.claim_reserved(FRAME_HEADER);
@@ -256,8 +261,243 @@ impl Lane {
         self.ring.publish();
     }
 
-    /// Whether one more tick can end here whatever it holds: the reserve is untouched.
+    /// Whether one more tick may begin, whatever it will hold: a quarter of the ring is free, which is more than the reserve.
+    ///
+    /// The reserve alone would do to end the tick, but a receiver that is behind would then be sent oversized frames
+    /// without an end.
     pub(crate) fn can_seal(&mut self) -> bool {
-        self.ring.free(RING_RESERVE) >= RING_RESERVE
+        let quarter = self.ring.capacity() / 4;
+        self.ring.free(quarter) >= quarter
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::bounds::RING_BYTES_MIN;
+    use crate::fault::OutOfMemory;
+    use crate::frame::{discard, peek, take};
+    use crate::hash;
+    use crate::memory::{HeapMemory, Region};
+    use crate::record::read;
+    use crate::ring::{Consumer, ring};
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Debug;
+
+    /// What came out of a ring in one tick, with the watermark of its last frame.
+    type Tock<T> = (Tick, Vec<T>, EventTime);
+
+    fn lane<T: Record>(memory: Arc<dyn Memory>) -> (Lane, Consumer) {
+        let (producer, consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
+        (Lane::new::<T>(producer, memory), consumer)
+    }
+
+    fn heap() -> Arc<dyn Memory> {
+        Arc::new(HeapMemory)
+    }
+
+    /// Takes up to `frames` frames; returns how many of them were oversized.
+    fn receive<T: Record>(ring: &mut Consumer, frames: usize, into: &mut Vec<Tock<T>>) -> usize {
+        let mut large = 0;
+        for _ in 0..frames {
+            // SAFETY: a frame is here until it is taken.
+            let Some(kind) = ring.peek().map(|at| unsafe { at.read() }.kind) else { break };
+            let head = peek(ring).unwrap();
+            large += usize::from(kind == KIND_LARGE);
+            if into.last().is_none_or(|tock| tock.0 != head.tick) {
+                into.push((head.tick, Vec::new(), EventTime::MIN));
+            }
+            let tock = into.last_mut().unwrap();
+            let watermark = take(ring, head, |frame| {
+                if is_fixed::<T>() {
+                    // SAFETY: the lane was made for `T`.
+                    tock.1.extend(unsafe { frame.fixed::<T::Archived>() }.iter().map(read::<T>));
+                } else {
+                    // SAFETY: as above.
+                    tock.1.extend(
+                        unsafe { frame.entries::<T::Archived>() }.map(|(_, archived)| read::<T>(archived)),
+                    );
+                }
+                Ok::<(), core::convert::Infallible>(())
+            });
+            tock.2 = watermark.unwrap();
+        }
+        large
+    }
+
+    /// Ticks of `make(n)` records through the smallest ring, read a few frames at a time or far behind.
+    fn check<T: Record + Clone + PartialEq + Debug>(make: impl Fn(u64) -> T) {
+        for seed in 0..30 {
+            let (mut lane, mut consumer) = lane::<T>(heap());
+            let (mut sent, mut seen) = (Vec::<Tock<T>>::new(), Vec::new());
+            for tick in 1..200u64 {
+                let chance = hash::join(seed, tick);
+                while !lane.can_seal() {
+                    receive(&mut consumer, 1, &mut seen);
+                }
+                let records: Vec<T> = (0..chance % 40).map(|n| make(chance.wrapping_add(n * n))).collect();
+                for (n, record) in records.iter().enumerate() {
+                    lane.push(record, 0, Tick(tick)).unwrap();
+                    if n % 16 == 15 && chance >> 62 == 0 {
+                        lane.flush(Tick(tick));
+                    }
+                }
+                // It rises, rests, and now and then falls back, as that of a shard which was idle does.
+                let watermark = EventTime((chance >> 8) as i64 % 3 + tick as i64 / 5);
+                let quiet = records.is_empty() && sent.last().is_some_and(|last| last.2 == watermark);
+                let news = lane.seal(Tick(tick), watermark);
+                assert!(!(news && quiet), "a tick without news costs nothing");
+                if !quiet {
+                    sent.push((Tick(tick), records, watermark));
+                }
+                receive(&mut consumer, (chance >> 40) as usize % 4, &mut seen);
+            }
+            receive(&mut consumer, usize::MAX, &mut seen);
+            assert!(seen == sent, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn fixed_records_of_all_sizes() {
+        check(|n| n as u8);
+        check(|n| (n, n as u8));
+        check(|n| (n as u8, u128::from(n)));
+        check(|n| [n; 50]);
+        check(|n| [n; 511]);
+        check(|n| [n; 3_000]);
+        check(|_| ());
+    }
+
+    #[test]
+    fn varying_records_of_all_sizes() {
+        check(|n| "x".repeat(n as usize % 50));
+        check(|n| "x".repeat(if n % 50 == 0 { 9_000 } else { n as usize % 20 }));
+        check(|n| (n, alloc::vec![n; n as usize % 7], Some(String::from("é"))));
+        check(|n| Vec::<u64>::with_capacity(n as usize % 2));
+    }
+
+    #[test]
+    fn what_the_ring_cannot_hold_goes_beside_it_in_order() {
+        let (mut lane, mut consumer) = lane::<u64>(heap());
+        (0..100_000).for_each(|n: u64| lane.push(&n, 0, Tick(1)).unwrap());
+        lane.seal(Tick(1), EventTime(5));
+        let mut seen: Vec<Tock<u64>> = Vec::new();
+        assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
+        assert!(seen == [(Tick(1), (0..100_000).collect(), EventTime(5))]);
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for_go_through_the_ring() {
+        let (mut lane, mut consumer) = lane::<(u64, u64, u64)>(heap());
+        let mut seen = Vec::new();
+        for tick in 1..500 {
+            // In two goes: the second asks while a frame is open.
+            for part in [2, 1] {
+                let room = lane.room() / part;
+                (0..room as u64).for_each(|n| lane.push(&(n, n, n), 0, Tick(tick)).unwrap());
+            }
+            lane.seal(Tick(tick), EventTime::MIN);
+            assert_eq!(receive::<(u64, u64, u64)>(&mut consumer, tick as usize % 3, &mut seen), 0);
+        }
+        assert!(seen.len() > 100);
+    }
+
+    #[test]
+    fn one_long_record_does_not_change_the_lane_for_good() {
+        let (mut lane, mut consumer) = lane::<String>(heap());
+        let mut seen: Vec<Tock<String>> = Vec::new();
+        let room = lane.room();
+        lane.push(&"x".repeat(100_000), 0, Tick(1)).unwrap();
+        lane.seal(Tick(1), EventTime::MIN);
+        assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
+        for tick in 2..400 {
+            assert!(lane.room() > 0, "an empty ring has room for one");
+            lane.push(&String::from("short"), 0, Tick(tick)).unwrap();
+            lane.seal(Tick(tick), EventTime::MIN);
+            assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 0, "tick {tick}");
+        }
+        assert!(lane.room() >= room / 2, "{} of {room}", lane.room());
+    }
+
+    #[test]
+    fn no_tick_begins_while_the_receiver_is_far_behind() {
+        let (mut lane, mut consumer) = lane::<u64>(heap());
+        let mut ticks = 0;
+        while lane.can_seal() {
+            ticks += 1;
+            (0..1_000).for_each(|n: u64| lane.push(&n, 0, Tick(ticks)).unwrap());
+            lane.seal(Tick(ticks), EventTime::MIN);
+        }
+        // Frames beside the ring are limited by what the ring says of them.
+        assert!(ticks < 80, "{ticks} ticks of 8,000 bytes each");
+        assert_eq!(lane.room(), 0);
+        receive::<u64>(&mut consumer, usize::MAX, &mut Vec::new());
+        assert!(lane.can_seal() && lane.room() > 0);
+    }
+
+    /// Blocks up to a limit, counted.
+    struct Limited(Arc<core::sync::atomic::AtomicUsize>, usize);
+
+    struct Counted(
+        #[expect(dead_code, reason = "kept for its drop")] Region,
+        usize,
+        Arc<core::sync::atomic::AtomicUsize>,
+    );
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.2.fetch_sub(self.1, core::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    impl Memory for Limited {
+        fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+            let in_use = self.0.load(core::sync::atomic::Ordering::Relaxed);
+            if in_use + bytes > self.1 {
+                return Err(OutOfMemory { asked: bytes, in_use, limit: self.1 });
+            }
+            self.0.fetch_add(bytes, core::sync::atomic::Ordering::Relaxed);
+            let region = HeapMemory.map(bytes)?;
+            let (ptr, len) = (region.as_ptr(), region.len());
+            // SAFETY: the region given away keeps the block alive.
+            Ok(unsafe { Region::new(ptr, len, Box::new(Counted(region, bytes, self.0.clone()))) })
+        }
+    }
+
+    #[test]
+    fn refused_memory_is_a_fault_and_nothing_leaks() {
+        let in_use = Arc::new(core::sync::atomic::AtomicUsize::new(0));
+        let memory = Arc::new(Limited(in_use.clone(), 300_000));
+        let (mut lane, mut consumer) = lane::<u64>(memory);
+        let fault = (0..100_000).find_map(|n: u64| lane.push(&n, 0, Tick(1)).err());
+        assert!(matches!(fault, Some(Fault::OutOfMemory(_))));
+        // Whoever goes on all the same is refused again, and may still end the tick.
+        assert!((0..100_000).any(|n: u64| lane.push(&n, 0, Tick(1)).is_err()));
+        lane.seal(Tick(1), EventTime::MIN);
+        assert!(in_use.load(core::sync::atomic::Ordering::Relaxed) > 0);
+        drop(lane);
+        discard(&mut consumer);
+        assert_eq!(in_use.load(core::sync::atomic::Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_panic_while_an_oversized_frame_is_read_frees_it_once() {
+        extern crate std;
+        let in_use = Arc::new(core::sync::atomic::AtomicUsize::new(0));
+        let (mut lane, mut consumer) = lane::<u64>(Arc::new(Limited(in_use.clone(), usize::MAX)));
+        (0..10_000).for_each(|n: u64| lane.push(&n, 0, Tick(1)).unwrap());
+        lane.seal(Tick(1), EventTime::MIN);
+        let panics = std::panic::AssertUnwindSafe(|| {
+            while let Some(head) = peek(&mut consumer) {
+                let _ = take::<()>(&mut consumer, head, |frame| {
+                    if frame.count() > 5_000 { panic!("user code") } else { Ok(()) }
+                });
+            }
+        });
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(in_use.load(core::sync::atomic::Ordering::Relaxed), 0);
+        discard(&mut consumer);
+        assert!(peek(&mut consumer).is_none());
     }
 }

@@ -97,6 +97,8 @@ impl Memory for HeapMemory {
 ///
 /// Growing copies, like a `Vec`; the difference is that growth is counted and may be refused.
 pub struct Buf<T> {
+    /// The first item; dangling while there is no region.
+    base: NonNull<T>,
     region: Option<Region>,
     len: usize,
     capacity: usize,
@@ -104,15 +106,21 @@ pub struct Buf<T> {
     _items: PhantomData<T>,
 }
 
+// SAFETY: the items are owned, as a `Vec`'s are, and the region may move.
+unsafe impl<T: Send> Send for Buf<T> {}
+// SAFETY: shared access hands out shared items only.
+unsafe impl<T: Sync> Sync for Buf<T> {}
+
 impl<T> Buf<T> {
     /// An empty array that will ask `memory` when it grows.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         const { assert!(align_of::<T>() <= BLOCK_ALIGN, "items must not be aligned beyond a cache line") };
-        Buf { region: None, len: 0, capacity: 0, memory, _items: PhantomData }
+        Buf { base: NonNull::dangling(), region: None, len: 0, capacity: 0, memory, _items: PhantomData }
     }
 
+    #[inline(always)]
     fn base(&self) -> *mut T {
-        self.region.as_ref().map_or(NonNull::dangling().as_ptr(), |region| region.as_ptr().cast().as_ptr())
+        self.base.as_ptr()
     }
 
     /// Makes room for `additional` more items.
@@ -129,6 +137,7 @@ impl<T> Buf<T> {
         // SAFETY: both blocks hold at least `len` items of `T`, and the new one overlaps nothing.
         unsafe { core::ptr::copy_nonoverlapping(self.base(), region.as_ptr().cast().as_ptr(), self.len) };
         self.capacity = capacity;
+        self.base = region.as_ptr().cast();
         self.region = Some(region);
         Ok(())
     }
@@ -159,6 +168,16 @@ impl<T> Buf<T> {
         self.len = 0;
         // SAFETY: exactly the first `len` items were initialised, and `len` no longer counts them.
         unsafe { items.drop_in_place() };
+    }
+
+    /// Makes some of the items zero again.
+    pub fn refill_with_zeros(&mut self, items: core::ops::Range<usize>)
+    where
+        T: Zeroable,
+    {
+        let items: &mut [T] = &mut self[items];
+        // SAFETY: the items are initialised, all-zero bytes are a valid `T`, and such types own nothing.
+        unsafe { core::ptr::write_bytes(items.as_mut_ptr(), 0, items.len()) };
     }
 
     /// Sets the length to `len` zero items, keeping the storage where it suffices.

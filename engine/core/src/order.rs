@@ -1,4 +1,4 @@
-//! Slots of a table in the order of their keys, a bounded step at a time.
+//! Entries of a table in the order of their keys, a bounded step at a time.
 //!
 //! A closing window sorts its keys once. The order-preserving prefix of each key is sorted by a least-significant-digit radix
 //! sort that skips the digits in which all prefixes agree (three passes for 100,000 dense keys); keys whose prefixes are equal
@@ -16,12 +16,16 @@ const DIGITS: usize = 6;
 const BUCKETS: usize = 1 << DIGIT_BITS;
 /// At or below this many rows one comparison sort is cheaper than counting digits.
 const SMALL: usize = 256;
+/// Rows that can be counted or made in the time in which one is moved.
+const CHEAP: usize = 8;
 
-/// A prefix and the slot that it came from.
+/// A prefix and the entry that it came from.
 type Row = (u64, u32);
 
 enum Phase {
-    Collect { slot: usize },
+    Collect { entry: usize },
+    Extend,
+    Count { digit: usize, at: usize },
     Radix { digit: usize, at: usize },
     Ties { at: usize },
     Sorted,
@@ -31,7 +35,7 @@ enum Phase {
 pub(crate) struct Order {
     rows: Buf<Row>,
     spare: Buf<Row>,
-    counts: Box<[[u32; BUCKETS]; DIGITS]>,
+    counts: Box<[u32; BUCKETS]>,
     differing: u64,
     phase: Phase,
 }
@@ -41,7 +45,7 @@ impl Order {
         Order {
             rows: Buf::new(memory.clone()),
             spare: Buf::new(memory.clone()),
-            counts: Box::new([[0; BUCKETS]; DIGITS]),
+            counts: Box::new([0; BUCKETS]),
             differing: 0,
             phase: Phase::Sorted,
         }
@@ -49,11 +53,10 @@ impl Order {
 
     /// Begins to sort what is in `table`, which must not change until the result has been read.
     pub(crate) fn begin<K, V>(&mut self, table: &Table<K, V>) -> Result<(), OutOfMemory> {
-        assert!(u32::try_from(table.capacity()).is_ok(), "a table of more than 2^32 slots");
         self.rows.clear();
         self.rows.reserve(table.len())?;
         self.differing = 0;
-        self.phase = Phase::Collect { slot: 0 };
+        self.phase = Phase::Collect { entry: 0 };
         Ok(())
     }
 
@@ -65,7 +68,9 @@ impl Order {
     ) -> Result<bool, OutOfMemory> {
         while *budget > 0 {
             match self.phase {
-                Phase::Collect { slot } => self.collect(table, slot, budget)?,
+                Phase::Collect { entry } => self.collect(table, entry, budget)?,
+                Phase::Extend => self.extend(budget)?,
+                Phase::Count { digit, at } => self.count(digit, at, budget),
                 Phase::Radix { digit, at } => self.scatter(digit, at, budget),
                 Phase::Ties { at } => self.ties(table, at, budget),
                 Phase::Sorted => return Ok(true),
@@ -74,7 +79,7 @@ impl Order {
         Ok(matches!(self.phase, Phase::Sorted))
     }
 
-    /// The sorted slots.
+    /// The sorted entries.
     pub(crate) fn rows(&self) -> &[Row] {
         debug_assert!(matches!(self.phase, Phase::Sorted));
         &self.rows
@@ -86,25 +91,33 @@ impl Order {
         from: usize,
         budget: &mut usize,
     ) -> Result<(), OutOfMemory> {
-        // An empty slot costs a fraction of a row.
-        let to = table.capacity().min(from + *budget * 4);
+        let to = table.len().min(from + *budget);
         for at in from..to {
-            if let Some((key, _)) = table.slot(at) {
-                let prefix = key.prefix();
-                self.rows.push((prefix, at as u32));
-                self.differing |= prefix ^ self.rows[0].0;
-            }
+            let prefix = table.entry(at).0.prefix();
+            self.rows.push((prefix, at as u32));
+            self.differing |= prefix ^ self.rows[0].0;
         }
-        *budget = budget.saturating_sub((to - from).div_ceil(4));
-        if to < table.capacity() {
-            self.phase = Phase::Collect { slot: to };
+        *budget -= to - from;
+        if to < table.len() {
+            self.phase = Phase::Collect { entry: to };
         } else if self.rows.len() <= SMALL {
             self.rows.sort_unstable_by_key(|row| row.0);
             self.phase = Phase::Ties { at: 0 };
         } else {
-            self.spare.clear();
-            self.spare.zero(self.rows.len())?;
-            self.phase = Phase::Radix { digit: 0, at: 0 };
+            self.phase = Phase::Extend;
+        }
+        Ok(())
+    }
+
+    /// Makes the spare rows as many as the rows.
+    fn extend(&mut self, budget: &mut usize) -> Result<(), OutOfMemory> {
+        let missing = self.rows.len().saturating_sub(self.spare.len());
+        self.spare.reserve(missing)?;
+        let now = missing.min(*budget * CHEAP);
+        (0..now).for_each(|_| self.spare.push((0, 0)));
+        *budget = budget.saturating_sub(now.div_ceil(CHEAP));
+        if now == missing {
+            self.phase = Phase::Count { digit: 0, at: 0 };
         }
         Ok(())
     }
@@ -113,26 +126,35 @@ impl Order {
         (prefix >> (digit as u32 * DIGIT_BITS)) as usize & (BUCKETS - 1)
     }
 
-    fn scatter(&mut self, digit: usize, from: usize, budget: &mut usize) {
+    /// Counts how many rows go into each bucket, if the digit differs at all, and turns the counts into places.
+    fn count(&mut self, digit: usize, from: usize, budget: &mut usize) {
         if digit == DIGITS {
             self.phase = Phase::Ties { at: 0 };
             return;
         }
         if Self::digit(self.differing, digit) == 0 {
-            self.phase = Phase::Radix { digit: digit + 1, at: 0 };
+            self.phase = Phase::Count { digit: digit + 1, at: 0 };
             return;
         }
-        let counts = &mut self.counts[digit];
         if from == 0 {
-            // Counting is one pass over 16-byte rows, a fifth of the cost of moving them; it is not divided.
-            counts.fill(0);
-            self.rows.iter().for_each(|row| counts[Self::digit(row.0, digit)] += 1);
-            let mut start = 0;
-            counts.iter_mut().for_each(|count| start += core::mem::replace(count, start));
+            self.counts.fill(0);
         }
+        let to = self.rows.len().min(from + *budget * CHEAP);
+        self.rows[from..to].iter().for_each(|row| self.counts[Self::digit(row.0, digit)] += 1);
+        *budget = budget.saturating_sub((to - from).div_ceil(CHEAP));
+        self.phase = if to < self.rows.len() {
+            Phase::Count { digit, at: to }
+        } else {
+            let mut start = 0;
+            self.counts.iter_mut().for_each(|count| start += core::mem::replace(count, start));
+            Phase::Radix { digit, at: 0 }
+        };
+    }
+
+    fn scatter(&mut self, digit: usize, from: usize, budget: &mut usize) {
         let to = self.rows.len().min(from + *budget);
         for row in &self.rows[from..to] {
-            let at = &mut counts[Self::digit(row.0, digit)];
+            let at = &mut self.counts[Self::digit(row.0, digit)];
             self.spare[*at as usize] = *row;
             *at += 1;
         }
@@ -141,18 +163,15 @@ impl Order {
             Phase::Radix { digit, at: to }
         } else {
             core::mem::swap(&mut self.rows, &mut self.spare);
-            Phase::Radix { digit: digit + 1, at: 0 }
+            Phase::Count { digit: digit + 1, at: 0 }
         };
     }
 
     /// Puts keys with equal prefixes in order, by comparing them.
     fn ties<K: Key, V>(&mut self, table: &Table<K, V>, from: usize, budget: &mut usize) {
-        let key = |row: &Row| match table.slot(row.1 as usize) {
-            Some((key, _)) => key,
-            None => unreachable!("a collected slot is live"),
-        };
+        let key = |row: &Row| table.entry(row.1 as usize).0;
         let mut at = from;
-        while at < self.rows.len() && at - from < *budget * 8 {
+        while at < self.rows.len() && at - from < *budget * CHEAP {
             let prefix = self.rows[at].0;
             let run = self.rows[at..].iter().take_while(|row| row.0 == prefix).count();
             if run > 1 {
@@ -160,7 +179,7 @@ impl Order {
             }
             at += run;
         }
-        *budget = budget.saturating_sub((at - from).div_ceil(8));
+        *budget = budget.saturating_sub((at - from).div_ceil(CHEAP));
         self.phase = if at < self.rows.len() { Phase::Ties { at } } else { Phase::Sorted };
     }
 }
@@ -181,8 +200,7 @@ mod tests {
         }
         order.begin(&table).unwrap();
         while !order.step(&table, &mut step.clone()).unwrap() {}
-        let sorted: Vec<_> =
-            order.rows().iter().map(|row| table.slot(row.1 as usize).unwrap().0.clone()).collect();
+        let sorted: Vec<_> = order.rows().iter().map(|row| table.entry(row.1 as usize).0.clone()).collect();
         let mut twin = keys;
         twin.sort();
         twin.dedup();

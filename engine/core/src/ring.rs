@@ -113,7 +113,8 @@ impl Producer {
 
     /// A contiguous span of at least `min` and at most `max` bytes to write the next frame in.
     ///
-    /// `None` leaves everything as it was. A claim that is not [committed](Self::commit) never happened.
+    /// `None` leaves everything as it was. A frame of more than half the ring may find no place even in an empty one, since what is
+    /// left before the end cannot be a part of it. A claim that is not [committed](Self::commit) never happened.
     pub fn claim(&mut self, min: usize, max: usize) -> Option<(NonNull<u8>, usize)> {
         assert!(min.is_multiple_of(FRAME_ALIGN) && max.is_multiple_of(FRAME_ALIGN) && min <= max && min > 0);
         let to_end = self.to_end();
@@ -186,5 +187,157 @@ impl Consumer {
         self.head += len;
         debug_assert!(self.head <= self.tail);
         self.shared.head.store(self.head, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::memory::HeapMemory;
+    use alloc::collections::VecDeque;
+
+    fn send(producer: &mut Producer, len: usize, mark: u32) -> bool {
+        let Some((at, _)) = producer.claim(len, len) else { return false };
+        // SAFETY: the claimed span holds a prefix.
+        unsafe { at.cast::<Prefix>().write(Prefix { len: len as u32, kind: mark << 8 }) };
+        producer.commit(len);
+        producer.publish()
+    }
+
+    /// Frames of all sizes through many rounds of the ring, against a queue of what was sent.
+    #[test]
+    fn frames_arrive_whole_and_in_order_around_the_end() {
+        for seed in 0..50 {
+            let (mut producer, mut consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
+            let (mut sent, mut refused) = (VecDeque::new(), 0);
+            for mark in 0..3_000 {
+                let chance = crate::hash::join(seed, u64::from(mark));
+                let len = (1 + chance as usize % 80) * FRAME_ALIGN;
+                match send(&mut producer, len, mark) {
+                    true => sent.push_back((len, mark)),
+                    false => refused += 1,
+                }
+                for _ in 0..chance >> 62 {
+                    let head = consumer.peek().map(|at| {
+                        // SAFETY: a frame is here until it is consumed.
+                        let prefix = unsafe { at.read() };
+                        consumer.consume(prefix.len as usize);
+                        (prefix.len as usize, prefix.kind >> 8)
+                    });
+                    assert_eq!(head, sent.pop_front(), "seed {seed}");
+                }
+            }
+            assert!(refused > 100, "the ring was full at times");
+        }
+    }
+
+    #[test]
+    fn the_whole_ring_can_be_one_frame_and_no_more() {
+        let (mut producer, mut consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
+        for round in 0..3 {
+            assert!(send(&mut producer, RING_BYTES_MIN, round));
+            assert!(producer.claim(FRAME_ALIGN, FRAME_ALIGN).is_none() && !producer.publish());
+            assert!(consumer.peek().is_some());
+            consumer.consume(RING_BYTES_MIN);
+            assert!(consumer.peek().is_none());
+        }
+    }
+
+    #[test]
+    fn a_claim_that_is_not_committed_never_happened() {
+        let (mut producer, mut consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
+        assert!(producer.claim(64, 1024).is_some());
+        assert!(!producer.publish() && consumer.peek().is_none());
+        assert!(send(&mut producer, 64, 1));
+        // Committed without being published is invisible too.
+        let (at, _) = producer.claim(64, 64).unwrap();
+        // SAFETY: the claimed span holds a prefix.
+        unsafe { at.cast::<Prefix>().write(Prefix { len: 64, kind: 0 }) };
+        producer.commit(64);
+        assert!(consumer.peek().is_some());
+        consumer.consume(64);
+        assert!(consumer.peek().is_none());
+        assert!(producer.publish() && consumer.peek().is_some());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::memory::HeapMemory;
+    use loom::thread;
+
+    /// Sends one frame if there is room, the rest of which it fills with `mark`.
+    fn send(producer: &mut Producer, len: usize, mark: u32) -> bool {
+        let Some((at, _)) = producer.claim(len, len) else { return false };
+        // SAFETY: the claimed span holds a prefix.
+        unsafe { at.cast::<Prefix>().write(Prefix { len: len as u32, kind: mark << 8 }) };
+        producer.commit(len);
+        producer.publish()
+    }
+
+    fn receive(consumer: &mut Consumer) -> Option<u32> {
+        let at = consumer.peek()?;
+        // SAFETY: a frame is here until it is consumed.
+        let prefix = unsafe { at.read() };
+        consumer.consume(prefix.len as usize);
+        Some(prefix.kind >> 8)
+    }
+
+    /// `lens` go through a ring of 64 bytes, each as soon as it fits; they arrive in order, and no byte is read while it is written.
+    fn check(lens: &'static [usize]) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let (mut producer, mut consumer) = ring(&HeapMemory, 64).unwrap();
+            let sender = thread::spawn(move || {
+                for (mark, &len) in lens.iter().enumerate() {
+                    while !send(&mut producer, len, mark as u32) {
+                        thread::yield_now();
+                    }
+                }
+            });
+            for mark in 0..lens.len() {
+                let found = loop {
+                    match receive(&mut consumer) {
+                        Some(found) => break found,
+                        None => thread::yield_now(),
+                    }
+                };
+                assert_eq!(found, mark as u32);
+            }
+            assert!(receive(&mut consumer).is_none());
+            sender.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn frames_that_fill_the_ring_wait_for_the_consumer() {
+        check(&[32, 32, 32]);
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_before_the_end_goes_around_it() {
+        check(&[48, 32, 32]);
+    }
+
+    #[test]
+    fn several_frames_are_published_at_once() {
+        loom::model(|| {
+            let (mut producer, mut consumer) = ring(&HeapMemory, 64).unwrap();
+            let sender = thread::spawn(move || {
+                for mark in 0..2 {
+                    let (at, _) = producer.claim(16, 16).unwrap();
+                    // SAFETY: the claimed span holds a prefix.
+                    unsafe { at.cast::<Prefix>().write(Prefix { len: 16, kind: mark << 8 }) };
+                    producer.commit(16);
+                }
+                producer.publish();
+            });
+            if let Some(first) = receive(&mut consumer) {
+                assert_eq!((first, receive(&mut consumer)), (0, Some(1)));
+            }
+            sender.join().unwrap();
+        });
     }
 }

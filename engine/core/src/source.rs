@@ -75,6 +75,14 @@ pub(crate) trait Reader: Pipe {
     /// Partitions here.
     fn partitions(&self) -> usize;
 
+    /// Partitions here that have not ended.
+    fn open(&self) -> usize {
+        (0..self.partitions()).filter(|&index| self.is_open(index)).count()
+    }
+
+    /// Whether partition `index` has not ended.
+    fn is_open(&self, index: usize) -> bool;
+
     /// Reads partition `index`, unless it has ended; `replay` says what it gave when this tick ran first. What it pauses before
     /// is still to be read then.
     fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken;
@@ -101,6 +109,10 @@ impl<P, N> FromSource<P, N> {
 impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
     fn partitions(&self) -> usize {
         self.partitions.len()
+    }
+
+    fn is_open(&self, index: usize) -> bool {
+        self.partitions[index].is_some()
     }
 
     fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken {

@@ -13,7 +13,7 @@
 
 use crate::bounds::STEP_RECORDS_MAX;
 use crate::clock::Clocks;
-use crate::context::StageContext;
+use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::frame::{discard, peek, take};
 use crate::hash::join;
@@ -73,6 +73,8 @@ pub(crate) struct Stage {
     /// The operator that is acting on the completed tick.
     completing: Option<usize>,
     done: Tick,
+    /// As of the last tick completed, and never falling.
+    watermark: EventTime,
     /// Folded over the state after every tick, where a run is to be compared with another.
     trace: Option<u64>,
 }
@@ -104,6 +106,7 @@ impl Stage {
             open: None,
             completing: None,
             done: Tick(0),
+            watermark: EventTime::MIN,
             trace,
         }
     }
@@ -201,11 +204,15 @@ impl Stage {
         }
     }
 
-    /// Everything of the open tick has been taken: its watermark is the least of the inputs'.
+    /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
     fn begin_completing(&mut self) {
-        let watermark = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
-        self.context.input.set(watermark);
-        self.context.ended.set(watermark == EventTime::MAX);
+        let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
+        if least != IDLE {
+            self.watermark = self.watermark.max(least);
+        }
+        self.context.input.set(if least == IDLE { IDLE } else { self.watermark });
+        self.context.ended.set(least == EventTime::MAX);
+        self.context.partition_done.set(least == EventTime::MAX);
         self.completing = Some(0);
     }
 
@@ -214,13 +221,16 @@ impl Stage {
         let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
         while index < self.operators.len() {
             self.context.running.set(index);
-            let done = self.operators[index].complete(self.context.input.get())?;
+            let done = self.operators[index].complete(self.watermark)?;
             self.pump();
             if !done {
                 self.completing = Some(index);
                 return Ok(false);
             }
             index += 1;
+        }
+        for operator in &mut self.operators {
+            operator.mark();
         }
         for local in &mut self.locals {
             local.mark();

@@ -1,70 +1,79 @@
-//! A flat hash table: open addressing, linear probing, fixed-size slots, storage that is counted.
+//! A flat hash table: an index of cache lines over entries that lie one after the other.
 //!
-//! Made for one pattern: look up many keys at once, add to what is found, empty everything at once. A lookup is split into
-//! [`prefetch`](Lookups::prefetch) and [`upsert`](Lookups::upsert), so that a batch of cache misses overlaps. Emptying is one
-//! increment: a slot is live only if it carries the table's current epoch.
+//! Made for one pattern: look up many keys at once, add to what is found, empty everything at once. A lookup is split into three
+//! passes over a batch, so that its cache misses overlap: [`prefetch`](Lookups::prefetch) the line of the index,
+//! [`locate`](Lookups::locate) the entry there, and read the [`entry`](Lookups::entry).
 //!
-//! The load stays at or below 5/8. The order of slots is hash order and never reaches an output.
-//! This file holds the unsafe code that reads and writes slots.
+//! ```text
+//!  index     | 8 tags of 4 bytes | 8 entry numbers of 4 bytes |   one cache line; home = the hash, further lines if it is full
+//!  entries   | key, value | key, value | ...                      in the order in which the keys came
+//! ```
+//!
+//! All tags of a line are compared at once: where in its line a key landed is a coin toss that no branch predictor wins. Entries are
+//! dense, so the memory of a table is that of its keys and values and 10 to 18 bytes for each, and going through them is
+//! sequential. The index is at most 7/8 full; there is no removing of single keys.
+//! This file holds the unsafe code that indexes lines and entries.
 
 use crate::fault::OutOfMemory;
 use crate::memory::{Buf, Memory, Zeroable};
 use crate::prefetch::prefetch;
 use alloc::sync::Arc;
-use core::marker::PhantomData;
-use core::mem::{MaybeUninit, needs_drop};
 
-const CAPACITY_MIN: usize = 64;
+/// Keys in one line of the index.
+const WAYS: usize = 8;
+const LINES_MIN: usize = 8;
 
-/// Slots that belong together: a key's home is a pair, which for slots of up to 32 bytes is one cache line.
-const PAIR: usize = 2;
-
-#[repr(C)]
-struct Slot<K, V> {
-    /// The table's epoch when the slot was filled, and the low half of the hash: compared in one go.
-    stamp: u64,
-    key: MaybeUninit<K>,
-    value: MaybeUninit<V>,
+/// One cache line of the index.
+#[repr(C, align(64))]
+struct Line {
+    /// Parts of hashes, never 0; 0 is free. The used ones come first.
+    tags: [u32; WAYS],
+    entries: [u32; WAYS],
 }
 
-const fn stamp(epoch: u32, hash: u64) -> u64 {
-    (epoch as u64) << 32 | hash as u32 as u64
+// SAFETY: integers.
+unsafe impl Zeroable for Line {}
+
+/// The part of a hash that the index keeps: bit 0 says that there is one, the others choose the line and tell keys apart.
+#[inline(always)]
+const fn tag(hash: u64) -> u32 {
+    hash as u32 | 1
 }
 
-const fn epoch(stamp: u64) -> u32 {
-    (stamp >> 32) as u32
+#[inline(always)]
+const fn home(tag: u32, mask: usize) -> usize {
+    (tag >> 1) as usize & mask
 }
 
-// SAFETY: no value lives in a slot of epoch 0, and the other field is an integer.
-unsafe impl<K, V> Zeroable for Slot<K, V> {}
+/// A bit for each way whose tag is `tag`.
+#[inline(always)]
+fn matching(tags: &[u32; WAYS], tag: u32) -> u32 {
+    tags.iter().enumerate().fold(0, |found, (way, &t)| found | u32::from(t == tag) << way)
+}
 
 /// Keys of type `K`, each with a `V`.
 pub struct Table<K, V> {
-    slots: Buf<Slot<K, V>>,
-    epoch: u32,
-    len: usize,
+    lines: Buf<Line>,
+    entries: Buf<(K, V)>,
+    /// Lines, from the first on, that still have to be emptied.
+    stale: usize,
     memory: Arc<dyn Memory>,
 }
 
 impl<K, V> Table<K, V> {
     /// An empty table without storage.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
-        Table { slots: Buf::new(memory.clone()), epoch: 1, len: 0, memory }
+        Table { lines: Buf::new(memory.clone()), entries: Buf::new(memory.clone()), stale: 0, memory }
     }
 
     /// Keys in the table.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Slots, live or not.
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
+        self.entries.is_empty()
     }
 
     /// Makes room for `additional` keys.
@@ -73,153 +82,40 @@ impl<K, V> Table<K, V> {
     /// When the memory limit refuses it; the content stays as it was.
     #[inline]
     pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        if (self.len + additional) * 8 > self.slots.len() * 5 {
-            self.grow(self.len + additional)
-        } else {
-            Ok(())
-        }
+        debug_assert_eq!(self.stale, 0, "a table that is being cleared");
+        self.entries.reserve(additional)?;
+        let keys = self.entries.len() + additional;
+        if keys * 8 > self.lines.len() * WAYS * 7 { self.grow(keys) } else { Ok(()) }
     }
 
     #[cold]
     fn grow(&mut self, keys: usize) -> Result<(), OutOfMemory> {
-        let capacity = (keys * 8).div_ceil(5).next_power_of_two().max(CAPACITY_MIN);
-        let mut slots: Buf<Slot<K, V>> = Buf::new(self.memory.clone());
-        slots.zero(capacity)?;
-        let old = core::mem::replace(&mut self.epoch, 1);
-        for slot in self.slots.iter().filter(|slot| epoch(slot.stamp) == old) {
-            let mut at = home(slot.stamp, capacity - 1);
-            while slots[at].stamp != 0 {
-                at = (at + 1) & (capacity - 1);
+        assert!(u32::try_from(keys).is_ok(), "a table of more than 2^32 keys");
+        let count = (keys * 8).div_ceil(7 * WAYS).next_power_of_two().max(LINES_MIN);
+        let mut lines: Buf<Line> = Buf::new(self.memory.clone());
+        lines.zero(count)?;
+        for line in self.lines.iter() {
+            for (&tag, &entry) in line.tags.iter().zip(&line.entries).filter(|(tag, _)| **tag != 0) {
+                insert(&mut lines, tag, entry);
             }
-            // SAFETY: a bitwise move: the old slots are freed below without dropping what was in them.
-            slots[at] = unsafe { core::ptr::read(slot) };
-            slots[at].stamp = stamp(1, slot.stamp);
         }
-        self.slots = slots;
+        self.lines = lines;
         Ok(())
     }
 
-    /// A view for a number of lookups, with everything that does not change between them in registers.
+    /// A view for a number of lookups, with everything that does not change between them at hand.
     #[inline(always)]
     pub fn lookups(&mut self) -> Lookups<'_, K, V> {
-        let mask = self.slots.len().wrapping_sub(1);
-        Lookups {
-            slots: self.slots.as_mut_ptr(),
-            mask,
-            epoch: self.epoch,
-            len: &mut self.len,
-            _table: PhantomData,
-        }
-    }
-
-    /// One lookup: see [`Lookups::upsert`].
-    ///
-    /// # Panics
-    /// When no room was [reserved](Self::reserve).
-    #[inline(always)]
-    pub fn upsert(
-        &mut self,
-        hash: u64,
-        same: impl Fn(&K) -> bool,
-        key: impl FnOnce() -> K,
-        value: impl FnOnce() -> V,
-    ) -> &mut V {
-        let mut lookups = self.lookups();
-        let value = core::ptr::from_mut(lookups.upsert(hash, same, key, value));
-        // SAFETY: the value lives in the table, which stays borrowed; only the view of it ends here.
-        unsafe { &mut *value }
-    }
-
-    /// Asks the processor to have the home of `hash` at hand soon.
-    #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch(self.slots.as_ptr().wrapping_add(home(hash, self.slots.len().wrapping_sub(1))));
-    }
-
-    /// The value of the key with `hash` for which `same` is true, if there is one.
-    pub fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<&V> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let (wanted, mut at) = (stamp(self.epoch, hash), home(hash, mask));
-        loop {
-            let slot = &self.slots[at];
-            if epoch(slot.stamp) != self.epoch {
-                return None;
-            }
-            // SAFETY: a slot of the current epoch holds a key and a value.
-            if slot.stamp == wanted && same(unsafe { slot.key.assume_init_ref() }) {
-                // SAFETY: as above.
-                return Some(unsafe { slot.value.assume_init_ref() });
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// The key and the value in slot `at`, if it is live.
-    #[inline(always)]
-    pub fn slot(&self, at: usize) -> Option<(&K, &V)> {
-        let slot = &self.slots[at];
-        // SAFETY: a slot of the current epoch holds a key and a value.
-        (epoch(slot.stamp) == self.epoch)
-            .then(|| unsafe { (slot.key.assume_init_ref(), slot.value.assume_init_ref()) })
-    }
-
-    /// Asks the processor to have slot `at` at hand soon.
-    #[inline(always)]
-    pub fn prefetch_slot(&self, at: usize) {
-        prefetch(self.slots.as_ptr().wrapping_add(at));
-    }
-
-    /// Every key with its value, in hash order.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        (0..self.slots.len()).filter_map(|at| self.slot(at))
-    }
-
-    /// Forgets every key and keeps the storage.
-    pub fn clear(&mut self) {
-        if needs_drop::<K>() || needs_drop::<V>() {
-            for slot in self.slots.iter_mut().filter(|slot| epoch(slot.stamp) == self.epoch) {
-                slot.stamp = 0;
-                // SAFETY: the slot was live, and its epoch says now that it is not.
-                unsafe {
-                    slot.key.assume_init_drop();
-                    slot.value.assume_init_drop();
-                }
-            }
-        }
-        self.len = 0;
-        if self.epoch == u32::MAX {
-            self.slots.iter_mut().for_each(|slot| slot.stamp = 0);
-            self.epoch = 0;
-        }
-        self.epoch += 1;
-    }
-}
-
-/// A table during a number of lookups; made by [`Table::lookups`].
-pub struct Lookups<'a, K, V> {
-    slots: *mut Slot<K, V>,
-    mask: usize,
-    epoch: u32,
-    len: &'a mut usize,
-    _table: PhantomData<&'a mut V>,
-}
-
-impl<K, V> Lookups<'_, K, V> {
-    /// Asks the processor to have the home of `hash` at hand soon.
-    #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch(self.slots.wrapping_add(home(hash, self.mask)));
+        let mask = self.lines.len().wrapping_sub(1);
+        assert!(mask != usize::MAX, "lookups without reserve");
+        Lookups { lines: &mut self.lines, mask, entries: &mut self.entries }
     }
 
     /// The value of the key with `hash` for which `same` is true; if there is none, the key is made by `key` and the value by
     /// `value`.
     ///
-    /// Both slots of a pair are looked at before anything is decided, because where in the pair a key landed is a coin toss
-    /// that no branch predictor wins; that the key is in its home pair is the rule (96 % at the usual load).
-    ///
     /// # Panics
-    /// When no room was [reserved](Table::reserve).
-    #[inline(always)]
+    /// When no room was [reserved](Self::reserve).
     pub fn upsert(
         &mut self,
         hash: u64,
@@ -227,48 +123,149 @@ impl<K, V> Lookups<'_, K, V> {
         key: impl FnOnce() -> K,
         value: impl FnOnce() -> V,
     ) -> &mut V {
-        assert!(*self.len <= self.mask && self.mask != usize::MAX, "upsert without reserve");
-        let wanted = stamp(self.epoch, hash);
-        let mut at = home(hash, self.mask);
-        loop {
-            // SAFETY: `at` is even and at most the mask, which is odd; the table outlives the view and is borrowed by it.
-            let pair = unsafe { &mut *self.slots.add(at).cast::<[Slot<K, V>; PAIR]>() };
-            let which = usize::from(pair[0].stamp != wanted);
-            // SAFETY: a slot with the wanted stamp is of the current epoch, so it holds a key and a value.
-            if pair[which].stamp == wanted && same(unsafe { pair[which].key.assume_init_ref() }) {
-                // SAFETY: as above.
-                return unsafe { (*self.slots.add(at + which)).value.assume_init_mut() };
+        match self.number(hash, same) {
+            Some(entry) => &mut self.entries[entry].1,
+            None => {
+                let entry = self.entries.len();
+                self.entries.push((key(), value()));
+                insert(&mut self.lines, tag(hash), entry as u32);
+                &mut self.entries[entry].1
             }
-            for slot in pair {
-                if epoch(slot.stamp) != self.epoch {
-                    // The slot is live only when both are in it: making them is user code, which may panic.
-                    let (key, value) = (key(), value());
-                    slot.key.write(key);
-                    slot.stamp = wanted;
-                    *self.len += 1;
-                    return slot.value.write(value);
-                }
-                // Two keys of one pair may agree in the tag.
-                // SAFETY: a slot of the current epoch holds a key and a value.
-                if slot.stamp == wanted && same(unsafe { slot.key.assume_init_ref() }) {
-                    // SAFETY: as above.
-                    return unsafe { slot.value.assume_init_mut() };
-                }
-            }
-            at = (at + PAIR) & self.mask;
         }
+    }
+
+    /// The value of the key with `hash` for which `same` is true, if there is one.
+    pub fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<&V> {
+        self.number(hash, same).map(|entry| &self.entries[entry].1)
+    }
+
+    fn number(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<usize> {
+        let (tag, mask) = (tag(hash), self.lines.len().checked_sub(1)?);
+        let mut at = home(tag, mask);
+        loop {
+            let line = &self.lines[at];
+            let mut found = matching(&line.tags, tag);
+            while found != 0 {
+                let entry = line.entries[found.trailing_zeros() as usize] as usize;
+                if same(&self.entries[entry].0) {
+                    return Some(entry);
+                }
+                found &= found - 1;
+            }
+            if line.tags[WAYS - 1] == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Asks the processor to have the index line of `hash` at hand soon.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(self.lines.as_ptr().wrapping_add(home(tag(hash), self.lines.len().wrapping_sub(1))));
+    }
+
+    /// Entry number `at`.
+    #[inline(always)]
+    pub fn entry(&self, at: usize) -> (&K, &V) {
+        let (key, value) = &self.entries[at];
+        (key, value)
+    }
+
+    /// Asks the processor to have entry number `at` at hand soon.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, at: usize) {
+        prefetch(self.entries.as_ptr().wrapping_add(at));
+    }
+
+    /// Every key with its value, in the order in which the keys came.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Forgets every key and keeps the storage. Costs a pass over the index: see [`clear_some`](Self::clear_some).
+    pub fn clear(&mut self) {
+        while !self.clear_some(usize::MAX) {}
+    }
+
+    /// Forgets every key, and empties up to `lines` lines of the index; true when all are. Between the first call and that the table
+    /// must not be used.
+    pub fn clear_some(&mut self, lines: usize) -> bool {
+        if !self.entries.is_empty() {
+            self.entries.clear();
+            self.stale = self.lines.len();
+        }
+        let from = self.stale.saturating_sub(lines);
+        self.lines.refill_with_zeros(from..self.stale);
+        self.stale = from;
+        from == 0
     }
 }
 
-/// The first slot of the pair that `hash` belongs in; a stamp does as well as the hash.
-#[inline(always)]
-const fn home(hash: u64, mask: usize) -> usize {
-    hash as u32 as usize & mask & !(PAIR - 1)
+/// Puts an entry that is not in the index yet into the first free way from its home on.
+fn insert(lines: &mut [Line], tag: u32, entry: u32) {
+    let mask = lines.len() - 1;
+    let mut at = home(tag, mask);
+    loop {
+        let line = &mut lines[at];
+        if let Some(way) = line.tags.iter().position(|&tag| tag == 0) {
+            line.tags[way] = tag;
+            line.entries[way] = entry;
+            return;
+        }
+        at = (at + 1) & mask;
+    }
 }
 
-impl<K, V> Drop for Table<K, V> {
-    fn drop(&mut self) {
-        self.clear();
+/// A table during a number of lookups; made by [`Table::lookups`].
+pub struct Lookups<'a, K, V> {
+    lines: &'a mut [Line],
+    mask: usize,
+    entries: &'a mut Buf<(K, V)>,
+}
+
+impl<K, V> Lookups<'_, K, V> {
+    /// Asks the processor to have the index line of `hash` at hand soon.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(self.lines.as_ptr().wrapping_add(home(tag(hash), self.mask)));
+    }
+
+    /// The number of the first entry whose tag is that of `hash`, asked for in memory; it is very likely the right one, and its key
+    /// decides. If no entry has the tag, a new one is made.
+    ///
+    /// # Panics
+    /// When no room was [reserved](Table::reserve).
+    #[inline(always)]
+    pub fn locate(&mut self, hash: u64, key: impl FnOnce() -> K, value: impl FnOnce() -> V) -> u32 {
+        let tag = tag(hash);
+        let mut at = home(tag, self.mask);
+        loop {
+            // SAFETY: the mask keeps the number below that of lines, of which there is at least one.
+            let line = unsafe { self.lines.get_unchecked(at) };
+            let found = matching(&line.tags, tag);
+            if found != 0 {
+                let entry = line.entries[found.trailing_zeros() as usize & (WAYS - 1)];
+                prefetch(self.entries.as_ptr().wrapping_add(entry as usize));
+                return entry;
+            }
+            if line.tags[WAYS - 1] == 0 {
+                break;
+            }
+            at = (at + 1) & self.mask;
+        }
+        let entry = self.entries.len() as u32;
+        self.entries.push((key(), value()));
+        insert(&mut self.lines[..=self.mask], tag, entry);
+        entry
+    }
+
+    /// The entry that [`locate`](Self::locate) numbered.
+    #[inline(always)]
+    pub fn entry(&mut self, entry: u32) -> &mut (K, V) {
+        debug_assert!((entry as usize) < self.entries.len());
+        // SAFETY: the index holds numbers of entries only.
+        unsafe { self.entries.get_unchecked_mut(entry as usize) }
     }
 }
 
@@ -328,12 +325,32 @@ mod tests {
     }
 
     #[test]
-    fn epochs_wrap_around() {
-        let mut table = table::<u64, u64>();
-        table.reserve(1).unwrap();
-        table.epoch = u32::MAX;
-        table.upsert(1, |_| false, || 1, || 1);
-        table.clear();
-        assert_eq!((table.epoch, table.iter().count()), (1, 0));
+    fn batched_lookups_agree_with_single_ones_even_where_tags_collide() {
+        let (mut batched, mut single) = (table::<u64, u64>(), table::<u64, u64>());
+        // Only 64 different tags for 300 keys.
+        let hash = |key: u64| fold(key % 64);
+        for round in 0..100u64 {
+            let keys: alloc::vec::Vec<u64> = (0..64).map(|i| fold(round * 64 + i) % 300).collect();
+            batched.reserve(keys.len()).unwrap();
+            let mut wrong = alloc::vec::Vec::new();
+            let mut lookups = batched.lookups();
+            let located: alloc::vec::Vec<u32> =
+                keys.iter().map(|&key| lookups.locate(hash(key), || key, || 0)).collect();
+            for (&key, &entry) in keys.iter().zip(&located) {
+                match lookups.entry(entry) {
+                    (k, value) if *k == key => *value += 1,
+                    _ => wrong.push(key),
+                }
+            }
+            for key in wrong {
+                *batched.upsert(hash(key), |k| *k == key, || key, || 0) += 1;
+            }
+            for key in keys {
+                single.reserve(1).unwrap();
+                *single.upsert(hash(key), |k| *k == key, || key, || 0) += 1;
+            }
+        }
+        let all = |table: &Table<u64, u64>| table.iter().map(|(k, v)| (*k, *v)).collect::<BTreeMap<_, _>>();
+        assert_eq!(all(&batched), all(&single));
     }
 }

@@ -97,46 +97,57 @@ impl Windows {
         (self.size / self.pane) as usize
     }
 
-    /// The window that ends at `end`.
-    pub(crate) fn ending(&self, end: i64) -> Window {
-        Window { start: EventTime(end.saturating_sub(self.size)), end: EventTime(end) }
+    /// The window that ends at `end`, as far as it lies within the range of event times.
+    pub(crate) fn ending(&self, end: i128) -> Window {
+        Window { start: within(end - i128::from(self.size)), end: within(end) }
     }
 
-    /// The beginning of the pane that holds `at`.
+    /// The beginning of the pane that holds `at`, or the beginning of time.
     #[inline(always)]
     pub(crate) fn pane(&self, at: i64) -> i64 {
         at.div_euclid(self.pane).saturating_mul(self.pane)
     }
 
-    /// The end of the pane that begins at `pane`.
+    /// The end of the pane that begins at `pane`, or the end of time.
     #[inline(always)]
     pub(crate) fn pane_end(&self, pane: i64) -> i64 {
-        pane.saturating_add(self.pane)
+        // The only pane that need not begin where it seems to is that at the beginning of time.
+        if pane == i64::MIN {
+            within(self.begin(pane) + i128::from(self.pane)).0
+        } else {
+            pane.saturating_add(self.pane)
+        }
+    }
+
+    /// Where the pane begins, be it before the beginning of time. Windows at the ends of time reach beyond them, so their
+    /// borders are counted in wider numbers.
+    fn begin(&self, pane: i64) -> i128 {
+        i128::from(pane.div_euclid(self.pane)) * i128::from(self.pane)
     }
 
     /// The end of the last window that holds the pane.
-    pub(crate) fn last_end(&self, pane: i64) -> i64 {
-        pane.div_euclid(self.slide).saturating_mul(self.slide).saturating_add(self.size)
+    pub(crate) fn last_end(&self, pane: i64) -> i128 {
+        self.begin(pane).div_euclid(self.slide.into()) * i128::from(self.slide) + i128::from(self.size)
     }
 
     /// The end of the first window that holds the pane and ends after `closed`.
-    pub(crate) fn next_end(&self, pane: i64, closed: i64) -> i64 {
-        let last = self.last_end(pane);
+    pub(crate) fn next_end(&self, pane: i64, closed: i128) -> i128 {
+        let (last, slide) = (self.last_end(pane), i128::from(self.slide));
         // The first window that holds the pane ends less than a slide after the pane does.
-        let slides = last.saturating_sub(self.pane_end(pane)) / self.slide;
-        let first = last - slides * self.slide;
-        if first > closed {
-            return first;
-        }
-        let behind = i128::from(closed) - i128::from(first);
-        let hops = behind / i128::from(self.slide) + 1;
-        i64::try_from(i128::from(first) + hops * i128::from(self.slide)).unwrap_or(i64::MAX)
+        let first = last - (last - self.begin(pane) - i128::from(self.pane)) / slide * slide;
+        if first > closed { first } else { first + ((closed - first) / slide + 1) * slide }
     }
 
     /// Whether the window that ends at `end` holds the pane.
-    pub(crate) fn holds(&self, end: i64, pane: i64) -> bool {
-        pane >= end.saturating_sub(self.size) && pane < end
+    pub(crate) fn holds(&self, end: i128, pane: i64) -> bool {
+        let begin = self.begin(pane);
+        begin >= end - i128::from(self.size) && begin < end
     }
+}
+
+/// The event time nearest to `time`.
+pub(crate) fn within(time: i128) -> EventTime {
+    EventTime(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }
 
 #[cfg(test)]
@@ -155,27 +166,38 @@ mod tests {
             for at in -40..40 {
                 let (pane, ends) = (windows.pane(at), naive(size, slide, at));
                 assert!(pane <= at && at < windows.pane_end(pane));
-                assert_eq!(windows.last_end(pane), *ends.last().unwrap(), "{size}/{slide} at {at}");
+                assert_eq!(
+                    windows.last_end(pane),
+                    i128::from(*ends.last().unwrap()),
+                    "{size}/{slide} at {at}"
+                );
                 for closed in -60..60 {
-                    let next = ends.iter().copied().find(|end| *end > closed);
+                    let next = ends.iter().map(|&end| i128::from(end)).find(|end| *end > closed);
                     let found =
                         Some(windows.next_end(pane, closed)).filter(|end| *end <= windows.last_end(pane));
                     assert_eq!(found, next, "{size}/{slide} at {at} closed {closed}");
                 }
                 for end in naive(size, slide, 0).into_iter().chain(ends.iter().copied()) {
-                    assert_eq!(windows.holds(end, pane), ends.contains(&end));
+                    assert_eq!(windows.holds(end.into(), pane), ends.contains(&end));
                 }
             }
         }
     }
 
     #[test]
-    fn the_ends_of_time_do_not_overflow() {
-        let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
-        for at in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
-            let pane = windows.pane(at);
-            let _ =
-                (windows.last_end(pane), windows.next_end(pane, i64::MIN), windows.next_end(pane, i64::MAX));
+    fn windows_at_the_ends_of_time_are_where_they_would_be() {
+        for (size, slide) in [(10, 10), (10, 3), (i64::MAX, i64::MAX), (1 << 40, 1 << 38)] {
+            let windows = hopping(Duration::from_nanos(size as u64), Duration::from_nanos(slide as u64));
+            for at in [i64::MIN, i64::MIN + 1, i64::MIN + 12, -1, 0, i64::MAX - 12, i64::MAX - 1, i64::MAX] {
+                let pane = windows.pane(at);
+                let last = (i128::from(at).div_euclid(slide.into())) * i128::from(slide) + i128::from(size);
+                assert_eq!(windows.last_end(pane), last, "{size}/{slide} at {at}");
+                assert!(windows.holds(last, pane) && !windows.holds(last + i128::from(slide), pane));
+                let first = windows.next_end(pane, i128::MIN / 2);
+                assert!(first > i128::from(at) && first - i128::from(slide) <= i128::from(at));
+                assert_eq!(windows.ending(last).end, within(last));
+                assert!(pane <= at && (at < windows.pane_end(pane) || at == i64::MAX));
+            }
         }
     }
 }

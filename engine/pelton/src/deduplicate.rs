@@ -7,20 +7,26 @@ use pelton_core::{Key, Record};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+/// The stream of first records of `F`, by keys of `K`.
+pub type Distinct<F, K> = Stream<Deduplicated<F, K>>;
+
 impl<F, K, P> Keyed<F, P>
 where
     F: Timed<Item: Record>,
     K: Key,
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
 {
-    /// The first record of each key: one passes unless a record of its key that passed lies less than `horizon` away from it in
-    /// event time, earlier or later. It passes at once, without waiting for the watermark.
+    /// The first record of each key: one passes unless a record of its key that passed lies less than
+    /// `horizon` away from it in event time, earlier or later. It passes at once, without waiting for the
+    /// watermark.
     ///
-    /// What passed is remembered until the watermark is one to two horizons past it. Duplicates are counted and dropped, and so are
-    /// records so late that what they have to be compared with is forgotten; see [`deduplicate_with_late`](Self::deduplicate_with_late).
+    /// What passed is remembered until the watermark is one to two horizons past it. Duplicates are counted
+    /// and dropped, and so are records so late that what they have to be compared with is forgotten; see
+    /// [`deduplicate_with_late`](Self::deduplicate_with_late).
     ///
-    /// Of equal duplicates it does not matter which of them passes. Of different ones that come through one source partition, the
-    /// first in that partition's order passes; through several, it depends on how they were cut into ticks.
+    /// Of equal duplicates it does not matter which of them passes. Of different ones that come through one
+    /// source partition, the first in that partition's order passes; through several, it depends on how they
+    /// were cut into ticks.
     ///
     /// ```
     /// use pelton::prelude::*;
@@ -42,22 +48,23 @@ where
     ///
     /// # Panics
     /// When the horizon is zero.
-    pub fn deduplicate(self, horizon: Duration) -> Stream<Deduplicated<F, K>> {
+    pub fn deduplicate(self, horizon: Duration) -> Distinct<F, K> {
         self.deduplicated(horizon, None)
     }
 
-    /// As [`deduplicate`](Self::deduplicate), with the late records, which may or may not be duplicates, as a second stream.
+    /// As [`deduplicate`](Self::deduplicate), with the late records, which may or may not be duplicates, as a
+    /// second stream.
     ///
     /// # Panics
     /// When the horizon is zero.
-    pub fn deduplicate_with_late(self, horizon: Duration) -> (Stream<Deduplicated<F, K>>, Late<F>) {
+    pub fn deduplicate_with_late(self, horizon: Duration) -> (Distinct<F, K>, Late<F>) {
         let queue = self.stream.job.plan().next_queue();
         let passed = self.deduplicated(horizon, Some(queue));
         let late = passed.late(queue);
         (passed, late)
     }
 
-    fn deduplicated(self, horizon: Duration, late: Option<usize>) -> Stream<Deduplicated<F, K>> {
+    fn deduplicated(self, horizon: Duration, late: Option<usize>) -> Distinct<F, K> {
         assert!(!horizon.is_zero(), "a horizon of no time");
         let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
         let (job, edge, place) = self.send_whole("deduplicate");

@@ -15,6 +15,13 @@ pub enum JobError {
         /// The stream, by what was done to it last.
         stream: String,
     },
+    /// A stream takes its time from the clock behind an exchange.
+    Clockless {
+        /// The job.
+        job: String,
+        /// The stream, by what was done to it before.
+        stream: String,
+    },
     /// There is no stream at all.
     Empty {
         /// The job.
@@ -43,6 +50,12 @@ impl fmt::Display for JobError {
             JobError::Unfinished { job, stream } => {
                 write!(f, "job `{job}`: the stream `{stream}` ends nowhere; end it with `.sink(..)`")
             }
+            JobError::Clockless { job, stream } => write!(
+                f,
+                "job `{job}`: the stream `{stream}` is behind an exchange, where a reading of the clock would not be part of the \
+                 input; call `.ingestion_time()` or `.idle_after(..)` on the source's own stream, before `key_by`, windows, \
+                 `rebalance` and unions of different stages"
+            ),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
                 f,
@@ -64,7 +77,7 @@ impl std::error::Error for JobError {
             JobError::Run(error) => Some(error),
             JobError::Fault(error) => Some(error),
             JobError::Memory { error, .. } => Some(error),
-            JobError::Unfinished { .. } | JobError::Empty { .. } => None,
+            JobError::Unfinished { .. } | JobError::Clockless { .. } | JobError::Empty { .. } => None,
         }
     }
 }

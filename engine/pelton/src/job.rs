@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) plantings: Vec<Planting>,
     generators: usize,
     queues: usize,
+    /// A stream that asks for the clock where there is none.
+    pub(crate) clockless: Option<String>,
     /// Streams that have not ended, by root.
     open: BTreeMap<usize, String>,
     roots: usize,
@@ -108,6 +110,9 @@ impl Plan {
         if let Some(stream) = self.open.values().next() {
             return Err(JobError::Unfinished { job: self.name.clone(), stream: stream.clone() });
         }
+        if let Some(stream) = &self.clockless {
+            return Err(JobError::Clockless { job: self.name.clone(), stream: stream.clone() });
+        }
         if self.sources.is_empty() {
             return Err(JobError::Empty { job: self.name.clone() });
         }
@@ -131,6 +136,7 @@ impl Job {
             plantings: Vec::new(),
             generators: 0,
             queues: 0,
+            clockless: None,
             open: BTreeMap::new(),
             roots: 0,
         };

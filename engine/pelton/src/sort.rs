@@ -1,6 +1,6 @@
 //! Sorting a stream by event time.
 
-use crate::flow::Sorted;
+use crate::flow::{Flow, Sorted};
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
@@ -10,17 +10,21 @@ use std::marker::PhantomData;
 /// How records of one time are ordered when it is by themselves.
 pub type ByOrd<T> = fn(&T, &T) -> Ordering;
 
+/// The stream of sorted records of `F`, by keys of `K`.
+pub type Ordered<F, K> = Stream<Sorted<F, K, ByOrd<<F as Flow>::Item>>>;
+
 /// What brings all records together.
 type Together<T> = fn(&T);
 
 impl<F: Timed<Item: Record>> Stream<F> {
-    /// All records in the order of their event times, those of one time in their own order. A record waits until the watermark
-    /// has passed its time.
+    /// All records in the order of their event times, those of one time in their own order. A record waits
+    /// until the watermark has passed its time.
     ///
-    /// There is one order for the whole stream, so all of it meets on one shard. Where an order for each key is enough, sort behind
-    /// [`key_by`](Stream::key_by), which uses all of them.
+    /// There is one order for the whole stream, so all of it meets on one shard. Where an order for each key
+    /// is enough, sort behind [`key_by`](Stream::key_by), which uses all of them.
     ///
-    /// Records that come after the watermark has passed their time are counted and dropped; see [`sort_with_late`](Self::sort_with_late).
+    /// Records that come after the watermark has passed their time are counted and dropped; see
+    /// [`sort_with_late`](Self::sort_with_late).
     ///
     /// ```
     /// use pelton::prelude::*;
@@ -36,15 +40,15 @@ impl<F: Timed<Item: Record>> Stream<F> {
     /// assert_eq!(rows.take(), [(10, 'a'), (10, 'b'), (20, 'c'), (30, 'd')]);
     /// # Ok::<(), pelton::JobError>(())
     /// ```
-    pub fn sort(self) -> Stream<Sorted<F, (), ByOrd<F::Item>>>
+    pub fn sort(self) -> Ordered<F, ()>
     where
         F::Item: Ord,
     {
         self.together().sort()
     }
 
-    /// As [`sort`](Self::sort), with `compare` for records of one time. Those that compare as equal come in the order in which they
-    /// were taken in, which depends on the number of shards; leave none that differ.
+    /// As [`sort`](Self::sort), with `compare` for records of one time. Those that compare as equal come in
+    /// the order in which they were taken in, which depends on the number of shards; leave none that differ.
     pub fn sort_by<C>(self, compare: C) -> Stream<Sorted<F, (), C>>
     where
         C: Fn(&F::Item, &F::Item) -> Ordering + Clone + Send + Sync + 'static,
@@ -53,7 +57,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
     }
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
-    pub fn sort_with_late(self) -> (Stream<Sorted<F, (), ByOrd<F::Item>>>, Late<F>)
+    pub fn sort_with_late(self) -> (Ordered<F, ()>, Late<F>)
     where
         F::Item: Ord,
     {
@@ -71,9 +75,9 @@ where
     K: Key,
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
 {
-    /// The records of each key in the order of their event times, those of one time in their own order; otherwise as
-    /// [`Stream::sort`].
-    pub fn sort(self) -> Stream<Sorted<F, K, ByOrd<F::Item>>>
+    /// The records of each key in the order of their event times, those of one time in their own order;
+    /// otherwise as [`Stream::sort`].
+    pub fn sort(self) -> Ordered<F, K>
     where
         F::Item: Ord,
     {
@@ -89,7 +93,7 @@ where
     }
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
-    pub fn sort_with_late(self) -> (Stream<Sorted<F, K, ByOrd<F::Item>>>, Late<F>)
+    pub fn sort_with_late(self) -> (Ordered<F, K>, Late<F>)
     where
         F::Item: Ord,
     {

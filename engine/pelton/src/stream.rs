@@ -111,6 +111,9 @@ impl<F: Flow> Stream<F> {
     }
 
     fn generator(&mut self, timing: Timing) -> Generator {
+        if self.place.stage != StageId(0) && timing.needs_the_clock() {
+            self.job.plan().clockless.get_or_insert_with(|| self.place.name.clone());
+        }
         let index = self.job.plan().next_generator();
         self.place.origins = vec![WatermarkOrigin::Generator(index)];
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }

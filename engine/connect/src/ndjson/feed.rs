@@ -53,32 +53,32 @@ impl Input {
         })?;
         let (sender, receiver) = sync_channel(BLOCKS_AHEAD_MAX);
         let wake = wake.clone();
-        std::thread::Builder::new().name("pelton-ndjson".into()).spawn(move || {
-            read_all(reader, sender, &wake);
-            // The sender is gone, so whoever is woken sees the end.
-            ring(&wake);
-        })?;
+        let read = move || read_all(reader, sender, &wake);
+        std::thread::Builder::new().name("pelton-ndjson".into()).spawn(read)?;
         Ok(Feed::Thread(receiver))
     }
 }
 
-/// Reads until the end, or until nobody listens any more.
+/// Reads and sends until the end, which is an empty block, or until nobody listens any more.
 fn read_all(mut reader: Box<dyn Read + Send>, sender: SyncSender<io::Result<Vec<u8>>>, wake: &Wake) {
     loop {
         let mut block = vec![0; BLOCK_BYTES];
-        let (last, block) = match reader.read(&mut block) {
-            Ok(0) => return,
-            Ok(len) => {
-                block.truncate(len);
-                (false, Ok(block))
-            }
+        let read = match reader.read(&mut block) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => (true, Err(error)),
+            read => read,
         };
-        if sender.send(block).is_err() || last {
+        let last = !matches!(read, Ok(len) if len > 0);
+        let read = read.map(|len| {
+            block.truncate(len);
+            block
+        });
+        if sender.send(read).is_err() {
             return;
         }
         ring(wake);
+        if last {
+            return;
+        }
     }
 }
 
@@ -108,11 +108,12 @@ impl Feed {
             }
             Feed::Thread(blocks) => match blocks.try_recv() {
                 Ok(block) => {
-                    buffer.extend_from_slice(&block?);
-                    Ok(Fed::Bytes)
+                    let block = block?;
+                    buffer.extend_from_slice(&block);
+                    Ok(if block.is_empty() { Fed::End } else { Fed::Bytes })
                 }
                 Err(TryRecvError::Empty) => Ok(Fed::Nothing),
-                Err(TryRecvError::Disconnected) => Ok(Fed::End),
+                Err(TryRecvError::Disconnected) => Err(io::Error::other("the reader panicked")),
             },
         }
     }

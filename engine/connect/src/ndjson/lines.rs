@@ -60,13 +60,14 @@ impl Lines {
                     let len = self.buffer.len() - from;
                     // Room for a carriage return, which is no part of the line.
                     let too_long = len > self.bytes_max + 1;
-                    if !self.skipping && !too_long && !(ended && len > 0) {
+                    let last = ended && len > 0;
+                    if self.skipping || last || too_long {
+                        self.start = self.buffer.len();
+                        self.searched = 0;
+                    } else {
                         self.searched = len;
-                        return None;
                     }
-                    self.start = self.buffer.len();
-                    self.searched = 0;
-                    if self.skipping {
+                    if self.skipping || !(last || too_long) {
                         return None;
                     }
                     self.skipping = too_long;

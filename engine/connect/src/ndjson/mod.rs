@@ -1,12 +1,13 @@
 //! Newline-delimited JSON: one record on each line, read into any type that serde can deserialize.
 //!
-//! A line that is not such a record never stops a job. It is counted, and shown with its number, its text and the reason to the handler
-//! given with [`on_malformed`](Ndjson::on_malformed). Lines end in `\n` or `\r\n`, the last one perhaps in nothing; empty lines and a
-//! byte-order mark are passed over. A line is at most [`LINE_BYTES_MAX`] long, unless said otherwise, so what is held in memory is
-//! bounded whatever the input.
+//! A line that is not such a record never stops a job. It is counted, and shown with its number, its text and
+//! the reason to the handler given with [`on_malformed`](Ndjson::on_malformed). Lines end in `\n` or `\r\n`,
+//! the last one perhaps in nothing; empty lines and a byte-order mark are passed over. A line is at most
+//! [`LINE_BYTES_MAX`] long, unless said otherwise, so what is held in memory is bounded whatever the input.
 //!
-//! There is one partition, since lines have to be counted from the beginning. A file is read by the shard itself, in blocks, and can be
-//! replayed. Anything that may keep its reader waiting is read by a thread of its own, a bounded number of blocks ahead.
+//! There is one partition, since lines have to be counted from the beginning. A file is read by the shard
+//! itself, in blocks, and can be replayed. Anything that may keep its reader waiting is read by a thread of
+//! its own, a bounded number of blocks ahead.
 //!
 //! ```
 //! use pelton::connect::ndjson;
@@ -53,7 +54,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The longest line, unless [`Ndjson::line_bytes_max`] says otherwise.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// A source of newline-delimited JSON; made by [`file`], [`stdin`] and [`reader`]. A clone is a handle to the same source.
+/// A source of newline-delimited JSON; made by [`file`], [`stdin`] and [`reader`]. A clone is a handle to the
+/// same source.
 pub struct Ndjson<T> {
     /// What it is called in messages.
     name: Arc<str>,
@@ -121,8 +123,9 @@ pub fn stdin<T>() -> Ndjson<T> {
     Ndjson::new("standard input", Input::stream(io::stdin()))
 }
 
-/// Reads anything, in a thread of its own: a socket, a decompressor, the output of a child process. `name` is what it is called in
-/// messages. A job reads it once; it is gone then. Where the job ends early, the thread ends when its read returns.
+/// Reads anything, in a thread of its own: a socket, a decompressor, the output of a child process. `name` is
+/// what it is called in messages. A job reads it once; it is gone then. Where the job ends early, the thread
+/// ends when its read returns.
 pub fn reader<T>(name: &str, reader: impl Read + Send + 'static) -> Ndjson<T> {
     Ndjson::new(name, Input::stream(reader))
 }
@@ -151,7 +154,8 @@ impl<T> Ndjson<T> {
         self
     }
 
-    /// Shows each malformed line to `handler`, in the order of the lines, on the core that reads them: it should not take long.
+    /// Shows each malformed line to `handler`, in the order of the lines, on the core that reads them: it
+    /// should not take long.
     #[must_use]
     pub fn on_malformed(mut self, handler: impl Fn(&Malformed<'_>) + Send + Sync + 'static) -> Self {
         self.on_malformed = Some(Arc::new(handler));

@@ -1,9 +1,10 @@
 //! Deduplication: of the records of a key that lie close together in event time, the first passes.
 //!
-//! A record passes unless one of its key that passed lies less than the *horizon* away from it, earlier or later. First means first in
-//! the merge order (tick, edge, source shard, sequence). Where duplicates are equal it does not show which of them passed, so the
-//! result does not depend on the number of shards or the cut into ticks; where they differ and come from one source
-//! partition, the first in that partition's order passes.
+//! A record passes unless one of its key that passed lies less than the *horizon* away from it, earlier or
+//! later. First means first in the merge order (tick, edge, source shard, sequence). Where duplicates are
+//! equal it does not show which of them passed, so the result does not depend on the number of shards or the
+//! cut into ticks; where they differ and come from one source partition, the first in that partition's order
+//! passes.
 //!
 //! ```text
 //!        forgotten       | remembered
@@ -11,12 +12,13 @@
 //!                                              ^ the watermark is in here
 //! ```
 //!
-//! What passed is remembered in one table for each generation, a stretch of event time as long as the horizon, and forgotten a
-//! generation at a time as the watermark goes on: the state is bounded by the keys of two horizons and of what is ahead of
-//! the watermark. A record costs a lookup in each generation that it could have a duplicate in, at most three.
+//! What passed is remembered in one table for each generation, a stretch of event time as long as the
+//! horizon, and forgotten a generation at a time as the watermark goes on: the state is bounded by the keys
+//! of two horizons and of what is ahead of the watermark. A record costs a lookup in each generation that it
+//! could have a duplicate in, at most three.
 //!
-//! A record so old that part of what it has to be compared with is forgotten is late, unless what is left shows that it is a
-//! duplicate. It is counted, and goes into the late output.
+//! A record so old that part of what it has to be compared with is forgotten is late, unless what is left
+//! shows that it is a duplicate. It is counted, and goes into the late output.
 
 use crate::bounds::BATCH;
 use crate::build::Site;
@@ -46,8 +48,8 @@ enum Verdict {
     Late,
 }
 
-/// The keys that passed within `[number * horizon, (number + 1) * horizon)`, each with the time of its record. A key is in a
-/// generation once: a second record would be less than the horizon away.
+/// The keys that passed within `[number * horizon, (number + 1) * horizon)`, each with the time of its
+/// record. A key is in a generation once: a second record would be less than the horizon away.
 struct Generation<K> {
     number: i64,
     passed: Table<K, i64>,
@@ -121,7 +123,8 @@ impl<K: Key> Seen<K> {
         &mut self.generations[index].passed
     }
 
-    /// No record that matters is older than `watermark` any more: forgets what only such a one could be a duplicate of.
+    /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
+    /// duplicate of.
     fn advance(&mut self, watermark: i64) {
         let number = watermark.div_euclid(self.horizon);
         self.known = self.known.max(number.saturating_mul(self.horizon));
@@ -140,7 +143,8 @@ impl<K: Key> Seen<K> {
     }
 }
 
-/// The deduplicating operator behind an exchange by `K`. First records go to `next`, late ones to `late`, duplicates nowhere.
+/// The deduplicating operator behind an exchange by `K`. First records go to `next`, late ones to `late`,
+/// duplicates nowhere.
 pub struct DeduplicateOperator<K, T, N, L> {
     seen: Seen<K>,
     next: N,
@@ -150,7 +154,8 @@ pub struct DeduplicateOperator<K, T, N, L> {
 }
 
 impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> {
-    /// An operator that has seen nothing. Records of a key less than `horizon` nanoseconds apart are duplicates.
+    /// An operator that has seen nothing. Records of a key less than `horizon` nanoseconds apart are
+    /// duplicates.
     ///
     /// # Panics
     /// When the horizon is not above zero.
@@ -200,8 +205,6 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
         self.seen.advance(watermark.0);
-        self.context.partition_done.set(self.context.ended.get());
-        self.next.mark();
         self.context.check().map(|()| true)
     }
 
@@ -258,7 +261,8 @@ mod tests {
             }
             held = held.max(seen.generations.len());
         }
-        // Two horizons and what is ahead, in whole generations; between two advances time goes on by at most a few hundred.
+        // Two horizons and what is ahead, in whole generations; between two advances time goes on by at most
+        // a few hundred.
         assert!(
             held as i64 <= 4 + (disorder + 600) / horizon,
             "{held} generations of {horizon} at disorder {disorder}"

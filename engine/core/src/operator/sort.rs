@@ -1,13 +1,14 @@
 //! Sorting by event time: records are held back until no earlier one can come.
 //!
-//! A record enters once through a frame and waits in a heap. When the watermark passes its time it leaves, in the order
-//! (event time, the order given for ties, arrival). The watermark is a bound on all that is still to come, so what has left is in order
-//! for good. Records that compare as equal at one time leave as they arrived, in the merge order of ticks; an order in which only
-//! equal records are equal makes the result the same for any number of shards and any cut into ticks.
+//! A record enters once through a frame and waits in a heap. When the watermark passes its time it leaves, in
+//! the order (event time, the order given for ties, arrival). The watermark is a bound on all that is still
+//! to come, so what has left is in order for good. Records that compare as equal at one time leave as they
+//! arrived, in the merge order of ticks; an order in which only equal records are equal makes the result the
+//! same for any number of shards and any cut into ticks.
 //!
-//! A record costs O(log n) moves on its way in and again on its way out, n being what the watermark has not passed. Releasing is
-//! bounded by the step. A record that comes after the watermark has passed its time is late: it cannot be put in its place any more,
-//! is counted, and goes into the late output.
+//! A record costs O(log n) moves on its way in and again on its way out, n being what the watermark has not
+//! passed. Releasing is bounded by the step. A record that comes after the watermark has passed its time is
+//! late: it cannot be put in its place any more, is counted, and goes into the late output.
 
 use crate::bounds::FIRE_ROWS_MAX;
 use crate::build::Site;
@@ -33,7 +34,8 @@ struct Waiting<T> {
     record: T,
 }
 
-/// The sorting operator behind an exchange by `K`. `C` compares records of equal times; sorted ones go to `next`, late ones to `late`.
+/// The sorting operator behind an exchange by `K`. `C` compares records of equal times; sorted ones go to
+/// `next`, late ones to `late`.
 pub struct SortOperator<K, T, C, N, L> {
     compare: C,
     waiting: Heap<Waiting<T>>,
@@ -126,8 +128,6 @@ where
             }
         }
         self.passed = self.passed.max(watermark);
-        self.context.partition_done.set(self.context.ended.get());
-        self.next.mark();
         self.context.check().map(|()| true)
     }
 

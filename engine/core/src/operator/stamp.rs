@@ -2,9 +2,10 @@
 //!
 //! A watermark is kept for each source partition that feeds this operator on this shard, and the least of them counts. A
 //! partition that has ended no longer holds it back; nor does one that was silent for the idle limit, measured on the driver's
-//! clock, whose readings are part of the input.
+//! clock, whose readings are part of the input. Where all that have not ended are silent, the shard says that it is [`IDLE`]:
+//! nobody waits for it, and when one speaks again its watermark is the old one.
 
-use crate::context::StageContext;
+use crate::context::{IDLE, StageContext};
 use crate::ids::{EventTime, Nanos};
 use crate::push::{Pipe, Push, forward};
 use alloc::rc::Rc;
@@ -27,6 +28,13 @@ pub enum Timing {
     Clock,
 }
 
+impl Timing {
+    /// Whether the driver's clock has a part in it. Only stage 0 has that clock: its readings are in the ingress log.
+    pub fn needs_the_clock(&self) -> bool {
+        matches!(self, Timing::Clock | Timing::Bounded { idle_nanos: 1.., .. })
+    }
+}
+
 /// Gives each record its event time and generates the watermark.
 pub struct Stamp<F, N> {
     f: F,
@@ -36,6 +44,8 @@ pub struct Stamp<F, N> {
     watermark: Rc<Cell<EventTime>>,
     /// The newest time since the last mark.
     newest: EventTime,
+    /// The watermark while the shard was not idle.
+    reached: EventTime,
     partitions: Vec<Progress>,
 }
 
@@ -45,6 +55,7 @@ struct Progress {
     watermark: EventTime,
     heard: Nanos,
     idle: bool,
+    done: bool,
 }
 
 impl<F, N> Stamp<F, N> {
@@ -57,15 +68,16 @@ impl<F, N> Stamp<F, N> {
         context: Rc<StageContext>,
         next: N,
     ) -> Self {
-        let silent =
-            |partition| Progress { partition, watermark: EventTime::MIN, heard: Nanos(0), idle: false };
+        let (watermark, heard) = (EventTime::MIN, Nanos(0));
+        let silent = |partition| Progress { partition, watermark, heard, idle: false, done: false };
         let watermark = context.generator(index);
         let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
         if partitions.is_empty() {
             // A shard without a partition has nothing that could come late.
             watermark.set(EventTime::MAX);
         }
-        Stamp { f, next, timing, watermark, context, newest: EventTime::MIN, partitions }
+        let (newest, reached) = (EventTime::MIN, EventTime::MIN);
+        Stamp { f, next, timing, watermark, context, newest, reached, partitions }
     }
 
     fn progress(&mut self) {
@@ -77,8 +89,8 @@ impl<F, N> Stamp<F, N> {
             partition.heard = now;
         }
         partition.idle = false;
+        partition.done = self.context.partition_done.get();
         let seen = match self.timing {
-            _ if self.context.partition_done.get() => EventTime::MAX,
             Timing::Source => self.context.partition_watermark.get(),
             Timing::Clock => EventTime((now.0 / 1_000_000 * 1_000_000) as i64),
             Timing::Bounded { nanos, idle_nanos } => {
@@ -86,10 +98,27 @@ impl<F, N> Stamp<F, N> {
                 if heard { self.newest.minus(nanos) } else { EventTime::MIN }
             }
         };
-        partition.watermark = partition.watermark.max(seen);
+        // Only the end of the input closes the last window that there can be.
+        partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
         self.newest = EventTime::MIN;
-        if let Some(least) = self.partitions.iter().filter(|p| !p.idle).map(|p| p.watermark).min() {
-            self.watermark.set(self.watermark.get().max(least));
+        // A tick has one watermark: the one after all of its partitions have been read.
+        if self.partitions.last().is_some_and(|last| last.partition == index) {
+            let least = self.least();
+            self.watermark.set(least);
+        }
+    }
+
+    fn least(&mut self) -> EventTime {
+        let mut open = self.partitions.iter().filter(|p| !p.done).peekable();
+        if open.peek().is_none() {
+            return EventTime::MAX;
+        }
+        match open.filter(|p| !p.idle).map(|p| p.watermark).min() {
+            None => IDLE,
+            Some(least) => {
+                self.reached = self.reached.max(least);
+                self.reached
+            }
         }
     }
 }

@@ -30,13 +30,18 @@ use crate::prefetch::prefetch_slice;
 use crate::push::{Pipe, Push, forward};
 use crate::record::{self, is_fixed, read};
 use crate::table::Table;
-use crate::window::{Windowed, Windows};
+use crate::window::{Windowed, Windows, within};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Rows ahead that a closing window asks memory for.
 const EMIT_AHEAD: usize = 8;
+/// Lines of a table's index that are emptied in the time in which a row leaves.
+const LINES_PER_ROW: usize = 8;
+
+/// Later than the end of any window.
+const BEYOND_TIME: i128 = 1 << 66;
 
 struct Pane<K, C> {
     start: i64,
@@ -71,12 +76,16 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     /// In the order of their starts; few.
     panes: Vec<Pane<K, A::Acc>>,
     spare: Vec<Table<K, A::Acc>>,
+    /// Tables that still have to be emptied.
+    stale: Vec<Table<K, A::Acc>>,
     spare_runs: Vec<Buf<(K, A::Acc)>>,
-    /// Windows that end at or before this have closed.
-    closed: i64,
+    /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
+    closed: i128,
     closing: Closing,
+    /// The end of the next window to close, as long as there is a pane.
+    due: Option<i128>,
     /// The end of the window that is closing.
-    end: i64,
+    end: i128,
     order: Order,
     /// For each run of the closing window: pane, run, next row.
     cursors: Vec<(usize, usize, usize)>,
@@ -112,10 +121,12 @@ where
             windows,
             panes: Vec::new(),
             spare: Vec::new(),
+            stale: Vec::new(),
             spare_runs: Vec::new(),
-            closed: i64::MIN,
+            closed: i64::MIN.into(),
             closing: Closing::No,
-            end: i64::MIN,
+            due: None,
+            end: i64::MIN.into(),
             order: Order::new(&memory),
             cursors: Vec::new(),
             may_wait,
@@ -135,6 +146,8 @@ where
             Err(index) => {
                 let table = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
                 self.panes.insert(index, Pane { start, table, runs: Vec::new() });
+                let end = self.windows.next_end(start, self.closed);
+                self.due = Some(self.due.map_or(end, |due| due.min(end)));
                 Some(index)
             }
         }
@@ -158,15 +171,27 @@ where
         let table = &mut self.panes[pane].table;
         table.reserve(batch.len())?;
         let mut lookups = table.lookups();
-        let mut hashes = [0; BATCH];
+        let (mut hashes, mut entries) = ([0; BATCH], [0; BATCH]);
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
             *hash = read::<K>(&keyed.key).hash();
             lookups.prefetch(*hash);
         }
-        for (hash, keyed) in hashes.iter().zip(batch) {
-            let key: K = read(&keyed.key);
-            let acc = lookups.upsert(*hash, |k| *k == key, || key.clone(), || self.aggregate.empty());
-            self.aggregate.add(acc, read(&keyed.item));
+        for ((entry, hash), keyed) in entries.iter_mut().zip(&hashes).zip(batch) {
+            *entry = lookups.locate(*hash, || read(&keyed.key), || self.aggregate.empty());
+        }
+        let mut strangers = 0u64;
+        for (number, (entry, keyed)) in entries.iter().zip(batch).enumerate() {
+            let (key, acc) = lookups.entry(*entry);
+            if *key == read::<K>(&keyed.key) {
+                self.aggregate.add(acc, read(&keyed.item));
+            } else {
+                strangers |= 1 << number;
+            }
+        }
+        // Keys whose tag another key has too: one in a hundred thousand.
+        while strangers != 0 {
+            self.add_one(&batch[strangers.trailing_zeros() as usize])?;
+            strangers &= strangers - 1;
         }
         Ok(())
     }
@@ -191,11 +216,6 @@ where
     fn add_late(&mut self, keyed: &ArchivedKeyed<K, A::Item>) {
         self.context.stats.late.add(1);
         self.late.push(EventTime(keyed.at.into()), read(&keyed.item));
-    }
-
-    /// The end of the next window to close.
-    fn next_end(&self) -> Option<i64> {
-        self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min()
     }
 
     fn row(&self, key: &K, acc: &A::Acc) -> Windowed<K, A::Out> {
@@ -233,19 +253,18 @@ where
     }
 
     fn emit(&mut self, from: usize, budget: &mut usize) {
-        let at = EventTime(self.end).minus(1);
+        let at = within(self.end - 1);
         let pane = self.unsorted(0).unwrap_or_else(|| unreachable!("the sorted pane is there"));
         let rows = self.order.rows().len();
         let to = rows.min(from + *budget);
         for index in from..to {
             let table = &self.panes[pane].table;
             if let Some(ahead) = self.order.rows().get(index + EMIT_AHEAD) {
-                table.prefetch_slot(ahead.1 as usize);
+                table.prefetch_entry(ahead.1 as usize);
             }
-            if let Some((key, acc)) = table.slot(self.order.rows()[index].1 as usize) {
-                let row = self.row(key, acc);
-                self.next.push(at, row);
-            }
+            let (key, acc) = table.entry(self.order.rows()[index].1 as usize);
+            let row = self.row(key, acc);
+            self.next.push(at, row);
         }
         *budget -= to - from;
         self.closing = if to < rows { Closing::Emitting { at: to } } else { self.closed_window() };
@@ -263,24 +282,23 @@ where
         let run = runs.last_mut().unwrap_or_else(|| unreachable!("begun above"));
         for (index, row) in rows[from..to].iter().enumerate() {
             if let Some(ahead) = rows.get(from + index + EMIT_AHEAD) {
-                table.prefetch_slot(ahead.1 as usize);
+                table.prefetch_entry(ahead.1 as usize);
             }
-            if let Some((key, acc)) = table.slot(row.1 as usize) {
-                run.push((key.clone(), acc.clone()));
-            }
+            let (key, acc) = table.entry(row.1 as usize);
+            run.push((key.clone(), acc.clone()));
         }
         *budget -= to - from;
         if to < rows.len() {
             self.closing = Closing::Storing { pane, at: to };
             return Ok(());
         }
-        table.clear();
+        self.retire(pane);
         self.sort(pane + 1)
     }
 
     /// Merges rows of equal keys over all runs of the window, in key order.
     fn merge(&mut self, budget: &mut usize) {
-        let at = EventTime(self.end).minus(1);
+        let at = within(self.end - 1);
         while *budget > 0 {
             let head = |&(pane, run, next): &(usize, usize, usize)| self.panes[pane].runs[run].get(next);
             let Some(least) = self.cursors.iter().filter_map(head).map(|row| &row.0).min() else {
@@ -306,19 +324,36 @@ where
         }
     }
 
+    /// Gives a pane an empty table; the old one is emptied in slices.
+    fn retire(&mut self, pane: usize) {
+        let empty = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
+        self.stale.push(core::mem::replace(&mut self.panes[pane].table, empty));
+    }
+
+    /// Empties tables that have been retired, within `budget`.
+    fn clear_stale(&mut self, budget: &mut usize) {
+        while let Some(mut table) = self.stale.pop_if(|_| *budget > 0) {
+            // A line of the index is zeroed in a fraction of the time that a row takes.
+            let clean = table.clear_some(*budget * LINES_PER_ROW);
+            *budget = if clean { *budget - 1 } else { 0 };
+            if clean { self.spare.push(table) } else { self.stale.push(table) }
+        }
+    }
+
     /// The window has left: lets go of the panes that no later window holds.
     fn closed_window(&mut self) -> Closing {
         self.closed = self.end;
         self.context.stats.windows.add(1);
         while self.panes.first().is_some_and(|pane| self.windows.last_end(pane.start) <= self.closed) {
-            let mut pane = self.panes.remove(0);
-            pane.table.clear();
+            self.retire(0);
+            let pane = self.panes.remove(0);
             self.spare.push(pane.table);
             for mut run in pane.runs {
                 run.clear();
                 self.spare_runs.push(run);
             }
         }
+        self.due = self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min();
         Closing::No
     }
 }
@@ -352,6 +387,8 @@ where
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
         let mut budget = FIRE_ROWS_MAX;
+        // At the end of the input every window closes, those that reach beyond the end of time included.
+        let passed = if watermark == EventTime::MAX { BEYOND_TIME } else { watermark.0.into() };
         loop {
             if self.may_wait {
                 budget = budget.min(self.next.room());
@@ -362,13 +399,13 @@ where
                 return Ok(false);
             }
             match self.closing {
-                Closing::No => match self.next_end().filter(|&end| end <= watermark.0) {
+                Closing::No => match self.due.filter(|&end| end <= passed) {
                     Some(end) => {
                         self.end = end;
                         self.sort(0)?;
                     }
                     None => {
-                        self.closed = self.closed.max(watermark.0);
+                        self.closed = self.closed.max(passed);
                         return self.context.check().map(|()| true);
                     }
                 },
@@ -393,7 +430,7 @@ where
         let of = |start: i64, key: &K, acc: &A::Acc| {
             record::digest(&Keyed { at: start, key: key.clone(), item: acc.clone() })
         };
-        let mut digest = hash::fold(self.closed as u64);
+        let mut digest = hash::join(hash::fold((self.closed >> 64) as u64), self.closed as u64);
         for pane in &self.panes {
             let open = pane.table.iter();
             let stored = pane.runs.iter().flat_map(|run| run.iter()).map(|(key, acc)| (key, acc));

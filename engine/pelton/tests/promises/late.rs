@@ -31,7 +31,7 @@ fn job(events: &[Event], size: u64, slide: u64, bound: u64) -> (Job, Collect<Row
 fn late_and_on_time_are_all() {
     for (seed, bound) in [(50, 0), (51, 100), (52, 400)] {
         let events = events(seed, 800, 10);
-        let (job, rows) = job(&events, 300, 300, bound);
+        let (job, rows) = job(&events, 50, 50, bound);
         let seen = std::cell::Cell::new(0);
         check_by(&job, &rows, |found| {
             let (late, windows): (Vec<&Row>, Vec<&Row>) = found.iter().partition(|row| row.0 == LATE);

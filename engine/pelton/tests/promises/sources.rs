@@ -169,7 +169,7 @@ fn idle_partitions_do_not_hold_windows_back() {
         let mut on_time = [0, 0];
         for (run, idle_after) in [None, Some(Duration::from_millis(5))].into_iter().enumerate() {
             let rows = collect();
-            let silent_until = 1_000_000_000_000;
+            let silent_until = 3_000_000_000;
             let source = Fitful { silent_until, ..fitful(&events, partitions, 20) };
             let strategy = idle_after.map_or(disorder(), |limit| disorder().idle_after(limit));
             let job = Job::new("idle")
