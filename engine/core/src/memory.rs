@@ -164,9 +164,15 @@ impl<T> Buf<T> {
 
     /// Drops all items and keeps the storage.
     pub fn clear(&mut self) {
-        let items: *mut [T] = core::ptr::slice_from_raw_parts_mut(self.base(), self.len);
-        self.len = 0;
-        // SAFETY: exactly the first `len` items were initialised, and `len` no longer counts them.
+        self.truncate(0);
+    }
+
+    /// Drops the items from number `len` on, if there are any, and keeps the storage.
+    pub fn truncate(&mut self, len: usize) {
+        let kept = self.len.min(len);
+        let items: *mut [T] = &mut self[kept..];
+        self.len = kept;
+        // SAFETY: exactly these items were initialised, and `len` no longer counts them.
         unsafe { items.drop_in_place() };
     }
 

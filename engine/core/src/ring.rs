@@ -217,7 +217,7 @@ mod tests {
                     true => sent.push_back((len, mark)),
                     false => refused += 1,
                 }
-                for _ in 0..chance >> 62 {
+                for _ in 0..(chance >> 62).min(1) {
                     let head = consumer.peek().map(|at| {
                         // SAFETY: a frame is here until it is consumed.
                         let prefix = unsafe { at.read() };

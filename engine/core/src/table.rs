@@ -76,6 +76,11 @@ impl<K, V> Table<K, V> {
         self.entries.is_empty()
     }
 
+    /// Whether the table has asked for memory yet.
+    pub fn has_storage(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     /// Makes room for `additional` keys.
     ///
     /// # Errors

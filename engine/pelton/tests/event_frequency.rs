@@ -142,10 +142,10 @@ fn generate_log(seed: u64, events: u64) -> String {
         lines.push((logged, line));
     }
     lines.sort();
-    let end = if seed % 2 == 0 { "\n" } else { "\r\n" };
+    let end = if seed.is_multiple_of(2) { "\n" } else { "\r\n" };
     let text: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     // The last line may have no end.
-    text.join(end) + if seed % 3 == 0 { end } else { "" }
+    text.join(end) + if seed.is_multiple_of(3) { end } else { "" }
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     /// Tables that still have to be emptied.
     stale: Vec<Table<K, A::Acc>>,
     spare_runs: Vec<Buf<(K, A::Acc)>>,
+    spare_lists: Vec<Vec<Buf<(K, A::Acc)>>>,
     /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
     closed: i128,
     closing: Closing,
@@ -123,6 +124,7 @@ where
             spare: Vec::new(),
             stale: Vec::new(),
             spare_runs: Vec::new(),
+            spare_lists: Vec::new(),
             closed: i64::MIN.into(),
             closing: Closing::No,
             due: None,
@@ -145,7 +147,8 @@ where
             Err(_) if self.windows.last_end(start) <= self.closed => None,
             Err(index) => {
                 let table = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
-                self.panes.insert(index, Pane { start, table, runs: Vec::new() });
+                let runs = self.spare_lists.pop().unwrap_or_default();
+                self.panes.insert(index, Pane { start, table, runs });
                 let end = self.windows.next_end(start, self.closed);
                 self.due = Some(self.due.map_or(end, |due| due.min(end)));
                 Some(index)
@@ -324,10 +327,13 @@ where
         }
     }
 
-    /// Gives a pane an empty table; the old one is emptied in slices.
+    /// Takes a pane's table away; it is emptied in slices and then serves another pane.
     fn retire(&mut self, pane: usize) {
-        let empty = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
-        self.stale.push(core::mem::replace(&mut self.panes[pane].table, empty));
+        let nothing = Table::new(self.memory.clone());
+        let table = core::mem::replace(&mut self.panes[pane].table, nothing);
+        if table.has_storage() {
+            self.stale.push(table);
+        }
     }
 
     /// Empties tables that have been retired, within `budget`.
@@ -347,11 +353,12 @@ where
         while self.panes.first().is_some_and(|pane| self.windows.last_end(pane.start) <= self.closed) {
             self.retire(0);
             let pane = self.panes.remove(0);
-            self.spare.push(pane.table);
-            for mut run in pane.runs {
+            let mut runs = pane.runs;
+            for mut run in runs.drain(..) {
                 run.clear();
                 self.spare_runs.push(run);
             }
+            self.spare_lists.push(runs);
         }
         self.due = self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min();
         Closing::No
@@ -399,6 +406,7 @@ where
                 return Ok(false);
             }
             match self.closing {
+                Closing::No if !self.stale.is_empty() => self.clear_stale(&mut budget),
                 Closing::No => match self.due.filter(|&end| end <= passed) {
                     Some(end) => {
                         self.end = end;

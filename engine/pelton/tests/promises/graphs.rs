@@ -130,3 +130,33 @@ fn event_time_given_behind_an_exchange() {
         .sink(rows.clone());
     check(&job, &rows, twin);
 }
+
+/// A stream that is given its event time anew behind a window or an exchange makes progress there, not only at the end.
+#[test]
+fn time_given_anew_moves_on() {
+    let mut events = events(46, 2_000, 12);
+    events.sort_by_key(|e| e.time);
+    let rows = collect();
+    let job = Job::new("anew")
+        .source(from_vec(events))
+        .event_time(at, in_order())
+        .key_by(|e| e.key)
+        .window(tumbling(nanos(100)))
+        .count()
+        .map(|row| (row.window.end, row.value))
+        .event_time(|row| row.0, in_order())
+        .key_by(|_| ())
+        .window(tumbling(nanos(1_000)))
+        .sum(|row| row.1)
+        .sink(rows.clone());
+    for shards in [1, 3] {
+        let settings =
+            pelton::sim::Simulation { shards, records_max: 16, ..pelton::sim::Simulation::default() };
+        let (recording, found) = crate::check::simulated(&job, &rows, &settings);
+        assert_eq!(found.iter().map(|row| row.row.value).sum::<u64>(), 2_000);
+        let last = recording.logs.iter().flatten().map(|entry| entry.tick).max().unwrap();
+        let early = found.iter().filter(|row| row.tick.0 < last.0 / 2).count();
+        assert!(early > 5, "{early} of {} rows in the first half", found.len());
+        crate::check::replays(&job, &rows, &recording, &found, settings);
+    }
+}

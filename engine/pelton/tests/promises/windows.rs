@@ -32,6 +32,15 @@ fn tumbling_counts_and_sums() {
     }
 }
 
+/// Enough keys in a window, and more in one than in the next, for every phase of the sort.
+#[test]
+fn windows_of_many_keys() {
+    let mut events = events(13, 4_000, 1 << 40);
+    let from = events[events.len() / 3].time;
+    events.retain(|event| event.time < from || event.value % 3 == 0);
+    counts_and_sums(events, 8_000, 8_000);
+}
+
 #[test]
 fn windows_far_larger_and_far_smaller_than_the_input() {
     counts_and_sums(events(4, 500, 10), 1 << 40, 1 << 40);

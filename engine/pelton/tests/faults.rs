@@ -1,0 +1,278 @@
+//! What happens when something goes wrong, by no mistake of the engine: a clean report, at once, and never a hang.
+
+use pelton::config::{DriverKind, TickConfig};
+use pelton::prelude::*;
+use pelton::{EventTime, Fault, JobError, RunError};
+
+fn config(memory_bytes: u64) -> Config {
+    let defaults = Config::default();
+    let ring_bytes = 16 * 1024;
+    let tick = TickConfig { bytes_max: ring_bytes / 4, records_max: 256, ..defaults.tick };
+    let cores = vec![defaults.cores[0]];
+    Config {
+        cores,
+        shards: 2,
+        ring_bytes,
+        tick,
+        memory_bytes,
+        driver: DriverKind::Threads,
+        pin: false,
+        ..defaults
+    }
+}
+
+const ROOMY: u64 = 1 << 30;
+
+fn numbers()
+-> pelton::sources::Generate<impl Fn(usize, usize) -> std::ops::RangeFrom<u64> + Clone + Send + Sync> {
+    generate(|_, _| 0u64..)
+}
+
+fn time(n: &u64) -> EventTime {
+    EventTime(*n as i64)
+}
+
+/// The job runs out of memory in the middle, and says so.
+fn refused(job: &Job) {
+    match job.run(&config(4 << 20)) {
+        Err(JobError::Run(RunError::Fault { fault: Fault::OutOfMemory(error), position, .. })) => {
+            assert_eq!(error.limit, 4 << 20);
+            assert!(
+                error.asked > 0 && position.tick.0 > 0 && !position.operator.is_empty(),
+                "{error} {position}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_table_that_outgrows_the_memory_limit_is_a_fault() {
+    let windows = numbers().clone();
+    refused(
+        &Job::new("keys")
+            .source(windows)
+            .event_time(time, in_order())
+            .key_by(|n| *n)
+            .window(tumbling(secs(1_000_000)))
+            .count()
+            .sink(for_each(|_| ())),
+    );
+}
+
+#[test]
+fn open_panes_that_outgrow_the_memory_limit_are_a_fault() {
+    refused(
+        &Job::new("panes")
+            .source(numbers())
+            .event_time(time, out_of_order(secs(1_000_000)))
+            .key_by(|n| n % 2)
+            .window(tumbling(Duration::from_nanos(10)))
+            .count()
+            .sink(for_each(|_| ())),
+    );
+}
+
+#[test]
+fn one_record_that_becomes_too_many_is_a_fault() {
+    refused(
+        &Job::new("explosion")
+            .source(numbers())
+            .flat_map(|n| {
+                (0..1u64 << 40)
+                    .map(move |m| n ^ m)
+                    .take(if n == 1_000 { usize::MAX } else { 1 })
+                    .take(10_000_000)
+            })
+            .rebalance()
+            .sink(for_each(|_| ())),
+    );
+}
+
+#[test]
+fn a_record_that_is_too_long_is_a_fault() {
+    refused(
+        &Job::new("long")
+            .source(numbers())
+            .map(|n| "x".repeat(if n == 1_000 { 10_000_000 } else { 10 }))
+            .rebalance()
+            .sink(for_each(|_| ())),
+    );
+}
+
+/// A stage that makes more than the next can take waits for it, within the memory that the job was given.
+#[test]
+fn a_slow_stage_holds_back_those_before_it() {
+    let total = fold(0u64, |sum, n| *sum += n, |a, b| a + b);
+    let job = Job::new("slow")
+        .source(generate(|_, _| 0..40_000u64))
+        .rebalance()
+        .flat_map(|n| (0..40).map(move |_| n))
+        .rebalance()
+        .flat_map(|n| (0..2).map(move |_| n))
+        .rebalance()
+        .sink(total.clone());
+    job.run(&config(6 << 20)).unwrap();
+    assert_eq!(total.take(), 2 * 80 * (40_000 * 39_999 / 2));
+}
+
+/// The job panics, and the report says where.
+fn panics(job: &Job, operator: &str) {
+    match job.run(&config(ROOMY)) {
+        Err(JobError::Run(RunError::Panic { position, panicked, .. })) => {
+            assert_eq!(panicked.message, "user code");
+            assert!(panicked.location.unwrap().contains("faults.rs"));
+            assert!(position.tick.0 > 0);
+            assert_eq!(position.operator, operator);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn fails(n: u64) -> u64 {
+    if n == 5_000 { panic!("user code") } else { n }
+}
+
+#[test]
+fn a_panic_is_reported_with_its_operator() {
+    panics(&Job::new("source").source(numbers().clone()).map(fails).sink(for_each(|_| ())), "source 0");
+    panics(
+        &Job::new("behind").source(numbers()).rebalance().map(fails).sink(for_each(|_| ())),
+        "source 0 > rebalance",
+    );
+    panics(
+        &Job::new("named").source(numbers()).named("numbers").rebalance().map(fails).sink(for_each(|_| ())),
+        "numbers > rebalance",
+    );
+    panics(
+        &Job::new("sink").source(numbers()).rebalance().sink(for_each(|n| {
+            fails(n);
+        })),
+        "source 0 > rebalance",
+    );
+    let windows = |name: &str| Job::new(name).source(numbers()).event_time(time, in_order());
+    panics(
+        &windows("item")
+            .key_by(|n| n % 10)
+            .window(tumbling(Duration::from_nanos(100)))
+            .sum(|n| fails(*n))
+            .sink(for_each(|_| ())),
+        "source 0",
+    );
+    panics(
+        &windows("key")
+            .rebalance()
+            .key_by(|n| fails(*n))
+            .window(tumbling(Duration::from_nanos(100)))
+            .count()
+            .sink(for_each(|_| ())),
+        "source 0 > event_time > rebalance",
+    );
+    panics(
+        &windows("row")
+            .key_by(|_| ())
+            .window(tumbling(Duration::from_nanos(100)))
+            .count()
+            .map(|row| fails(if row.window.start.0 > 5_000 { 5_000 } else { 0 }))
+            .sink(for_each(|_| ())),
+        "source 0 > event_time > window",
+    );
+    let (left, right) = Job::new("fork").source(numbers()).fork();
+    let _ = left.sink(for_each(|_| ()));
+    panics(&right.map(fails).sink(for_each(|_| ())), "source 0 > right");
+}
+
+/// Frames beside the ring are freed once, also when reading one was cut short.
+#[test]
+fn a_panic_amid_an_oversized_frame_is_reported() {
+    panics(
+        &Job::new("oversized")
+            .source(numbers())
+            .flat_map(|n| (0..100_000u64).take(if n == 10 { 100_000 } else { 1 }))
+            .rebalance()
+            .map(fails)
+            .sink(for_each(|_| ())),
+        "source 0 > flat_map > rebalance",
+    );
+}
+
+#[test]
+fn an_aggregate_that_panics_while_it_makes_a_value_leaves_a_sound_table() {
+    #[derive(Clone)]
+    struct Fails;
+    impl Aggregate<u64> for Fails {
+        type Item = ();
+        type Acc = Vec<u64>;
+        type Out = ();
+        fn item(&self, _: &u64) {}
+        fn empty(&self) -> Vec<u64> {
+            panic!("user code")
+        }
+        fn add(&self, _: &mut Vec<u64>, (): ()) {}
+        fn merge(&self, _: &mut Vec<u64>, _: &Vec<u64>) {}
+        fn finish(&self, _: &Vec<u64>) {}
+    }
+    panics(
+        &Job::new("empty")
+            .source(numbers())
+            .event_time(time, in_order())
+            .key_by(|n| n.to_string())
+            .window(tumbling(secs(1)))
+            .aggregate(Fails)
+            .sink(for_each(|_| ())),
+        "source 0 > event_time > window",
+    );
+}
+
+#[test]
+fn a_job_that_cannot_be_is_refused_at_the_start() {
+    let message = |job: &Job| job.run(&config(ROOMY)).unwrap_err().to_string();
+    assert!(message(&Job::new("empty")).contains("no source"));
+
+    let job = Job::new("open");
+    let _ = job.source(numbers()).map(|n| n);
+    assert!(
+        message(&job).contains("`source 0` ends nowhere")
+            || message(&job).contains("`source 0 > map` ends nowhere")
+    );
+
+    let job = Job::new("clock");
+    let late =
+        job.source(numbers()).rebalance().ingestion_time().key_by(|n| *n).window(tumbling(secs(1))).count();
+    assert!(message(&late.sink(for_each(|_| ()))).contains("`.ingestion_time()`"));
+
+    let idle = in_order().idle_after(secs(1));
+    let job = Job::new("idle").source(numbers()).rebalance().event_time(time, idle).sink(for_each(|_| ()));
+    assert!(message(&job).contains("`.idle_after(..)`"));
+
+    let job = Job::new("small").source(numbers()).rebalance().sink(for_each(|_| ()));
+    assert!(matches!(job.run(&config(32 * 1024)), Err(JobError::Memory { rings: 4, .. })));
+}
+
+#[test]
+fn a_job_without_end_stops_when_told_to() {
+    for how in [Stop::Now, Stop::Drain] {
+        let rows = fold(
+            (0u64, 0u64),
+            |acc, row: Windowed<u64, u64>| *acc = (acc.0 + 1, acc.1 + row.value),
+            |a, b| (a.0 + b.0, a.1 + b.1),
+        );
+        let job = Job::new("endless")
+            .source(numbers())
+            .event_time(time, in_order())
+            .key_by(|n| n % 100)
+            .window(tumbling(Duration::from_micros(10)))
+            .count()
+            .sink(rows.clone());
+        let running = job.start(&config(ROOMY)).unwrap();
+        while running.progress().total.windows < 10 {
+            std::thread::yield_now();
+        }
+        running.stop(how);
+        let progress = running.wait().unwrap();
+        if how == Stop::Drain {
+            let (_, counted) = rows.take();
+            assert_eq!(counted, progress.total.records_in, "what was taken in came out");
+        }
+    }
+}

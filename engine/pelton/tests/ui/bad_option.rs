@@ -1,0 +1,6 @@
+#[pelton::record(keys)]
+struct Bid {
+    auction: u64,
+}
+
+fn main() {}
