@@ -35,10 +35,13 @@ pub struct Job {
     plan: Rc<RefCell<Plan>>,
 }
 
+/// Wakes the engine.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// What a source of the job needs when the job starts.
 pub(crate) struct PlannedSource {
     pub(crate) partitions: Box<dyn Fn(usize) -> usize>,
-    pub(crate) attach: Box<dyn Fn(Arc<dyn Fn() + Send + Sync>)>,
+    pub(crate) attach: Box<dyn Fn(Wake)>,
 }
 
 /// The graph under construction.

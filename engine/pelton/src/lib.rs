@@ -74,5 +74,5 @@ pub use pelton_runtime::config::{self, Config};
 pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
 pub use running::{Progress, Recording, Running};
 pub use sort::ByOrd;
-pub use stream::{Stream, Timed};
+pub use stream::{Branch, Stream, Timed};
 pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};

@@ -33,6 +33,9 @@ pub struct Stream<F> {
     pub(crate) place: Place,
 }
 
+/// One of the two streams that a stream forks into.
+pub type Branch<F> = Stream<Forked<F, <F as Flow>::Item>>;
+
 /// Where in the graph a stream is.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -165,7 +168,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Two streams with the same records.
-    pub fn fork(self) -> (Stream<Forked<F, F::Item>>, Stream<Forked<F, F::Item>>)
+    pub fn fork(self) -> (Branch<F>, Branch<F>)
     where
         F::Item: Clone,
     {
@@ -183,7 +186,7 @@ impl<F: Flow> Stream<F> {
     pub fn side_output<P: Fn(&F::Item) -> bool + Clone + Send + Sync + 'static>(
         self,
         f: P,
-    ) -> (Stream<Forked<F, F::Item>>, Stream<Forked<F, F::Item>>) {
+    ) -> (Branch<F>, Branch<F>) {
         let (main, side) = (self.branch("main"), self.branch("side output"));
         let Stream { job, flow, place } = self;
         let (m, s) = (main.flow.queue, side.flow.queue);

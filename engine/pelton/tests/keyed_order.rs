@@ -180,30 +180,55 @@ fn ties_that_are_not_broken_leave_as_they_arrived() {
     }
 }
 
-/// Everything leaves at once, at the end: far more than a step releases, through the smallest rings.
+/// Everything leaves at once, at the end: far more than a step releases, and than fits into the smallest rings.
 #[test]
 fn a_large_release_is_divided_and_complete() {
-    let input: Vec<Fixed> =
-        (0..20_000).map(|n| Fixed { id: mix(7, n), ms: (mix(8, n) % 9_000) as i64, value: 1 }).collect();
-    let (ordered, counted) = (collect(), collect());
-    let job = Job::new("release");
-    let (left, right) =
-        job.source(from_vec(input.clone())).event_time(time, out_of_order(secs(3_600))).sort().fork();
-    left.sink(ordered.clone());
-    right.key_by(|record| record.id % 50).window(tumbling(secs(1))).count().sink(counted.clone());
+    let record = |n| Fixed { id: mix(7, n), ms: (mix(8, n) % 9_000) as i64, value: 1 };
+    let input: Vec<Fixed> = (0..20_000).map(record).collect();
+    let ordered = collect();
+    let job = Job::new("release")
+        .source(from_vec(input.clone()))
+        .event_time(time, out_of_order(secs(3_600)))
+        .sort()
+        .sink(ordered.clone());
+    let counted = collect();
+    let counting = Job::new("count")
+        .source(from_vec(input.clone()))
+        .event_time(time, out_of_order(secs(3_600)))
+        .sort()
+        .key_by(|record| record.id % 50)
+        .window(tumbling(secs(1)))
+        .count()
+        .sink(counted.clone());
     let mut twin = input;
     twin.sort_by_key(|record| (record.ms, record.clone()));
     for shards in [1, 3] {
-        simulate(
-            &job,
-            &Simulation { seed: 5, shards, ring_bytes: 4_096, records_max: 500, ..Simulation::default() },
-        )
-        .unwrap();
+        let simulation =
+            Simulation { seed: 5, shards, ring_bytes: 4_096, records_max: 500, ..Simulation::default() };
+        simulate(&job, &simulation).unwrap();
         assert!(ordered.take() == twin);
+        simulate(&counting, &simulation).unwrap();
         let counts = counted.take();
-        assert_eq!(counts.len(), 450);
-        assert_eq!(counts.iter().map(|row| row.value).sum::<u64>(), 20_000);
+        assert_eq!((counts.len(), counts.iter().map(|row| row.value).sum::<u64>()), (450, 20_000));
     }
+}
+
+#[test]
+fn the_last_instant_of_time_leaves_too() {
+    let rows = collect();
+    let times = || [EventTime::MAX, EventTime::from_nanos(0), EventTime::MIN, EventTime::MAX.minus(1)];
+    let job = Job::new("ends")
+        .source(from_iter(times))
+        .event_time(|time| *time, out_of_order(Duration::MAX))
+        .key_by(|time| *time)
+        .deduplicate(Duration::MAX)
+        .sort()
+        .sink(rows.clone());
+    simulate(&job, &Simulation::default()).unwrap();
+    assert_eq!(
+        rows.take(),
+        [EventTime::MIN, EventTime::from_nanos(0), EventTime::MAX.minus(1), EventTime::MAX]
+    );
 }
 
 /// A bound that does not hold: what is late depends on the ticks, but nothing is lost, doubled or out of
@@ -283,6 +308,23 @@ fn the_same_seed_and_the_same_ticks_give_the_same_bytes() {
         simulate(&job, &simulation).unwrap().traces
     };
     assert_ne!(trace(1), trace(2), "a digest that never differs shows nothing");
+}
+
+/// What waits to be sorted is a part of the state, as it is: two runs that hold other records are told apart.
+#[test]
+fn the_digest_sees_the_records_that_wait() {
+    let trace = |value: i32| {
+        let job = Job::new("held")
+            .source(from_iter(move || {
+                records(1, 20).into_iter().map(move |record| Fixed { value, ..record })
+            }))
+            .event_time(time, out_of_order(DISORDER))
+            .sort()
+            .sink(for_each(|_| ()));
+        simulate(&job, &Simulation { records_max: 4, ..Simulation::default() }).unwrap().traces
+    };
+    assert_eq!(trace(1), trace(1));
+    assert_ne!(trace(1), trace(2));
 }
 
 /// One core and little memory, which both operators must live within or fail in order.

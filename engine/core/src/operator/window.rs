@@ -43,10 +43,13 @@ const LINES_PER_ROW: usize = 8;
 /// Later than the end of any window.
 const BEYOND_TIME: i128 = 1 << 66;
 
+/// Rows of a closed pane, in the order of their keys.
+type Run<K, C> = Buf<(K, C)>;
+
 struct Pane<K, C> {
     start: i64,
     table: Table<K, C>,
-    runs: Vec<Buf<(K, C)>>,
+    runs: Vec<Run<K, C>>,
 }
 
 /// What a closing window is at.
@@ -78,8 +81,8 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     spare: Vec<Table<K, A::Acc>>,
     /// Tables that still have to be emptied.
     stale: Vec<Table<K, A::Acc>>,
-    spare_runs: Vec<Buf<(K, A::Acc)>>,
-    spare_lists: Vec<Vec<Buf<(K, A::Acc)>>>,
+    spare_runs: Vec<Run<K, A::Acc>>,
+    spare_lists: Vec<Vec<Run<K, A::Acc>>>,
     /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
     closed: i128,
     closing: Closing,

@@ -156,7 +156,7 @@ fn time_given_anew_moves_on() {
         assert_eq!(found.iter().map(|row| row.row.value).sum::<u64>(), 2_000);
         let last = recording.logs.iter().flatten().map(|entry| entry.tick).max().unwrap();
         let early = found.iter().filter(|row| row.tick.0 < last.0 / 2).count();
-        assert!(early > 5, "{early} of {} rows in the first half", found.len());
+        assert!(early > 2, "{early} of {} rows in the first half", found.len());
         crate::check::replays(&job, &rows, &recording, &found, settings);
     }
 }
