@@ -4,6 +4,7 @@
 //! seconds later, or should Ctrl-C come again, the process ends all the same. Waiting is a condition variable: a
 //! waiting thread takes nothing from the cores that are being measured.
 
+use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ impl Interrupt {
 
 /// Ends the process whatever it is doing.
 fn leave(message: &str) -> ! {
-    eprintln!("error: {message}");
+    let _ = writeln!(std::io::stderr(), "error: {message}");
     std::process::exit(EXIT_CODE)
 }
 

@@ -52,14 +52,26 @@ impl ReportFile {
     }
 
     fn replace(&mut self, html: &str) -> io::Result<()> {
-        let regular = self.file.metadata()?.is_file();
-        if regular {
-            self.file.set_len(0)?;
+        if !self.file.metadata()?.is_file() {
+            // Devices and pipes cannot be synced, and nothing takes their place.
+            self.file.write_all(html.as_bytes())?;
+            return self.file.flush();
         }
-        self.file.write_all(html.as_bytes())?;
-        // A full disk may show only when the data has to be there; devices and pipes cannot be synced.
-        if regular { self.file.sync_all() } else { self.file.flush() }
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".part");
+        let replaced = write_synced(Path::new(&beside), html).and_then(|()| fs::rename(&beside, &self.path));
+        if replaced.is_err() {
+            drop(fs::remove_file(&beside));
+        }
+        replaced
     }
+}
+
+/// A full disk may show only when the data has to be there.
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 impl Drop for ReportFile {

@@ -37,6 +37,10 @@ pub struct StageContext {
     pub partition_watermark: Cell<EventTime>,
     /// Whether the partition that is being read has ended.
     pub partition_done: Cell<bool>,
+    /// Whether it could say anything: without room it is not asked, and its silence means nothing.
+    pub partition_asked: Cell<bool>,
+    /// Whether a generator of the stage noticed anything new in the tick in progress.
+    pub noticed: Cell<bool>,
     /// Whether everything that will ever enter this stage has entered.
     pub ended: Cell<bool>,
     /// The stage's input watermark as of `tick`.
@@ -62,6 +66,8 @@ impl StageContext {
             partition: Cell::new(0),
             partition_watermark: Cell::new(EventTime::MIN),
             partition_done: Cell::new(false),
+            partition_asked: Cell::new(true),
+            noticed: Cell::new(false),
             ended: Cell::new(false),
             input: Cell::new(EventTime::MIN),
             stats,

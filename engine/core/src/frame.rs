@@ -7,7 +7,7 @@
 //!  +--------+--------+----------------+----------------+--------+--------+------------------- ... -+
 //!  stride > 0   fixed:     count archived records of `stride` bytes each
 //!  stride = 0   variable:  count entries:  | len u32 | 0 u32 | hash u64 | archived bytes, padded to 16 |
-//!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `Vec<u128>`-backed frame
+//!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `LargeFrame`
 //!  kind 3 Wrap: skip to the beginning of the ring (written by the ring itself; it has the first eight bytes only)
 //! ```
 //!

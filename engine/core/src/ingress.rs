@@ -6,7 +6,7 @@
 //!
 //! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows.
 
-use crate::bounds::{REPLAY_PAUSES_MAX, STEP_RECORDS_MAX};
+use crate::bounds::REPLAY_PAUSES_MAX;
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
@@ -38,6 +38,8 @@ pub struct Taken {
     pub watermark: EventTime,
     /// Whether it has ended.
     pub done: bool,
+    /// Whether it was asked at all: there may have been no room.
+    pub asked: bool,
 }
 
 /// One tick of the ingress log.
@@ -159,7 +161,7 @@ impl Ingress {
         };
         let wanted = match &replay {
             Some(entry) => entry.taken.iter().map(|taken| taken.records).sum(),
-            None => self.budget.records_max.clamp(1, STEP_RECORDS_MAX),
+            None => self.budget.records_max.max(1),
         };
         let can_seal =
             self.readers.iter_mut().all(|r| r.can_seal()) && self.locals.iter_mut().all(|l| l.can_seal());
@@ -256,9 +258,9 @@ impl Ingress {
         done: bool,
     ) -> Result<(usize, bool), Fault> {
         self.context.ended.set(done);
-        let moved = self.context.moved(&mut self.marked);
-        // The first tick is made even if it is empty: when the shard began is a part of its input.
-        if records == 0 && !moved && !done && self.made != Nanos(0) {
+        // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
+        let moved = self.context.moved(&mut self.marked) | self.context.noticed.take();
+        if records == 0 && !moved && !done {
             if let Feed::Recorded(log) = &mut self.feed {
                 log.pop();
             }

@@ -13,7 +13,7 @@ use crate::frame::{ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIN
 use crate::ids::{EventTime, Tick};
 use crate::memory::{Buf, Memory};
 use crate::prefetch::prefetch_to_write;
-use crate::record::{Record, is_fixed, write_entry, write_fixed};
+use crate::record::{NotWritten, Record, is_fixed, write_entry, write_fixed};
 use crate::ring::Producer;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -106,7 +106,10 @@ impl Lane {
             let space = (self.limit as usize) - (self.cursor as usize) - ENTRY_HEADER;
             // SAFETY: `space` bytes after the entry's header are claimed, and 16-aligned as every entry is.
             let written = unsafe { write_entry(record, self.cursor.add(ENTRY_HEADER), space) };
-            if let Some(len) = written {
+            if written == Err(NotWritten::Refused) {
+                return Err(Fault::Unarchivable { record: core::any::type_name::<T>() });
+            }
+            if let Ok(len) = written {
                 let header = EntryHeader { len: len as u32, zero: 0, hash };
                 // SAFETY: as above; the entry's padded end is within the span, whose length is a multiple of 16.
                 unsafe {

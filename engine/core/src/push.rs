@@ -32,7 +32,7 @@ pub trait Push<T>: Pipe {
     fn push(&mut self, at: EventTime, record: T);
 }
 
-/// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark` all but that one.
+/// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark` or `but mark and seal` all but those.
 macro_rules! forward {
     ($first:ident $(, $other:ident)*) => {
         fn mark(&mut self) {
@@ -46,6 +46,9 @@ macro_rules! forward {
             self.$first.seal();
             $(self.$other.seal();)*
         }
+        forward!(but mark and seal, $first $(, $other)*);
+    };
+    (but mark and seal, $first:ident $(, $other:ident)*) => {
         fn flush(&mut self) {
             self.$first.flush();
             $(self.$other.flush();)*

@@ -43,6 +43,8 @@ pub struct Span {
     start: *mut u8,
     len: usize,
     written: usize,
+    /// Whether something did not fit.
+    full: bool,
 }
 
 impl Fallible for Span {
@@ -58,6 +60,7 @@ impl Positional for Span {
 impl Writer<Failure> for Span {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if bytes.len() > self.len - self.written {
+            self.full = true;
             return Err(Failure);
         }
         // SAFETY: the span was claimed for writing, and the check above keeps the copy inside of it.
@@ -96,7 +99,7 @@ unsafe impl Allocator<Failure> for Span {
 /// When a type without owned memory archives something out of line, which only a custom rkyv wrapper can do.
 #[inline(always)]
 pub unsafe fn write_fixed<T: Record>(value: &T, at: *mut u8) {
-    let mut nowhere = Span { start: at, len: 0, written: 0 };
+    let mut nowhere = Span { start: at, len: 0, written: 0, full: false };
     let Ok(resolver) = value.serialize(Strategy::wrap(&mut nowhere)) else {
         panic!("{} has no owned memory but archives some", core::any::type_name::<T>());
     };
@@ -105,23 +108,36 @@ pub unsafe fn write_fixed<T: Record>(value: &T, at: *mut u8) {
     value.resolve(resolver, place);
 }
 
-/// Writes a record with what it owns at `at`, and returns the bytes used, the root being the last of them; `None` when
-/// `len` bytes do not suffice.
+/// Why a record was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotWritten {
+    /// There was no room for it.
+    Full,
+    /// A part of it cannot be archived: a custom rkyv wrapper said so.
+    Refused,
+}
+
+/// Writes a record with what it owns at `at`, and returns the bytes used, the root being the last of them.
+///
+/// # Errors
+/// When `len` bytes do not suffice, or a part of the record refuses.
 ///
 /// # Safety
 /// `at` must be valid for writing `len` bytes and aligned to 16.
-pub unsafe fn write_entry<T: Record>(value: &T, at: *mut u8, len: usize) -> Option<usize> {
-    let mut span = Span { start: at, len, written: 0 };
-    let resolver = value.serialize(Strategy::wrap(&mut span)).ok()?;
+pub unsafe fn write_entry<T: Record>(value: &T, at: *mut u8, len: usize) -> Result<usize, NotWritten> {
+    let mut span = Span { start: at, len, written: 0, full: false };
+    let Ok(resolver) = value.serialize(Strategy::wrap(&mut span)) else {
+        return Err(if span.full { NotWritten::Full } else { NotWritten::Refused });
+    };
     let root = span.written.next_multiple_of(align_of::<T::Archived>());
     let end = root + size_of::<T::Archived>();
     if end > len {
-        return None;
+        return Err(NotWritten::Full);
     }
     // SAFETY: the root lies inside of the span and is aligned, since `at` is.
     let place = unsafe { Place::new_unchecked(root, at.add(root).cast::<T::Archived>()) };
     value.resolve(resolver, place);
-    Some(end)
+    Ok(end)
 }
 
 /// Rebuilds a record.
@@ -141,7 +157,7 @@ pub(crate) fn digest<T: Record>(value: &T) -> u64 {
     let mut bytes = alloc::vec![0u128; 64];
     loop {
         // SAFETY: the buffer is 16-aligned and as long as is said.
-        if let Some(len) = unsafe { write_entry(value, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
+        if let Ok(len) = unsafe { write_entry(value, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
             // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
             return crate::hash::bytes(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), len) });
         }

@@ -2,7 +2,7 @@
 //!
 //! [`step`](Shard::step) does a bounded amount of each thing once, in the order in which a record passes through: ingest and
 //! send (stage 0), then merge, act and send for each later stage. It never waits, never reads a clock and never allocates for a
-//! record. The driver calls it over and over, with the time.
+//! record of fixed size. The driver calls it over and over, with the time.
 
 use crate::context::StageContext;
 use crate::fault::Fault;

@@ -117,21 +117,23 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
 
     fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken {
         let context = &self.context;
-        let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true };
+        let asked = replay.map_or(poll.records_max > 0, |then| then.asked);
+        let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
             // Counted in a local, which stays in a register.
             let mut records = 0;
-            let polled = partition.poll(poll, &mut |record| {
+            let mut take = |record| {
                 records += 1;
                 next.push(EventTime::MIN, record);
-            });
+            };
+            let polled = if asked { partition.poll(poll, &mut take) } else { Polled::Open };
             assert!(
                 records <= poll.records_max,
                 "a partition yielded {records} of at most {} records",
                 poll.records_max
             );
-            taken = Taken { records, watermark: partition.watermark(), done: polled == Polled::Done };
+            taken = Taken { records, watermark: partition.watermark(), done: polled == Polled::Done, asked };
             if taken.done
                 && let Some(message) = partition.failure()
             {
@@ -151,6 +153,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         context.partition.set(self.first + index);
         context.partition_watermark.set(taken.watermark);
         context.partition_done.set(taken.done);
+        context.partition_asked.set(taken.asked);
         self.next.mark();
         taken
     }

@@ -141,11 +141,17 @@ impl Stage {
             if self.completing.is_some() {
                 progress.work += 1;
                 if !self.complete()? {
+                    // What was flushed may be what another shard waits for.
+                    progress.published = true;
                     break;
                 }
                 progress.published = true;
             }
             let (least, input) = self.earliest();
+            if self.open.is_none() && input.is_some() {
+                // Before this tick begins: it may have to wait for room, which may have to wait for others to hear this.
+                progress.published |= self.advance(Tick(least.0 - 1), false)?;
+            }
             match (self.open, input) {
                 (Some(open), _) if least > open => self.begin_completing(),
                 (None, Some(_)) if !self.can_open() => break,

@@ -113,6 +113,7 @@ impl<K, V> Table<K, V> {
     pub fn lookups(&mut self) -> Lookups<'_, K, V> {
         let mask = self.lines.len().wrapping_sub(1);
         assert!(mask != usize::MAX, "lookups without reserve");
+        assert_eq!(self.stale, 0, "a table that is being cleared");
         Lookups { lines: &mut self.lines, mask, entries: &mut self.entries }
     }
 

@@ -2,7 +2,7 @@
 
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Fields, Index, Member, parse_macro_input};
+use syn::{Data, DeriveInput, Error, Fields, Index, Member, Type, parse_macro_input};
 
 /// Makes a struct or an enum a record, and with `#[record(key)]` a struct a key as well.
 #[proc_macro_attribute]
@@ -31,11 +31,31 @@ fn record_of(input: &DeriveInput) -> proc_macro2::TokenStream {
     // The predicates one by one: a clause may or may not end in a comma of its own.
     let predicates = wheres.into_iter().flat_map(|clause| &clause.predicates);
     let wheres = quote! { where #(#predicates,)* #bounds };
+    let fields = fields_of(&input.data);
     quote! {
         #[derive(::pelton::rkyv::Archive, ::pelton::rkyv::Serialize, ::pelton::rkyv::Deserialize)]
         #[rkyv(crate = ::pelton::rkyv)]
         #input
         impl #impls ::pelton::Record for #name #types #wheres {}
+
+        // Has the compiler say which field is no record, and what to do about it.
+        const _: () = {
+            fn _is_record<R: ::pelton::Record>() {}
+            fn _fields #impls () #wheres {
+                #(_is_record::<#fields>();)*
+            }
+        };
+    }
+}
+
+/// The types of all fields, those of an enum's variants included.
+fn fields_of(data: &Data) -> Vec<&Type> {
+    match data {
+        Data::Struct(data) => data.fields.iter().map(|field| &field.ty).collect(),
+        Data::Enum(data) => {
+            data.variants.iter().flat_map(|variant| &variant.fields).map(|field| &field.ty).collect()
+        }
+        Data::Union(_) => Vec::new(),
     }
 }
 

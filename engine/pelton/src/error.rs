@@ -27,6 +27,11 @@ pub enum JobError {
         /// The job.
         job: String,
     },
+    /// A size that no job can run with, in a configuration made by hand; `Config::load` returns none such.
+    Size {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The rings of the job do not fit into the memory limit.
     Memory {
         /// Rings that the job needs.
@@ -56,6 +61,7 @@ impl fmt::Display for JobError {
                  input; call `.ingestion_time()` or `.idle_after(..)` on the source's own stream, before `key_by`, windows, \
                  `rebalance` and unions of different stages"
             ),
+            JobError::Size { problem } => f.write_str(problem),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
                 f,
@@ -77,7 +83,10 @@ impl std::error::Error for JobError {
             JobError::Run(error) => Some(error),
             JobError::Fault(error) => Some(error),
             JobError::Memory { error, .. } => Some(error),
-            JobError::Unfinished { .. } | JobError::Clockless { .. } | JobError::Empty { .. } => None,
+            JobError::Unfinished { .. }
+            | JobError::Clockless { .. }
+            | JobError::Size { .. }
+            | JobError::Empty { .. } => None,
         }
     }
 }

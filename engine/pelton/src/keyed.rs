@@ -17,12 +17,17 @@ pub struct Keyed<F, P> {
     pub(crate) key: P,
 }
 
-impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
+impl<F: Flow, P> Keyed<F, P> {
     /// Cuts each group into windows of event time: `tumbling(size)` or `hopping(size, slide)`.
-    pub fn window(self, windows: Windows) -> WindowedStream<F, P> {
+    pub fn window(self, windows: Windows) -> WindowedStream<F, P>
+    where
+        F: Timed,
+    {
         WindowedStream { stream: self.stream, key: self.key, windows }
     }
+}
 
+impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
     /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
     /// `operator` behind the exchange.
     pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, Place)

@@ -2,6 +2,7 @@
 
 use crate::error::JobError;
 use crate::job::Plan;
+use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::memory::Memory;
 use pelton_core::stats::{Counts, ShardStats};
@@ -77,6 +78,20 @@ impl Duty for Recorded {
     }
 }
 
+/// Refuses what the engine would otherwise assert.
+pub(crate) fn check_sizes(shards: usize, key_groups: u32, ring_bytes: usize) -> Result<(), JobError> {
+    let problem = if shards == 0 || shards > SHARDS_MAX {
+        format!("{shards} shards: there must be 1 to {SHARDS_MAX}")
+    } else if (key_groups as usize) < shards {
+        format!("{key_groups} key groups for {shards} shards: every shard needs one")
+    } else if !ring_bytes.is_power_of_two() || ring_bytes < RING_BYTES_MIN {
+        format!("rings of {ring_bytes} bytes: the size must be a power of two of at least {RING_BYTES_MIN}")
+    } else {
+        return Ok(());
+    };
+    Err(JobError::Size { problem })
+}
+
 /// The sizes that a configuration gives a job.
 pub(crate) fn sizes(config: &Config) -> Sizes {
     Sizes {
@@ -95,6 +110,7 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
 impl Running {
     pub(crate) fn start(plan: &Plan, config: &Config, record: bool) -> Result<Running, JobError> {
         plan.check()?;
+        check_sizes(config.shards, config.key_groups, config.ring_bytes)?;
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
         let wirings = wire(&graph, &sizes(config), &*memory).map_err(|error| JobError::Memory {

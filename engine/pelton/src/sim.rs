@@ -24,7 +24,7 @@
 
 use crate::error::JobError;
 use crate::job::Job;
-use crate::running::Recording;
+use crate::running::{Recording, check_sizes};
 use pelton_core::build::{ShardBuilder, Sizes, wire};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::{Nanos, Shard, TickBudget, hash};
@@ -131,6 +131,7 @@ fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
 fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Vec<Shard>, JobError> {
     let plan = job.plan();
     plan.check()?;
+    check_sizes(simulation.shards, simulation.key_groups, simulation.ring_bytes)?;
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
     let graph = plan.graph(simulation.shards);
     let rings = graph.rings(simulation.shards);

@@ -11,7 +11,7 @@ use pelton_core::local::{ToBoth, ToQueue};
 use pelton_core::operator::{Side, Timing};
 use pelton_core::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::sink::{Sink, ToSink};
-use pelton_core::{EventTime, Record, StageId, Windowed};
+use pelton_core::{EventTime, Key, Record, StageId, Windowed};
 use std::marker::PhantomData;
 
 /// Streams whose records have an event time.
@@ -123,7 +123,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Groups the stream: records of equal keys meet on one shard.
-    pub fn key_by<K, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static>(self, key: P) -> Keyed<F, P> {
+    pub fn key_by<K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static>(self, key: P) -> Keyed<F, P> {
         Keyed { stream: self, key }
     }
 

@@ -276,3 +276,32 @@ fn a_job_without_end_stops_when_told_to() {
         }
     }
 }
+
+#[test]
+fn a_channel_says_when_its_job_has_gone() {
+    use pelton::sources::SendError;
+    let (sender, source) = channel(4);
+    let running = Job::new("gone").source(source).sink(for_each(|_: u64| ())).start(&config(ROOMY)).unwrap();
+    sender.send(1).unwrap();
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    assert_eq!(sender.try_send(2), Err(SendError::Closed(2)));
+    assert_eq!(sender.send(3), Err(SendError::Closed(3)), "it must not wait for room that nobody makes");
+}
+
+#[test]
+fn sizes_that_no_job_can_run_with_are_errors() {
+    let job = || Job::new("sizes").source(from_iter(|| 0..3u64)).sink(for_each(|_: u64| ()));
+    let good = config(ROOMY);
+    for bad in [
+        Config { shards: 0, ..good.clone() },
+        Config { shards: 65_536, ..good.clone() },
+        Config { key_groups: 1, ..good.clone() },
+        Config { ring_bytes: 100_000, ..good.clone() },
+        Config { ring_bytes: 64, ..good.clone() },
+    ] {
+        let error = job().run(&bad).unwrap_err();
+        assert!(matches!(error, JobError::Size { .. }), "{error}");
+    }
+    job().run(&good).unwrap();
+}

@@ -9,6 +9,7 @@ mod config_flags;
 mod output;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Where standard error cannot be written there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "error: {error}");
             bench_command::exit_code(&*error).map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }

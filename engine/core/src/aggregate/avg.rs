@@ -6,7 +6,8 @@ use super::{Aggregate, Number};
 #[derive(Clone, Copy, Debug)]
 pub struct Avg<F>(F);
 
-/// The arithmetic mean of `f(record)`. The sum is exact for integers and floats; only the division rounds.
+/// The arithmetic mean of `f(record)`. The sum is exact for integers and floats; it is rounded to `f64` and divided
+/// at the end, so a sum beyond the range of `f64` has an infinite mean.
 ///
 /// ```
 /// use pelton_core::{Aggregate, aggregate::avg};

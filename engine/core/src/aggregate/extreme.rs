@@ -7,6 +7,11 @@ use alloc::string::String;
 use core::cmp::Ordering;
 
 /// A value with a total order: integers, text and times as usual, floats as in IEEE 754 `totalOrder` (NaN above infinity).
+#[diagnostic::on_unimplemented(
+    message = "`min` and `max` do not know the order of `{Self}`",
+    label = "no order",
+    note = "integers, floats, `bool`, `char`, `String` and `EventTime` have one; `min_by` and `max_by` find whole records by such a field"
+)]
 pub trait Ranked: Record + Clone {
     /// How the two compare.
     fn rank(&self, other: &Self) -> Ordering;

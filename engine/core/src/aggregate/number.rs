@@ -4,6 +4,11 @@ use super::exact::ExactSum;
 use crate::record::Record;
 
 /// An integer or a float, with the state that its sum is kept in.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number that can be added up",
+    label = "no number",
+    note = "`sum` and `avg` take integers of up to 64 bits, `f32` and `f64`"
+)]
 pub trait Number: Record + Copy {
     /// The state of a sum.
     type Sum: Record + Clone + Default;

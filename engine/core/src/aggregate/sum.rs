@@ -6,7 +6,8 @@ use super::{Aggregate, Number};
 #[derive(Clone, Copy, Debug)]
 pub struct Sum<F>(F);
 
-/// The sum of `f(record)`. Integers wrap; floats are summed exactly and rounded once, at the end.
+/// The sum of `f(record)`. Integers wrap; floats are summed exactly, and the sum is rounded at the end (an `f32` sum
+/// by way of `f64`).
 ///
 /// ```
 /// use pelton_core::{Aggregate, aggregate::sum};

@@ -44,12 +44,12 @@ pub struct Stamp<F, N> {
     watermark: Rc<Cell<EventTime>>,
     /// The newest time since the last mark.
     newest: EventTime,
-    /// The watermark while the shard was not idle.
+    /// The watermark as of the last tick in which the shard was not idle.
     reached: EventTime,
     partitions: Vec<Progress>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Progress {
     partition: usize,
     watermark: EventTime,
@@ -84,8 +84,9 @@ impl<F, N> Stamp<F, N> {
         let now = self.context.now.get();
         let index = self.context.partition.get();
         let Some(partition) = self.partitions.iter_mut().find(|p| p.partition == index) else { return };
+        let before = *partition;
         let heard = self.newest > EventTime::MIN;
-        if partition.heard == Nanos(0) || heard {
+        if partition.heard == Nanos(0) || heard || !self.context.partition_asked.get() {
             partition.heard = now;
         }
         partition.idle = false;
@@ -101,25 +102,21 @@ impl<F, N> Stamp<F, N> {
         // Only the end of the input closes the last window that there can be.
         partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
         self.newest = EventTime::MIN;
-        // A tick has one watermark: the one after all of its partitions have been read.
-        if self.partitions.last().is_some_and(|last| last.partition == index) {
-            let least = self.least();
-            self.watermark.set(least);
+        if *partition != before {
+            self.context.noticed.set(true);
         }
+        let least = self.least();
+        self.watermark.set(least);
     }
 
-    fn least(&mut self) -> EventTime {
+    /// The watermark, should the tick end now.
+    fn least(&self) -> EventTime {
         let mut open = self.partitions.iter().filter(|p| !p.done).peekable();
         if open.peek().is_none() {
             return EventTime::MAX;
         }
-        match open.filter(|p| !p.idle).map(|p| p.watermark).min() {
-            None => IDLE,
-            Some(least) => {
-                self.reached = self.reached.max(least);
-                self.reached
-            }
-        }
+        let least = open.filter(|p| !p.idle).map(|p| p.watermark).min();
+        least.map_or(IDLE, |least| least.max(self.reached))
     }
 }
 
@@ -137,5 +134,120 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
         self.progress();
         self.next.mark();
     }
-    forward!(but mark, next);
+    fn seal(&mut self) {
+        // Only now: until all partitions have been read the least of them may still be lower.
+        let watermark = self.watermark.get();
+        if watermark != IDLE {
+            self.reached = watermark;
+        }
+        self.next.seal();
+    }
+    forward!(but mark and seal, next);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+    use crate::push::Nowhere;
+    use alloc::sync::Arc;
+
+    struct Bench {
+        stamp: Stamp<fn(&i64) -> EventTime, Nowhere>,
+        context: Rc<StageContext>,
+    }
+
+    /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
+    fn bench() -> Bench {
+        let context = StageContext::new(ShardId(0), Arc::default());
+        let timing = Timing::Bounded { nanos: 10, idle_nanos: 100 };
+        let stamp = Stamp::new(
+            (|n| EventTime(*n)) as fn(&i64) -> EventTime,
+            timing,
+            7,
+            [0, 1],
+            context.clone(),
+            Nowhere,
+        );
+        Bench { stamp, context }
+    }
+
+    impl Bench {
+        /// One tick: at `now` the two partitions yield these, and end if they say `None`.
+        fn tick(&mut self, now: u64, given: [Option<&[i64]>; 2]) -> EventTime {
+            self.context.now.set(Nanos(now));
+            for (partition, records) in given.into_iter().enumerate() {
+                records
+                    .unwrap_or_default()
+                    .iter()
+                    .for_each(|&record| self.stamp.push(EventTime::MIN, record));
+                self.context.partition.set(partition);
+                self.context.partition_done.set(records.is_none());
+                self.stamp.mark();
+            }
+            self.stamp.seal();
+            self.context.generator(7).get()
+        }
+    }
+
+    #[test]
+    fn the_least_of_the_partitions_counts() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[])]), EventTime::MIN);
+        assert_eq!(bench.tick(2, [Some(&[90, 70]), Some(&[40])]), EventTime(30));
+        assert_eq!(bench.tick(3, [Some(&[]), Some(&[20])]), EventTime(30), "it never falls");
+        assert_eq!(bench.tick(4, [Some(&[]), None]), EventTime(80), "what has ended holds nothing back");
+        assert_eq!(bench.tick(5, [None, None]), EventTime::MAX);
+    }
+
+    #[test]
+    fn idle_partitions_are_not_waited_for_and_come_back() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[20])]), EventTime(10));
+        assert_eq!(bench.tick(90, [Some(&[60]), Some(&[])]), EventTime(10));
+        assert_eq!(bench.tick(101, [Some(&[]), Some(&[])]), EventTime(50), "partition 1 is idle");
+        assert_eq!(bench.tick(200, [Some(&[]), Some(&[])]), IDLE, "both are");
+        assert_eq!(bench.tick(201, [Some(&[]), Some(&[55])]), EventTime(50), "partition 1 is back, behind");
+        assert_eq!(bench.tick(202, [Some(&[80]), Some(&[90])]), EventTime(70));
+        assert_eq!(
+            bench.tick(400, [None, Some(&[])]),
+            IDLE,
+            "an idle partition may still speak, though the other has ended"
+        );
+        assert_eq!(bench.tick(401, [None, Some(&[99])]), EventTime(89));
+    }
+
+    /// A tick that is not in the log must leave nothing behind, for a replay does not see it.
+    #[test]
+    fn what_is_remembered_is_noticed() {
+        let mut bench = bench();
+        let mut noticed = |now, given: [Option<&[i64]>; 2]| {
+            bench.tick(now, given);
+            bench.context.noticed.take()
+        };
+        assert!(noticed(1, [Some(&[]), Some(&[])]), "when it began");
+        assert!(!noticed(2, [Some(&[]), Some(&[])]));
+        assert!(noticed(3, [Some(&[20]), Some(&[50])]));
+        assert!(!noticed(90, [Some(&[]), Some(&[])]));
+        assert!(noticed(103, [Some(&[]), Some(&[])]), "idle");
+        assert!(!noticed(104, [Some(&[]), Some(&[])]));
+        assert!(noticed(105, [None, Some(&[])]), "ended");
+        assert!(!noticed(106, [None, Some(&[])]));
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_counts_in_that_very_tick() {
+        let mut bench = bench();
+        bench.tick(1, [Some(&[20]), Some(&[20])]);
+        assert_eq!(bench.tick(150, [Some(&[30]), Some(&[])]), EventTime(20), "partition 1 is idle");
+        assert_eq!(bench.tick(151, [Some(&[500]), Some(&[60])]), EventTime(50));
+    }
+
+    #[test]
+    fn only_the_end_of_the_input_is_the_end_of_time() {
+        let mut bench = bench();
+        let late = bench.tick(1, [Some(&[i64::MAX]), Some(&[i64::MAX])]);
+        assert!(late < IDLE && late > EventTime(i64::MAX - 20));
+        assert_eq!(bench.tick(2, [None, None]), EventTime::MAX);
+    }
 }

@@ -76,11 +76,14 @@ impl Pace {
     }
 }
 
+/// A sink that walks the entries in order.
+type Walk = Fold<Pace, fn(&mut Pace, Entry), fn(Pace, Pace) -> Pace>;
+
 /// Where the results are when the job has run.
 pub struct Results {
     /// In the order (interval, event) on each shard.
     pub frequencies: Collect<Frequency>,
-    pub pace: Fold<Pace, fn(&mut Pace, Entry), fn(Pace, Pace) -> Pace>,
+    pub pace: Walk,
 }
 
 /// Drops repetitions, merges what happened at the same time, and puts it in the order of time; counts and

@@ -49,7 +49,10 @@ fn run() -> Result<(), Box<dyn Error>> {
             ndjson::stdin()
         }
     };
-    let events = events.on_malformed(|line| eprintln!("{line}"));
+    let events = events.on_malformed(|line| {
+        // This runs on an engine thread, which a closed standard error must not stop.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
 
     let (job, results) = job::event_frequency(events.clone());
     let progress = job.run(&Config::load(None, &[])?.config)?;

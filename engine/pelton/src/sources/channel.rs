@@ -2,12 +2,14 @@
 
 use pelton_core::source::{Partition, Poll, Polled, Source};
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Locked queue ends, shared by senders and the one partition. The lock is taken once per batch by the engine, and once per record by a
-/// sender; it is held for a push or a swap.
+/// What senders and the one partition share. The engine takes the lock once for a batch, a sender once for a record; it is held for a
+/// push or a swap.
 struct Shared<T> {
     queue: Mutex<Queue<T>>,
+    /// Signalled when the engine has made room, or will make none any more.
+    room: Condvar,
     capacity: usize,
     wake: OnceLock<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -15,6 +17,20 @@ struct Shared<T> {
 struct Queue<T> {
     records: Vec<T>,
     senders: usize,
+    /// Whether a job that reads this channel has ended: what is sent would stay here.
+    closed: bool,
+}
+
+impl<T> Shared<T> {
+    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
 }
 
 /// The reading end, a source of one partition; made by [`channel`].
@@ -27,13 +43,30 @@ pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The channel holds `capacity` records already; here is the one that did not fit.
+/// A record that was not sent, given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrySendError<T>(pub T);
+pub enum SendError<T> {
+    /// The channel is full: the engine is behind.
+    Full(T),
+    /// The job has ended, or was stopped.
+    Closed(T),
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Full(_) => "the channel is full",
+            SendError::Closed(_) => "the job that reads the channel has ended",
+        })
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for SendError<T> {}
 
 /// A bounded channel into a job, for services that embed the engine: any thread may send.
 ///
-/// Not replayable: a job with it can be recorded, but a replay needs the records from elsewhere.
+/// Not replayable: a job with it can be recorded, but a replay needs the records from elsewhere. At `Stop::Now` and `Stop::Drain` what the
+/// engine has not taken is lost; drop the senders instead, and the job ends with everything that was sent.
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -42,66 +75,68 @@ pub struct TrySendError<T>(pub T);
 /// let total = fold(0u64, |sum, price| *sum += price, |a, b| a + b);
 /// let running = Job::new("orders").source(source).sink(total.clone()).start(&Config::default())?;
 /// for price in [5, 7] {
-///     orders.send(price);
+///     orders.send(price)?;
 /// }
 /// drop(orders);
 /// running.wait()?;
 /// assert_eq!(total.take(), 12);
-/// # Ok::<(), pelton::JobError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Panics
 /// When the capacity is 0.
 pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
-    let queue = Mutex::new(Queue { records: Vec::with_capacity(capacity), senders: 1 });
-    let shared = Arc::new(Shared { queue, capacity, wake: OnceLock::new() });
+    let queue = Queue { records: Vec::with_capacity(capacity), senders: 1, closed: false };
+    let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), capacity, wake: OnceLock::new() };
+    let shared = Arc::new(shared);
     (Sender { shared: shared.clone() }, Channel { shared })
 }
 
 impl<T> Sender<T> {
-    /// Sends a record, or gives it back when the channel is full. Wakes the engine where it sleeps.
+    /// Sends a record, or gives it back at once. Wakes the engine where it sleeps.
     ///
     /// # Errors
-    /// When the channel is full: the engine is behind, and it is for the service to say what gives.
-    pub fn try_send(&self, record: T) -> Result<(), TrySendError<T>> {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    /// When the channel is full, in which case it is for the service to say what gives, or when the job has ended.
+    pub fn try_send(&self, record: T) -> Result<(), SendError<T>> {
+        self.push(self.shared.queue(), record)
+    }
+
+    /// Sends a record, sleeping while the channel is full.
+    ///
+    /// # Errors
+    /// When the job has ended.
+    pub fn send(&self, record: T) -> Result<(), SendError<T>> {
+        let full = |queue: &mut Queue<T>| queue.records.len() >= self.shared.capacity && !queue.closed;
+        let queue = self.shared.room.wait_while(self.shared.queue(), full);
+        self.push(queue.unwrap_or_else(PoisonError::into_inner), record)
+    }
+
+    fn push(&self, mut queue: MutexGuard<'_, Queue<T>>, record: T) -> Result<(), SendError<T>> {
+        if queue.closed {
+            return Err(SendError::Closed(record));
+        }
         if queue.records.len() >= self.shared.capacity {
-            return Err(TrySendError(record));
+            return Err(SendError::Full(record));
         }
         queue.records.push(record);
         drop(queue);
-        self.wake();
+        self.shared.wake();
         Ok(())
-    }
-
-    /// Sends a record, waiting while the channel is full.
-    pub fn send(&self, record: T) {
-        let mut record = record;
-        while let Err(TrySendError(back)) = self.try_send(record) {
-            record = back;
-            std::thread::yield_now();
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(wake) = self.shared.wake.get() {
-            wake();
-        }
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).senders += 1;
+        self.shared.queue().senders += 1;
         Sender { shared: self.shared.clone() }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).senders -= 1;
-        self.wake();
+        self.shared.queue().senders -= 1;
+        self.shared.wake();
     }
 }
 
@@ -120,11 +155,13 @@ impl<T: Send + 'static> Source for Channel<T> {
     }
 
     fn open(&self, _: usize, _: usize) -> ChannelPartition<T> {
-        ChannelPartition { shared: self.shared.clone(), taken: Vec::new().into_iter() }
+        self.shared.queue().closed = false;
+        let taken = Vec::with_capacity(self.shared.capacity);
+        ChannelPartition { shared: self.shared.clone(), taken }
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        // A job that is started again keeps the first; the doorbell of a job that has ended wakes nobody.
+        // A job that is started again keeps the first: it is then polled, at the least every `idle.park_us`.
         let _ = self.shared.wake.set(wake);
     }
 }
@@ -132,26 +169,38 @@ impl<T: Send + 'static> Source for Channel<T> {
 /// The one partition of a [`Channel`].
 pub struct ChannelPartition<T> {
     shared: Arc<Shared<T>>,
-    taken: std::vec::IntoIter<T>,
+    /// A batch of the queue's, the last record first; its storage and the queue's change places.
+    taken: Vec<T>,
 }
 
 impl<T: Send + 'static> Partition for ChannelPartition<T> {
     type Item = T;
 
     fn poll(&mut self, poll: Poll, out: &mut impl FnMut(T)) -> Polled {
-        for _ in 0..poll.records_max {
-            let Some(record) = self.taken.next() else {
-                let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = poll.records_max;
+        while left > 0 {
+            let Some(record) = self.taken.pop() else {
+                let mut queue = self.shared.queue();
                 if queue.records.is_empty() {
                     return if queue.senders == 0 { Polled::Done } else { Polled::Open };
                 }
-                let empty = Vec::with_capacity(self.shared.capacity);
-                self.taken = std::mem::replace(&mut queue.records, empty).into_iter();
+                std::mem::swap(&mut queue.records, &mut self.taken);
+                drop(queue);
+                self.shared.room.notify_all();
+                self.taken.reverse();
                 continue;
             };
             out(record);
+            left -= 1;
         }
         Polled::Open
+    }
+}
+
+impl<T> Drop for ChannelPartition<T> {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.room.notify_all();
     }
 }
 

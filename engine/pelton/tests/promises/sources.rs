@@ -227,7 +227,7 @@ fn a_channel_is_a_source() {
     let rows = collect();
     let job = Job::new("channel").source(source).sink(rows.clone());
     let running = job.start(&config(DriverKind::Threads, 1, 2, 64, 65_536)).unwrap();
-    (0..5_000u64).for_each(|n| sender.send(n));
+    (0..5_000u64).for_each(|n| sender.send(n).unwrap());
     drop(sender);
     running.wait().unwrap();
     assert_eq!(rows.take(), (0..5_000).collect::<Vec<_>>());

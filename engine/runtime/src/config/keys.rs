@@ -70,7 +70,9 @@ pub static KEYS: &[Key] = &[
         name: "memory",
         flag: "memory",
         doc: "What the engine may take for rings, tables and buffers together. Every queue is sized from it or \
-              checked against it at the start; too little is an error then, not a failure later.",
+              checked against it at the start, and tables ask for their share \
+              as they grow: too little is an error that says so. What keys and records own on the heap is not \
+              counted.",
         kind: Kind::Size { min: MEMORY_MIN, max: 64 << 40, power_of_two: false },
         default: Fallback::WithinMachine("2 GB"),
         suggest: |machine| Value::Size(Plan::of(machine).memory),
