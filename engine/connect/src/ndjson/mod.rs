@@ -54,7 +54,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The longest line, unless [`Ndjson::line_bytes_max`] says otherwise.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// A source of newline-delimited JSON; made by [`file`], [`stdin`] and [`reader`]. A clone is a handle to the
+/// A source of newline-delimited JSON; made by [`file()`], [`stdin`] and [`reader`]. A clone is a handle to the
 /// same source.
 pub struct Ndjson<T> {
     /// What it is called in messages.

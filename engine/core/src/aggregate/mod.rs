@@ -1,7 +1,7 @@
 //! Aggregates: what a window keeps of its records.
 //!
 //! An aggregate is split so that little travels: [`item`](Aggregate::item) is taken at the sender, and only it crosses the
-//! exchange. Everything here is independent of the order of arrival, floats included (see [`exact`]), so a
+//! exchange. Everything here is independent of the order of arrival, floats included (see [`ExactSum`]), so a
 //! result does not depend on the number of shards or the cut into ticks.
 
 mod avg;
