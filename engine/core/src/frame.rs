@@ -13,6 +13,7 @@
 //!
 //! Integers are in the machine's order: a frame in a ring never leaves the process. `watermark` is the sender's as of the
 //! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record.
+//! An idle sender says [`IDLE`](crate::context::IDLE), and takes it back with its next record.
 //!
 //! This file and `lane.rs` hold the unsafe code that interprets frame bytes.
 

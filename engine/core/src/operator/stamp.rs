@@ -86,16 +86,18 @@ impl<F, N> Stamp<F, N> {
         let Some(partition) = self.partitions.iter_mut().find(|p| p.partition == index) else { return };
         let before = *partition;
         let heard = self.newest > EventTime::MIN;
-        if partition.heard == Nanos(0) || heard || !self.context.partition_asked.get() {
+        if partition.heard == Nanos(0) || heard {
             partition.heard = now;
         }
-        partition.idle = false;
         partition.done = self.context.partition_done.get();
         let seen = match self.timing {
             Timing::Source => self.context.partition_watermark.get(),
             Timing::Clock => EventTime((now.0 / 1_000_000 * 1_000_000) as i64),
             Timing::Bounded { nanos, idle_nanos } => {
-                partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
+                // Silence means something only where the partition was asked; until then it is what it was.
+                if self.context.partition_asked.get() {
+                    partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
+                }
                 if heard { self.newest.minus(nanos) } else { EventTime::MIN }
             }
         };
@@ -241,6 +243,19 @@ mod tests {
         bench.tick(1, [Some(&[20]), Some(&[20])]);
         assert_eq!(bench.tick(150, [Some(&[30]), Some(&[])]), EventTime(20), "partition 1 is idle");
         assert_eq!(bench.tick(151, [Some(&[500]), Some(&[60])]), EventTime(50));
+    }
+
+    /// A partition without a share of the tick says nothing: it does not turn idle, and the tick is not made for it.
+    #[test]
+    fn a_partition_that_was_not_asked_stays_what_it_was() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[20])]), EventTime(10));
+        bench.context.partition_asked.set(false);
+        bench.context.noticed.set(false);
+        assert_eq!(bench.tick(500, [Some(&[]), Some(&[])]), EventTime(10));
+        assert!(!bench.context.noticed.get());
+        bench.context.partition_asked.set(true);
+        assert_eq!(bench.tick(501, [Some(&[60]), Some(&[])]), EventTime(50), "asked, and silent for long");
     }
 
     #[test]
