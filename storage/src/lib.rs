@@ -1,8 +1,40 @@
 //! Bytes that survive, and the memory they are mapped in.
 //!
-//! The bottom layer: it knows nothing of records, ticks or shards. Today it holds [`Region`], the anonymous memory
-//! that rings and state tables live in.
+//! The bottom layer: it knows nothing of records or operators, only of bytes, ticks and shards.
 
+#[cfg(test)]
+mod checkpoint_tests;
+pub mod control;
+mod directory;
+pub mod disk;
+mod entry;
+mod error;
+mod file_system;
+mod find;
+mod group;
+mod inspect;
+mod log;
+mod manifest;
+mod reader;
+mod recover;
 mod region;
+mod segment;
+mod snapshot;
+pub mod staging;
+mod verify;
+mod walk;
 
+pub use directory::{DataDirectory, DirectoryOptions, log_directory};
+pub use entry::{Entry, Kind};
+pub use error::StorageError;
+pub use inspect::{GroupFacts, LogScan, Look, SegmentFacts};
+pub use log::{COMMIT_BUCKETS, Durability, Log, LogOptions, LogStats};
+pub use manifest::{Checkpoint, Job, Manifest};
+pub use reader::LogReader;
+pub use recover::{Recovered, Torn};
 pub use region::{HUGE_PAGE_BYTES, Region};
+pub use snapshot::{
+    BLOCK_BYTES_MAX, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
+    checkpoint_directory, snapshot_path,
+};
+pub use verify::{Finding, Severity, verify};

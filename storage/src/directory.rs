@@ -1,0 +1,272 @@
+//! The data directory of a job: where everything is, who may use it, and what can be thrown away.
+//!
+//! ```text
+//! DATA/
+//!   LOCK                                   locked by the process that runs the job
+//!   MANIFEST                               what counts
+//!   log/g0000/shard-0000/seg-00000000.log  generation / shard / segment
+//!   checkpoint/00000012/shard-0000.snap    checkpoint / shard
+//! ```
+//!
+//! Opening it makes it if need be, takes the lock, and tries out what the rest relies on: making, syncing, renaming and removing a file, and
+//! syncing the directory. That takes some milliseconds, once, and turns what would be a failure at the first commit into an error at start.
+
+use crate::disk::{Disk, How, LOCK, Lives, STAGING_DIRECTORY};
+use crate::error::StorageError;
+use crate::file_system::FileSystem;
+use crate::manifest::Manifest;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const PROBE: &str = "PROBE";
+const PROBE_NEW: &str = "PROBE.new";
+const PROBE_RING: &str = "probe";
+const PROBE_RING_BYTES: usize = 4 << 10;
+
+/// What a job needs of its data directory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirectoryOptions {
+    /// Bytes that must be free: two segments for each shard, say.
+    pub bytes_needed: u64,
+    /// Where staging rings will live, if there will be any.
+    pub staging: Option<Lives>,
+}
+
+/// An open data directory, locked for as long as this lives.
+///
+/// ```
+/// use pelton_storage::disk::{Blocking, Disk};
+/// use pelton_storage::{DataDirectory, DirectoryOptions, StorageError};
+/// use std::sync::Arc;
+///
+/// let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+/// let path = std::env::temp_dir().join(format!("pelton-doc-directory-{}", std::process::id()));
+/// let data = DataDirectory::open(&disk, &path, &DirectoryOptions::default())?;
+/// assert_eq!(data.log(0, 3), path.join("log/g0000/shard-0003"));
+///
+/// let second = DataDirectory::open(&disk, &path, &DirectoryOptions::default());
+/// assert!(matches!(second, Err(StorageError::Locked { .. })));
+/// # drop(data);
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), StorageError>(())
+/// ```
+pub struct DataDirectory {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    notes: Vec<String>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl DataDirectory {
+    /// Makes the directory if it is not there, locks it and checks that it can be used.
+    ///
+    /// # Errors
+    /// When it cannot be made or written, another process has it, its file system lacks something that is needed, or has too little room.
+    pub fn open(disk: &Arc<dyn Disk>, path: &Path, options: &DirectoryOptions) -> Result<Self, StorageError> {
+        let checkpoints = checkpoints(path);
+        for directory in [path, &checkpoints, &logs(path)] {
+            disk.create_directory(directory)
+                .map_err(|error| unusable("cannot be created", directory, error))?;
+        }
+        let lock = disk.lock(path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StorageError::Locked { path: path.to_path_buf() },
+            _ => unusable("cannot be locked", path, error),
+        })?;
+        let mut notes = Vec::new();
+        probe(disk.as_ref(), path, options.bytes_needed, &mut notes)?;
+        sync_above(disk.as_ref(), path)?;
+        if options.staging == Some(Lives::OnMachine) {
+            probe_staging(disk.as_ref(), path, &mut notes)?;
+        }
+        Ok(DataDirectory { disk: Arc::clone(disk), path: path.to_path_buf(), notes, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The disk that it is on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// What is odd about the place, one sentence each, for the job's first lines of output.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The directory of a shard's log.
+    pub fn log(&self, generation: u32, shard: u16) -> PathBuf {
+        log_directory(&self.path, generation, shard)
+    }
+
+    /// The directory of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        checkpoints(&self.path)
+    }
+
+    /// Deletes the directories of checkpoints that no checkpoint of the manifest needs, and returns their numbers. The manifest must have
+    /// been stored, and no snapshot may be on its way.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was not deleted then is deleted next time.
+    pub fn remove_unreferenced(&self, manifest: &Manifest) -> Result<Vec<u64>, StorageError> {
+        let checkpoints = self.checkpoints();
+        let mut removed = Vec::new();
+        for Unreferenced { number, directory, names } in
+            unreferenced(self.disk.as_ref(), &self.path, manifest)?
+        {
+            for name in &names {
+                let file = directory.join(name);
+                self.disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
+            }
+            self.disk.remove(&directory).map_err(|error| StorageError::io("remove", &directory, error))?;
+            removed.push(number);
+        }
+        if !removed.is_empty() {
+            self.disk
+                .sync_directory(&checkpoints)
+                .map_err(|error| StorageError::io("sync", &checkpoints, error))?;
+        }
+        Ok(removed)
+    }
+}
+
+/// Tries out, with a file of its own, all that is done with files later. Notes what is odd about the place.
+fn probe(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes_needed: u64,
+    notes: &mut Vec<String>,
+) -> Result<(), StorageError> {
+    let (new, old) = (path.join(PROBE_NEW), path.join(PROBE));
+    for left in [&new, &old] {
+        // A start that was killed in here may have left one.
+        let _ = disk.remove(left);
+    }
+    let not = |what| move |error| unusable(what, path, error);
+    let file = disk.open(&new, How::Create).map_err(not("cannot be written"))?;
+    file.write_at(b"probe", 0).map_err(not("cannot be written"))?;
+    file.sync().map_err(not("cannot keep files: a sync fails"))?;
+    disk.rename(&new, &old).map_err(not("cannot rename files"))?;
+    disk.sync_directory(path).map_err(not("cannot keep names: a sync of the directory fails"))?;
+    disk.remove(&old).map_err(not("cannot remove files"))?;
+    let Some(descriptor) = file.descriptor() else { return Ok(()) };
+    let system = FileSystem::of(descriptor).map_err(not("does not say what it is on"))?;
+    if system.free < bytes_needed {
+        let (path, free) = (path.to_path_buf(), Some(system.free));
+        return Err(StorageError::Full { path, needed: bytes_needed, free });
+    }
+    notes.extend(system.oddity().map(|oddity| format!("{}: {oddity}", path.display())));
+    Ok(())
+}
+
+/// Makes the directory's own name durable, and those above it, which may be new as well.
+fn sync_above(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_directory(above) {
+            Ok(()) => {}
+            // Where nothing can be opened or written, nothing is new.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                ) => {}
+            Err(error) => return Err(unusable("cannot keep names: a sync above it fails", path, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a small ring where the real ones will be. Whether there is room for these shows when they are made: they may be there already.
+fn probe_staging(disk: &dyn Disk, path: &Path, notes: &mut Vec<String>) -> Result<(), StorageError> {
+    let ring = disk.staging(path, PROBE_RING, PROBE_RING_BYTES, Lives::OnMachine, true);
+    let ring = ring.map_err(|error| StorageError::Unusable {
+        path: path.to_path_buf(),
+        reason: format!("the rings that have to survive the process cannot be made: {error}"),
+        advice: "They are files in memory: make room on /dev/shm or mount a larger tmpfs there, or choose \
+                 durability \"disk\".",
+    })?;
+    drop(ring);
+    disk.remove_staging(path, PROBE_RING)
+        .map_err(|error| StorageError::io("remove the probe ring of", path, error))?;
+    let real = disk.open(&path.join(LOCK), How::Read).is_ok_and(|file| file.descriptor().is_some());
+    if real
+        && let Ok(staging) = File::open(STAGING_DIRECTORY)
+        && FileSystem::of(staging.as_raw_fd()).is_ok_and(|system| !system.is_memory())
+    {
+        notes.push(format!(
+            "{STAGING_DIRECTORY}: it is not in memory (tmpfs), so appends may wait for the kernel writing pages back"
+        ));
+    }
+    Ok(())
+}
+
+/// A checkpoint's directory that no checkpoint of the manifest needs.
+pub(crate) struct Unreferenced {
+    pub(crate) number: u64,
+    pub(crate) directory: PathBuf,
+    /// The files in it.
+    pub(crate) names: Vec<String>,
+}
+
+/// Finds them all.
+pub(crate) fn unreferenced(
+    disk: &dyn Disk,
+    data: &Path,
+    manifest: &Manifest,
+) -> Result<Vec<Unreferenced>, StorageError> {
+    let checkpoints = checkpoints(data);
+    let referenced = manifest.referenced();
+    let list = |directory: &Path| match disk.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(|error| StorageError::io("list", directory, error)),
+    };
+    let mut found = Vec::new();
+    for name in list(&checkpoints)? {
+        let Ok(number) = name.parse() else { continue };
+        if referenced.binary_search(&number).is_err() {
+            let directory = checkpoints.join(name);
+            let names = list(&directory)?;
+            found.push(Unreferenced { number, directory, names });
+        }
+    }
+    Ok(found)
+}
+
+/// The directory of a shard's log in the data directory `data`.
+pub fn log_directory(data: &Path, generation: u32, shard: u16) -> PathBuf {
+    logs(data).join(format!("g{generation:04}")).join(format!("shard-{shard:04}"))
+}
+
+pub(crate) fn checkpoints(data: &Path) -> PathBuf {
+    data.join("checkpoint")
+}
+
+fn logs(data: &Path) -> PathBuf {
+    data.join("log")
+}
+
+fn unusable(what: &str, path: &Path, error: io::Error) -> StorageError {
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Make room there.",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "A file is in its place: remove it, or choose another data directory."
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "Give the user that runs the job the right to write there, or choose another data directory."
+        }
+        _ => "Choose a data directory on a local file system, such as ext4 or XFS.",
+    };
+    let reason = format!("the data directory {what}: {error}");
+    StorageError::Unusable { path: path.to_path_buf(), reason, advice }
+}

@@ -1,0 +1,256 @@
+//! The machine's disk without io_uring: each writer has one thread that writes and syncs for it.
+//!
+//! For places where io_uring is blocked. [`Writer::submit`] hands the write over and returns; the thread carries writes out one after
+//! the other, in the order of submission. It runs wherever the thread that made the disk was allowed to, not on the core that the
+//! submitting thread is pinned to and keeps busy.
+//!
+//! A submission costs a lock that is held for nanoseconds and, when the thread sleeps, the system call that wakes it.
+
+use super::affinity::Processors;
+use super::files::{self, RealFile};
+use super::{Completed, Disk, DiskFile, How, Lives, Source, WriteId, Writer};
+use crate::staging::Staging;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// Room for this many writes under way before a queue has to grow.
+const QUEUE: usize = 64;
+
+/// Files of the machine, written by threads.
+///
+/// ```
+/// use pelton_storage::disk::{Blocking, Disk, How, Source, WriteId};
+/// use std::time::Duration;
+///
+/// let directory = std::env::temp_dir().join(format!("pelton-blocking-{}", std::process::id()));
+/// let disk = Blocking::new();
+/// disk.create_directory(&directory)?;
+/// let file = disk.open(&directory.join("bytes"), How::Create)?;
+///
+/// let mut writer = disk.writer()?;
+/// writer.submit(WriteId(1), &file, Source::Owned(b"durable".to_vec()), 0, true)?;
+/// let completed = loop {
+///     match writer.completed() {
+///         Some(completed) => break completed,
+///         None => writer.wait(Duration::from_secs(1))?,
+///     }
+/// };
+/// assert!(completed.id == WriteId(1) && completed.result.is_ok());
+/// assert_eq!(file.len()?, 7);
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Blocking {
+    processors: Processors,
+}
+
+impl Blocking {
+    /// The disk of this machine. Threads of its writers may run where the current thread may, so it is best made before pinning.
+    pub fn new() -> Self {
+        Blocking { processors: Processors::of_this_thread() }
+    }
+}
+
+impl Disk for Blocking {
+    fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
+        files::open(path, how, false)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        files::list(directory)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        files::remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        files::sync_directory(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        files::lock(path)
+    }
+
+    fn writer(&self) -> io::Result<Box<dyn Writer>> {
+        Ok(Box::new(BlockingWriter::new(self.processors.clone())?))
+    }
+
+    fn staging(
+        &self,
+        directory: &Path,
+        name: &str,
+        bytes: usize,
+        lives: Lives,
+        fresh: bool,
+    ) -> io::Result<Staging> {
+        files::staging(directory, name, bytes, lives, fresh)
+    }
+
+    fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()> {
+        files::remove_staging(directory, name)
+    }
+
+    fn boot_id(&self) -> String {
+        files::boot_id()
+    }
+}
+
+struct BlockingWriter {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    in_flight: usize,
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    submitted: Condvar,
+    completed: Condvar,
+    // Length of `Queues::completed`, so that polling takes no lock.
+    ready: AtomicUsize,
+}
+
+struct Queues {
+    requests: VecDeque<Request>,
+    completed: VecDeque<Completed>,
+    closed: bool,
+}
+
+struct Request {
+    id: WriteId,
+    file: Arc<dyn DiskFile>,
+    source: Source,
+    at: u64,
+    sync: bool,
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        // Nothing that is done under the lock can leave the queues half changed.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out requests until the writer is dropped and none is left.
+    fn serve(&self) {
+        loop {
+            let mut queues = self.queues();
+            let request = loop {
+                if let Some(request) = queues.requests.pop_front() {
+                    break request;
+                }
+                if queues.closed {
+                    return;
+                }
+                queues = self.submitted.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(queues);
+            let Request { id, file, source, at, sync } = request;
+            let result = RealFile::of(&file).and_then(|file| file.carry_out(&source, at, sync));
+            drop(file);
+            let memory = match source {
+                Source::Owned(memory) => Some(memory),
+                Source::Staging { .. } => None,
+            };
+            self.queues().completed.push_back(Completed { id, result, memory });
+            self.ready.fetch_add(1, Ordering::Release);
+            self.completed.notify_one();
+        }
+    }
+}
+
+impl BlockingWriter {
+    fn new(processors: Processors) -> io::Result<Self> {
+        let queues = Queues {
+            requests: VecDeque::with_capacity(QUEUE),
+            completed: VecDeque::with_capacity(QUEUE),
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(queues),
+            submitted: Condvar::new(),
+            completed: Condvar::new(),
+            ready: AtomicUsize::new(0),
+        });
+        let served = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("pelton-writer".to_owned()).spawn(move || {
+            processors.apply();
+            served.serve();
+        })?;
+        Ok(BlockingWriter { shared, thread: Some(thread), in_flight: 0 })
+    }
+}
+
+impl Writer for BlockingWriter {
+    fn submit(
+        &mut self,
+        id: WriteId,
+        file: &Arc<dyn DiskFile>,
+        source: Source,
+        at: u64,
+        sync: bool,
+    ) -> io::Result<()> {
+        RealFile::of(file)?;
+        let request = Request { id, file: Arc::clone(file), source, at, sync };
+        self.shared.queues().requests.push_back(request);
+        self.shared.submitted.notify_one();
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    fn completed(&mut self) -> Option<Completed> {
+        if self.shared.ready.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let completed = self.shared.queues().completed.pop_front()?;
+        self.shared.ready.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight -= 1;
+        Some(completed)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn wait(&mut self, longest: Duration) -> io::Result<()> {
+        if self.in_flight == 0 {
+            return Ok(());
+        }
+        let until = Instant::now() + longest;
+        let mut queues = self.shared.queues();
+        while queues.completed.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queues =
+                self.shared.completed.wait_timeout(queues, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for BlockingWriter {
+    /// Waits until all that was submitted is done, as the other disks do.
+    fn drop(&mut self) {
+        self.shared.queues().closed = true;
+        self.shared.submitted.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What can go wrong with bytes that are meant to survive.
+//!
+//! One enum for the whole crate. Each variant carries its evidence (which file, where in it, what was expected, what was found) and its text
+//! says in two or three short sentences what happened, what is lost by it, and how to go on. These are the world's mistakes only: our own are
+//! assertions.
+//!
+//! Errors can be cloned, because whoever has failed to write fails for ever: a poisoned log or snapshot answers every later call with the
+//! error that poisoned it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why storage cannot go on.
+///
+/// ```
+/// use pelton_storage::StorageError;
+/// use std::path::PathBuf;
+///
+/// let error = StorageError::Newer { what: "manifest", path: PathBuf::from("data/MANIFEST"), found: 7, known: 1 };
+/// assert_eq!(
+///     error.to_string(),
+///     "data/MANIFEST: this manifest has format version 7, and this program knows versions up to 1. Nothing was changed: \
+///      start it with the newer program that wrote it."
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub enum StorageError {
+    /// The system refused an operation.
+    Io {
+        /// What was tried, as it follows "cannot": "write", "sync", "map".
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no room for what has to be written.
+    Full {
+        /// The file or directory that should have grown.
+        path: PathBuf,
+        /// Bytes that were needed there.
+        needed: u64,
+        /// Bytes that the file system had, if it was asked.
+        free: Option<u64>,
+    },
+    /// Another process works with this data directory.
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A data directory cannot be used as one.
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file of a later version of Pelton.
+    Newer {
+        /// The kind of file.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The latest version that this program knows.
+        known: u32,
+    },
+    /// A file that belongs to something else: another log, shard, generation or job.
+    Foreign {
+        /// The kind of file.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What differs: "log id", "shard".
+        field: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A file whose bytes are not those that were written.
+    Damaged {
+        /// The part that is damaged: "block", "manifest".
+        what: &'static str,
+        /// In which file.
+        path: PathBuf,
+        /// From which byte on.
+        at: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What is lost, and how to go on.
+        advice: &'static str,
+    },
+    /// A snapshot that was never finished: what a crash leaves of the checkpoint that was being written.
+    Incomplete {
+        /// The snapshot file.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+    },
+    /// A file that something else refers to is not there.
+    Missing {
+        /// The kind of file.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// What is lost, and how to go on.
+        advice: &'static str,
+    },
+}
+
+impl StorageError {
+    /// What `error` says of `action` on `path`. A full disk, and a file that is too large for its file system, become [`StorageError::Full`].
+    pub fn io(action: &'static str, path: impl AsRef<Path>, error: io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StorageError::Full { path, needed: 0, free: None }
+            }
+            _ => StorageError::Io { action, path, source: Arc::new(error) },
+        }
+    }
+
+    /// The file or directory that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            StorageError::Io { path, .. }
+            | StorageError::Full { path, .. }
+            | StorageError::Locked { path }
+            | StorageError::Unusable { path, .. }
+            | StorageError::Newer { path, .. }
+            | StorageError::Foreign { path, .. }
+            | StorageError::Damaged { path, .. }
+            | StorageError::Incomplete { path, .. }
+            | StorageError::Missing { path, .. } => path,
+        }
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(text, "{}: ", self.path().display())?;
+        match self {
+            StorageError::Io { action, source, .. } => {
+                write!(text, "cannot {action}: {source}.")?;
+                text.write_str(advice_on(action, source.kind()))
+            }
+            StorageError::Full { needed, free, .. } => {
+                text.write_str("no space left on the device")?;
+                match (needed, free) {
+                    (0, _) => {}
+                    (needed, None) => write!(text, "; {needed} bytes are needed")?,
+                    (needed, Some(free)) => write!(text, "; {needed} bytes are needed and {free} are free")?,
+                }
+                text.write_str(
+                    ". Nothing that did not fit was acknowledged: make room and start the job again.",
+                )
+            }
+            StorageError::Locked { .. } => text.write_str(
+                "another process is at work in this data directory. Stop it, or give this job a directory of \
+                 its own.",
+            ),
+            StorageError::Unusable { reason, advice, .. } => write!(text, "{reason}. {advice}"),
+            StorageError::Newer { what, found, known, .. } => write!(
+                text,
+                "this {what} has format version {found}, and this program knows versions up to {known}. \
+                 Nothing was changed: start it with the newer program that wrote it."
+            ),
+            StorageError::Foreign { what, field, expected, found, .. } => write!(
+                text,
+                "this {what} belongs to something else: its {field} is {found}, not {expected}. Nothing was \
+                 changed: put back the file that belongs here, or use the right data directory."
+            ),
+            StorageError::Damaged { what, at, expected, found, advice, .. } => {
+                write!(text, "damaged {what} at byte {at}: expected {expected}, found {found}. {advice}")
+            }
+            StorageError::Incomplete { len, .. } => write!(
+                text,
+                "this snapshot was never finished ({len} bytes, without a footer at the end). It holds nothing \
+                 that is needed if no checkpoint of the manifest refers to it; otherwise start from another one."
+            ),
+            StorageError::Missing { what, advice, .. } => write!(text, "the {what} is not there. {advice}"),
+        }
+    }
+}
+
+/// What to do about an operation that the system refused.
+fn advice_on(action: &str, kind: io::ErrorKind) -> &'static str {
+    match (action, kind) {
+        (_, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            " Give the user that runs the job the right to write there, or choose another data directory."
+        }
+        ("write" | "sync", _) => {
+            " What was acknowledged before is safe, and nothing was acknowledged after it. A device that failed \
+             once may have dropped writes, so there is no second try: look at the device, then start the job again."
+        }
+        _ => "",
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StorageError::Io { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Which files are the log: headers decide, and the last group says where the log begins.
+//!
+//! 1. Each file's first page says which segment it is. One that is damaged, newer or another log's is refused if it may be in use.
+//! 2. From the highest number down, the first segment with a GROUP entry holds the end of the log. That entry names the oldest segment in
+//!    use; files below it are spares, whatever their names say.
+//! 3. From there on no number may be missing.
+//!
+//! Nothing is changed here; a reader does the same.
+
+use crate::StorageError;
+use crate::disk::{Disk, DiskFile, How};
+use crate::group::{self, Opening};
+use crate::log::Durability;
+use crate::segment::{self, FirstPage, Identity, PAGE, SegmentHeader, live_name};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The content of a file.
+pub(crate) type Map = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A file with a valid header.
+pub(crate) struct SegmentFile {
+    pub(crate) name: String,
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) len: u64,
+}
+
+/// A file that holds nothing of the log.
+pub(crate) struct Leftover {
+    pub(crate) name: String,
+    pub(crate) len: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// How much of it is known to have been written. Of a file that never was a segment, nothing: the sync of its zeros may have failed.
+    pub(crate) filled: u64,
+}
+
+/// The files of a log.
+pub(crate) struct Found {
+    pub(crate) directory: PathBuf,
+    pub(crate) identity: Identity,
+    /// Segments from the oldest in use on, by number. Those above the last group hold none that can be made out.
+    pub(crate) segments: BTreeMap<u64, SegmentFile>,
+    pub(crate) leftovers: Vec<Leftover>,
+    /// The last GROUP entry; its group need not be complete.
+    pub(crate) last_group: Option<Opening>,
+    /// How the log was kept when it was last written.
+    pub(crate) durability: Option<Durability>,
+}
+
+const HEADER_ADVICE: &str = "It holds groups that were acknowledged: put back a good copy of the file, or start from a savepoint in a new data directory.";
+const MISSING_ADVICE: &str = "What was acknowledged after the segment before it is lost to this log: put the file back, or start from a savepoint \
+                              in a new data directory.";
+
+impl Found {
+    pub(crate) fn path(&self, number: u64) -> PathBuf {
+        match self.segments.get(&number) {
+            Some(segment) => self.directory.join(&segment.name),
+            None => self.directory.join(live_name(number)),
+        }
+    }
+
+    /// The number of the oldest segment in use.
+    pub(crate) fn first(&self) -> u64 {
+        self.segments.first_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    pub(crate) fn missing(&self, number: u64) -> StorageError {
+        StorageError::Missing { what: "log segment", path: self.path(number), advice: MISSING_ADVICE }
+    }
+
+    pub(crate) fn map(&self, number: u64) -> Result<Option<Map>, StorageError> {
+        let Some(segment) = self.segments.get(&number) else { return Ok(None) };
+        let map = segment.file.map();
+        map.map(Some).map_err(|error| StorageError::io("map", self.path(number), error))
+    }
+}
+
+/// A file whose first page is no header, though it may have been one.
+struct Headless {
+    name: String,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    magic: bool,
+}
+
+/// Looks at all files of the log in `directory`.
+pub(crate) fn find(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    identity: &Identity,
+    how: How,
+) -> Result<Found, StorageError> {
+    let names = disk.list(directory).map_err(|error| StorageError::io("list", directory, error))?;
+    let mut segments: BTreeMap<u64, Vec<SegmentFile>> = BTreeMap::new();
+    let mut headless = Vec::new();
+    let mut leftovers = Vec::new();
+    for name in names.into_iter().filter(|name| segment::is_ours(name)) {
+        let path = directory.join(&name);
+        let file = disk.open(&path, how).map_err(|error| StorageError::io("open", &path, error))?;
+        let len = file.len().map_err(|error| StorageError::io("look at", &path, error))?;
+        let mut page = vec![0; PAGE.min(len) as usize];
+        file.read_at(&mut page, 0).map_err(|error| StorageError::io("read", &path, error))?;
+        match SegmentHeader::read(&page) {
+            FirstPage::Newer(found) => {
+                return Err(StorageError::Newer {
+                    what: "log segment",
+                    path,
+                    found,
+                    known: segment::VERSION,
+                });
+            }
+            FirstPage::Header(header) => {
+                header.belongs(identity, &path)?;
+                segments.entry(header.number).or_default().push(SegmentFile { name, header, file, len });
+            }
+            FirstPage::Other { magic } => headless.push(Headless { name, path, file, len, magic }),
+        }
+    }
+
+    let mut last_group = None;
+    let mut durability = segments.values().flatten().next().map(|segment| segment.header.durability);
+    'search: for (&number, files) in segments.iter().rev() {
+        for segment in files {
+            let path = directory.join(&segment.name);
+            let map = segment.file.map().map_err(|error| StorageError::io("map", &path, error))?;
+            last_group = group::last(identity, (*map).as_ref(), number);
+            if last_group.is_some() {
+                durability = Some(segment.header.durability);
+                break 'search;
+            }
+        }
+    }
+    let last = last_group.map_or(0, |opening| identity.segment(opening.position));
+    let first = oldest(directory, identity, &segments, last_group)?;
+
+    for file in headless {
+        match claimed(identity, &file)? {
+            // Groups of a segment that is in use, or that nobody could have retired.
+            Some(number) if number >= first => {
+                return Err(StorageError::Damaged {
+                    what: "header of a log segment",
+                    path: file.path,
+                    at: 0,
+                    expected: format!("the header of segment {number}"),
+                    found: if file.magic {
+                        "a header with a wrong checksum".into()
+                    } else {
+                        "something else".into()
+                    },
+                    advice: HEADER_ADVICE,
+                });
+            }
+            _ => leftovers.push(Leftover { name: file.name, len: file.len, file: file.file, filled: 0 }),
+        }
+    }
+
+    let in_use = segments.split_off(&first);
+    for old in segments.into_values().flatten() {
+        leftovers.push(Leftover { name: old.name, len: old.len, file: old.file, filled: old.len });
+    }
+    let mut found = Found {
+        directory: directory.to_path_buf(),
+        identity: *identity,
+        segments: BTreeMap::new(),
+        leftovers,
+        last_group,
+        durability,
+    };
+    for (number, mut files) in in_use {
+        if let [one, other, ..] = &files[..] {
+            return Err(StorageError::Unusable {
+                path: directory.to_path_buf(),
+                reason: format!(
+                    "Both {} and {} say that they are segment {number} of the log.",
+                    one.name, other.name
+                ),
+                advice: "Remove the one that is a copy, and start again.",
+            });
+        }
+        let Some(segment) = files.pop() else { continue };
+        if segment.len < identity.segment_bytes {
+            return Err(StorageError::Damaged {
+                what: "log segment",
+                path: directory.join(&segment.name),
+                at: segment.len,
+                expected: format!("{} bytes, which it had before it was first used", identity.segment_bytes),
+                found: format!("{} bytes", segment.len),
+                advice: HEADER_ADVICE,
+            });
+        }
+        found.segments.insert(number, segment);
+    }
+    let any = !found.segments.is_empty() || last_group.is_some();
+    if any && let Some(number) = (first..=last).find(|number| !found.segments.contains_key(number)) {
+        return Err(found.missing(number));
+    }
+    Ok(found)
+}
+
+/// The oldest segment in use, as the last complete group has it. One that was cut short does not count: what it gives up is given up only
+/// when it is durable.
+fn oldest(
+    directory: &Path,
+    identity: &Identity,
+    segments: &BTreeMap<u64, Vec<SegmentFile>>,
+    last: Option<Opening>,
+) -> Result<u64, StorageError> {
+    let Some(last) = last else { return Ok(0) };
+    for opening in [last.position, last.previous] {
+        for segment in segments.get(&identity.segment(opening)).into_iter().flatten() {
+            let path = directory.join(&segment.name);
+            let map = segment.file.map().map_err(|error| StorageError::io("map", &path, error))?;
+            let bytes = (*map).as_ref().get((opening - identity.base(segment.header.number)) as usize..);
+            if let Ok(group) = group::check(identity, bytes.unwrap_or_default(), opening, false) {
+                return Ok(group.opening.first);
+            }
+        }
+    }
+    // Nothing was complete before it, or what was is damaged, which the walk will see.
+    Ok(if last.previous == 0 { 0 } else { last.first })
+}
+
+/// The segment whose groups a file without a header holds, going by the positions of GROUP entries.
+fn claimed(identity: &Identity, file: &Headless) -> Result<Option<u64>, StorageError> {
+    if file.len < 2 * PAGE {
+        return Ok(None);
+    }
+    let map = file.file.map().map_err(|error| StorageError::io("map", &file.path, error))?;
+    let bytes = (*map).as_ref();
+    let by_name = segment::number_in(&file.name);
+    let by_first = crate::entry::u64_at(&bytes[PAGE as usize..], 16) / identity.segment_bytes;
+    let numbers = [Some(by_first), by_name];
+    Ok(numbers.into_iter().flatten().filter(|&number| group::last(identity, bytes, number).is_some()).max())
+}

@@ -1,0 +1,114 @@
+//! Reading a log back, entry by entry, in the order in which they were appended.
+//!
+//! A reader sees what was in the log when it was opened: groups in the segment files, and with [`Durability::Process`](crate::Durability)
+//! what is only in the staging ring. It changes nothing, so a log can be looked at after a crash, before it is opened for appending. A log that
+//! another thread or process appends to at the same time can be read from its files; what is in the ring is copied while it moves, and a copy
+//! that caught it moving is refused as damaged.
+//!
+//! Each byte is checked once; payloads are lent from the mapped file.
+
+use crate::StorageError;
+use crate::disk::{Disk, How, Lives};
+use crate::entry::{self, Entry, HEADER, Kind};
+use crate::find::{Found, find};
+use crate::group::{GROUP_BYTES, Opening};
+use crate::log::{Durability, LogOptions, Ring};
+use crate::segment::PAGE;
+use crate::walk::{RingPart, Walk};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads a log. See [`Log`](crate::Log) for an example.
+pub struct LogReader {
+    walk: Walk,
+    from_tick: u64,
+    /// Where the next entry is, and where the entries of its group end.
+    at: u64,
+    end: u64,
+}
+
+impl LogReader {
+    /// Begins with the first entry whose tick is `from_tick` or later. Segments that lie wholly before it are not read.
+    ///
+    /// # Errors
+    /// As [`Log::open`](crate::Log::open), for what was looked at so far.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        options: &LogOptions,
+        from_tick: u64,
+    ) -> Result<Self, StorageError> {
+        let found = find(disk, directory, &options.identity(), How::Read)?;
+        let ring = match found.durability {
+            Some(Durability::Process) => look_at_ring(disk, directory, options, &found)?,
+            _ => None,
+        };
+        let number = begin(&found, from_tick)?;
+        Ok(LogReader { walk: Walk::new(found, ring, number), from_tick, at: 0, end: 0 })
+    }
+
+    /// The next entry, or `None` at the end of the log.
+    ///
+    /// # Errors
+    /// When the next group is damaged or missing, though later ones are there.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend what it yields")]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, StorageError> {
+        let (header, at) = loop {
+            if self.at < self.end {
+                let header = entry::fields(self.walk.bytes(self.at, self.at + HEADER as u64));
+                let at = self.at;
+                self.at += entry::bytes(header.len) as u64;
+                if header.tick >= self.from_tick {
+                    break (header, at);
+                }
+            } else {
+                let Some(group) = self.walk.step()? else { return Ok(None) };
+                if group.last_tick >= self.from_tick {
+                    (self.at, self.end) = (group.opening.position + GROUP_BYTES, group.entries_end);
+                }
+            }
+        };
+        let kind = Kind::from_raw(header.kind).expect("the group was checked");
+        let payload = at + HEADER as u64;
+        let payload = self.walk.bytes(payload, payload + header.len as u64);
+        Ok(Some(Entry { tick: header.tick, kind, position: at, payload }))
+    }
+}
+
+/// What the ring holds, if there is one.
+pub(crate) fn look_at_ring(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &LogOptions,
+    found: &Found,
+) -> Result<Option<RingPart>, StorageError> {
+    let identity = options.identity();
+    let name = options.ring_name();
+    let memory = disk
+        .staging(directory, &name, Ring::bytes(&identity), Lives::OnMachine, false)
+        .map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
+    let is_new = memory.load(0) == 0;
+    let part = Ring::find(memory, identity).map(|ring| RingPart::of(&ring, found, &name)).transpose()?;
+    if is_new {
+        // There was none, and looking has made one.
+        disk.remove_staging(directory, &name)
+            .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
+    }
+    Ok(part)
+}
+
+/// The last segment that begins before `from_tick`, or the first one.
+fn begin(found: &Found, from_tick: u64) -> Result<u64, StorageError> {
+    let identity = &found.identity;
+    let mut number = found.first();
+    for (&candidate, segment) in &found.segments {
+        let mut page = [0; PAGE as usize];
+        let path = found.path(candidate);
+        segment.file.read_at(&mut page, PAGE).map_err(|error| StorageError::io("read", path, error))?;
+        match Opening::check(identity.seed(), &page, identity.start(candidate)) {
+            Ok(opening) if opening.tick_before < from_tick => number = candidate,
+            _ => break,
+        }
+    }
+    Ok(number)
+}

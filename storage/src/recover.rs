@@ -1,0 +1,353 @@
+//! Opening a log after whatever happened to it.
+//!
+//! 1. Find the files and check every group (`find`, `walk`). What cannot be trusted is refused here, before anything is changed.
+//! 2. What a process that died left in its staging ring is closed with a PAD, and written to the segment files.
+//! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does not.
+//! 4. Behind the last group, every page in which something claims to be an entry of its segment is zeroed. Prepared segments that hold no
+//!    group lose their header and become spares. So a group that was cut short can never be mistaken for a later one in its place.
+//! 5. All segments in use are synced, and files get the names that their headers ask for.
+//! 6. The ring for the next run is made; then headers that name another durability are written anew, synced; then a ring that is no
+//!    longer wanted is removed.
+//!
+//! Each step may be cut short and leaves what the same steps, begun again, bring to the same end. All of it blocks: one pass over the segments in
+//! use, some syncs, and for a new log one segment full of zeros.
+
+use crate::StorageError;
+use crate::disk::{Disk, DiskFile, How, Lives};
+use crate::entry::{self, Bad, PAD};
+use crate::find::{Found, find};
+use crate::group::{self, Group, PAD_BYTES};
+use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start};
+use crate::segment::{self, Identity, PAGE, SegmentHeader, live_name, new_name, spare_name};
+use crate::walk::{RingPart, Walk, reason};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Directories above a new log whose names are made durable with it.
+const PARENTS: usize = 3;
+const SPARES_MAX: usize = 2;
+
+/// What was found when a log was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The tick of the oldest entry that is still there.
+    pub first_tick: Option<u64>,
+    /// The tick of the last entry, whether it is still there or was retired; 0 if there never was one.
+    pub last_tick: u64,
+    /// How many entries are there.
+    pub entries: u64,
+    /// The position at which the log goes on.
+    pub end: u64,
+    /// What was dropped: a group that was being written and never acknowledged.
+    pub torn: Option<Torn>,
+    /// Output was released at least through this tick.
+    pub released: u64,
+    /// The log was last kept with [`Durability::Process`], and its staging ring is gone: the machine was restarted, or somebody removed it.
+    /// Unless the job had ended cleanly before, the newest entries are lost.
+    pub ring_lost: bool,
+}
+
+/// The remains of a write that was cut short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// In which file.
+    pub path: PathBuf,
+    /// From which byte on it was erased.
+    pub at: u64,
+    /// Which check failed first.
+    pub reason: String,
+}
+
+/// What the walk has seen.
+#[derive(Default)]
+struct Seen {
+    recovered: Recovered,
+    live: VecDeque<Live>,
+    /// From here on groups are in the ring only.
+    ring_from: Option<u64>,
+    last: Option<Group>,
+}
+
+/// Makes a log that can be appended to out of what is there.
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &LogOptions,
+) -> Result<(Start, Recovered), StorageError> {
+    let identity = options.identity();
+    let name = options.ring_name();
+    disk.create_directory(directory).map_err(|error| StorageError::io("create", directory, error))?;
+    let found = find(disk, directory, &identity, How::Write)?;
+    let was = found.durability;
+
+    // 1. Nothing is changed.
+    let ring = match was {
+        Some(Durability::Process) => {
+            Ring::find(staging(disk, directory, options, Lives::OnMachine, false)?, identity)
+        }
+        _ => None,
+    };
+    let part = ring.as_ref().map(|ring| RingPart::of(ring, &found, &name)).transpose()?;
+    let first = found.first();
+    let mut walk = Walk::new(found, part, first);
+    let mut seen = look(&mut walk)?;
+    seen.recovered.ring_lost = was == Some(Durability::Process) && ring.is_none();
+    let (end, fault) = (walk.position, walk.fault);
+    let found = walk.found;
+
+    // 2. and 3.
+    if let Some(ring) = &ring {
+        close(ring, &identity, seen.last.as_ref());
+        if let Some(from) = seen.ring_from {
+            write_out(ring, &found, from)?;
+        }
+    }
+    if let (Some(group), None) = (&seen.last, seen.ring_from) {
+        write_again(&found, group)?;
+    }
+
+    // 4. and 5.
+    let current = identity.segment(end);
+    let mut erased = erase(&found, current, end - identity.base(current))?;
+    for number in found.segments.keys().copied().filter(|&number| number > current) {
+        erased |= erase(&found, number, 0)?;
+    }
+    if erased || fault.is_some_and(|fault| fault.bad != Bad::Nothing) {
+        seen.recovered.torn = Some(Torn {
+            path: found.path(current),
+            at: end - identity.base(current),
+            reason: reason(fault.map_or(Bad::Nothing, |fault| fault.bad)),
+        });
+    }
+    for file in found.leftovers.iter().filter(|file| file.filled == 0 && file.len >= PAGE) {
+        // An earlier attempt may have taken its header, in memory only: it must not come back beside another with the same number.
+        let taken = file.file.write_at(&[0; PAGE as usize], 0).and_then(|()| file.file.sync());
+        taken.map_err(|error| StorageError::io("write", directory.join(&file.name), error))?;
+    }
+    for number in found.segments.keys() {
+        let file = &found.segments[number].file;
+        file.sync().map_err(|error| StorageError::io("sync", found.path(*number), error))?;
+    }
+    let mut spares = name_files(disk, &found, current)?;
+    let header = SegmentHeader { identity, number: current, durability: options.durability };
+
+    // 6.
+    let kept = ring.filter(|_| options.durability == Durability::Process);
+    let ring = match (options.durability, kept) {
+        (_, Some(ring)) => {
+            ring.store_written(end);
+            ring
+        }
+        (Durability::Process, None) => {
+            Ring::create(staging(disk, directory, options, Lives::OnMachine, true)?, identity, end)
+        }
+        (Durability::Disk, None) => {
+            Ring::create(staging(disk, directory, options, Lives::InProcess, true)?, identity, end)
+        }
+    };
+    let file = match found.segments.get(&current) {
+        Some(segment) => segment.file.clone(),
+        None => create(disk, directory, &header, &mut spares)?,
+    };
+    let last = found.last_group.map_or(0, |last| identity.segment(last.position));
+    for (&number, segment) in found.segments.range(last.min(current)..=current) {
+        let path = directory.join(live_name(number));
+        write_header(&*segment.file, &SegmentHeader { number, ..header }, &path)?;
+    }
+    // A sync that failed in the run before may have left names that are in memory only.
+    disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
+    if was == Some(Durability::Process) && options.durability == Durability::Disk {
+        disk.remove_staging(directory, &name)
+            .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
+    }
+    if seen.last.is_none() {
+        // It may be new, and the directories with it.
+        for directory in directory.ancestors().take(1 + PARENTS).filter(|path| path.parent().is_some()) {
+            disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
+        }
+    }
+
+    if seen.live.back().is_none_or(|live| live.number != current) {
+        seen.live.push_back(Live { number: current, last_tick: seen.recovered.last_tick });
+    }
+    seen.recovered.end = end;
+    let segments = Segments::new(disk.clone(), directory, &header, file, seen.live, spares);
+    let start = Start {
+        ring,
+        segments,
+        head: end,
+        last_tick: seen.recovered.last_tick,
+        sequence: seen.last.map_or(0, |group| group.opening.sequence),
+        previous: seen.last.map_or(0, |group| group.opening.position),
+        released: seen.recovered.released,
+        sealed: seen.last.is_none_or(|group| group.entries == 0),
+    };
+    Ok((start, seen.recovered))
+}
+
+/// Checks every group.
+fn look(walk: &mut Walk) -> Result<Seen, StorageError> {
+    let mut seen = Seen::default();
+    while let Some(group) = walk.step()? {
+        let recovered = &mut seen.recovered;
+        recovered.first_tick = recovered.first_tick.or(group.first_tick);
+        recovered.last_tick = group.last_tick;
+        recovered.entries += group.entries;
+        recovered.released = recovered.released.max(group.opening.released);
+        let number = walk.found.identity.segment(group.opening.position);
+        match seen.live.back_mut() {
+            Some(live) if live.number == number => live.last_tick = group.last_tick,
+            _ => seen.live.push_back(Live { number, last_tick: group.last_tick }),
+        }
+        if seen.ring_from.is_none() && walk.is_in_ring(group.opening.position) {
+            seen.ring_from = Some(group.opening.position);
+        }
+        seen.last = Some(group);
+    }
+    Ok(seen)
+}
+
+fn staging(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &LogOptions,
+    lives: Lives,
+    fresh: bool,
+) -> Result<crate::staging::Staging, StorageError> {
+    let bytes = Ring::bytes(&options.identity());
+    disk.staging(directory, &options.ring_name(), bytes, lives, fresh)
+        .map_err(|error| StorageError::io("map the staging ring of", directory, error))
+}
+
+/// Closes the group that was filling when the process died.
+fn close(ring: &Ring, identity: &Identity, last: Option<&Group>) {
+    let Some(group) = last.filter(|group| !group.closed) else { return };
+    let at = ring.at(group.entries_end);
+    let end = (group.entries_end + PAD_BYTES).next_multiple_of(PAGE);
+    ring.memory
+        .write(at, &entry::seal(identity.seed(), group.entries_end, group.opening.sequence, PAD, 0, &[]));
+    ring.memory.zero(at + PAD_BYTES as usize, (end - group.entries_end - PAD_BYTES) as usize);
+    ring.store_head(group::after(identity, end, false));
+}
+
+/// Writes what the ring holds from `from` on to the segment files.
+fn write_out(ring: &Ring, found: &Found, from: u64) -> Result<(), StorageError> {
+    let (identity, head) = (&found.identity, ring.head());
+    let mut from = from;
+    while from < head {
+        let number = identity.segment(from);
+        let to = head.min(identity.base(number + 1));
+        write(found, number, &ring.copy(from, to), from - identity.base(number))?;
+        from = identity.start(number + 1);
+    }
+    Ok(())
+}
+
+/// Writes a group of the files once more.
+fn write_again(found: &Found, group: &Group) -> Result<(), StorageError> {
+    let position = group.opening.position;
+    let number = found.identity.segment(position);
+    let Some(map) = found.map(number)? else { return Err(found.missing(number)) };
+    let from = position - found.identity.base(number);
+    let len = (group.entries_end + PAD_BYTES).next_multiple_of(PAGE) - position;
+    let bytes = (*map).as_ref()[from as usize..][..len as usize].to_vec();
+    drop(map);
+    write(found, number, &bytes, from)
+}
+
+fn write(found: &Found, number: u64, bytes: &[u8], at: u64) -> Result<(), StorageError> {
+    let Some(segment) = found.segments.get(&number) else { return Err(found.missing(number)) };
+    segment.file.write_at(bytes, at).map_err(|error| StorageError::io("write", found.path(number), error))
+}
+
+/// Zeroes the pages of a segment, from offset `from` on, in which something claims to be an entry; with `from` 0 the header too. True if
+/// there were such entries.
+fn erase(found: &Found, number: u64, from: u64) -> Result<bool, StorageError> {
+    let Some(map) = found.map(number)? else { return Ok(false) };
+    let pages = group::traces(&found.identity, (*map).as_ref(), number, from.max(PAGE));
+    drop(map);
+    let erased = !pages.is_empty();
+    for page in pages.into_iter().chain((from == 0).then_some(0)) {
+        write(found, number, &[0; PAGE as usize], page)?;
+    }
+    Ok(erased)
+}
+
+/// Gives every file the name that fits it; returns the spares.
+fn name_files(disk: &Arc<dyn Disk>, found: &Found, current: u64) -> Result<VecDeque<Spare>, StorageError> {
+    let directory = &found.directory;
+    let mut taken: Vec<String> = found.leftovers.iter().map(|file| file.name.clone()).collect();
+    taken.extend(found.segments.values().map(|segment| segment.name.clone()));
+    let rename = |from: &str, to: &str| {
+        let path = directory.join(from);
+        disk.rename(&path, &directory.join(to)).map_err(|error| StorageError::io("rename", path, error))
+    };
+    let mut changed = false;
+    let mut spares = VecDeque::new();
+    let unused = found.segments.range(current + 1..).map(|(_, segment)| (&segment.name, segment.len));
+    for (name, filled) in found.leftovers.iter().map(|file| (&file.name, file.filled)).chain(unused) {
+        let mut name = name.clone();
+        if let Some(number) = segment::number_in(&name) {
+            let names = std::iter::once(spare_name(number)).chain((number..).map(new_name));
+            let free = names.into_iter().find(|name| !taken.contains(name)).expect("names do not end");
+            rename(&name, &free)?;
+            taken.push(free.clone());
+            changed = true;
+            name = free;
+        }
+        spares.push_back(Spare { name, filled: filled.min(found.identity.segment_bytes) });
+    }
+    for (&number, segment) in found.segments.range(..=current) {
+        if segment.name != live_name(number) {
+            rename(&segment.name, &live_name(number))?;
+            changed = true;
+        }
+    }
+    while spares.len() > SPARES_MAX + 1
+        && let Some(spare) = spares.pop_front()
+    {
+        let path = directory.join(spare.name);
+        disk.remove(&path).map_err(|error| StorageError::io("remove", path, error))?;
+        changed = true;
+    }
+    if changed {
+        disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
+    }
+    Ok(spares)
+}
+
+/// Makes a segment at once.
+fn create(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    header: &SegmentHeader,
+    spares: &mut VecDeque<Spare>,
+) -> Result<Arc<dyn DiskFile>, StorageError> {
+    let bytes = header.identity.segment_bytes;
+    let (name, filled, how) = match spares.pop_front() {
+        Some(spare) => (spare.name, spare.filled, How::Write),
+        None => (new_name(header.number), 0, How::Create),
+    };
+    let path = directory.join(&name);
+    let file = disk.open(&path, how).map_err(|error| StorageError::io("create", &path, error))?;
+    if filled < bytes {
+        file.fill_zeros(bytes).and_then(|()| file.sync()).map_err(|error| {
+            match StorageError::io("write", &path, error) {
+                StorageError::Full { path, free, .. } => StorageError::Full { path, needed: bytes, free },
+                other => other,
+            }
+        })?;
+    }
+    write_header(&*file, header, &path)?;
+    let live = directory.join(live_name(header.number));
+    disk.rename(&path, &live).map_err(|error| StorageError::io("rename", &path, error))?;
+    disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
+    Ok(file)
+}
+
+fn write_header(file: &dyn DiskFile, header: &SegmentHeader, path: &Path) -> Result<(), StorageError> {
+    let mut page = [0; PAGE as usize];
+    header.write(&mut page);
+    file.write_at(&page, 0).and_then(|()| file.sync()).map_err(|error| StorageError::io("write", path, error))
+}

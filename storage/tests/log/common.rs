@@ -1,0 +1,95 @@
+//! Entries that can be told apart, and a log that is driven as a shard drives it.
+
+use pelton_storage::disk::Disk;
+use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const DIRECTORY: &str = "/data/log/g0000/shard-0000";
+
+/// Splitmix64: chance for tests.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (x ^ (x >> 31)) % end
+    }
+}
+
+/// An entry, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    pub tick: u64,
+    pub kind: Kind,
+    pub payload: Vec<u8>,
+}
+
+pub fn options(durability: Durability) -> LogOptions {
+    LogOptions {
+        durability,
+        segment_bytes: LogOptions::SEGMENT_BYTES_MIN,
+        id: 0xA11CE,
+        generation: 0,
+        shard: 0,
+    }
+}
+
+/// An entry for `tick` that no other has: `salt` is in it.
+pub fn make(chance: &mut Chance, tick: u64, salt: u64, largest: usize) -> Owned {
+    let kind = [Kind::Tick, Kind::Control, Kind::Hash][chance.below(3) as usize];
+    let len = match chance.below(10) {
+        0 => 0,
+        1 => chance.below(largest as u64 + 1) as usize,
+        _ => chance.below(300) as usize,
+    };
+    // Zeros are the hardest to tell from what was never written.
+    let zeros = chance.below(4) == 0;
+    let mut payload: Vec<u8> = (0..len).map(|_| if zeros { 0 } else { chance.below(256) as u8 }).collect();
+    if len >= 8 && !zeros {
+        payload[..8].copy_from_slice(&salt.to_le_bytes());
+    }
+    Owned { tick, kind, payload }
+}
+
+pub fn read(disk: &Arc<dyn Disk>, options: &LogOptions, from: u64) -> Result<Vec<Owned>, StorageError> {
+    read_in(disk, Path::new(DIRECTORY), options, from)
+}
+
+pub fn read_in(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &LogOptions,
+    from: u64,
+) -> Result<Vec<Owned>, StorageError> {
+    let mut reader = LogReader::open(disk, directory, options, from)?;
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.next()? {
+        assert_eq!(entry.payload.as_ptr().align_offset(16), 0);
+        entries.push(Owned { tick: entry.tick, kind: entry.kind, payload: entry.payload.to_vec() });
+    }
+    Ok(entries)
+}
+
+/// Appends, taking turns until there is room.
+pub fn append(log: &mut Log, entry: &Owned) -> Result<(), StorageError> {
+    make_room(log, entry)?;
+    log.append(entry.tick, entry.kind, &entry.payload);
+    Ok(())
+}
+
+/// Takes turns until there is room.
+pub fn make_room(log: &mut Log, entry: &Owned) -> Result<(), StorageError> {
+    let mut turns = 0;
+    while log.room() < entry.payload.len().max(1) {
+        log.turn(0)?;
+        log.wait(Duration::from_millis(1))?;
+        turns += 1;
+        assert!(turns < 200_000, "there is never room for {} bytes: {}", entry.payload.len(), log.room());
+    }
+    Ok(())
+}

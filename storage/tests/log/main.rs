@@ -1,0 +1,7 @@
+//! The log, from outside: what is appended comes back, whatever happens in between.
+
+mod bench;
+mod common;
+mod crash;
+mod damage;
+mod life;
