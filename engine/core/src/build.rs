@@ -10,7 +10,8 @@ use crate::context::{StageContext, WatermarkOrigin};
 use crate::fault::OutOfMemory;
 use crate::hash::Router;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
-use crate::ingress::{Feed, Ingress, IngressEntry, TickBudget};
+use crate::ingress::{Barrier, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
+use crate::journal::{Journal, Replay};
 use crate::key::Key;
 use crate::local::{FromQueue, Local, Queue};
 use crate::memory::Memory;
@@ -20,17 +21,18 @@ use crate::push::Push;
 use crate::record::{Record, is_fixed};
 use crate::ring::{Consumer, Producer, ring};
 use crate::shard::Shard;
-use crate::source::{FromSource, Partition, Reader, Source};
+use crate::source::{FromSource, Partition, Reader, Source, partition_name};
 use crate::stage::{Input, Stage};
 use crate::stats::ShardStats;
 use crate::window::{Windowed, Windows};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::AtomicU64;
 
 /// An exchange of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +170,24 @@ pub struct ShardBuilder {
     /// Bytes of the largest fixed record that stage 0 sends.
     record_bytes: usize,
     feed: Feed,
+    writing: Option<Writing>,
+    barrier: Barrier,
+    hash_ticks: u64,
+}
+
+/// What makes a shard survive.
+pub struct Survival {
+    /// The job's log.
+    pub log: u128,
+    /// The generation of the log: it changes with the number of shards, and when a job goes back to a savepoint.
+    pub generation: u32,
+    /// Where the shard writes its input down; nowhere in an inspection.
+    pub journal: Option<Box<dyn Journal>>,
+    /// What it wrote down since the checkpoint that it begins from.
+    pub replay: Box<dyn Replay>,
+    /// The tick of the checkpoint that was announced last, shared by all shards: stored before the first of them is told to
+    /// [begin](Shard::checkpoint).
+    pub barrier: Arc<AtomicU64>,
 }
 
 impl ShardBuilder {
@@ -186,6 +206,9 @@ impl ShardBuilder {
             queues: BTreeMap::new(),
             record_bytes: 1,
             feed: Feed::Live,
+            writing: None,
+            barrier: Barrier::default(),
+            hash_ticks: 0,
         }
     }
 
@@ -196,7 +219,31 @@ impl ShardBuilder {
 
     /// Has the shard take what `log` says, tick by tick, instead of whatever is there.
     pub fn replay(&mut self, log: Vec<IngressEntry>) {
-        self.feed = Feed::Replayed(log.into());
+        self.feed = Feed::Replayed { log: Box::new(VecDeque::from(log)), next: None };
+    }
+
+    /// Has the shard survive: before anything is planted. [`Shard::restore`] and
+    /// [`Shard::replayed_through`] must be called before the first step.
+    pub fn survive(&mut self, survival: Survival) {
+        for context in &self.contexts {
+            context.survives.set(true);
+            context.log.set(survival.log);
+            context.generation.set(survival.generation);
+        }
+        self.feed = Feed::Replayed { log: survival.replay, next: None };
+        self.writing = survival.journal.map(Writing::new);
+        self.barrier = Barrier::new(survival.barrier);
+    }
+
+    /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`survive`](Self::survive).
+    pub fn inspect(&mut self, replay: Box<dyn Replay>) {
+        self.survive(Survival { log: 0, generation: 0, journal: None, replay, barrier: Arc::default() });
+        self.contexts.iter().for_each(|context| context.silent.set(true));
+    }
+
+    /// Has the shard hash its state after every tick that `ticks` divides, for [`Shard::hashes`]. A hash goes over the whole state.
+    pub fn hash_ticks(&mut self, ticks: u64) {
+        self.hash_ticks = ticks;
     }
 
     /// The shard.
@@ -237,15 +284,20 @@ impl ShardBuilder {
         queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
     }
 
-    /// The numbers, among this shard's partitions, of those of some sources: what a generator in stage 0 listens to.
-    pub fn partitions_of(&self, sources: &[usize]) -> Vec<usize> {
+    /// The numbers, among this shard's partitions, of those of some sources, and their names in the job: what a generator in stage 0
+    /// listens to.
+    pub fn partitions_of(&self, sources: &[usize]) -> Vec<(usize, u64)> {
         let (graph, shards) = (&self.wiring.graph, usize::from(self.wiring.sizes.shards));
         let mut first = 0;
         let mut numbers = Vec::new();
         for source in 0..graph.partitions.len() {
             let here = graph.partitions_on(source, self.wiring.shard, shards);
             if sources.contains(&source) {
-                numbers.extend(first..first + here);
+                let name = |number| {
+                    let index = usize::from(self.wiring.shard.0) + number * shards;
+                    (first + number, partition_name(source, index))
+                };
+                numbers.extend((0..here).map(name));
             }
             first += here;
         }
@@ -262,10 +314,11 @@ impl ShardBuilder {
     ) {
         let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
         let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
+        let names = mine.clone().map(|index| partition_name(number, index)).collect();
         let partitions = mine.map(|index| source.open(index, of)).collect();
         let before: Vec<usize> = (0..number).collect();
         let first = self.partitions_of(&before).len();
-        let reader = FromSource::new(partitions, first, self.context(StageId(0)), next);
+        let reader = FromSource::new(partitions, names, first, self.context(StageId(0)), next);
         self.readers.push((Box::new(reader), name));
     }
 
@@ -331,7 +384,9 @@ impl ShardBuilder {
     /// When an exchange has no reader.
     pub fn finish(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
-        let trace = !matches!(self.feed, Feed::Live);
+        // What survives need not be compared: a digest of the state after every tick is for recordings and their replays.
+        let survives = self.contexts.iter().any(|context| context.survives.get());
+        let trace = !survives && !matches!(self.feed, Feed::Live);
         let mut planted = self.stages.into_iter();
         let mut stages = Vec::new();
         let first = planted.next().unwrap_or_default();
@@ -356,7 +411,8 @@ impl ShardBuilder {
             let (locals, local_names): (Vec<_>, Vec<_>) = planted.locals.into_iter().unzip();
             names.extend(local_names);
             context.names.replace(names);
-            stages.push(Stage::new(context, inputs, operators, locals, clocks[number].clone(), trace));
+            let clocks = clocks[number].clone();
+            stages.push(Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();
@@ -367,7 +423,11 @@ impl ShardBuilder {
         let sizes = &self.wiring.sizes;
         let records_max = sizes.tick.records_max.min(sizes.tick_bytes_max / self.record_bytes).max(1);
         let budget = TickBudget { records_max, ..sizes.tick };
-        let ingress = Ingress::new(context.clone(), readers, locals, clocks[0].clone(), budget, self.feed);
+        let clocks = clocks[0].clone();
+        let log = IngressLog { feed: self.feed, writing: self.writing, barrier: self.barrier };
+        let ingress = Ingress::new(context.clone(), readers, locals, clocks, budget, log);
+        context.shards.set(sizes.shards);
+        context.set_router(self.wiring.router.clone());
         Shard::new(self.wiring.shard, ingress, context, stages)
     }
 }

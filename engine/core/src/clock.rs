@@ -33,6 +33,12 @@ impl Clocks {
         Tick(self.lines.iter().filter_map(running).max().unwrap_or(0))
     }
 
+    /// The least tick of all shards.
+    #[inline]
+    pub fn lowest(&self) -> Tick {
+        Tick(self.lines.iter().map(|line| line.load(Ordering::Acquire)).min().unwrap_or(0))
+    }
+
     /// Publishes that `shard` is done through `tick`. Only the shard itself may call this, with rising ticks.
     #[inline]
     pub fn publish(&self, shard: ShardId, tick: Tick) {

@@ -1,7 +1,9 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
 
 use crate::fault::Fault;
+use crate::hash::Router;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
+use crate::notes::{Earlier, Notes};
 use crate::stats::ShardStats;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -47,6 +49,20 @@ pub struct StageContext {
     pub input: Cell<EventTime>,
     /// Counters of the shard.
     pub stats: Arc<ShardStats>,
+    /// Shards of the job.
+    pub shards: Cell<u16>,
+    /// Where keys live.
+    router: RefCell<Option<Arc<Router>>>,
+    /// Whether the job survives: its input is written down, and rows wait for that.
+    pub survives: Cell<bool>,
+    /// Whether the run is only to be looked at: nothing is handed to sinks.
+    pub silent: Cell<bool>,
+    /// The job's log, if it survives.
+    pub log: Cell<u128>,
+    /// The generation of the log.
+    pub generation: Cell<u32>,
+    /// Everything through this tick was taken in by an earlier run, and is replayed.
+    pub replayed: Cell<Tick>,
     /// What each segment is called, for reports.
     pub names: RefCell<Vec<String>>,
     /// The segment that runs.
@@ -71,11 +87,27 @@ impl StageContext {
             ended: Cell::new(false),
             input: Cell::new(EventTime::MIN),
             stats,
+            shards: Cell::new(1),
+            router: RefCell::default(),
+            survives: Cell::new(false),
+            silent: Cell::new(false),
+            log: Cell::new(0),
+            generation: Cell::new(0),
+            replayed: Cell::new(Tick(0)),
             names: RefCell::default(),
             running: Cell::new(0),
             generators: RefCell::default(),
             fault: RefCell::default(),
         })
+    }
+
+    /// Says where keys live.
+    pub(crate) fn set_router(&self, router: Arc<Router>) {
+        self.router.replace(Some(router));
+    }
+
+    pub(crate) fn router(&self) -> Option<Arc<Router>> {
+        self.router.borrow().clone()
     }
 
     /// The cell that generator number `index` of the job publishes its watermark in.
@@ -108,6 +140,41 @@ impl StageContext {
             core::mem::replace(old, new.get()) != new.get()
         };
         marked.iter_mut().zip(generators.values()).fold(false, |moved, pair| moves(pair) | moved)
+    }
+
+    /// Notes where the stage is between two ticks.
+    pub fn note(&self, notes: &mut Notes) {
+        let generators = self.generators.borrow();
+        notes.number(generators.len() as u64);
+        for (number, watermark) in generators.iter() {
+            notes.number(*number as u64);
+            notes.time(watermark.get());
+        }
+        notes.time(self.input.get());
+    }
+
+    /// Takes back what was noted. With another number of shards the generators begin from what their partitions say.
+    ///
+    /// # Errors
+    /// When the notes are of another job.
+    pub fn recall(&self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let noted = earlier.each(|noted| {
+            let generators = (0..noted.number()?).map(|_| Ok((noted.number()?, noted.time()?)));
+            Ok((generators.collect::<Result<Vec<_>, Fault>>()?, noted.time()?))
+        })?;
+        match earlier.mine {
+            Some(mine) => {
+                for &(number, watermark) in &noted[mine].0 {
+                    self.generator(number as usize).set(watermark);
+                }
+                self.input.set(noted[mine].1);
+            }
+            None => {
+                let least = noted.iter().map(|noted| noted.1).min();
+                self.input.set(least.unwrap_or(EventTime::MIN));
+            }
+        }
+        Ok(())
     }
 
     /// Notes the first fault; the stage stops at the end of the call in progress.

@@ -20,6 +20,16 @@ pub enum Fault {
         /// The record's type.
         record: &'static str,
     },
+    /// What an earlier run left behind cannot be taken up again.
+    Restore {
+        /// Why, and where.
+        message: String,
+    },
+    /// What must survive could not be written.
+    Storage {
+        /// What failed, and where.
+        message: String,
+    },
     /// A source or a sink of the user's failed.
     External {
         /// Where.
@@ -70,6 +80,7 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
+            Fault::Restore { message } | Fault::Storage { message } => f.write_str(message),
             Fault::External { shard, message } => write!(f, "shard {}: {message}", shard.0),
         }
     }

@@ -70,6 +70,19 @@ pub struct Frame<'a> {
     _ring: core::marker::PhantomData<&'a u8>,
 }
 
+#[cfg(test)]
+impl<'a> Frame<'a> {
+    /// `count` records that were written over `words`.
+    pub(crate) fn over(words: &'a [u128], count: usize) -> Self {
+        Frame {
+            payload: NonNull::from(words).cast(),
+            len: size_of_val(words),
+            count,
+            _ring: core::marker::PhantomData,
+        }
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Number of records.
     pub fn count(&self) -> usize {

@@ -47,6 +47,11 @@ impl Router {
         Router { owners: (0..groups).map(owner).collect() }
     }
 
+    /// The shard of each key group.
+    pub fn owners(&self) -> &[u16] {
+        &self.owners
+    }
+
     /// The shard that owns `hash`.
     #[inline(always)]
     pub fn shard(&self, hash: u64) -> ShardId {

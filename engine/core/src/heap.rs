@@ -18,11 +18,6 @@ impl<T> Heap<T> {
         Heap { items: Buf::new(memory) }
     }
 
-    /// All items, in no order that means anything.
-    pub(crate) fn items(&self) -> &[T] {
-        &self.items
-    }
-
     /// The least item.
     pub(crate) fn peek(&self) -> Option<&T> {
         self.items.first()
@@ -46,8 +41,31 @@ impl<T> Heap<T> {
         let last = self.items.len().checked_sub(1)?;
         self.items.swap(0, last);
         let least = self.items.pop();
+        self.sink(0, &before);
+        least
+    }
+
+    /// Adds `count` items at once, in O(n).
+    pub(crate) fn extend(
+        &mut self,
+        count: usize,
+        items: impl Iterator<Item = T>,
+        before: impl Fn(&T, &T) -> bool,
+    ) -> Result<(), OutOfMemory> {
+        self.items.reserve(count)?;
+        items.for_each(|item| self.items.push(item));
+        (0..self.items.len() / 2).rev().for_each(|at| self.sink(at, &before));
+        Ok(())
+    }
+
+    /// Takes all items away.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    /// Moves item number `at` down to where it belongs.
+    fn sink(&mut self, mut at: usize, before: &impl Fn(&T, &T) -> bool) {
         let items = &mut *self.items;
-        let mut at = 0;
         while let Some(left) = items.get(2 * at + 1) {
             let child = match items.get(2 * at + 2) {
                 Some(right) if before(right, left) => 2 * at + 2,
@@ -59,7 +77,6 @@ impl<T> Heap<T> {
             items.swap(at, child);
             at = child;
         }
-        least
     }
 }
 
@@ -85,8 +102,22 @@ mod tests {
                     assert_eq!(heap.peek(), twin.first(), "seed {seed}");
                     assert_eq!(heap.pop(|a, b| a < b), twin.pop_first(), "seed {seed}");
                 }
-                assert_eq!(heap.items().len(), twin.len());
+                assert_eq!(heap.items.len(), twin.len());
             }
+        }
+    }
+
+    #[test]
+    fn many_at_once_come_out_as_one_by_one() {
+        for count in [0, 1, 2, 3, 100, 1_000u64] {
+            let mut heap = Heap::new(Arc::new(HeapMemory));
+            let mut items: alloc::vec::Vec<u64> = (0..count).map(|draw| join(count, draw) % 500).collect();
+            let (first, rest) = items.split_at(items.len() / 3);
+            first.iter().for_each(|item| heap.push(*item, |a, b| a < b).unwrap());
+            heap.extend(rest.len(), rest.iter().copied(), |a, b| a < b).unwrap();
+            items.sort_unstable();
+            let sorted: alloc::vec::Vec<u64> = core::iter::from_fn(|| heap.pop(|a, b| a < b)).collect();
+            assert_eq!(sorted, items);
         }
     }
 }

@@ -4,19 +4,28 @@
 //! tick, sends it, and publishes the tick in this shard's clock line. A shard with nothing to send that sees a higher clock
 //! moves its own clock there at once, so an idle system makes no ticks and a lightly loaded one waits for nobody's timer.
 //!
-//! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows.
+//! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows. In a job
+//! that survives it goes into the [journal](crate::journal), and after a restart comes from there:
+//!
+//! 1. restored:  the partitions are where the checkpoint left them
+//! 2. replayed:  each entry of the journal is taken in again as the tick that it was
+//! 3. live:      the clock goes to the end of the longest journal of any shard, so that no new tick falls among old ones
 
-use crate::bounds::REPLAY_PAUSES_MAX;
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
+use crate::journal::{Journal, Replay, encode, entry_bytes, padded};
 use crate::local::Local;
-use crate::source::{Poll, Reader};
+use crate::notes::{Earlier, Notes};
+use crate::source::{Poll, Position, Reader};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How much one tick takes, and how often ticks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +60,8 @@ pub struct IngressEntry {
     pub now: Nanos,
     /// What each partition of this shard gave, in order.
     pub taken: Vec<Taken>,
+    /// What each of them wrote down of its records, where the job survives.
+    pub logged: Vec<Vec<u8>>,
 }
 
 /// Where the next tick comes from.
@@ -60,7 +71,58 @@ pub(crate) enum Feed {
     /// From the sources, and noted.
     Recorded(Vec<IngressEntry>),
     /// From the sources as they were.
-    Replayed(VecDeque<IngressEntry>),
+    Replayed {
+        log: Box<dyn Replay>,
+        /// The entry that could not be taken in yet.
+        next: Option<IngressEntry>,
+    },
+}
+
+/// A recorded log, replayed.
+impl Replay for VecDeque<IngressEntry> {
+    fn next(&mut self) -> Result<Option<IngressEntry>, Fault> {
+        Ok(self.pop_front())
+    }
+}
+
+/// Where ticks come from and where they are written down.
+pub(crate) struct IngressLog {
+    pub(crate) feed: Feed,
+    pub(crate) writing: Option<Writing>,
+    pub(crate) barrier: Barrier,
+}
+
+/// What a shard writes its input down in.
+pub(crate) struct Writing {
+    journal: Box<dyn Journal>,
+    entry: Vec<u8>,
+}
+
+/// The tick of the checkpoint that was announced last. A clock stands still there until its shard has heard of it, so that none comes too
+/// late. It is stored before any clock shows the tick, so whoever sees a clock there sees the barrier.
+#[derive(Clone, Default)]
+pub(crate) struct Barrier {
+    pub(crate) tick: Arc<AtomicU64>,
+    /// The last one that the shard has heard of.
+    heard: Tick,
+}
+
+impl Barrier {
+    pub(crate) fn new(tick: Arc<AtomicU64>) -> Self {
+        Barrier { tick, heard: Tick(0) }
+    }
+
+    /// How far the clock may go: as far as `tick`, or up to the barrier.
+    fn limit(&self, tick: Tick) -> Tick {
+        let barrier = Tick(self.tick.load(Ordering::Acquire));
+        if barrier > self.heard { tick.min(barrier) } else { tick }
+    }
+}
+
+impl Writing {
+    pub(crate) fn new(journal: Box<dyn Journal>) -> Self {
+        Writing { journal, entry: Vec::new() }
+    }
 }
 
 /// Stage 0 of one shard.
@@ -72,12 +134,23 @@ pub(crate) struct Ingress {
     clocks: Clocks,
     budget: TickBudget,
     feed: Feed,
+    writing: Option<Writing>,
+    barrier: Barrier,
+    /// What the partitions gave and logged in the tick in progress.
+    taken: Vec<Taken>,
+    logged: Vec<u8>,
+    logged_lens: Vec<u32>,
     /// The last tick made or taken over.
     tick: Tick,
     made: Nanos,
+    /// The latest time in any tick.
+    latest: Nanos,
+    /// Added to the driver's clock, so that time goes on from where an earlier run was.
+    offset: u64,
     /// Watermarks as of the last tick.
     marked: Vec<EventTime>,
     ended: bool,
+    paused: bool,
     /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
     turn: usize,
 }
@@ -89,9 +162,10 @@ impl Ingress {
         locals: Vec<Box<dyn Local>>,
         clocks: Clocks,
         budget: TickBudget,
-        feed: Feed,
+        log: IngressLog,
     ) -> Self {
         let (shard, made) = (context.shard, Nanos(0));
+        let IngressLog { feed, writing, barrier } = log;
         Ingress {
             shard,
             context,
@@ -100,10 +174,18 @@ impl Ingress {
             clocks,
             budget,
             feed,
+            writing,
+            barrier,
+            taken: Vec::new(),
+            logged: Vec::new(),
+            logged_lens: Vec::new(),
             tick: Tick(0),
             made,
+            latest: made,
+            offset: 0,
             marked: Vec::new(),
             ended: false,
+            paused: false,
             turn: 0,
         }
     }
@@ -115,8 +197,28 @@ impl Ingress {
     pub(crate) fn into_log(self) -> Vec<IngressEntry> {
         match self.feed {
             Feed::Recorded(log) => log,
-            Feed::Live | Feed::Replayed(_) => Vec::new(),
+            Feed::Live | Feed::Replayed { .. } => Vec::new(),
         }
+    }
+
+    /// Done through this tick.
+    pub(crate) fn clock(&self) -> Tick {
+        if self.ended { Tick::END } else { self.tick }
+    }
+
+    /// Whether everything that an earlier run took in has been taken in again.
+    pub(crate) fn is_live(&self) -> bool {
+        self.ended || !matches!(self.feed, Feed::Replayed { .. })
+    }
+
+    /// The highest clock of any shard.
+    pub(crate) fn highest(&self) -> Tick {
+        self.tick.max(self.clocks.highest())
+    }
+
+    /// Takes in nothing new from now on.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
     }
 
     /// Ends all sources.
@@ -124,18 +226,98 @@ impl Ingress {
         self.readers.iter_mut().for_each(|reader| reader.close());
     }
 
+    /// Ticks up to `through` will survive.
+    pub(crate) fn release(&mut self, through: Tick) {
+        for reader in &mut self.readers {
+            reader.released(through);
+            reader.release(through);
+        }
+        self.locals.iter_mut().for_each(|local| local.release(through));
+    }
+
+    pub(crate) fn readers(&mut self) -> &mut [Box<dyn Reader>] {
+        &mut self.readers
+    }
+
+    pub(crate) fn locals(&mut self) -> &mut [Box<dyn Local>] {
+        &mut self.locals
+    }
+
+    /// Begins a checkpoint at `tick`, if it lies ahead: notes where everything is, and is done through that tick.
+    pub(crate) fn freeze(&mut self, tick: Tick, notes: &mut Notes) -> bool {
+        assert!(self.is_live(), "a checkpoint of a shard that is being replayed");
+        self.barrier.heard = tick;
+        // A clock may have been taken along to the tick, but none makes it.
+        if !self.ended && tick < self.tick {
+            return false;
+        }
+        notes.number(self.latest.0);
+        notes.number(self.turn as u64);
+        notes.number(u64::from(self.ended));
+        notes.number(self.marked.len() as u64);
+        self.marked.iter().for_each(|watermark| notes.time(*watermark));
+        notes.number(self.readers.iter().map(|reader| reader.partitions() as u64).sum());
+        self.readers.iter_mut().for_each(|reader| reader.note_positions(notes));
+        self.context.note(notes);
+        self.readers.iter_mut().for_each(|reader| reader.note(notes));
+        self.locals.iter_mut().for_each(|local| local.note(notes));
+        if !self.ended {
+            self.tick = tick;
+            self.clocks.publish(self.shard, tick);
+        }
+        true
+    }
+
+    /// Goes on behind a checkpoint at `tick`.
+    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let mut positions = BTreeMap::new();
+        let noted = earlier.each(|noted| {
+            let (latest, turn, ended) = (noted.number()?, noted.number()?, noted.number()? != 0);
+            let marked = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
+            for _ in 0..noted.number()? {
+                let (name, position) = Position::read(noted)?;
+                positions.insert(name, position);
+            }
+            Ok((latest, turn, ended, marked))
+        })?;
+        self.latest = Nanos(noted.iter().map(|noted| noted.0).max().unwrap_or(0));
+        if let Some(mine) = earlier.mine {
+            (self.turn, self.ended) = (noted[mine].1 as usize, noted[mine].2);
+            self.marked.clone_from(&noted[mine].3);
+        }
+        self.readers.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
+        self.context.recall(earlier)?;
+        self.readers.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
+        self.locals.iter_mut().try_for_each(|local| local.recall(earlier))?;
+        self.tick = tick;
+        self.clocks.publish(self.shard, if self.ended { Tick::END } else { tick });
+        Ok(())
+    }
+
     fn room(&mut self) -> usize {
         let readers = self.readers.iter_mut().map(|reader| reader.room()).min().unwrap_or(usize::MAX);
         self.locals.iter_mut().map(|local| local.room()).fold(readers, usize::min)
     }
 
+    /// Bytes that partitions may log in one tick; none while the journal has no room.
+    fn logged_max(&self) -> Option<usize> {
+        let Some(writing) = &self.writing else { return Some(0) };
+        let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        // What each of them logs may be padded.
+        writing.journal.room().checked_sub(entry_bytes(partitions) + partitions * padded(1))
+    }
+
     /// Follows the highest clock, if nothing is being made at it. Cheap enough to call after every frame.
     #[inline]
     pub(crate) fn observe(&mut self) -> bool {
-        if self.ended || matches!(self.feed, Feed::Replayed(_)) {
+        if self.ended || matches!(self.feed, Feed::Replayed { .. }) {
             return false;
         }
         let seen = self.clocks.highest();
+        if seen <= self.tick {
+            return false;
+        }
+        let seen = self.barrier.limit(seen);
         let behind = seen > self.tick;
         if behind {
             self.tick = seen;
@@ -145,100 +327,122 @@ impl Ingress {
         behind
     }
 
+    /// The entry to take in again; none when the ticks are new ones.
+    fn recorded(&mut self, now: Nanos) -> Result<Option<IngressEntry>, Fault> {
+        let Feed::Replayed { log, next } = &mut self.feed else { return Ok(None) };
+        if let Some(entry) = next.take() {
+            return Ok(Some(entry));
+        }
+        if let Some(entry) = log.next()? {
+            return Ok(Some(entry));
+        }
+        self.feed = Feed::Live;
+        self.offset = self.latest.0.saturating_sub(now.0);
+        self.tick = self.tick.max(self.context.replayed.get());
+        self.clocks.publish(self.shard, self.tick);
+        Ok(None)
+    }
+
     /// Makes at most one tick; returns how many records it holds, and whether a clock moved. `busy` shards wait longer for more.
     pub(crate) fn step(&mut self, now: Nanos, busy: bool) -> Result<(usize, bool), Fault> {
         if self.ended {
             return Ok((0, false));
         }
         let interval = if busy { self.budget.interval_busy_nanos } else { self.budget.interval_idle_nanos };
-        if self.made != Nanos(0) && now.0.saturating_sub(self.made.0) < interval {
+        if self.is_live() && self.made != Nanos(0) && now.0.saturating_sub(self.made.0) < interval {
             return Ok((0, self.observe()));
         }
         let room = self.room();
-        let replay = match &mut self.feed {
-            Feed::Replayed(log) => log.pop_front(),
-            Feed::Live | Feed::Recorded(_) => None,
-        };
-        let wanted = match &replay {
-            Some(entry) => entry.taken.iter().map(|taken| taken.records).sum(),
-            None => self.budget.records_max.max(1),
-        };
         let can_seal =
             self.readers.iter_mut().all(|r| r.can_seal()) && self.locals.iter_mut().all(|l| l.can_seal());
         // A replayed tick is sent whole even if it was cut for larger rings: what does not fit goes as an oversized frame.
-        if !can_seal || room == 0 {
-            if let (Some(entry), Feed::Replayed(log)) = (replay, &mut self.feed) {
-                log.push_front(entry);
-            }
+        let Some(logged_max) = self.logged_max().filter(|_| can_seal && room > 0) else {
             self.context.stats.stalls.add(1);
             return Ok((0, self.observe()));
+        };
+        if let Some(entry) = self.recorded(now)? {
+            return self.retake(entry);
         }
-        let budget = wanted.min(if replay.is_some() { usize::MAX } else { room });
-        let tick = replay
-            .as_ref()
-            .map_or_else(|| Tick(self.tick.max(self.clocks.highest()).0 + 1), |entry| entry.tick);
+        if self.paused {
+            return Ok((0, self.observe()));
+        }
+        let time = Nanos(now.0 + self.offset);
+        let tick = Tick(self.tick.max(self.clocks.highest()).0 + 1);
+        if self.barrier.limit(tick) < tick {
+            return Ok((0, self.observe()));
+        }
         self.context.tick.set(tick);
-        self.context.now.set(replay.as_ref().map_or(now, |entry| entry.now));
-        let (records, done) = self.read(budget, replay.as_ref())?;
-        self.end_tick(tick, now, records, done)
+        self.context.now.set(time);
+        let done = self.read(self.budget.records_max.max(1).min(room), logged_max)?;
+        self.end_tick(tick, now, done)
     }
 
-    /// Reads the partitions, in order. Each may take its share of the budget and what those before it left, so that none
-    /// keeps another from being read.
-    fn read(&mut self, budget: usize, replay: Option<&IngressEntry>) -> Result<(usize, bool), Fault> {
-        let now = self.context.now.get();
-        let (mut records, mut done, mut number) = (0, true, 0);
-        let mut noted = matches!(self.feed, Feed::Recorded(_)).then(Vec::new);
+    /// Reads the partitions, in order; whether all have ended. Each may take its share of the budget and what those before it left, so
+    /// that none keeps another from being read.
+    fn read(&mut self, budget: usize, mut logged_max: usize) -> Result<bool, Fault> {
+        let (now, tick) = (self.context.now.get(), self.context.tick.get());
+        let mut done = true;
         let open = self.readers.iter().map(|reader| reader.open()).sum::<usize>().max(1);
         let (share, rest) = (budget / open, budget % open);
         let (mut left, mut place) = (0, self.turn);
         self.turn = (self.turn + 1) % open;
+        self.taken.clear();
+        self.logged.clear();
+        self.logged_lens.clear();
         for reader in 0..self.readers.len() {
             self.context.running.set(reader);
             for index in 0..self.readers[reader].partitions() {
-                let then = replay.map(|entry| entry.taken[number]);
                 if self.readers[reader].is_open(index) {
                     left += share + usize::from(place % open < rest);
                     place += 1;
                 }
-                let records_max = then.map_or(left, |taken| taken.records);
-                let taken = self.take(reader, index, Poll { now, records_max }, then);
+                let poll = Poll { now, tick, records_max: left, logged_max };
+                let before = self.logged.len();
+                let log = self.writing.is_some().then_some(&mut self.logged);
+                let taken = self.readers[reader].read(index, poll, log);
+                let logged = self.logged.len() - before;
+                logged_max = logged_max.saturating_sub(padded(logged));
                 left = left.saturating_sub(taken.records);
                 self.pump();
-                records += taken.records;
                 done &= taken.done;
-                number += 1;
-                if let Some(noted) = &mut noted {
-                    noted.push(taken);
-                }
+                self.taken.push(taken);
+                self.logged_lens.push(logged as u32);
             }
         }
-        if let (Some(taken), Feed::Recorded(log)) = (noted, &mut self.feed) {
-            let tick = self.context.tick.get();
-            log.push(IngressEntry { tick, now, taken });
-        }
         self.context.check()?;
-        Ok((records, done))
+        Ok(done)
     }
 
-    /// Reads one partition; in a replay until it has given what it gave then, for it may pause at other places now.
-    fn take(&mut self, reader: usize, index: usize, poll: Poll, then: Option<Taken>) -> Taken {
-        let mut taken = self.readers[reader].read(index, poll, then);
-        let missing = |taken: &Taken| then.filter(|then| taken.records < then.records && !taken.done);
-        let mut pauses = 0;
-        while let Some(then) = missing(&taken) {
-            pauses += 1;
-            assert!(
-                pauses < REPLAY_PAUSES_MAX,
-                "a replayed partition yields no more, and yielded {} records",
-                then.records
+    /// Takes in a tick again.
+    fn retake(&mut self, entry: IngressEntry) -> Result<(usize, bool), Fault> {
+        let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        if entry.taken.len() != partitions || entry.logged.len() != partitions {
+            let (tick, taken) = (entry.tick.0, entry.taken.len());
+            let message = format!(
+                "the journal's entry of tick {tick} is of {taken} source partitions, and the shard has {partitions}"
             );
-            let records = then.records - taken.records;
-            let rest = Poll { records_max: records, ..poll };
-            let more = self.readers[reader].read(index, rest, Some(Taken { records, ..then }));
-            taken = Taken { records: taken.records + more.records, ..more };
+            return Err(Fault::Restore { message });
         }
-        taken
+        self.context.tick.set(entry.tick);
+        self.context.now.set(entry.now);
+        let (mut number, mut done) = (0, true);
+        for reader in 0..self.readers.len() {
+            self.context.running.set(reader);
+            for index in 0..self.readers[reader].partitions() {
+                let taken = entry.taken[number];
+                let poll =
+                    Poll { now: entry.now, tick: entry.tick, records_max: taken.records, logged_max: 0 };
+                self.readers[reader].replay(index, poll, taken, &entry.logged[number]);
+                self.pump();
+                done &= taken.done;
+                number += 1;
+            }
+        }
+        self.context.check()?;
+        self.turn = (self.turn + 1) % partitions.max(1);
+        self.taken.clone_from(&entry.taken);
+        self.context.stats.replayed_ticks.add(1);
+        self.end_tick(entry.tick, entry.now, done)
     }
 
     fn pump(&mut self) {
@@ -249,23 +453,35 @@ impl Ingress {
         }
     }
 
+    /// Writes the tick down; one that is being taken in again was written down before.
+    fn keep(&mut self, tick: Tick) -> Result<(), Fault> {
+        let now = self.context.now.get();
+        self.latest = self.latest.max(now);
+        match &mut self.feed {
+            Feed::Live => {}
+            Feed::Recorded(log) => {
+                let logged = alloc::vec![Vec::new(); self.taken.len()];
+                log.push(IngressEntry { tick, now, taken: self.taken.clone(), logged });
+            }
+            Feed::Replayed { .. } => return Ok(()),
+        }
+        if let Some(Writing { journal, entry }) = &mut self.writing {
+            encode(entry, now, &self.taken, &self.logged_lens, &self.logged);
+            journal.append(tick, entry)?;
+        }
+        Ok(())
+    }
+
     /// Sends the tick, if there is anything to send.
-    fn end_tick(
-        &mut self,
-        tick: Tick,
-        now: Nanos,
-        records: usize,
-        done: bool,
-    ) -> Result<(usize, bool), Fault> {
+    fn end_tick(&mut self, tick: Tick, now: Nanos, done: bool) -> Result<(usize, bool), Fault> {
+        let records: usize = self.taken.iter().map(|taken| taken.records).sum();
         self.context.ended.set(done);
         // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
         let moved = self.context.moved(&mut self.marked) | self.context.noticed.take();
-        if records == 0 && !moved && !done {
-            if let Feed::Recorded(log) = &mut self.feed {
-                log.pop();
-            }
+        if records == 0 && !moved && !done && self.logged.is_empty() && self.is_live() {
             return Ok((0, self.observe()));
         }
+        self.keep(tick)?;
         for reader in &mut self.readers {
             reader.seal();
         }

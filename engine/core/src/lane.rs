@@ -57,6 +57,16 @@ impl Lane {
         }
     }
 
+    /// The last watermark that the receiver was told.
+    pub(crate) fn sent(&self) -> EventTime {
+        self.sent
+    }
+
+    /// The receiver goes on from a checkpoint, where it had been told this.
+    pub(crate) fn recall_sent(&mut self, sent: EventTime) {
+        self.sent = sent;
+    }
+
     /// How many more records are welcome: about as many as fit into the ring, at least one while a quarter of it is free.
     ///
     /// Records of varying size may turn out larger than those before them; what does not fit then goes as an oversized frame.

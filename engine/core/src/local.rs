@@ -3,7 +3,7 @@
 //! The queue is emptied after every frame or poll, so it holds what one of them yields. Nothing crosses a core here.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::push::{Pipe, Push, forward, keeps_nothing};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -34,6 +34,7 @@ impl<T: 'static> Pipe for ToQueue<T> {
         true
     }
     fn finish(&mut self) {}
+    keeps_nothing!();
 }
 
 impl<T: 'static> Push<T> for ToQueue<T> {

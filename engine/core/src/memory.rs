@@ -142,6 +142,11 @@ impl<T> Buf<T> {
         Ok(())
     }
 
+    /// Items that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Appends an item.
     ///
     /// # Panics
@@ -152,6 +157,20 @@ impl<T> Buf<T> {
         // SAFETY: the index is below the capacity.
         unsafe { self.base().add(self.len).write(item) };
         self.len += 1;
+    }
+
+    /// Appends copies of `items`.
+    ///
+    /// # Panics
+    /// When no room was [reserved](Self::reserve) for them.
+    pub fn extend_from_slice(&mut self, items: &[T])
+    where
+        T: Copy,
+    {
+        assert!(items.len() <= self.capacity - self.len, "extend without reserve");
+        // SAFETY: there is room for the items, and what is borrowed mutably does not overlap them.
+        unsafe { core::ptr::copy_nonoverlapping(items.as_ptr(), self.base().add(self.len), items.len()) };
+        self.len += items.len();
     }
 
     /// Takes the last item.

@@ -4,12 +4,14 @@
 //! Forward: to the same shard, where two stages meet. The choice never depends on anything but the records and their order.
 
 use crate::context::{StageContext, WatermarkOrigin};
+use crate::fault::Fault;
 use crate::hash::Router;
 use crate::ids::EventTime;
 use crate::key::Key;
 use crate::lane::Lane;
 use crate::memory::Memory;
-use crate::push::{Pipe, Push, forward};
+use crate::notes::{Earlier, Noted, Notes};
+use crate::push::{Pipe, Push, forward, keeps_nothing};
 use crate::record::Record;
 use crate::ring::Producer;
 use alloc::rc::Rc;
@@ -90,6 +92,21 @@ impl Pipe for Lanes {
     }
 
     fn finish(&mut self) {}
+
+    fn note(&mut self, notes: &mut Notes) {
+        // All lanes are told the same watermark.
+        notes.time(self.lanes.first().map_or(EventTime::MIN, Lane::sent));
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let sent = earlier.each(Noted::time)?;
+        if let Some(mine) = earlier.mine {
+            self.lanes.iter_mut().for_each(|lane| lane.recall_sent(sent[mine]));
+        }
+        Ok(())
+    }
+
+    keeps_nothing!(but notes);
 }
 
 /// The sending end of `key_by`: `key` chooses the shard, `item` is what crosses.
@@ -179,5 +196,20 @@ impl<T: Record> Push<T> for ByTurn {
 }
 
 impl Pipe for ByTurn {
-    forward!(lanes);
+    fn note(&mut self, notes: &mut Notes) {
+        notes.number(self.left as u64);
+        notes.number(self.lane as u64);
+        self.lanes.note(notes);
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let turns = earlier.each(|noted| Ok((noted.number()?, noted.number()?)))?;
+        if let Some(mine) = earlier.mine {
+            let (left, lane) = turns[mine];
+            (self.left, self.lane) = (left as usize, lane as usize % self.lanes.lanes.len());
+        }
+        self.lanes.recall(earlier)
+    }
+
+    forward!(but note and recall, lanes);
 }

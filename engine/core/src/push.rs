@@ -3,7 +3,10 @@
 //! A chain of [`Push`]es ends in an exchange, a local queue or a sink. Records go down one at a time and are inlined into the
 //! loop of whatever reads them; the calls of [`Pipe`] go down once per tick.
 
-use crate::ids::EventTime;
+use crate::fault::Fault;
+use crate::ids::{EventTime, Tick};
+use crate::notes::{Earlier, Notes};
+use crate::sink::SinkNotes;
 
 /// The once-per-tick side of a chain.
 pub trait Pipe: 'static {
@@ -24,6 +27,30 @@ pub trait Pipe: 'static {
 
     /// The job's input has ended, and everything has been pushed and sealed.
     fn finish(&mut self);
+
+    /// What followed from ticks up to `through` may leave the job: its input will survive. Called when that has risen.
+    fn release(&mut self, through: Tick);
+
+    /// Notes what the chain keeps between ticks, sinks aside. Called between two ticks.
+    fn note(&mut self, notes: &mut Notes);
+
+    /// Takes back what [`note`](Self::note) wrote.
+    ///
+    /// # Errors
+    /// When the notes are of another chain.
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault>;
+
+    /// Has the sinks note what they keep, once everything of a checkpoint's ticks has been released to them.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault>;
+
+    /// Takes back what [`note_sinks`](Self::note_sinks) wrote, and finds out what the sinks kept since.
+    ///
+    /// # Errors
+    /// When the notes are of other sinks, or a sink has lost what it kept.
+    fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault>;
 }
 
 /// The receiving side of a fused operator.
@@ -32,7 +59,8 @@ pub trait Push<T>: Pipe {
     fn push(&mut self, at: EventTime, record: T);
 }
 
-/// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark` or `but mark and seal` all but those.
+/// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark`, `but mark and seal`, or
+/// `but note and recall`, or all of these, without them.
 macro_rules! forward {
     ($first:ident $(, $other:ident)*) => {
         fn mark(&mut self) {
@@ -49,6 +77,29 @@ macro_rules! forward {
         forward!(but mark and seal, $first $(, $other)*);
     };
     (but mark and seal, $first:ident $(, $other:ident)*) => {
+        fn note(&mut self, notes: &mut $crate::notes::Notes) {
+            self.$first.note(notes);
+            $(self.$other.note(notes);)*
+        }
+        fn recall(&mut self, earlier: &mut $crate::notes::Earlier<'_>) -> Result<(), $crate::fault::Fault> {
+            self.$first.recall(earlier)?;
+            $(self.$other.recall(earlier)?;)*
+            Ok(())
+        }
+        forward!(but mark, seal, note and recall, $first $(, $other)*);
+    };
+    (but note and recall, $first:ident $(, $other:ident)*) => {
+        fn mark(&mut self) {
+            self.$first.mark();
+            $(self.$other.mark();)*
+        }
+        fn seal(&mut self) {
+            self.$first.seal();
+            $(self.$other.seal();)*
+        }
+        forward!(but mark, seal, note and recall, $first $(, $other)*);
+    };
+    (but mark, seal, note and recall, $first:ident $(, $other:ident)*) => {
         fn flush(&mut self) {
             self.$first.flush();
             $(self.$other.flush();)*
@@ -63,9 +114,52 @@ macro_rules! forward {
             self.$first.finish();
             $(self.$other.finish();)*
         }
+        fn release(&mut self, through: $crate::ids::Tick) {
+            self.$first.release(through);
+            $(self.$other.release(through);)*
+        }
+        fn note_sinks(&mut self, notes: &mut $crate::sink::SinkNotes) -> Result<(), $crate::fault::Fault> {
+            self.$first.note_sinks(notes)?;
+            $(self.$other.note_sinks(notes)?;)*
+            Ok(())
+        }
+        fn recall_sinks(
+            &mut self,
+            earlier: &mut $crate::notes::Earlier<'_>,
+            checkpoint: $crate::ids::Tick,
+        ) -> Result<(), $crate::fault::Fault> {
+            self.$first.recall_sinks(earlier, checkpoint)?;
+            $(self.$other.recall_sinks(earlier, checkpoint)?;)*
+            Ok(())
+        }
     };
 }
 pub(crate) use forward;
+
+/// The methods of [`Pipe`] that survival needs, for what ends a chain and keeps nothing between ticks.
+macro_rules! keeps_nothing {
+    () => {
+        fn note(&mut self, _: &mut $crate::notes::Notes) {}
+        fn recall(&mut self, _: &mut $crate::notes::Earlier<'_>) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+        keeps_nothing!(but notes);
+    };
+    (but notes) => {
+        fn release(&mut self, _: $crate::ids::Tick) {}
+        fn note_sinks(&mut self, _: &mut $crate::sink::SinkNotes) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+        fn recall_sinks(
+            &mut self,
+            _: &mut $crate::notes::Earlier<'_>,
+            _: $crate::ids::Tick,
+        ) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+    };
+}
+pub(crate) use keeps_nothing;
 
 /// A chain that leads nowhere.
 pub struct Nowhere;
@@ -81,6 +175,7 @@ impl Pipe for Nowhere {
         true
     }
     fn finish(&mut self) {}
+    keeps_nothing!();
 }
 
 impl<T> Push<T> for Nowhere {

@@ -6,17 +6,22 @@
 //!
 //! This file holds the unsafe code that writes and reads archived bytes.
 
+use crate::fault::Fault;
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::ptr::NonNull;
+use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{Failure, Fallible, Strategy};
 use rkyv::ser::{Allocator, Positional, Writer};
+use rkyv::validation::archive::ArchiveValidator;
 use rkyv::{Archive, Deserialize, Place, Serialize};
 
 /// Everything that a record needs from a serializer, over a span of a frame.
 pub type Encoder = Strategy<Span, Failure>;
 /// What rebuilds an archived record.
 pub type Decoder = Strategy<(), Failure>;
+/// What says whether bytes are an archived record, before they are taken for one.
+pub type Checker<'a> = Strategy<ArchiveValidator<'a>, Failure>;
 
 /// A value that can travel between shards.
 ///
@@ -28,7 +33,10 @@ pub type Decoder = Strategy<(), Failure>;
             (integers, floats, `bool`, `String`, `Option`, `Vec`, `BTreeMap`, tuples, arrays, other records)"
 )]
 pub trait Record:
-    Sized + Archive<Archived: Deserialize<Self, Decoder>> + Serialize<Encoder> + 'static
+    Sized
+    + Archive<Archived: Deserialize<Self, Decoder> + for<'a> CheckBytes<Checker<'a>>>
+    + Serialize<Encoder>
+    + 'static
 {
 }
 
@@ -146,26 +154,45 @@ pub unsafe fn write_entry<T: Record>(value: &T, at: *mut u8, len: usize) -> Resu
 /// When a custom rkyv wrapper fails to rebuild a value that it archived itself.
 #[inline(always)]
 pub fn read<T: Record>(archived: &T::Archived) -> T {
-    match archived.deserialize(Strategy::wrap(&mut ())) {
-        Ok(value) => value,
-        Err(Failure) => panic!("{} cannot be rebuilt from its own archive", core::any::type_name::<T>()),
+    match rebuild(archived) {
+        Some(value) => value,
+        None => panic!("{} cannot be rebuilt from its own archive", core::any::type_name::<T>()),
+    }
+}
+
+/// Rebuilds a record from bytes that were checked, but may be of another making; none if a custom rkyv wrapper cannot.
+#[inline(always)]
+pub(crate) fn rebuild<T: Record>(archived: &T::Archived) -> Option<T> {
+    archived.deserialize(Strategy::wrap(&mut ())).ok()
+}
+
+/// Archives a record with what it owns into an aligned place, with zeros between its parts, and hands the bytes to
+/// `take`. Small ones need no allocation.
+pub(crate) fn with_archived<T: Record, R>(value: &T, take: impl FnOnce(&[u8]) -> R) -> Result<R, Fault> {
+    let mut small = [0u128; 32];
+    let mut large;
+    let mut words = &mut small[..];
+    loop {
+        // SAFETY: the words are 16-aligned and as long as is said.
+        match unsafe { write_entry(value, words.as_mut_ptr().cast(), size_of_val(words)) } {
+            // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
+            Ok(len) => return Ok(take(unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), len) })),
+            Err(NotWritten::Full) => {}
+            Err(NotWritten::Refused) => {
+                return Err(Fault::Unarchivable { record: core::any::type_name::<T>() });
+            }
+        }
+        // What did not fit left its bytes behind.
+        let count = words.len() * 4;
+        large = alloc::vec![0; count];
+        words = &mut large;
     }
 }
 
 /// A digest of a record's archived bytes, equal for equal records. Slow; for comparing one run with another.
 pub(crate) fn digest<T: Record>(value: &T) -> u64 {
-    let mut bytes = alloc::vec![0u128; 64];
-    loop {
-        // SAFETY: the buffer is 16-aligned and as long as is said.
-        if let Ok(len) = unsafe { write_entry(value, bytes.as_mut_ptr().cast(), bytes.len() * 16) } {
-            // SAFETY: the bytes are initialised, by the entry or by the zeros before it.
-            return crate::hash::bytes(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), len) });
-        }
-        // What did not fit left its bytes behind.
-        let words = bytes.len() * 2;
-        bytes.clear();
-        bytes.resize(words, 0);
-    }
+    // What cannot be archived never came here.
+    with_archived(value, crate::hash::bytes).unwrap_or(0)
 }
 
 macro_rules! records {

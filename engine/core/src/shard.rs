@@ -3,18 +3,30 @@
 //! [`step`](Shard::step) does a bounded amount of each thing once, in the order in which a record passes through: ingest and
 //! send (stage 0), then merge, act and send for each later stage. It never waits, never reads a clock and never allocates for a
 //! record of fixed size. The driver calls it over and over, with the time.
+//!
+//! In a job that survives the driver has more to say. Before the first step it [restores](Shard::restore) what an earlier run left. While the
+//! shard runs it [releases](Shard::release) ticks, when the logs of all shards will survive through them; and now and then it begins a
+//! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
 
 use crate::context::StageContext;
 use crate::fault::Fault;
-use crate::ids::{Nanos, ShardId, Tick};
+use crate::ids::{Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
+use crate::notes::{Earlier, Noted, Notes};
+use crate::push::Pipe;
+use crate::sink::{MakeDurable, SinkNotes};
+use crate::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::stage::Stage;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Steps in a row with work after which a shard counts as busy.
 const BUSY_STEPS: u32 = 64;
+
+/// Notes are saved in blocks of this size.
+const NOTES_BLOCK_BYTES: usize = 64 << 10;
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,11 +49,44 @@ pub struct Shard {
     streak: u32,
     /// The stage that runs, for reports.
     running: usize,
+    /// Ticks through this one will survive, and ticks through this one have been released to the sinks.
+    survives: Tick,
+    released: Tick,
+    saving: Option<Saving>,
+}
+
+/// Hands notes over, in blocks of a size that suits everybody.
+fn put(out: &mut dyn SnapshotOut, section: Section, notes: &Notes) {
+    let bytes = notes.as_slice();
+    let blocks = bytes.len().div_ceil(NOTES_BLOCK_BYTES).max(1);
+    for chunk in 0..blocks {
+        let block = &bytes[chunk * NOTES_BLOCK_BYTES..bytes.len().min((chunk + 1) * NOTES_BLOCK_BYTES)];
+        out.block(BlockId { section, table: 0, chunk: chunk as u32 }, block);
+    }
+}
+
+/// A checkpoint that is being saved.
+struct Saving {
+    tick: Tick,
+    /// The notes of each stage, once it has frozen and until they are saved.
+    notes: Vec<Option<Notes>>,
+    /// For each stage the operator that saves next; none before the notes.
+    operators: Vec<Option<usize>>,
+}
+
+/// How far a checkpoint is.
+pub enum Saved {
+    /// Come again.
+    Partly,
+    /// All blocks have been handed over. What the sinks keep counts when these have been called.
+    Wholly(Vec<MakeDurable>),
 }
 
 impl Shard {
     pub(crate) fn new(id: ShardId, ingress: Ingress, first: Rc<StageContext>, stages: Vec<Stage>) -> Self {
-        Shard { id, ingress, first, stages, streak: 0, running: 0 }
+        let survives = if first.survives.get() { Tick(0) } else { Tick::END };
+        let (released, saving) = (survives, None);
+        Shard { id, ingress, first, stages, streak: 0, running: 0, survives, released, saving }
     }
 
     /// Which shard this is.
@@ -65,13 +110,209 @@ impl Shard {
             published |= progress.published | moved;
         }
         self.streak = if work > 0 { self.streak.saturating_add(1) } else { 0 };
-        let finished = self.ingress.ended() && self.stages.iter().all(Stage::ended);
+        let finished =
+            self.ingress.ended() && self.stages.iter().all(Stage::ended) && self.released == Tick::END;
         Ok(Step { work, published, finished })
     }
 
     /// Ends all sources, as if there were no more input: what is under way completes, and windows close.
     pub fn drain(&mut self) {
         self.ingress.close();
+    }
+
+    /// Every tick up to this one has been made here, and written down if there is a journal.
+    pub fn clock(&self) -> Tick {
+        self.ingress.clock()
+    }
+
+    /// The highest clock of any shard.
+    pub fn highest(&self) -> Tick {
+        self.ingress.highest()
+    }
+
+    /// Says what the last tick in the journal of any shard is, which all new ticks come after. Before the first step.
+    pub fn replayed_through(&mut self, tick: Tick) {
+        self.first.replayed.set(tick);
+        self.stages.iter().for_each(|stage| stage.context().replayed.set(tick));
+    }
+
+    /// From now on takes in nothing new, though it goes on with what it has.
+    pub fn pause(&mut self) {
+        self.ingress.pause();
+    }
+
+    /// Through which tick every stage has done all that follows.
+    pub fn settled(&self) -> Tick {
+        self.stages.iter().map(Stage::done).fold(self.ingress.clock(), Tick::min)
+    }
+
+    /// Whether the shard takes in what is new, having taken in everything of an earlier run.
+    pub fn is_live(&self) -> bool {
+        self.ingress.is_live()
+    }
+
+    /// Says that the input of all shards through `through` will survive. Rows of these ticks leave.
+    ///
+    /// # Errors
+    /// When a sink fails.
+    pub fn release(&mut self, through: Tick) -> Result<(), Fault> {
+        self.survives = self.survives.max(through);
+        self.show()
+    }
+
+    fn show(&mut self) -> Result<(), Fault> {
+        // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
+        let through = self.saving.as_ref().map_or(self.survives, |saving| self.survives.min(saving.tick));
+        if through > self.released {
+            self.released = through;
+            self.ingress.release(through);
+            self.stages.iter_mut().for_each(|stage| stage.release(through));
+            self.first.check()?;
+            self.stages.iter().try_for_each(|stage| stage.context().check())?;
+        }
+        Ok(())
+    }
+
+    /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
+    /// it. `full` says that no earlier checkpoint counts. One at a time.
+    pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
+        assert!(self.saving.is_none(), "one checkpoint at a time");
+        let mut notes = Notes::default();
+        if !self.ingress.freeze(tick, &mut notes) {
+            return false;
+        }
+        self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
+        let mut all = alloc::vec![Some(notes)];
+        all.extend(self.stages.iter_mut().map(Stage::frozen));
+        self.saving = Some(Saving { tick, operators: alloc::vec![None; all.len()], notes: all });
+        true
+    }
+
+    /// Saves a bounded part of the checkpoint that was begun.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    ///
+    /// # Panics
+    /// When none was begun.
+    pub fn save(&mut self, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
+        let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
+        let mut whole = true;
+        for number in 0..=self.stages.len() {
+            if !out.room() {
+                return Ok(Saved::Partly);
+            }
+            let stage = number.checked_sub(1).map(|index| &mut self.stages[index]);
+            if saving.operators[number].is_none() {
+                let notes = saving.notes[number].take().or_else(|| stage.and_then(Stage::frozen));
+                let Some(notes) = notes else {
+                    whole = false;
+                    continue;
+                };
+                put(out, Section::notes(number), &notes);
+                saving.operators[number] = Some(0);
+            }
+            let Some(index) = number.checked_sub(1) else { continue };
+            let operators = self.stages[index].operators();
+            let next = saving.operators[number].get_or_insert(0);
+            while *next < operators.len() {
+                if !operators[*next].save(Section::operator(number, *next), out) {
+                    return Ok(Saved::Partly);
+                }
+                *next += 1;
+            }
+        }
+        if !whole || self.released < saving.tick {
+            return Ok(Saved::Partly);
+        }
+        let mut sinks = SinkNotes::default();
+        self.each_chain(|chain| chain.note_sinks(&mut sinks))?;
+        put(out, Section::SINKS, &sinks.notes);
+        self.saving = None;
+        self.show()?;
+        Ok(Saved::Wholly(sinks.syncs))
+    }
+
+    /// Every chain that may end in a sink, in an order that never changes.
+    fn each_chain(&mut self, mut call: impl FnMut(&mut dyn Pipe) -> Result<(), Fault>) -> Result<(), Fault> {
+        for reader in self.ingress.readers() {
+            call(&mut **reader)?;
+        }
+        for local in self.ingress.locals() {
+            call(&mut **local)?;
+        }
+        for stage in &mut self.stages {
+            for operator in stage.operators() {
+                call(&mut **operator)?;
+            }
+            for local in stage.locals() {
+                call(&mut **local)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
+    pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
+        let Some(checkpoint) = checkpoint else {
+            let mut nobody = Earlier { shards: Vec::new(), mine: None };
+            return self.each_chain(|chain| chain.recall_sinks(&mut nobody, Tick(0)));
+        };
+        let (tick, before) = (checkpoint.tick(), checkpoint.shards());
+        let mine = (before == usize::from(self.first.shards.get())).then_some(usize::from(self.id.0));
+        let noted = |section| -> Result<Vec<Vec<u8>>, Fault> {
+            let mut all = Vec::new();
+            for shard in 0..before {
+                checkpoint.blocks(shard, section, &mut |_, bytes| {
+                    all.push(bytes.to_vec());
+                    Ok(())
+                })?;
+            }
+            if all.len() != before {
+                let message =
+                    format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
+                return Err(Fault::Restore { message });
+            }
+            Ok(all)
+        };
+        for number in 0..=self.stages.len() {
+            let all = noted(Section::notes(number))?;
+            let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
+            match number.checked_sub(1) {
+                None => self.ingress.recall(tick, &mut earlier)?,
+                Some(index) => self.stages[index].recall(tick, &mut earlier)?,
+            }
+            if !earlier.shards.iter().all(Noted::is_empty) {
+                let message =
+                    format!("the checkpoint at tick {} is of a job whose stage {number} is another", tick.0);
+                return Err(Fault::Restore { message });
+            }
+        }
+        let (router, id) = (self.first.router(), self.id);
+        let owns = |hash| mine.is_some() || router.as_ref().is_none_or(|router| router.shard(hash) == id);
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            for (number, operator) in stage.operators().iter_mut().enumerate() {
+                let section = Section::operator(index + 1, number);
+                for shard in (0..before).filter(|shard| mine.is_none_or(|mine| mine == *shard)) {
+                    checkpoint
+                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, &owns))?;
+                }
+                operator.restored()?;
+            }
+        }
+        let all = noted(Section::SINKS)?;
+        let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
+        self.each_chain(|chain| chain.recall_sinks(&mut earlier, tick))
+    }
+
+    /// Hashes of the state of stages after some ticks, since the last call: see [`ShardBuilder::hash_ticks`](crate::build::ShardBuilder::hash_ticks).
+    pub fn hashes(&mut self, mut take: impl FnMut(StageId, Tick, u64)) {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            stage.hashes().for_each(|(tick, hash)| take(StageId(index as u16 + 1), tick, hash));
+        }
     }
 
     /// The tick and the name of what ran last, for the report of a panic in user code.

@@ -2,13 +2,27 @@
 //!
 //! Each shard writes through a writer of its own, in the order (tick, row). The rows of a tick are committed together, so
 //! (tick, shard, number of the row in its tick) names a row for good: a replay of the same input gives it the same name.
+//!
+//! In a job that survives, rows wait here until their tick is *released*: until the input of every shard through that tick
+//! will survive. What has been shown is then never taken back, and after a restart the same rows come again under the same names. How
+//! often each is shown follows from the [`Delivery`].
+//!
+//! ```text
+//!  tick sealed, not released    held here
+//!  tick released                written, committed; then the writer is flushed, once for all ticks released together
+//!  checkpoint                   once its ticks are released, the writer notes what it keeps
+//! ```
 
 use crate::context::StageContext;
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
+use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use core::marker::PhantomData;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A place for rows of type `T`.
 #[diagnostic::on_unimplemented(
@@ -21,6 +35,54 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
 
     /// The writer of `shard`, made on that shard's thread.
     fn open(&self, shard: ShardId) -> Self::Writer;
+
+    /// Whether its writers know after a restart which rows they have: only such a sink can deliver exactly once, and does so unless
+    /// told otherwise.
+    fn remembers(&self) -> bool {
+        false
+    }
+}
+
+/// How often a row is shown by the sink of a job that survives, if the job is stopped and goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// At once, before it is certain to survive. After a restart nothing is shown again, and what was computed but not shown is lost.
+    AtMostOnce,
+    /// Once its input survives. After a restart everything since the last checkpoint is shown again.
+    AtLeastOnce,
+    /// Once its input survives. After a restart the sink goes on behind the last row that it has; it must [remember](Sink::remembers)
+    /// which that is.
+    ExactlyOnce,
+}
+
+/// What a sink has to do before a checkpoint counts, away from the shard's thread.
+pub type MakeDurable = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// What sinks keep, being noted for a checkpoint.
+#[derive(Default)]
+pub struct SinkNotes {
+    /// In the order of the sinks.
+    pub notes: Notes,
+    /// What has to be done before the checkpoint counts: making files durable.
+    pub syncs: Vec<MakeDurable>,
+}
+
+/// Where a writer goes on.
+#[derive(Clone, Debug)]
+pub struct Recalled<'a> {
+    /// The job's log: what was written by another job's is not to be touched.
+    pub log: u128,
+    /// Which history of that log: it changes with the number of shards, and when a job goes back to a savepoint. What was kept in another one
+    /// counts only as far as the checkpoint says.
+    pub generation: u32,
+    /// How often rows are to be shown.
+    pub delivery: Delivery,
+    /// The checkpoint's tick; 0 before the first.
+    pub checkpoint: Tick,
+    /// What each shard's writer noted at the checkpoint; nothing before the first.
+    pub shards: Vec<&'a [u8]>,
+    /// Which of them this writer continues; none if there are now more or fewer shards.
+    pub mine: Option<usize>,
 }
 
 /// The writing end of a sink on one shard.
@@ -34,45 +96,140 @@ pub trait SinkWriter<T>: 'static {
     /// When the rows could not be kept; the job stops.
     fn commit(&mut self, tick: Tick) -> Result<(), Fault>;
 
+    /// A number of ticks has been committed, and no more come for now: what is buffered goes out.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    fn flush(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Nothing more will be written.
     ///
     /// # Errors
     /// As for [`commit`](Self::commit).
     fn close(&mut self) -> Result<(), Fault>;
+
+    /// Notes what [`recall`](Self::recall) needs, everything through the checkpoint's tick having been committed.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+        let _ = notes;
+        Ok(())
+    }
+
+    /// Called before the first row in a job that survives. Returns the tick through which the writer has all rows; rows of
+    /// later ticks that it may have in part are for it to take back.
+    ///
+    /// # Errors
+    /// When what it has is not what it had.
+    fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
+        Ok(recalled.checkpoint)
+    }
 }
 
 /// The end of a chain in a sink.
 pub struct ToSink<T, W> {
     writer: W,
+    delivery: Delivery,
+    /// Rows of the tick in progress that were handed over already.
     rows: u64,
+    /// Rows that wait for their tick to be sealed and released.
+    held: VecDeque<(Tick, EventTime, T)>,
+    sealed: Tick,
+    released: Tick,
+    /// Rows through this tick were shown by an earlier run.
+    shown: Tick,
+    finished: bool,
+    closed: bool,
     context: Rc<StageContext>,
-    _rows: PhantomData<T>,
 }
 
-impl<T, W> ToSink<T, W> {
+impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`.
-    pub fn new(writer: W, context: Rc<StageContext>) -> Self {
-        ToSink { writer, rows: 0, context, _rows: PhantomData }
+    pub fn new(writer: W, delivery: Delivery, context: Rc<StageContext>) -> Self {
+        let holds = context.survives.get() && delivery != Delivery::AtMostOnce;
+        ToSink {
+            writer,
+            delivery,
+            rows: 0,
+            held: VecDeque::new(),
+            sealed: Tick(0),
+            released: if holds { Tick(0) } else { Tick::END },
+            shown: Tick(0),
+            finished: false,
+            closed: false,
+            context,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.context.survives.get() && self.delivery != Delivery::AtMostOnce
+    }
+
+    /// Hands over what is sealed and released.
+    fn show(&mut self) -> Result<(), Fault> {
+        let through = self.released.min(self.sealed);
+        let mut any = false;
+        while let Some(&(tick, _, _)) = self.held.front().filter(|(tick, _, _)| *tick <= through) {
+            let mut rows = 0;
+            while let Some((_, at, row)) = self.held.pop_front_if(|(t, _, _)| *t == tick) {
+                self.writer.write(at, row);
+                rows += 1;
+            }
+            self.context.stats.rows_out.add(rows);
+            self.writer.commit(tick)?;
+            any = true;
+        }
+        if any {
+            self.writer.flush()?;
+        }
+        if self.finished && !self.closed && self.released == Tick::END {
+            self.closed = true;
+            if !self.context.silent.get() {
+                self.writer.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show_or_fail(&mut self) {
+        if let Err(fault) = self.show() {
+            self.context.fail(fault);
+        }
     }
 }
 
 impl<T: 'static, W: SinkWriter<T>> Push<T> for ToSink<T, W> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, row: T) {
-        self.rows += 1;
-        self.writer.write(at, row);
+        let tick = self.context.tick.get();
+        if tick <= self.shown || self.delivery == Delivery::AtMostOnce && tick <= self.context.replayed.get()
+        {
+            self.context.stats.rows_known.add(1);
+        } else if self.holds() {
+            self.held.push_back((tick, at, row));
+        } else {
+            self.rows += 1;
+            self.writer.write(at, row);
+        }
     }
 }
 
 impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
     fn mark(&mut self) {}
     fn seal(&mut self) {
+        self.sealed = self.context.tick.get();
         if self.rows > 0 {
             self.context.stats.rows_out.add(self.rows);
             self.rows = 0;
-            if let Err(fault) = self.writer.commit(self.context.tick.get()) {
+            if let Err(fault) = self.writer.commit(self.sealed).and_then(|()| self.writer.flush()) {
                 self.context.fail(fault);
             }
+        }
+        if !self.held.is_empty() {
+            self.show_or_fail();
         }
     }
     fn flush(&mut self) {}
@@ -83,8 +240,41 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         true
     }
     fn finish(&mut self) {
-        if let Err(fault) = self.writer.close() {
-            self.context.fail(fault);
+        self.finished = true;
+        self.sealed = Tick::END;
+        self.show_or_fail();
+    }
+    fn release(&mut self, through: Tick) {
+        if self.holds() {
+            self.released = through;
+            self.show_or_fail();
         }
+    }
+    fn note(&mut self, _: &mut Notes) {}
+    fn recall(&mut self, _: &mut Earlier<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+        let mut mine = SinkNotes::default();
+        self.writer.note(&mut mine)?;
+        notes.notes.bytes(mine.notes.as_slice());
+        notes.syncs.append(&mut mine.syncs);
+        Ok(())
+    }
+    fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
+        let shards = earlier.each(Noted::bytes)?;
+        if self.context.silent.get() {
+            self.shown = Tick::END;
+            return Ok(());
+        }
+        let (log, generation) = (self.context.log.get(), self.context.generation.get());
+        let delivery = self.delivery;
+        let recalled = Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine };
+        let kept = self.writer.recall(&recalled)?;
+        self.shown = match self.delivery {
+            Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,
+            Delivery::ExactlyOnce => kept,
+        };
+        Ok(())
     }
 }

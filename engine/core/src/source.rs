@@ -1,10 +1,14 @@
 //! Sources: where records enter, partition by partition.
 
+use crate::bounds::REPLAY_PAUSES_MAX;
 use crate::context::StageContext;
 use crate::fault::Fault;
-use crate::ids::{EventTime, Nanos};
+use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::Taken;
+use crate::notes::{Noted, Notes};
 use crate::push::{Pipe, Push, forward};
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,6 +31,12 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Opens partition `index` of `of`, on the thread of the shard that reads it.
     fn open(&self, index: usize, of: usize) -> Self::Partition;
 
+    /// Whether its records can be had again after the process is gone: because they can be read again, or because the partitions log them.
+    /// A job that is to survive refuses a source of which neither is true.
+    fn survives(&self) -> bool {
+        false
+    }
+
     /// Takes what wakes the engine when records arrive from outside of it; sources that are only polled ignore it.
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         let _ = wake;
@@ -38,8 +48,12 @@ pub trait Source: Clone + Send + Sync + 'static {
 pub struct Poll {
     /// The driver's clock when the step began.
     pub now: Nanos,
-    /// The most records to yield; more is a mistake.
+    /// The tick that the records will be of, should there be any.
+    pub tick: Tick,
+    /// The most records to yield; more is a mistake, unless what is yielded must not be divided.
     pub records_max: usize,
+    /// The most bytes to log; 0 where the job does not survive.
+    pub logged_max: usize,
 }
 
 /// What a partition says after a read.
@@ -64,6 +78,62 @@ pub trait Partition: 'static {
         EventTime::MIN
     }
 
+    /// As [`poll`](Self::poll), in a job that survives: what is written to `log` comes back to [`replay`](Self::replay) after a restart. A partition
+    /// that can read its records again writes nothing, which is the default.
+    fn poll_logged(&mut self, poll: Poll, log: &mut Vec<u8>, out: &mut impl FnMut(Self::Item)) -> Polled {
+        let _ = log;
+        self.poll(poll, out)
+    }
+
+    /// Yields the `poll.records_max` records again that it yielded when it wrote `logged`. The default reads on.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn replay(&mut self, poll: Poll, logged: &[u8], out: &mut impl FnMut(Self::Item)) -> Result<(), String> {
+        let _ = logged;
+        let (mut records, mut pauses) = (0, 0);
+        while records < poll.records_max {
+            let rest = Poll { records_max: poll.records_max - records, ..poll };
+            let mut yielded = 0;
+            let polled = self.poll(rest, &mut |record| {
+                yielded += 1;
+                out(record);
+            });
+            records += yielded;
+            pauses = if yielded > 0 { 0 } else { pauses + 1 };
+            if records < poll.records_max && (polled == Polled::Done || pauses > REPLAY_PAUSES_MAX) {
+                return Err(format!("{records} of {} records can be read again", poll.records_max));
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`resume`](Self::resume) needs to be quick, noted at a checkpoint; nothing by default.
+    fn position(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Goes on behind the first `records` records, of which `position` was noted. The default reads and drops them.
+    ///
+    /// # Errors
+    /// When the source is not what it was.
+    fn resume(&mut self, records: u64, position: &[u8]) -> Result<(), String> {
+        let _ = position;
+        let mut left = records;
+        let poll = Poll { now: Nanos(0), tick: Tick(0), records_max: 0, logged_max: 0 };
+        while left > 0 {
+            let records_max = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 16);
+            self.replay(Poll { records_max, ..poll }, &[], &mut drop)?;
+            left -= records_max as u64;
+        }
+        Ok(())
+    }
+
+    /// Everything of ticks up to `through` will survive: those who sent it may be told. Called when that has risen.
+    fn released(&mut self, through: Tick) {
+        let _ = through;
+    }
+
     /// Why the partition said that it is done, if it failed. Asked then; the job stops with what it says.
     fn failure(&mut self) -> Option<String> {
         None
@@ -83,17 +153,51 @@ pub(crate) trait Reader: Pipe {
     /// Whether partition `index` has not ended.
     fn is_open(&self, index: usize) -> bool;
 
-    /// Reads partition `index`, unless it has ended; `replay` says what it gave when this tick ran first. What it pauses before
-    /// is still to be read then.
-    fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken;
+    /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one.
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Taken;
+
+    /// Reads partition `index` as it was read when it gave `taken` and logged `logged`.
+    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]);
+
+    /// Tells the partitions that ticks up to `through` will survive.
+    fn released(&mut self, through: Tick);
+
+    /// Notes where each partition is, under the name that the job has for it.
+    fn note_positions(&mut self, notes: &mut Notes);
+
+    /// Takes the partitions to where they were.
+    fn resume(&mut self, positions: &BTreeMap<u64, Position>) -> Result<(), Fault>;
 
     /// Ends every partition as if it had no more.
     fn close(&mut self);
 }
 
+/// Where a partition was at a checkpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Position {
+    records: u64,
+    done: bool,
+    own: Vec<u8>,
+}
+
+impl Position {
+    pub(crate) fn read(noted: &mut Noted<'_>) -> Result<(u64, Position), Fault> {
+        let (name, records, done) = (noted.number()?, noted.number()?, noted.number()? != 0);
+        Ok((name, Position { records, done, own: noted.bytes()?.to_vec() }))
+    }
+}
+
+/// The name in the job of partition `index` of source number `source`.
+pub(crate) fn partition_name(source: usize, index: usize) -> u64 {
+    (source as u64) << 32 | index as u64
+}
+
 /// The reader of a [`Source`].
 pub(crate) struct FromSource<P, N> {
     partitions: Vec<Option<P>>,
+    /// Records that each has yielded.
+    records: Vec<u64>,
+    names: Vec<u64>,
     /// The number of the first of them among all partitions of this shard.
     first: usize,
     context: Rc<StageContext>,
@@ -101,8 +205,39 @@ pub(crate) struct FromSource<P, N> {
 }
 
 impl<P, N> FromSource<P, N> {
-    pub(crate) fn new(partitions: Vec<P>, first: usize, context: Rc<StageContext>, next: N) -> Self {
-        FromSource { partitions: partitions.into_iter().map(Some).collect(), first, context, next }
+    /// Reads `partitions`, each with its name in the job.
+    pub(crate) fn new(
+        partitions: Vec<P>,
+        names: Vec<u64>,
+        first: usize,
+        context: Rc<StageContext>,
+        next: N,
+    ) -> Self {
+        let records = alloc::vec![0; partitions.len()];
+        FromSource {
+            partitions: partitions.into_iter().map(Some).collect(),
+            records,
+            names,
+            first,
+            context,
+            next,
+        }
+    }
+}
+
+impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
+    /// The partition has been read: generators note what came of it.
+    fn note_taken(&mut self, index: usize, taken: Taken) {
+        self.records[index] += taken.records as u64;
+        if taken.done {
+            self.partitions[index] = None;
+        }
+        let context = &self.context;
+        context.partition.set(self.first + index);
+        context.partition_watermark.set(taken.watermark);
+        context.partition_done.set(taken.done);
+        context.partition_asked.set(taken.asked);
+        self.next.mark();
     }
 }
 
@@ -115,9 +250,8 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         self.partitions[index].is_some()
     }
 
-    fn read(&mut self, index: usize, poll: Poll, replay: Option<Taken>) -> Taken {
-        let context = &self.context;
-        let asked = replay.map_or(poll.records_max > 0, |then| then.asked);
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Taken {
+        let asked = poll.records_max > 0;
         let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
@@ -127,35 +261,73 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 records += 1;
                 next.push(EventTime::MIN, record);
             };
-            let polled = if asked { partition.poll(poll, &mut take) } else { Polled::Open };
-            assert!(
-                records <= poll.records_max,
-                "a partition yielded {records} of at most {} records",
-                poll.records_max
-            );
+            let polled = match log {
+                _ if !asked => Polled::Open,
+                None => partition.poll(poll, &mut take),
+                Some(log) => partition.poll_logged(poll, log, &mut take),
+            };
             taken = Taken { records, watermark: partition.watermark(), done: polled == Polled::Done, asked };
             if taken.done
                 && let Some(message) = partition.failure()
             {
-                context.fail(Fault::External { shard: context.shard, message });
+                self.context.fail(Fault::External { shard: self.context.shard, message });
             }
         }
-        if let Some(then) = replay {
-            if taken.records < then.records && !taken.done {
-                return taken;
-            }
-            assert_eq!(taken.records, then.records, "a replayed partition must yield what it yielded before");
-            taken = then;
-        }
-        if taken.done {
-            self.partitions[index] = None;
-        }
-        context.partition.set(self.first + index);
-        context.partition_watermark.set(taken.watermark);
-        context.partition_done.set(taken.done);
-        context.partition_asked.set(taken.asked);
-        self.next.mark();
+        self.note_taken(index, taken);
         taken
+    }
+
+    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) {
+        if let Some(partition) = &mut self.partitions[index] {
+            let next = &mut self.next;
+            let mut records = 0;
+            let replayed =
+                partition.replay(Poll { records_max: taken.records, ..poll }, logged, &mut |record| {
+                    records += 1;
+                    next.push(EventTime::MIN, record);
+                });
+            if replayed.is_ok() {
+                assert_eq!(records, taken.records, "a replayed partition must yield what it yielded before");
+            }
+            if let Err(message) = replayed {
+                let message = format!("tick {}, source partition {index}: {message}", poll.tick.0);
+                self.context.fail(Fault::Restore { message });
+            }
+        } else if taken.records > 0 {
+            let message = format!("tick {}: source partition {index} had ended before", poll.tick.0);
+            self.context.fail(Fault::Restore { message });
+        }
+        self.note_taken(index, taken);
+    }
+
+    fn released(&mut self, through: Tick) {
+        self.partitions.iter_mut().flatten().for_each(|partition| partition.released(through));
+    }
+
+    fn note_positions(&mut self, notes: &mut Notes) {
+        for ((partition, records), name) in self.partitions.iter_mut().zip(&self.records).zip(&self.names) {
+            notes.number(*name);
+            notes.number(*records);
+            notes.number(u64::from(partition.is_none()));
+            notes.bytes(&partition.as_mut().map(Partition::position).unwrap_or_default());
+        }
+    }
+
+    fn resume(&mut self, positions: &BTreeMap<u64, Position>) -> Result<(), Fault> {
+        for ((slot, records), name) in self.partitions.iter_mut().zip(&mut self.records).zip(&self.names) {
+            let Some(position) = positions.get(name) else { continue };
+            *records = position.records;
+            if position.done {
+                *slot = None;
+            }
+            if let Some(partition) = slot {
+                let resumed = partition.resume(position.records, &position.own);
+                resumed.map_err(|message| Fault::Restore {
+                    message: format!("partition {} of source {}: {message}", *name as u32, name >> 32),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn close(&mut self) {

@@ -19,6 +19,7 @@ use crate::frame::{discard, peek, take};
 use crate::hash::join;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::local::Local;
+use crate::notes::{Earlier, Notes};
 use crate::operator::Operator;
 use crate::ring::Consumer;
 use alloc::boxed::Box;
@@ -77,6 +78,13 @@ pub(crate) struct Stage {
     watermark: EventTime,
     /// Folded over the state after every tick, where a run is to be compared with another.
     trace: Option<u64>,
+    /// The state is hashed after every tick that this divides; 0 for none.
+    hash_ticks: u64,
+    hashes: Vec<(Tick, u64)>,
+    /// The tick of a checkpoint that is still to come.
+    freezing: Option<(Tick, bool)>,
+    /// What was noted at the checkpoint, still to be saved.
+    frozen: Option<Notes>,
 }
 
 /// What a step of a stage came to.
@@ -94,6 +102,7 @@ impl Stage {
         locals: Vec<Box<dyn Local>>,
         clocks: Clocks,
         trace: bool,
+        hash_ticks: u64,
     ) -> Self {
         let (shard, trace) = (context.shard, trace.then_some(0));
         Stage {
@@ -108,11 +117,20 @@ impl Stage {
             done: Tick(0),
             watermark: EventTime::MIN,
             trace,
+            hash_ticks,
+            hashes: Vec::new(),
+            freezing: None,
+            frozen: None,
         }
     }
 
     pub(crate) fn ended(&self) -> bool {
         self.done == Tick::END
+    }
+
+    /// Through which tick everything is done.
+    pub(crate) fn done(&self) -> Tick {
+        self.done
     }
 
     pub(crate) fn context(&self) -> &StageContext {
@@ -124,7 +142,92 @@ impl Stage {
         self.trace.unwrap_or(0)
     }
 
+    /// Hashes of the state after some ticks, taken away.
+    pub(crate) fn hashes(&mut self) -> impl Iterator<Item = (Tick, u64)> {
+        self.hashes.drain(..)
+    }
+
+    pub(crate) fn operators(&mut self) -> &mut [Box<dyn Operator>] {
+        &mut self.operators
+    }
+
+    pub(crate) fn locals(&mut self) -> &mut [Box<dyn Local>] {
+        &mut self.locals
+    }
+
+    /// What followed from ticks up to `through` may leave the job.
+    pub(crate) fn release(&mut self, through: Tick) {
+        self.operators.iter_mut().for_each(|operator| operator.release(through));
+        self.locals.iter_mut().for_each(|local| local.release(through));
+    }
+
+    /// Has the stage freeze when everything through `tick` is done.
+    pub(crate) fn freeze_after(&mut self, tick: Tick, full: bool) {
+        self.freezing = Some((tick, full));
+        if self.ended() {
+            self.freeze();
+        }
+    }
+
+    /// The notes of the checkpoint, once: when the stage has frozen.
+    pub(crate) fn frozen(&mut self) -> Option<Notes> {
+        self.frozen.take()
+    }
+
+    fn freeze(&mut self) {
+        let Some((_, full)) = self.freezing.take() else { return };
+        let mut notes = Notes::default();
+        notes.time(self.watermark);
+        notes.number(u64::from(self.ended()));
+        notes.number(self.trace.unwrap_or(0));
+        notes.number(self.inputs.len() as u64);
+        self.inputs.iter().for_each(|input| notes.time(input.watermark));
+        self.context.note(&mut notes);
+        self.operators.iter_mut().for_each(|operator| operator.note(&mut notes));
+        self.locals.iter_mut().for_each(|local| local.note(&mut notes));
+        self.operators.iter_mut().for_each(|operator| operator.freeze(full));
+        self.frozen = Some(notes);
+    }
+
+    /// Goes on behind a checkpoint at `tick`, as far as notes go.
+    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let noted = earlier.each(|noted| {
+            let (watermark, ended, trace) = (noted.time()?, noted.number()? != 0, noted.number()?);
+            let inputs = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
+            Ok((watermark, ended, trace, inputs))
+        })?;
+        self.done = tick;
+        match earlier.mine {
+            Some(mine) => {
+                let (watermark, ended, trace, inputs) = &noted[mine];
+                self.watermark = *watermark;
+                self.trace = self.trace.map(|_| *trace);
+                if *ended {
+                    self.done = Tick::END;
+                }
+                let places = self.inputs.iter_mut().zip(inputs);
+                places.for_each(|(input, watermark)| input.watermark = *watermark);
+            }
+            None => {
+                // Every sender tells all receivers the same, so what is least anywhere holds for all.
+                self.watermark = noted.iter().map(|noted| noted.0).min().unwrap_or(EventTime::MIN);
+                let least = noted.iter().flat_map(|noted| &noted.3).min().copied();
+                let least = least.unwrap_or(EventTime::MIN);
+                self.inputs.iter_mut().for_each(|input| input.watermark = least);
+            }
+        }
+        self.context.recall(earlier)?;
+        self.operators.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
+        self.locals.iter_mut().try_for_each(|local| local.recall(earlier))?;
+        self.clocks.publish(self.shard, self.done);
+        Ok(())
+    }
+
     fn note_state(&mut self, tick: Tick) {
+        if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
+            let state = self.operators.iter().fold(0, |digest, operator| join(digest, operator.digest()));
+            self.hashes.push((tick, state));
+        }
         if let Some(trace) = self.trace {
             let state = self.operators.iter().fold(trace, |digest, operator| join(digest, operator.digest()));
             self.trace = Some(join(state, tick.0));
@@ -148,6 +251,9 @@ impl Stage {
                 progress.published = true;
             }
             let (least, input) = self.earliest();
+            if self.open.is_none() && self.freezing.is_some_and(|(tick, _)| least > tick) {
+                self.freeze();
+            }
             if self.open.is_none() && input.is_some() {
                 // Before this tick begins: it may have to wait for room, which may have to wait for others to hear this.
                 progress.published |= self.advance(Tick(least.0 - 1), false)?;

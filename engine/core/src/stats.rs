@@ -51,6 +51,10 @@ counters! {
     frames,
     /// Steps in which a source was not read because a ring had no room.
     stalls,
+    /// Rows that a replay brought again and that the sink has already.
+    rows_known,
+    /// Ticks taken in again from the journal of an earlier run.
+    replayed_ticks,
     /// Windows closed, counted once per window and shard.
     windows,
 }

@@ -1,23 +1,34 @@
 //! A flat hash table: an index of cache lines over entries that lie one after the other.
 //!
-//! Made for one pattern: look up many keys at once, add to what is found, empty everything at once. A lookup is split into three
-//! passes over a batch, so that its cache misses overlap: [`prefetch`](Lookups::prefetch) the line of the index,
-//! [`locate`](Lookups::locate) the entry there, and read the [`entry`](Lookups::entry).
+//! Made for one pattern: look up many keys at once, add to what is found, empty everything at once. A lookup is split
+//! into three passes over a batch, so that its cache misses overlap: [`prefetch`](Lookups::prefetch) the line of the
+//! index, [`locate`](Lookups::locate) the entry there, and read the [`entry`](Lookups::entry).
 //!
 //! ```text
-//!  index     | 8 tags of 4 bytes | 8 entry numbers of 4 bytes |   one cache line; home = the hash, further lines if it is full
+//!  index     | 8 tags of 4 bytes | 8 entry numbers of 4 bytes |   one cache line; home = the hash, further lines if
+//! it is full
 //!  entries   | key, value | key, value | ...                      in the order in which the keys came
 //! ```
 //!
-//! All tags of a line are compared at once: where in its line a key landed is a coin toss that no branch predictor wins. Entries are
-//! dense, so the memory of a table is that of its keys and values and 10 to 18 bytes for each, and going through them is
-//! sequential. The index is at most 7/8 full; there is no removing of single keys.
-//! This file holds the unsafe code that indexes lines and entries.
+//! All tags of a line are compared at once: where in its line a key landed is a coin toss that no branch predictor
+//! wins. Entries are dense, so the memory of a table is that of its keys and values and 10 to 18 bytes for each, and
+//! going through them is sequential. The index is at most 7/8 full; there is no removing of single keys.
+//!
+//! A table can be saved while it goes on changing: see [`watch`](crate::watch). Entries never move, so that a part of
+//! them is the same part from one checkpoint to the next. Once it is watched, whoever changes an entry says so; until
+//! then nothing is asked of anybody. This file holds the unsafe code that indexes lines and entries.
 
-use crate::fault::OutOfMemory;
+use crate::bounds::BATCH;
+use crate::fault::{Fault, OutOfMemory};
+use crate::key::Key;
 use crate::memory::{Buf, Memory, Zeroable};
 use crate::prefetch::prefetch;
+use crate::record::Record;
+use crate::rows;
+use crate::saver::{Saver, Step};
+use crate::watch::Watch;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Keys in one line of the index.
 const WAYS: usize = 8;
@@ -34,7 +45,8 @@ struct Line {
 // SAFETY: integers.
 unsafe impl Zeroable for Line {}
 
-/// The part of a hash that the index keeps: bit 0 says that there is one, the others choose the line and tell keys apart.
+/// The part of a hash that the index keeps: bit 0 says that there is one, the others choose the line and tell keys
+/// apart.
 #[inline(always)]
 const fn tag(hash: u64) -> u32 {
     hash as u32 | 1
@@ -51,19 +63,24 @@ fn matching(tags: &[u32; WAYS], tag: u32) -> u32 {
     tags.iter().enumerate().fold(0, |found, (way, &t)| found | u32::from(t == tag) << way)
 }
 
+/// Entries of a table, and a table of its others.
+pub(crate) type Parted<'a, K, V> = (Vec<&'a (K, V)>, Table<K, V>);
+
 /// Keys of type `K`, each with a `V`.
 pub struct Table<K, V> {
     lines: Buf<Line>,
     entries: Buf<(K, V)>,
     /// Lines, from the first on, that still have to be emptied.
     stale: usize,
+    watch: Watch<(K, V)>,
     memory: Arc<dyn Memory>,
 }
 
 impl<K, V> Table<K, V> {
     /// An empty table without storage.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
-        Table { lines: Buf::new(memory.clone()), entries: Buf::new(memory.clone()), stale: 0, memory }
+        let (lines, entries) = (Buf::new(memory.clone()), Buf::new(memory.clone()));
+        Table { lines, entries, stale: 0, watch: Watch::new(memory.clone()), memory }
     }
 
     /// Keys in the table.
@@ -114,11 +131,11 @@ impl<K, V> Table<K, V> {
         let mask = self.lines.len().wrapping_sub(1);
         assert!(mask != usize::MAX, "lookups without reserve");
         assert_eq!(self.stale, 0, "a table that is being cleared");
-        Lookups { lines: &mut self.lines, mask, entries: &mut self.entries }
+        Lookups { lines: &mut self.lines, mask, entries: &mut self.entries, watch: &mut self.watch }
     }
 
-    /// The value of the key with `hash` for which `same` is true; if there is none, the key is made by `key` and the value by
-    /// `value`.
+    /// The value of the key with `hash` for which `same` is true; if there is none, the key is made by `key` and the
+    /// value by `value`.
     ///
     /// # Panics
     /// When no room was [reserved](Self::reserve).
@@ -129,15 +146,30 @@ impl<K, V> Table<K, V> {
         key: impl FnOnce() -> K,
         value: impl FnOnce() -> V,
     ) -> &mut V {
-        match self.number(hash, same) {
-            Some(entry) => &mut self.entries[entry].1,
-            None => {
-                let entry = self.entries.len();
-                self.entries.push((key(), value()));
-                insert(&mut self.lines, tag(hash), entry as u32);
-                &mut self.entries[entry].1
-            }
-        }
+        let entry = self.place(hash, same, key, value);
+        &mut self.entries[entry].1
+    }
+
+    /// As [`upsert`](Self::upsert), and returns the number of the entry.
+    #[inline]
+    pub(crate) fn place(
+        &mut self,
+        hash: u64,
+        same: impl Fn(&K) -> bool,
+        key: impl FnOnce() -> K,
+        value: impl FnOnce() -> V,
+    ) -> usize {
+        self.number(hash, same).unwrap_or_else(|| {
+            let entry = self.entries.len();
+            self.entries.push((key(), value()));
+            insert(&mut self.lines, tag(hash), entry as u32);
+            entry
+        })
+    }
+
+    /// The value of entry number `at`, in order to change it.
+    pub(crate) fn value_mut(&mut self, at: usize) -> &mut V {
+        &mut self.entries[at].1
     }
 
     /// The value of the key with `hash` for which `same` is true, if there is one.
@@ -194,9 +226,10 @@ impl<K, V> Table<K, V> {
         while !self.clear_some(usize::MAX) {}
     }
 
-    /// Forgets every key, and empties up to `lines` lines of the index; true when all are. Between the first call and that the table
-    /// must not be used.
+    /// Forgets every key, and empties up to `lines` lines of the index; true when all are. Between the first call and
+    /// that the table must not be used.
     pub fn clear_some(&mut self, lines: usize) -> bool {
+        assert!(!self.is_awaited(), "a table that a checkpoint still needs");
         if !self.entries.is_empty() {
             self.entries.clear();
             self.stale = self.lines.len();
@@ -208,13 +241,113 @@ impl<K, V> Table<K, V> {
     }
 }
 
+impl<K, V> Table<K, V> {
+    /// The table is empty, and begins to be used.
+    pub(crate) fn begin(&mut self, saver: &Saver) {
+        self.watch.begin(saver);
+    }
+
+    /// Whether whoever changes an entry has to say so.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.is_on()
+    }
+
+    /// Whether a checkpoint still needs the entries: the table must not be cleared.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.watch.is_awaited()
+    }
+
+    /// The checkpoint was given up.
+    pub(crate) fn forget(&mut self) {
+        self.watch.forget();
+    }
+
+    /// See [`Watch::freeze`].
+    pub(crate) fn freeze(&mut self, saver: &mut Saver) -> u32 {
+        self.watch.freeze(self.entries.len(), saver)
+    }
+}
+
+impl<K: Record, V: Record> Table<K, V> {
+    /// The value of entry number `at` is about to change, or the entry is new.
+    pub(crate) fn touch(&mut self, at: usize, saver: &mut Saver) -> Result<(), Fault> {
+        let entries = &self.entries;
+        self.watch.touch(at, saver, |range, into| rows::encode(into, &entries[range]))
+    }
+
+    /// See [`Watch::sweep`].
+    pub(crate) fn sweep(&mut self, step: &mut Step<'_>) -> Result<bool, Fault> {
+        let entries = &self.entries;
+        self.watch.sweep(step, |range, into| rows::encode(into, &entries[range]))
+    }
+
+    /// Adds those of `count` rows at most whose key's hash is owned, and returns how many. None of the keys may be in
+    /// the table: a key has one entry, and lives on one shard.
+    pub(crate) fn restore(
+        &mut self,
+        mut rows: impl Iterator<Item = Result<(K, V), Fault>>,
+        mut count: usize,
+        owns: &dyn Fn(u64) -> bool,
+        saver: &mut Saver,
+    ) -> Result<usize, Fault>
+    where
+        K: Key,
+    {
+        let before = self.entries.len();
+        let mut hashes = [0; BATCH];
+        while count > 0 {
+            let batch = count.min(BATCH);
+            count -= batch;
+            self.reserve(batch)?;
+            let (first, mut filled) = (self.entries.len(), 0);
+            for row in rows.by_ref().take(batch) {
+                let (key, value) = row?;
+                let hash = key.hash();
+                if owns(hash) {
+                    self.prefetch(hash);
+                    hashes[filled] = hash;
+                    filled += 1;
+                    self.entries.push((key, value));
+                }
+            }
+            for (number, hash) in hashes[..filled].iter().enumerate() {
+                insert(&mut self.lines, tag(*hash), (first + number) as u32);
+            }
+            if self.is_watched() {
+                (first..first + filled).try_for_each(|at| self.touch(at, saver))?;
+            }
+        }
+        Ok(self.entries.len() - before)
+    }
+
+    /// The entries whose key's hash moves, and a table of the others in the same order.
+    pub(crate) fn part(
+        &self,
+        moves: &dyn Fn(u64) -> bool,
+        saver: &mut Saver,
+    ) -> Result<Parted<'_, K, V>, Fault>
+    where
+        K: Key,
+        V: Clone,
+    {
+        let stays = self.entries.iter().filter(|(key, _)| !moves(key.hash())).cloned().map(Ok);
+        let mut table = Table::new(self.memory.clone());
+        table.begin(saver);
+        table.restore(stays, self.len(), &|_| true, saver)?;
+        Ok((self.entries.iter().filter(|(key, _)| moves(key.hash())).collect(), table))
+    }
+}
+
 /// Puts an entry that is not in the index yet into the first free way from its home on.
 fn insert(lines: &mut [Line], tag: u32, entry: u32) {
     let mask = lines.len() - 1;
     let mut at = home(tag, mask);
     loop {
         let line = &mut lines[at];
-        if let Some(way) = line.tags.iter().position(|&tag| tag == 0) {
+        let free = matching(&line.tags, 0);
+        if free != 0 {
+            let way = free.trailing_zeros() as usize & (WAYS - 1);
             line.tags[way] = tag;
             line.entries[way] = entry;
             return;
@@ -228,6 +361,7 @@ pub struct Lookups<'a, K, V> {
     lines: &'a mut [Line],
     mask: usize,
     entries: &'a mut Buf<(K, V)>,
+    watch: &'a mut Watch<(K, V)>,
 }
 
 impl<K, V> Lookups<'_, K, V> {
@@ -237,8 +371,8 @@ impl<K, V> Lookups<'_, K, V> {
         prefetch(self.lines.as_ptr().wrapping_add(home(tag(hash), self.mask)));
     }
 
-    /// The number of the first entry whose tag is that of `hash`, asked for in memory; it is very likely the right one, and its key
-    /// decides. If no entry has the tag, a new one is made.
+    /// The number of the first entry whose tag is that of `hash`, asked for in memory; it is very likely the right
+    /// one, and its key decides. If no entry has the tag, a new one is made.
     ///
     /// # Panics
     /// When no room was [reserved](Table::reserve).
@@ -272,6 +406,22 @@ impl<K, V> Lookups<'_, K, V> {
         debug_assert!((entry as usize) < self.entries.len());
         // SAFETY: the index holds numbers of entries only.
         unsafe { self.entries.get_unchecked_mut(entry as usize) }
+    }
+}
+
+impl<K: Record, V: Record> Lookups<'_, K, V> {
+    /// Whether these entries have to be [touched](Self::touch) before they are changed.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.is_on()
+    }
+
+    /// These entries are about to change, or are new.
+    pub(crate) fn touch(&mut self, numbers: &[u32], saver: &mut Saver) -> Result<(), Fault> {
+        let entries = &self.entries;
+        numbers.iter().try_for_each(|&at| {
+            self.watch.touch(at as usize, saver, |range, into| rows::encode(into, &entries[range]))
+        })
     }
 }
 

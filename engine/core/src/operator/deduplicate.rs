@@ -20,10 +20,13 @@
 //! A record so old that part of what it has to be compared with is forgotten is late, unless what is left
 //! shows that it is a duplicate. It is counted, and goes into the late output.
 
+mod saving;
+
+use crate::announced::Announced;
 use crate::bounds::BATCH;
 use crate::build::Site;
 use crate::context::StageContext;
-use crate::fault::{Fault, OutOfMemory};
+use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::hash::{fold, join};
 use crate::ids::EventTime;
@@ -33,6 +36,8 @@ use crate::operator::Operator;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, is_fixed, read};
+use crate::saver::Saver;
+use crate::snapshot::{BlockId, Section, SnapshotOut};
 use crate::table::Table;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -61,6 +66,12 @@ struct Seen<K> {
     /// In the order of their numbers; few.
     generations: Vec<Generation<K>>,
     spare: Vec<Table<K, i64>>,
+    /// Tables that still have to be emptied, and tables that only a checkpoint still needs.
+    stale: Vec<Table<K, i64>>,
+    kept: Vec<Table<K, i64>>,
+    saver: Saver,
+    /// What is still to come of a checkpoint that is being restored, by the numbers of generations.
+    announced: Announced<i64>,
     /// From this time on everything is remembered that a record can be a duplicate of.
     known: i64,
     memory: Arc<dyn Memory>,
@@ -69,7 +80,9 @@ struct Seen<K> {
 impl<K: Key> Seen<K> {
     fn new(horizon: i64, memory: Arc<dyn Memory>) -> Self {
         assert!(horizon > 0, "a horizon above zero");
-        Seen { horizon, generations: Vec::new(), spare: Vec::new(), known: i64::MIN, memory }
+        let (generations, spare, stale, kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (saver, announced) = (Saver::new(&memory), Announced::new());
+        Seen { horizon, generations, spare, stale, kept, saver, announced, known: i64::MIN, memory }
     }
 
     /// The generations that are less than the horizon away from some time of generation `number`.
@@ -94,7 +107,7 @@ impl<K: Key> Seen<K> {
         at: i64,
         same: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
-    ) -> Result<Verdict, OutOfMemory> {
+    ) -> Result<Verdict, Fault> {
         let number = at.div_euclid(self.horizon);
         let close = |passed: &i64| passed.abs_diff(at) < self.horizon.unsigned_abs();
         let near = self.near(number);
@@ -105,22 +118,27 @@ impl<K: Key> Seen<K> {
         if at < self.known {
             return Ok(Verdict::Late);
         }
-        let table = self.generation(number);
+        let index = self.generation(number);
+        let table = &mut self.generations[index].passed;
         table.reserve(1)?;
-        table.upsert(hash, same, key, || at);
+        let entry = table.place(hash, same, key, || at);
+        if table.is_watched() {
+            table.touch(entry, &mut self.saver)?;
+        }
         Ok(Verdict::First)
     }
 
-    fn generation(&mut self, number: i64) -> &mut Table<K, i64> {
-        let index = match self.generations.binary_search_by_key(&number, |generation| generation.number) {
+    /// The place of generation `number`, made if need be.
+    fn generation(&mut self, number: i64) -> usize {
+        match self.generations.binary_search_by_key(&number, |generation| generation.number) {
             Ok(index) => index,
             Err(index) => {
-                let passed = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
+                let mut passed = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
+                passed.begin(&self.saver);
                 self.generations.insert(index, Generation { number, passed });
                 index
             }
-        };
-        &mut self.generations[index].passed
+        }
     }
 
     /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
@@ -130,9 +148,13 @@ impl<K: Key> Seen<K> {
         self.known = self.known.max(number.saturating_mul(self.horizon));
         let expired =
             self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
-        for mut generation in self.generations.drain(..expired) {
-            generation.passed.clear();
-            self.spare.push(generation.passed);
+        for _ in 0..expired {
+            let generation = self.generations.remove(0);
+            self.retire(generation);
+        }
+        while let Some(mut table) = self.stale.pop() {
+            table.clear();
+            self.spare.push(table);
         }
     }
 
@@ -164,7 +186,7 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> 
         DeduplicateOperator { seen, next, late, context: site.context, _records: PhantomData }
     }
 
-    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), OutOfMemory> {
+    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
         let at: i64 = keyed.at.into();
         match self.seen.judge(hash, at, |key| key.is(&keyed.key), || read(&keyed.key))? {
             Verdict::First => self.next.push(EventTime(at), read(&keyed.item)),
@@ -177,8 +199,22 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> 
         Ok(())
     }
 
+    /// Takes out what is remembered of keys whose hash moves, as blocks that the operator of another shard
+    /// [restores](Operator::restore). Between two ticks. Costs a pass over the state.
+    ///
+    /// # Errors
+    /// When the tables that stay do not fit into memory beside those that they replace, or a key refuses to be
+    /// archived.
+    pub fn extract(
+        &mut self,
+        section: Section,
+        moves: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
+        self.seen.extract(section, moves)
+    }
+
     /// Up to [`BATCH`] records of fixed size: where they are of about one time, their lookups overlap.
-    fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>]) -> Result<(), OutOfMemory> {
+    fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>]) -> Result<(), Fault> {
         let near = self.seen.near(i64::from(batch[0].at).div_euclid(self.seen.horizon));
         let mut hashes = [0; BATCH];
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
@@ -206,6 +242,26 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
         self.seen.advance(watermark.0);
         self.context.check().map(|()| true)
+    }
+
+    fn freeze(&mut self, full: bool) {
+        self.seen.freeze(full);
+    }
+
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool {
+        let saved = self.seen.save(section, out);
+        saved.unwrap_or_else(|fault| {
+            self.context.fail(fault);
+            false
+        })
+    }
+
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+        self.seen.restore(block, bytes, owns)
+    }
+
+    fn restored(&mut self) -> Result<(), Fault> {
+        self.seen.restored()
     }
 
     fn digest(&self) -> u64 {

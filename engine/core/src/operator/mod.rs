@@ -12,6 +12,8 @@ pub(crate) mod pass;
 pub(crate) mod side;
 pub(crate) mod sort;
 pub(crate) mod stamp;
+#[cfg(test)]
+mod survives;
 pub(crate) mod window;
 
 pub use deduplicate::DeduplicateOperator;
@@ -29,6 +31,7 @@ use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::ids::EventTime;
 use crate::push::Pipe;
+use crate::snapshot::{BlockId, Section, SnapshotOut};
 
 /// An operator behind an exchange, on one shard.
 pub trait Operator: Pipe {
@@ -47,4 +50,46 @@ pub trait Operator: Pipe {
 
     /// A digest of the operator's state, equal for equal states.
     fn digest(&self) -> u64;
+
+    /// A checkpoint begins: what the operator holds now is what [`save`](Self::save) writes, whatever happens to it meanwhile. Takes no time
+    /// to speak of. Called between two ticks; `full` says that nothing that was saved before counts.
+    fn freeze(&mut self, full: bool);
+
+    /// Writes a bounded part of what was frozen to `out`, as blocks of `section`; true when all is written.
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool;
+
+    /// Takes back a block that was saved; blocks come in the order (table, chunk), those of one earlier shard after those of another. `owns`
+    /// says of the hash of a key whether it lives here.
+    ///
+    /// # Errors
+    /// When the block is none of this operator's, or its state does not fit into the memory limit.
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault>;
+
+    /// All blocks have been taken back.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn restored(&mut self) -> Result<(), Fault>;
 }
+
+/// The methods of [`Operator`] that checkpoints need, for an operator that keeps nothing between ticks.
+macro_rules! keeps_no_state {
+    () => {
+        fn freeze(&mut self, _: bool) {}
+        fn save(&mut self, _: $crate::snapshot::Section, _: &mut dyn $crate::snapshot::SnapshotOut) -> bool {
+            true
+        }
+        fn restore(
+            &mut self,
+            _: $crate::snapshot::BlockId,
+            _: &[u8],
+            _: &dyn Fn(u64) -> bool,
+        ) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+        fn restored(&mut self) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+    };
+}
+pub(crate) use keeps_no_state;

@@ -4,7 +4,7 @@ use crate::context::StageContext;
 use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::ids::EventTime;
-use crate::operator::Operator;
+use crate::operator::{Operator, keeps_no_state};
 use crate::partition::Timed;
 use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, is_fixed, read};
@@ -44,6 +44,8 @@ impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
     fn complete(&mut self, _: EventTime) -> Result<bool, Fault> {
         Ok(true)
     }
+
+    keeps_no_state!();
 
     fn digest(&self) -> u64 {
         0

@@ -10,35 +10,58 @@
 //! passed. Releasing is bounded by the step. A record that comes after the watermark has passed its time is
 //! late: it cannot be put in its place any more, is counted, and goes into the late output.
 
+mod saving;
+
+use crate::announced::Announced;
 use crate::bounds::FIRE_ROWS_MAX;
 use crate::build::Site;
 use crate::context::StageContext;
-use crate::fault::{Fault, OutOfMemory};
+use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::hash::{fold, join};
 use crate::heap::Heap;
 use crate::ids::EventTime;
 use crate::key::Key;
+use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, digest, is_fixed, read};
+use crate::saver::Saver;
+use crate::slots::Slots;
+use crate::snapshot::{BlockId, Section, SnapshotOut};
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::cmp::Ordering;
 use core::marker::PhantomData;
+use rkyv::{Archive, Deserialize, Serialize};
 
+/// A record that waits.
+#[derive(Archive, Serialize, Deserialize)]
 struct Waiting<T> {
     at: i64,
     /// How many came before it.
     arrival: u64,
+    /// That of the key, which says where the record lives.
+    hash: u64,
     record: T,
+}
+impl<T: Record> Record for Waiting<T> {}
+
+/// When a record may leave, and its place among those that wait. Records stay where they are while these are put in
+/// order.
+#[derive(Clone, Copy)]
+struct Due {
+    at: i64,
+    place: u32,
 }
 
 /// The sorting operator behind an exchange by `K`. `C` compares records of equal times; sorted ones go to
 /// `next`, late ones to `late`.
 pub struct SortOperator<K, T, C, N, L> {
     compare: C,
-    waiting: Heap<Waiting<T>>,
+    waiting: Slots<Waiting<T>>,
+    due: Heap<Due>,
     arrivals: u64,
     /// Everything before this has left.
     passed: EventTime,
@@ -46,6 +69,13 @@ pub struct SortOperator<K, T, C, N, L> {
     next: N,
     late: L,
     context: Rc<StageContext>,
+    saver: Saver,
+    /// What is still to come of a checkpoint that is being restored; how many earlier shards began to come; and of
+    /// each record, where those of several meet, (arrival, earlier shard, place).
+    announced: Announced<u32>,
+    earlier: u32,
+    origins: Option<Buf<(u64, u32, u32)>>,
+    memory: Arc<dyn Memory>,
     _keys: PhantomData<K>,
 }
 
@@ -61,25 +91,37 @@ where
     pub fn new(compare: C, site: Site, next: N, late: L) -> Self {
         SortOperator {
             compare,
-            waiting: Heap::new(site.memory),
+            waiting: Slots::new(site.memory.clone()),
+            due: Heap::new(site.memory.clone()),
             arrivals: 0,
             passed: EventTime::MIN,
             may_wait: site.may_wait,
             next,
             late,
             context: site.context,
+            saver: Saver::new(&site.memory),
+            announced: Announced::new(),
+            earlier: 0,
+            origins: None,
+            memory: site.memory,
             _keys: PhantomData,
         }
     }
 
-    fn before<'a>(compare: &'a C) -> impl Fn(&Waiting<T>, &Waiting<T>) -> bool + use<'a, K, T, C, N, L> {
+    fn before<'a>(
+        compare: &'a C,
+        waiting: &'a Slots<Waiting<T>>,
+    ) -> impl Fn(&Due, &Due) -> bool + use<'a, K, T, C, N, L> {
         move |a, b| match a.at.cmp(&b.at) {
-            Ordering::Equal => compare(&a.record, &b.record).then(a.arrival.cmp(&b.arrival)).is_lt(),
+            Ordering::Equal => {
+                let (a, b) = (&waiting[a.place], &waiting[b.place]);
+                compare(&a.record, &b.record).then(a.arrival.cmp(&b.arrival)).is_lt()
+            }
             order => order.is_lt(),
         }
     }
 
-    fn add(&mut self, keyed: &ArchivedKeyed<K, T>) -> Result<(), OutOfMemory> {
+    fn add(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
         let (at, record) = (EventTime(keyed.at.into()), read(&keyed.item));
         if at < self.passed {
             self.context.stats.late.add(1);
@@ -87,8 +129,9 @@ where
             return Ok(());
         }
         self.arrivals += 1;
-        let waiting = Waiting { at: at.0, arrival: self.arrivals, record };
-        self.waiting.push(waiting, Self::before(&self.compare))
+        let waiting = Waiting { at: at.0, arrival: self.arrivals, hash, record };
+        let place = self.waiting.add(waiting, &mut self.saver)?;
+        Ok(self.due.push(Due { at: at.0, place }, Self::before(&self.compare, &self.waiting))?)
     }
 }
 
@@ -103,10 +146,12 @@ where
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
         if is_fixed::<Keyed<K, T>>() {
             // SAFETY: the exchange that feeds this operator sends `Keyed<K, T>`.
-            unsafe { frame.fixed::<ArchivedKeyed<K, T>>() }.iter().try_for_each(|keyed| self.add(keyed))?;
+            let mut records = unsafe { frame.fixed::<ArchivedKeyed<K, T>>() }.iter();
+            records.try_for_each(|keyed| self.add(read::<K>(&keyed.key).hash(), keyed))?;
         } else {
             // SAFETY: as above.
-            unsafe { frame.entries::<ArchivedKeyed<K, T>>() }.try_for_each(|(_, keyed)| self.add(keyed))?;
+            let mut records = unsafe { frame.entries::<ArchivedKeyed<K, T>>() };
+            records.try_for_each(|(hash, keyed)| self.add(hash, keyed))?;
         }
         self.context.check()
     }
@@ -115,15 +160,16 @@ where
         let room = if self.may_wait { self.next.room() } else { usize::MAX };
         let mut budget = room.min(FIRE_ROWS_MAX);
         // At the end of the input everything leaves, the last instant of time included.
-        let free = |waiting: &Waiting<T>| waiting.at < watermark.0 || watermark == EventTime::MAX;
-        while self.waiting.peek().is_some_and(free) {
+        let free = |due: &Due| due.at < watermark.0 || watermark == EventTime::MAX;
+        while self.due.peek().is_some_and(free) {
             if budget == 0 {
                 self.next.flush();
                 self.context.check()?;
                 return Ok(false);
             }
             budget -= 1;
-            if let Some(waiting) = self.waiting.pop(Self::before(&self.compare)) {
+            if let Some(due) = self.due.pop(Self::before(&self.compare, &self.waiting)) {
+                let waiting = self.waiting.take(due.place, &mut self.saver)?;
                 self.next.push(EventTime(waiting.at), waiting.record);
             }
         }
@@ -131,14 +177,33 @@ where
         self.context.check().map(|()| true)
     }
 
+    fn freeze(&mut self, full: bool) {
+        self.freeze_waiting(full);
+    }
+
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool {
+        let saved = self.save_waiting(section, out);
+        saved.unwrap_or_else(|fault| {
+            self.context.fail(fault);
+            false
+        })
+    }
+
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+        self.restore_block(block, bytes, owns)
+    }
+
+    fn restored(&mut self) -> Result<(), Fault> {
+        self.end_restore()
+    }
+
     fn digest(&self) -> u64 {
         let of =
             |waiting: &Waiting<T>| join(join(waiting.at as u64, waiting.arrival), digest(&waiting.record));
-        // A sum, so that the layout of the heap does not show.
+        // A sum, so that places do not show.
         self.waiting
-            .items()
             .iter()
-            .fold(fold(self.passed.0 as u64), |sum, waiting| sum.wrapping_add(of(waiting)))
+            .fold(fold(self.passed.0 as u64), |sum, (_, waiting)| sum.wrapping_add(of(waiting)))
     }
 }
 

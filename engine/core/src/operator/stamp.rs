@@ -6,7 +6,9 @@
 //! nobody waits for it, and when one speaks again its watermark is the old one.
 
 use crate::context::{IDLE, StageContext};
+use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
+use crate::notes::{Earlier, Notes};
 use crate::push::{Pipe, Push, forward};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -51,7 +53,10 @@ pub struct Stamp<F, N> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Progress {
+    /// Counted within this shard.
     partition: usize,
+    /// Its name in the job, whichever shard reads it.
+    name: u64,
     watermark: EventTime,
     heard: Nanos,
     idle: bool,
@@ -59,17 +64,18 @@ struct Progress {
 }
 
 impl<F, N> Stamp<F, N> {
-    /// Generator `index` of the job, behind these source partitions of this shard.
+    /// Generator `index` of the job, behind these source partitions of this shard: their numbers here, and their names in the job.
     pub fn new(
         f: F,
         timing: Timing,
         index: usize,
-        partitions: impl IntoIterator<Item = usize>,
+        partitions: impl IntoIterator<Item = (usize, u64)>,
         context: Rc<StageContext>,
         next: N,
     ) -> Self {
         let (watermark, heard) = (EventTime::MIN, Nanos(0));
-        let silent = |partition| Progress { partition, watermark, heard, idle: false, done: false };
+        let silent =
+            |(partition, name)| Progress { partition, name, watermark, heard, idle: false, done: false };
         let watermark = context.generator(index);
         let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
         if partitions.is_empty() {
@@ -144,7 +150,47 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
         }
         self.next.seal();
     }
-    forward!(but mark and seal, next);
+    fn note(&mut self, notes: &mut Notes) {
+        notes.time(self.reached);
+        notes.number(self.partitions.len() as u64);
+        for partition in &self.partitions {
+            notes.number(partition.name);
+            notes.time(partition.watermark);
+            notes.number(partition.heard.0);
+            notes.number(u64::from(partition.idle) | u64::from(partition.done) << 1);
+        }
+        self.next.note(notes);
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let noted = earlier.each(|notes| {
+            let reached = notes.time()?;
+            let count = notes.number()?;
+            let partition = |_| Ok((notes.number()?, notes.time()?, notes.number()?, notes.number()?));
+            Ok((reached, (0..count).map(partition).collect::<Result<Vec<_>, Fault>>()?))
+        })?;
+        // With other partitions on each shard, what all had reached is what this one may count on.
+        let least = noted.iter().map(|(reached, _)| *reached).min().unwrap_or(EventTime::MIN);
+        self.reached = earlier.mine.map_or(least, |mine| noted[mine].0);
+        for partition in &mut self.partitions {
+            // Behind an exchange each shard has one of the same name: its own counts, or the one that is furthest behind.
+            let found =
+                noted.iter().enumerate().filter(|(shard, _)| earlier.mine.is_none_or(|mine| mine == *shard));
+            let found = found
+                .flat_map(|(_, (_, partitions))| partitions)
+                .filter(|(name, ..)| *name == partition.name);
+            if let Some(&(_, watermark, heard, flags)) = found.min_by_key(|(_, watermark, ..)| *watermark) {
+                partition.watermark = watermark;
+                partition.heard = Nanos(heard);
+                (partition.idle, partition.done) = (flags & 1 != 0, flags & 2 != 0);
+            }
+        }
+        if earlier.mine.is_none() {
+            self.watermark.set(self.least());
+        }
+        self.next.recall(earlier)
+    }
+    forward!(but mark, seal, note and recall, next);
 }
 
 #[cfg(test)]
@@ -167,7 +213,7 @@ mod tests {
             (|n| EventTime(*n)) as fn(&i64) -> EventTime,
             timing,
             7,
-            [0, 1],
+            [(0, 0), (1, 1)],
             context.clone(),
             Nowhere,
         );

@@ -1,20 +1,25 @@
 //! Keyed window aggregation: the open windows of every key that this shard owns.
 //!
 //! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
-//! window closes: its panes are sorted by key, merged, and leave as rows in the order (window end, key), never in hash order.
-//! A record costs one lookup; closing costs O(rows), in bounded steps.
+//! window closes: its panes are sorted by key, merged, and leave as rows in the order (window end, key), never in
+//! hash order. A record costs one lookup; closing costs O(rows), in bounded steps.
 //!
 //! ```text
 //!  pane open      table: key -> accumulator                          (records are added here)
-//!  pane closed    run: (key, accumulator) in key order               (hopping windows only: each run serves several windows)
-//!  late but useful: a record of a closed pane whose later windows are open goes into the pane's table again, which becomes
+//!  pane closed    run: (key, accumulator) in key order               (hopping windows only: each run serves several
+//! windows)
+//!  late but useful: a record of a closed pane whose later windows are open goes into the pane's table again, which
+//! becomes
 //!                 one more run when the next window closes
 //!  late           every window of the record has closed: counted, and pushed into the late output
 //! ```
 //!
 //! This module never reads a clock and never iterates a table to produce output.
 
+mod saving;
+
 use crate::aggregate::Aggregate;
+use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::context::StageContext;
 use crate::fault::{Fault, OutOfMemory};
@@ -29,7 +34,10 @@ use crate::partition::{ArchivedKeyed, Keyed};
 use crate::prefetch::prefetch_slice;
 use crate::push::{Pipe, Push, forward};
 use crate::record::{self, is_fixed, read};
+use crate::saver::Saver;
+use crate::snapshot::{BlockId, Section, SnapshotOut};
 use crate::table::Table;
+use crate::watch::Watch;
 use crate::window::{Windowed, Windows, within};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -43,8 +51,11 @@ const LINES_PER_ROW: usize = 8;
 /// Later than the end of any window.
 const BEYOND_TIME: i128 = 1 << 66;
 
-/// Rows of a closed pane, in the order of their keys.
-type Run<K, C> = Buf<(K, C)>;
+/// Rows of a closed pane, in the order of their keys. They do not change any more.
+struct Run<K, C> {
+    rows: Buf<(K, C)>,
+    watch: Watch<(K, C)>,
+}
 
 struct Pane<K, C> {
     start: i64,
@@ -83,6 +94,12 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     stale: Vec<Table<K, A::Acc>>,
     spare_runs: Vec<Run<K, A::Acc>>,
     spare_lists: Vec<Vec<Run<K, A::Acc>>>,
+    /// Tables and runs that only a checkpoint still needs.
+    kept: Vec<Table<K, A::Acc>>,
+    kept_runs: Vec<Run<K, A::Acc>>,
+    saver: Saver,
+    /// What is still to come of a checkpoint that is being restored.
+    announced: Announced<saving::Place>,
     /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
     closed: i128,
     closing: Closing,
@@ -110,7 +127,8 @@ where
     N: Push<Windowed<K, A::Out>>,
     L: Push<A::Item>,
 {
-    /// An operator without open windows. `may_wait` says that no receiver of its output waits for another output of its stage.
+    /// An operator without open windows. `may_wait` says that no receiver of its output waits for another output of
+    /// its stage.
     pub fn new(
         aggregate: A,
         windows: Windows,
@@ -128,6 +146,10 @@ where
             stale: Vec::new(),
             spare_runs: Vec::new(),
             spare_lists: Vec::new(),
+            kept: Vec::new(),
+            kept_runs: Vec::new(),
+            saver: Saver::new(&memory),
+            announced: Announced::new(),
             closed: i64::MIN.into(),
             closing: Closing::No,
             due: None,
@@ -149,9 +171,7 @@ where
             Ok(index) => Some(index),
             Err(_) if self.windows.last_end(start) <= self.closed => None,
             Err(index) => {
-                let table = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
-                let runs = self.spare_lists.pop().unwrap_or_default();
-                self.panes.insert(index, Pane { start, table, runs });
+                self.open(index, start);
                 let end = self.windows.next_end(start, self.closed);
                 self.due = Some(self.due.map_or(end, |due| due.min(end)));
                 Some(index)
@@ -185,6 +205,9 @@ where
         for ((entry, hash), keyed) in entries.iter_mut().zip(&hashes).zip(batch) {
             *entry = lookups.locate(*hash, || read(&keyed.key), || self.aggregate.empty());
         }
+        if lookups.is_watched() {
+            lookups.touch(&entries[..batch.len()], &mut self.saver)?;
+        }
         let mut strangers = 0u64;
         for (number, (entry, keyed)) in entries.iter().zip(batch).enumerate() {
             let (key, acc) = lookups.entry(*entry);
@@ -213,8 +236,11 @@ where
         };
         let table = &mut self.panes[pane].table;
         table.reserve(1)?;
-        let acc = table.upsert(hash, |k| k.is(&keyed.key), || read(&keyed.key), || self.aggregate.empty());
-        self.aggregate.add(acc, read(&keyed.item));
+        let at = table.place(hash, |k| k.is(&keyed.key), || read(&keyed.key), || self.aggregate.empty());
+        if table.is_watched() {
+            table.touch(at, &mut self.saver)?;
+        }
+        self.aggregate.add(table.value_mut(at), read(&keyed.item));
         Ok(())
     }
 
@@ -277,12 +303,12 @@ where
     }
 
     fn store(&mut self, pane: usize, from: usize, budget: &mut usize) -> Result<(), OutOfMemory> {
-        let rows = self.order.rows();
         if from == 0 {
-            let mut run = self.spare_runs.pop().unwrap_or_else(|| Buf::new(self.memory.clone()));
-            run.reserve(rows.len())?;
+            let mut run = self.run();
+            run.rows.reserve(self.order.rows().len())?;
             self.panes[pane].runs.push(run);
         }
+        let rows = self.order.rows();
         let to = rows.len().min(from + *budget);
         let Pane { table, runs, .. } = &mut self.panes[pane];
         let run = runs.last_mut().unwrap_or_else(|| unreachable!("begun above"));
@@ -291,7 +317,7 @@ where
                 table.prefetch_entry(ahead.1 as usize);
             }
             let (key, acc) = table.entry(row.1 as usize);
-            run.push((key.clone(), acc.clone()));
+            run.rows.push((key.clone(), acc.clone()));
         }
         *budget -= to - from;
         if to < rows.len() {
@@ -306,14 +332,14 @@ where
     fn merge(&mut self, budget: &mut usize) {
         let at = within(self.end - 1);
         while *budget > 0 {
-            let head = |&(pane, run, next): &(usize, usize, usize)| self.panes[pane].runs[run].get(next);
+            let head = |&(pane, run, next): &(usize, usize, usize)| self.panes[pane].runs[run].rows.get(next);
             let Some(least) = self.cursors.iter().filter_map(head).map(|row| &row.0).min() else {
                 self.closing = self.closed_window();
                 return;
             };
             let (key, mut acc) = (least.clone(), None::<A::Acc>);
             for cursor in &mut self.cursors {
-                if let Some((k, c)) = self.panes[cursor.0].runs[cursor.1].get(cursor.2)
+                if let Some((k, c)) = self.panes[cursor.0].runs[cursor.1].rows.get(cursor.2)
                     && *k == key
                 {
                     cursor.2 += 1;
@@ -330,13 +356,28 @@ where
         }
     }
 
-    /// Takes a pane's table away; it is emptied in slices and then serves another pane.
+    /// Takes a pane's table away; it is emptied in slices, once no checkpoint needs it, and then serves another pane.
     fn retire(&mut self, pane: usize) {
-        let nothing = Table::new(self.memory.clone());
+        let mut nothing = self.new_table();
+        nothing.begin(&self.saver);
         let table = core::mem::replace(&mut self.panes[pane].table, nothing);
-        if table.has_storage() {
+        if table.is_awaited() {
+            self.kept.push(table);
+        } else if table.has_storage() {
             self.stale.push(table);
         }
+    }
+
+    fn new_table(&self) -> Table<K, A::Acc> {
+        Table::new(self.memory.clone())
+    }
+
+    /// A run without rows.
+    fn run(&mut self) -> Run<K, A::Acc> {
+        let new = || Run { rows: Buf::new(self.memory.clone()), watch: Watch::new(self.memory.clone()) };
+        let mut run = self.spare_runs.pop().unwrap_or_else(new);
+        run.watch.begin(&self.saver);
+        run
     }
 
     /// Empties tables that have been retired, within `budget`.
@@ -357,10 +398,7 @@ where
             self.retire(0);
             let pane = self.panes.remove(0);
             let mut runs = pane.runs;
-            for mut run in runs.drain(..) {
-                run.clear();
-                self.spare_runs.push(run);
-            }
+            runs.drain(..).for_each(|run| self.let_go(run));
             self.spare_lists.push(runs);
         }
         self.due = self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min();
@@ -437,6 +475,26 @@ where
         }
     }
 
+    fn freeze(&mut self, full: bool) {
+        self.freeze_panes(full);
+    }
+
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool {
+        let saved = self.save_panes(section, out);
+        saved.unwrap_or_else(|fault| {
+            self.context.fail(fault);
+            false
+        })
+    }
+
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+        self.restore_block(block, bytes, owns)
+    }
+
+    fn restored(&mut self) -> Result<(), Fault> {
+        self.end_restore()
+    }
+
     fn digest(&self) -> u64 {
         let of = |start: i64, key: &K, acc: &A::Acc| {
             record::digest(&Keyed { at: start, key: key.clone(), item: acc.clone() })
@@ -444,7 +502,7 @@ where
         let mut digest = hash::join(hash::fold((self.closed >> 64) as u64), self.closed as u64);
         for pane in &self.panes {
             let open = pane.table.iter();
-            let stored = pane.runs.iter().flat_map(|run| run.iter()).map(|(key, acc)| (key, acc));
+            let stored = pane.runs.iter().flat_map(|run| run.rows.iter()).map(|(key, acc)| (key, acc));
             // A sum, so that hash order does not show.
             digest =
                 open.chain(stored).fold(digest, |sum, (key, acc)| sum.wrapping_add(of(pane.start, key, acc)));
