@@ -1,18 +1,19 @@
-//! Commands to a running job, as files: a person's command line writes one, the job's keeper carries it out and answers.
+//! Commands to a running job, as files: a person's command line writes one, the job's keeper carries it out and
+//! answers.
 //!
 //! ```text
 //! DATA/control/NAME.command    {"command":"savepoint","name":"before-1.2"}     or {"command":"checkpoint"}
 //! DATA/control/NAME.answer     {"ok":true,"number":12,"tick":345}              or {"ok":false,"error":"..."}
 //! ```
 //!
-//! 1. [`send`] writes `NAME.command.new` and renames it, so that nobody sees half a command. The sender chooses `NAME`; commands are
-//!    carried out in the order of their names.
-//! 2. The keeper [`list`]s commands a few times a second, carries one out and [`answer`]s it: it removes the command first, so that no
-//!    command is carried out twice, and then writes the answer in the same way.
+//! 1. [`send`] writes `NAME.command.new` and renames it, so that nobody sees half a command. The sender chooses
+//!    `NAME`; commands are carried out in the order of their names.
+//! 2. The keeper [`list`]s commands a few times a second, carries one out and [`answer`]s it: it removes the
+//!    command first, so that no command is carried out twice, and then writes the answer in the same way.
 //! 3. The sender [`take`]s the answer, which removes it. One who gives up waiting [`withdraw`]s the command.
 //!
-//! Nothing here is synced: a command is worth nothing once the job has ended, and a job that starts [`clear`]s what is left. Whoever may
-//! write in the data directory may command; there is no other check.
+//! Nothing here is synced: a command is worth nothing once the job has ended, and a job that starts [`clear`]s what
+//! is left. Whoever may write in the data directory may command; there is no other check.
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
@@ -70,8 +71,8 @@ pub struct Waiting {
     pub command: Result<Command, String>,
 }
 
-/// Whether a savepoint may be called that: at most [`SAVEPOINT_NAME_MAX`] ASCII letters, digits, `-`, `_` and `.`, and not digits alone,
-/// which would read like a checkpoint's number.
+/// Whether a savepoint may be called that: at most [`SAVEPOINT_NAME_MAX`] ASCII letters, digits, `-`, `_` and `.`,
+/// and not digits alone, which would read like a checkpoint's number.
 ///
 /// ```
 /// use pelton_storage::control::is_savepoint_name;
@@ -86,7 +87,8 @@ pub fn is_savepoint_name(name: &str) -> bool {
         && !name.chars().all(|c| c.is_ascii_digit())
 }
 
-/// Leaves a command for the job that runs on the data directory `data`. `name` is the sender's own: no command has it yet.
+/// Leaves a command for the job that runs on the data directory `data`. `name` is the sender's own: no command has
+/// it yet.
 ///
 /// ```
 /// use pelton_storage::control::{self, Answer, Command};
@@ -116,8 +118,8 @@ pub fn send(disk: &Arc<dyn Disk>, data: &Path, name: &str, command: &Command) ->
 
 /// The commands that wait, in the order of their names. One cheap look at a directory when there are none.
 ///
-/// # Errors
-/// When the directory cannot be listed or a command cannot be read. A file that is no command is not an error but waits for its answer.
+/// # Errors When the directory cannot be listed or a command cannot be read. A file that is no command is not an
+/// error but waits for its answer.
 pub fn list(disk: &Arc<dyn Disk>, data: &Path) -> Result<Vec<Waiting>, StorageError> {
     let mut waiting = Vec::new();
     for file in names(disk, data)? {

@@ -1,10 +1,13 @@
-//! Looking at a log from outside: what tools show of it, group by group, without opening it for appending and without changing it.
+//! Looking at a log from outside: what tools show of it, group by group, without opening it for appending and
+//! without changing it.
 //!
-//! A [`LogScan`] needs to know whose log it looks at and nothing more: the size of the segments stands in their headers. It walks the same
-//! way as recovery does, with the same checks, so what it shows is what a start would find.
+//! A [`LogScan`] needs to know whose log it looks at and nothing more: the size of the segments stands in their
+//! headers. It walks the same way as recovery does, with the same checks, so what it shows is what a start would
+//! find.
 //!
-//! A log that a job appends to meanwhile is read from its files alone, and the scan ends where they end ([`Look::Beside`]). The job may
-//! recycle a segment under the scan, which then reports damage that is none: look again.
+//! A log that a job appends to meanwhile is read from its files alone, and the scan ends where they end
+//! ([`Look::Beside`]). The job may recycle a segment under the scan, which then reports damage that is none: look
+//! again.
 
 use crate::StorageError;
 use crate::disk::{Disk, How};
@@ -202,8 +205,8 @@ impl LogScan {
         })
     }
 
-    /// What was cut short behind the end of the log, to which [`group`](Self::group) must have come: a start would erase it. Beside a
-    /// job this may be the group that is being written.
+    /// What was cut short behind the end of the log, to which [`group`](Self::group) must have come: a start would
+    /// erase it. Beside a job this may be the group that is being written.
     ///
     /// # Errors
     /// When a segment cannot be mapped.

@@ -4,6 +4,7 @@ use crate::flow::Deduplicated;
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ where
         assert!(!horizon.is_zero(), "a horizon of no time");
         let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
         let (job, edge, place) = self.send_whole("deduplicate");
+        let kept = type_name::<K>();
+        job.plan().describe(format!("`{}`: deduplication within {horizon} ns, keeping {kept}", place.name));
         let flow = Deduplicated { edge, horizon, late, name: place.name.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }

@@ -1,6 +1,7 @@
 //! Why a job did not start, or did not end well.
 
 use pelton_core::{Fault, OutOfMemory};
+use pelton_runtime::survive::OpenError;
 use pelton_runtime::{RunError, StartError};
 use std::fmt;
 
@@ -41,6 +42,17 @@ pub enum JobError {
         /// What could not be had.
         error: OutOfMemory,
     },
+    /// The job is to survive, and has a part that cannot.
+    CannotSurvive {
+        /// The job.
+        job: String,
+        /// Which part, and what to do about it.
+        problem: String,
+    },
+    /// What is in the data directory cannot be taken up.
+    Open(OpenError),
+    /// What must survive could not be read or written.
+    Storage(String),
     /// The driver could not start.
     Start(StartError),
     /// The job stopped on its way.
@@ -69,6 +81,9 @@ impl fmt::Display for JobError {
                  fewer `shards` or a smaller `buffer`",
                 error.limit
             ),
+            JobError::CannotSurvive { job, problem } => write!(f, "job `{job}` cannot survive: {problem}"),
+            JobError::Open(error) => error.fmt(f),
+            JobError::Storage(problem) => f.write_str(problem),
             JobError::Start(error) => error.fmt(f),
             JobError::Run(error) => error.fmt(f),
             JobError::Fault(error) => error.fmt(f),
@@ -79,6 +94,7 @@ impl fmt::Display for JobError {
 impl std::error::Error for JobError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            JobError::Open(error) => Some(error),
             JobError::Start(error) => Some(error),
             JobError::Run(error) => Some(error),
             JobError::Fault(error) => Some(error),
@@ -86,8 +102,16 @@ impl std::error::Error for JobError {
             JobError::Unfinished { .. }
             | JobError::Clockless { .. }
             | JobError::Size { .. }
+            | JobError::CannotSurvive { .. }
+            | JobError::Storage(_)
             | JobError::Empty { .. } => None,
         }
+    }
+}
+
+impl From<OpenError> for JobError {
+    fn from(error: OpenError) -> Self {
+        JobError::Open(error)
     }
 }
 

@@ -9,6 +9,7 @@ use pelton_core::context::WatermarkOrigin;
 use pelton_core::source::Source;
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
+use std::any::type_name;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -41,6 +42,8 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 /// What a source of the job needs when the job starts.
 pub(crate) struct PlannedSource {
     pub(crate) partitions: Box<dyn Fn(usize) -> usize>,
+    /// Whether its records can be had again after the process is gone.
+    pub(crate) survives: bool,
     pub(crate) attach: Box<dyn Fn(Wake)>,
 }
 
@@ -50,6 +53,10 @@ pub(crate) struct Plan {
     pub(crate) graph: Graph,
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) plantings: Vec<Planting>,
+    /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
+    pub(crate) shape: Vec<String>,
+    /// A stream that is to be delivered exactly once by a sink that forgets.
+    pub(crate) forgetful: Option<String>,
     generators: usize,
     queues: usize,
     /// A stream that asks for the clock where there is none.
@@ -65,7 +72,14 @@ impl Plan {
         StageId((self.graph.stages - 1) as u16)
     }
 
+    /// Adds a line to the job's shape.
+    pub(crate) fn describe(&mut self, line: String) {
+        self.shape.push(line);
+    }
+
     pub(crate) fn next_edge(&mut self, from: StageId, to: StageId, mesh: bool) -> EdgeId {
+        let how = if mesh { "each shard to each" } else { "each shard to itself" };
+        self.describe(format!("exchange from stage {} to stage {}: {how}", from.0, to.0));
         self.graph.edges.push(Edge { from, to, mesh });
         EdgeId((self.graph.edges.len() - 1) as u16)
     }
@@ -90,12 +104,12 @@ impl Plan {
     pub(crate) fn behind(&mut self, stage: StageId, before: &Place, name: String) -> Place {
         // Without event time before the exchange there is none behind it either.
         let origins = if before.origins.is_empty() { Vec::new() } else { vec![WatermarkOrigin::Input] };
-        Place { stage, root: self.next_root(&name), origins, sources: Vec::new(), name }
+        Place { stage, root: self.next_root(&name), origins, sources: Vec::new(), name, delivery: None }
     }
 
     /// The place of a stream that begins in a queue, in the stage of `before`.
     pub(crate) fn beside(&mut self, before: &Place, name: String) -> Place {
-        Place { root: self.next_root(&name), name, ..before.clone() }
+        Place { root: self.next_root(&name), name, delivery: None, ..before.clone() }
     }
 
     /// Notes how a stream ends.
@@ -137,6 +151,8 @@ impl Job {
             graph: Graph { stages: 1, ..Graph::default() },
             sources: Vec::new(),
             plantings: Vec::new(),
+            shape: Vec::new(),
+            forgetful: None,
             generators: 0,
             queues: 0,
             clockless: None,
@@ -161,13 +177,21 @@ impl Job {
         let (counted, attached) = (source.clone(), source.clone());
         plan.sources.push(PlannedSource {
             partitions: Box::new(move |shards| counted.partitions(shards)),
+            survives: source.survives(),
             attach: Box::new(move |wake| attached.attach(wake)),
         });
         let name = format!("source {number}");
+        plan.describe(format!("{name}: records of {}", type_name::<S::Item>()));
         let root = plan.next_root(&name);
         drop(plan);
-        let place =
-            Place { stage: StageId(0), root, origins: Vec::new(), sources: vec![number], name: name.clone() };
+        let place = Place {
+            stage: StageId(0),
+            root,
+            origins: Vec::new(),
+            sources: vec![number],
+            name: name.clone(),
+            delivery: None,
+        };
         Stream { job: self.clone(), flow: SourceRoot { source, number, name }, place }
     }
 

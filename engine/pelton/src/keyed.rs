@@ -7,6 +7,7 @@ use pelton_core::aggregate::{self, Number, Ranked};
 use pelton_core::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -106,6 +107,8 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let to = job.plan().next_stage();
         let edge = job.plan().next_edge(place.stage, to, true);
         let name = format!("{} > window", place.name);
+        let (by, kept) = (type_name::<K>(), type_name::<A::Acc>());
+        job.plan().describe(format!("`{name}`: {windows:?} by {by}, keeping {kept}"));
         let behind = job.plan().behind(to, &place, name.clone());
         let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {

@@ -48,12 +48,14 @@ pub mod flow;
 mod job;
 mod keyed;
 pub mod prelude;
+pub mod replay;
 mod running;
 pub mod sim;
 pub mod sinks;
 mod sort;
 pub mod sources;
 mod stream;
+mod survive;
 mod timing;
 
 #[doc(hidden)]
@@ -65,12 +67,14 @@ pub use error::JobError;
 pub use job::Job;
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
+pub use pelton_core::sink::Delivery;
 pub use pelton_core::{
     Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats,
     window,
 };
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};
+pub use pelton_runtime::survive::CheckpointDone;
 pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
 pub use running::{Progress, Recording, Running};
 pub use sort::ByOrd;

@@ -2,12 +2,14 @@
 
 use crate::error::JobError;
 use crate::job::Plan;
+use crate::survive::{self, Started, Surviving};
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::memory::Memory;
 use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
-use pelton_runtime::config::Config;
+use pelton_runtime::config::{Config, Durability};
+use pelton_runtime::survive::CheckpointDone;
 use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, Stop, Stopper, launch};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Running {
     inner: pelton_runtime::Running,
+    /// After the cores: they must be gone before the data directory is given up.
+    surviving: Option<Surviving>,
     stats: Vec<Arc<ShardStats>>,
     records: Arc<Mutex<Vec<ShardRecord>>>,
 }
@@ -107,10 +111,22 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
     }
 }
 
+/// Tells the sources how to wake the engine.
+fn attach(plan: &Plan, cores: &pelton_runtime::Running) {
+    let bells = cores.bells();
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
+    plan.sources.iter().for_each(|source| (source.attach)(wake.clone()));
+}
+
 impl Running {
     pub(crate) fn start(plan: &Plan, config: &Config, record: bool) -> Result<Running, JobError> {
         plan.check()?;
         check_sizes(config.shards, config.key_groups, config.ring_bytes)?;
+        if config.durability != Durability::None && !record {
+            let Started { cores: inner, stats, surviving } = survive::start(plan, config)?;
+            attach(plan, &inner);
+            return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default() });
+        }
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
         let wirings = wire(&graph, &sizes(config), &*memory).map_err(|error| JobError::Memory {
@@ -138,10 +154,34 @@ impl Running {
             })
         };
         let inner = launch(config, Arc::new(build))?;
-        let bells = inner.bells();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
-        plan.sources.iter().for_each(|source| (source.attach)(wake.clone()));
-        Ok(Running { inner, stats, records })
+        attach(plan, &inner);
+        Ok(Running { inner, surviving: None, stats, records })
+    }
+
+    /// Has the job, which must survive, save its state now, after one tick on all shards, while it runs on; returns when that is done.
+    /// With a name it becomes a savepoint, which is kept until it is deleted, and from which a job can be started with another number of
+    /// shards: see [`Config::restore`].
+    ///
+    /// # Errors
+    /// When the job keeps nothing, has ended, or the state could not be saved.
+    pub fn checkpoint(&self, name: Option<&str>) -> Result<CheckpointDone, JobError> {
+        let Some(surviving) = &self.surviving else {
+            return Err(JobError::Storage("a job without `durability` has no checkpoints".to_owned()));
+        };
+        let answer = surviving.desk().command(name.map(str::to_owned));
+        loop {
+            if let Some(done) = answer.wait(Duration::from_millis(100)) {
+                return done.map_err(JobError::Storage);
+            }
+            if self.is_finished() {
+                return Err(JobError::Storage("the job ended before its state was saved".to_owned()));
+            }
+        }
+    }
+
+    /// What is odd about the place that the job keeps its data in, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        self.surviving.as_ref().map_or(&[], Surviving::notes)
     }
 
     /// How far the job is, now. Cheap: reads counters that the cores write anyway.
@@ -179,7 +219,12 @@ impl Running {
     pub fn wait(self) -> Result<Progress, JobError> {
         while !self.wait_for(Duration::from_secs(3_600)) {}
         let progress = self.progress();
-        self.inner.wait()?;
+        let Running { inner, surviving, .. } = self;
+        let ended = inner.wait();
+        if let Some(mut surviving) = surviving {
+            surviving.close(ended.is_ok())?;
+        }
+        ended?;
         Ok(progress)
     }
 

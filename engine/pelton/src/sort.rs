@@ -4,6 +4,7 @@ use crate::flow::{Flow, Sorted};
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
+use std::any::type_name;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
@@ -105,6 +106,7 @@ where
 
     fn sorted<C>(self, compare: C, late: Option<usize>) -> Stream<Sorted<F, K, C>> {
         let (job, edge, place) = self.send_whole("sort");
+        job.plan().describe(format!("`{}`: sorting, keeping {}", place.name, type_name::<F::Item>()));
         let flow = Sorted { edge, compare, late, name: place.name.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }

@@ -10,8 +10,9 @@ use pelton_core::context::WatermarkOrigin;
 use pelton_core::local::{ToBoth, ToQueue};
 use pelton_core::operator::{Side, Timing};
 use pelton_core::partition::{ByTurn, Timed as TimedRecord};
-use pelton_core::sink::{Sink, ToSink};
+use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::{EventTime, Key, Record, StageId, Windowed};
+use std::any::type_name;
 use std::marker::PhantomData;
 
 /// Streams whose records have an event time.
@@ -48,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) sources: Vec<usize>,
     /// What it is called in reports.
     pub(crate) name: String,
+    /// How its rows are to be delivered, if that was said.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 impl<F: Flow> Stream<F> {
@@ -248,13 +251,29 @@ impl<F: Flow> Stream<F> {
         });
     }
 
+    /// How often the sink that this stream ends in shows each row, should the job be stopped and go on. Unless told, a sink that
+    /// [remembers](Sink::remembers) delivers exactly once, and any other at least once. Without [durability](crate::Config::durability)
+    /// it makes no difference.
+    pub fn deliver(mut self, delivery: Delivery) -> Self {
+        self.place.delivery = Some(delivery);
+        self
+    }
+
     /// Ends the stream in `sink`, and gives the job back.
     pub fn sink<S: Sink<F::Item>>(self, sink: S) -> Job {
         let Stream { job, flow, place } = self;
-        job.plan().end(&place, move |shard| {
-            let end = ToSink::new(sink.open(shard.shard()), shard.context(place.stage));
+        let usual = if sink.remembers() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
+        let delivery = place.delivery.unwrap_or(usual);
+        let mut plan = job.plan();
+        if delivery == Delivery::ExactlyOnce && !sink.remembers() {
+            plan.forgetful.get_or_insert_with(|| place.name.clone());
+        }
+        plan.describe(format!("sink of `{}`: rows of {}", place.name, type_name::<F::Item>()));
+        plan.end(&place, move |shard| {
+            let end = ToSink::new(sink.open(shard.shard()), delivery, shard.context(place.stage));
             flow.plant(shard, end);
         });
+        drop(plan);
         job
     }
 }

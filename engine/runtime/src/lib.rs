@@ -48,6 +48,7 @@ mod pin;
 mod probe;
 mod running;
 mod stats;
+pub mod survive;
 
 pub use doorbell::Bells;
 pub use duty::{Build, Duty, Position};

@@ -41,6 +41,15 @@ impl ConfigFlags {
     }
 }
 
+impl ConfigFlags {
+    /// The same with a key set that no flag sets.
+    pub fn or_set(&self, key: &'static str, text: String) -> Self {
+        let mut flags = self.clone();
+        flags.set.insert(0, (key, text));
+        flags
+    }
+}
+
 impl Args for ConfigFlags {
     fn augment_args(command: Command) -> Command {
         let file = Arg::new("config")
@@ -98,6 +107,8 @@ fn value_name(kind: &Kind) -> &'static str {
         Kind::Size { .. } => "SIZE",
         Kind::Choice(_) => "NAME",
         Kind::Switch => "BOOL",
+        Kind::Path => "PATH",
+        Kind::Name => "NAME",
     }
 }
 

@@ -6,7 +6,13 @@
 mod bench_command;
 mod config_command;
 mod config_flags;
+mod control_command;
+mod data;
+mod data_command;
+mod log;
 mod output;
+mod selftest;
+mod table;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -16,6 +22,10 @@ use clap::{Parser, Subcommand};
 
 use bench_command::BenchCommand;
 use config_command::ConfigCommand;
+use control_command::{CheckpointCommand, SavepointCommand};
+use data_command::DataCommand;
+use log::LogCommand;
+use selftest::SelftestCommand;
 
 /// Pelton, a stream-processing engine.
 #[derive(Parser)]
@@ -31,6 +41,16 @@ enum Command {
     Bench(BenchCommand),
     /// Show, check or make a configuration.
     Config(ConfigCommand),
+    /// Test this program, on this machine, against the failures that it promises to survive.
+    Selftest(SelftestCommand),
+    /// Look at what a job keeps.
+    Data(DataCommand),
+    /// Look at the logs of a job, check them, or export them.
+    Log(LogCommand),
+    /// Tell a running job to make a checkpoint now.
+    Checkpoint(CheckpointCommand),
+    /// Tell a running job to make a checkpoint that stays until it is deleted.
+    Savepoint(SavepointCommand),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +68,11 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),
+        Command::Selftest(command) => command.run(),
+        Command::Data(command) => command.run(),
+        Command::Log(command) => command.run(),
+        Command::Checkpoint(command) => command.run(),
+        Command::Savepoint(command) => command.run(),
     }
 }
 

@@ -36,6 +36,15 @@ fn bad_input_is_refused_with_one_message() {
     check_refused(&["tumble_count", "--events", "many"], 2, "many");
     check_refused(&["tumble_count", "--rate", "5"], 2, "--rate");
     check_refused(&["lat_tumble", "--rate", "0"], 2, "--rate 0");
+    check_refused(&["checkpoint", "--keys", "0"], 2, "--keys");
+    check_refused(&["recovery", "--keys", "10", "--rate", "0"], 2, "--rate");
+    check_refused(&["checkpoint", "--keys", "10", "--hot", "0"], 2, "--hot 0");
+    check_refused(&["tumble_count", "--durability", "memory"], 1, "durability");
+    check_refused(
+        &["tumble_count", "--durability", "disk", "--data", "/dev/null"],
+        1,
+        "cannot make the directory /dev/null/",
+    );
     check_refused(&["tumble_count", "--config", "no/such/file.toml"], 1, "no/such/file.toml");
 }
 
@@ -85,6 +94,56 @@ fn json_is_one_line_with_every_promised_field() {
             }
         }
     }
+}
+
+/// One line of JSON of a run that succeeds and leaves nothing behind.
+fn json_of(args: &[&str]) -> serde_json::Value {
+    let place = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), args[..2].join("-"));
+    std::fs::create_dir_all(&place).unwrap();
+    let output =
+        bench(&[args, &["--driver", "threads", "--pin", "false", "--data", &place, "--json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_dir(&place).expect("it is empty again");
+    serde_json::from_slice(&output.stdout).expect("one line of JSON")
+}
+
+#[test]
+fn a_run_that_survives_says_what_and_how_long_a_flush_takes() {
+    let run = json_of(&["tumble_count", "--events", "20000", "--durability", "process"]);
+    assert_eq!((&run["durability"], &run["correct"]), (&"process".into(), &true.into()));
+    assert!(run["flush_us"].is_null());
+    let latency =
+        ["lat_tumble", "--rate", "5000", "--warmup", "0.1", "--duration", "0.2", "--durability", "disk"];
+    let run = json_of(&latency);
+    assert_eq!((&run["durability"], &run["correct"]), (&"disk".into(), &true.into()));
+    assert!(
+        run["flush_us"]["p50"].as_f64() > Some(0.0) && run["p50_over_flush"].as_f64() > Some(0.0),
+        "{run}"
+    );
+}
+
+#[test]
+fn checkpoints_are_measured_with_and_without() {
+    let run = json_of(&["checkpoint", "--keys", "20000", "--rate", "5000", "--duration", "3"]);
+    assert_eq!(run["correct"], true);
+    assert!(!run["checkpoints"].as_array().unwrap().is_empty());
+    assert!(run["with_us"]["p999"].is_number() && run["without_us"]["p999"].is_number(), "{run}");
+}
+
+#[test]
+fn recoveries_are_measured_by_phase() {
+    let run = json_of(&["recovery", "--keys", "1000,2000", "--rate", "5000"]);
+    let sizes = run["sizes"].as_array().unwrap();
+    assert_eq!(
+        sizes.iter().map(|size| size["keys"].as_u64()).collect::<Vec<_>>(),
+        [Some(1_000), Some(2_000)]
+    );
+    for size in sizes {
+        let phase = |name: &str| size[name].as_f64().unwrap();
+        assert!(phase("entered_ms") <= phase("restored_ms"), "{size}");
+        assert!(phase("live_ms") <= phase("first_result_ms"), "{size}");
+    }
+    assert!(run["ratio"].as_f64() > Some(0.0));
 }
 
 #[test]

@@ -38,6 +38,11 @@ pub(crate) enum Fed {
 }
 
 impl Input {
+    /// Whether it can be read again by another process.
+    pub(crate) fn survives(&self) -> bool {
+        matches!(self, Input::File(_))
+    }
+
     pub(crate) fn stream(reader: impl Read + Send + 'static) -> Self {
         Input::Stream(Mutex::new(Some(Box::new(reader))))
     }
@@ -89,6 +94,14 @@ fn ring(wake: &Wake) {
 }
 
 impl Feed {
+    /// The file, and how much of it has been read; none of what can be read only once.
+    pub(crate) fn file(&mut self) -> Option<(&File, &mut u64)> {
+        match self {
+            Feed::File { file, at } => Some((file, at)),
+            Feed::Thread(_) => None,
+        }
+    }
+
     /// Puts the next block at the end of `buffer`.
     pub(crate) fn more(&mut self, buffer: &mut Vec<u8>) -> io::Result<Fed> {
         match self {

@@ -30,6 +30,21 @@ impl Lines {
         Lines { buffer: Vec::new(), start: 0, searched: 0, bytes_max, number: 0, skipping: false }
     }
 
+    /// Goes on behind line `number`, in the middle of a line that was too long if `skipping`.
+    pub(crate) fn resumed(bytes_max: usize, number: u64, skipping: bool) -> Self {
+        Lines { number, skipping, ..Lines::new(bytes_max) }
+    }
+
+    /// Bytes that were put in and are not part of what was given out.
+    pub(crate) fn unread(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Whether the rest of a line that was too long is still to be passed over.
+    pub(crate) fn skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// The number of the last line given out.
     pub(crate) fn number(&self) -> u64 {
         self.number

@@ -9,6 +9,11 @@
 //! itself, in blocks, and can be replayed. Anything that may keep its reader waiting is read by a thread of
 //! its own, a bounded number of blocks ahead.
 //!
+//! In a job that survives only a file will do, and it must stay what it was while the job may still go back to it: it may
+//! grow, but what has been read must not change. After a restart reading goes on at the byte where it was; lines since the last
+//! checkpoint are read again, and what is malformed in them is reported again. A file that has become shorter, or
+//! whose lines are others, is refused: see [`NdjsonPartition`] for how that is known.
+//!
 //! ```
 //! use pelton::connect::ndjson;
 //! use pelton::prelude::*;
@@ -36,6 +41,7 @@ mod feed;
 mod lines;
 mod malformed;
 mod partition;
+mod place;
 
 pub use malformed::{Malformed, Reason};
 pub use partition::NdjsonPartition;
@@ -118,13 +124,13 @@ pub fn file<T>(path: impl AsRef<Path>) -> Result<Ndjson<T>, OpenError> {
     Ok(Ndjson::new(&path.display().to_string(), input))
 }
 
-/// Reads standard input, in a thread of its own. A job reads it once; it is gone then.
+/// Reads standard input, in a thread of its own. A job reads it once; it is gone then, so a job that is to survive refuses it.
 pub fn stdin<T>() -> Ndjson<T> {
     Ndjson::new("standard input", Input::stream(io::stdin()))
 }
 
 /// Reads anything, in a thread of its own: a socket, a decompressor, the output of a child process. `name` is
-/// what it is called in messages. A job reads it once; it is gone then. Where the job ends early, the thread
+/// what it is called in messages. A job reads it once; it is gone then, so a job that is to survive refuses it. Where the job ends early, the thread
 /// ends when its read returns.
 pub fn reader<T>(name: &str, reader: impl Read + Send + 'static) -> Ndjson<T> {
     Ndjson::new(name, Input::stream(reader))
@@ -181,6 +187,10 @@ impl<T: DeserializeOwned + 'static> Source for Ndjson<T> {
 
     fn open(&self, _: usize, _: usize) -> NdjsonPartition<T> {
         NdjsonPartition::open(self)
+    }
+
+    fn survives(&self) -> bool {
+        self.input.survives()
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {

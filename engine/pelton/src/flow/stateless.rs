@@ -87,8 +87,8 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// The partitions of a shard that it listens to; behind an exchange there is one, the exchange.
-    fn partitions(&self, shard: &ShardBuilder) -> Vec<usize> {
-        if self.stage == StageId(0) { shard.partitions_of(&self.sources) } else { vec![0] }
+    fn partitions(&self, shard: &ShardBuilder) -> Vec<(usize, u64)> {
+        if self.stage == StageId(0) { shard.partitions_of(&self.sources) } else { vec![(0, 0)] }
     }
 }
 

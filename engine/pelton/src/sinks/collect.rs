@@ -27,6 +27,10 @@ pub struct Row<T> {
 
 /// Keeps every row. Unbounded: for tests and small results.
 ///
+/// Rows are in memory only. In a job that survives they are kept once their input survives; after a restart of the process the sink
+/// begins empty and is shown everything since the last checkpoint, rows that an earlier process had among them, under the same names: at
+/// least once.
+///
 /// ```
 /// use pelton::prelude::*;
 /// let rows = collect();

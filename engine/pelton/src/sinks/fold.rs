@@ -17,6 +17,9 @@ pub struct Fold<A, F, M> {
 /// Folds each shard's rows into a copy of `empty` with `add`, on the shard itself and without locks, and merges the shards' values
 /// with `merge`, in the order of the shards, when the result is taken.
 ///
+/// The value is in memory only: in a job that survives it begins empty after each restart, and has the rows since the last checkpoint. For
+/// a total that survives, aggregate in the job.
+///
 /// ```
 /// use pelton::prelude::*;
 /// let longest = fold(0, |longest: &mut usize, word: &str| *longest = word.len().max(*longest), usize::max);

@@ -1,10 +1,21 @@
 //! Where streams end.
+//!
+//! | sink | after a restart of a job that survives |
+//! |---|---|
+//! | [`file_ndjson`], [`file_with`] | goes on in its files: each row stands there exactly once |
+//! | [`subscribe_from`] | goes on behind the rows that the service has handled: each is seen exactly once |
+//! | [`subscribe`] | shows again what was not acknowledged, and everything since the last checkpoint |
+//! | [`collect`], [`fold`], [`for_each`] | keep nothing: they begin empty, and are shown everything since the last checkpoint |
 
 mod collect;
+mod files;
 mod fold;
 mod for_each;
+mod subscribe;
 
 pub use collect::{Collect, Collected, Row, collect};
+pub use files::{FileSink, FileWriter, file_ndjson, file_with};
 pub use fold::{Fold, Folding, fold};
 pub use for_each::{ForEach, for_each};
-pub use pelton_core::sink::{Sink, SinkWriter};
+pub use pelton_core::sink::{Delivery, Sink, SinkWriter};
+pub use subscribe::{Position, Subscriber, SubscriberWriter, Subscription, subscribe, subscribe_from};

@@ -65,7 +65,8 @@ impl<T: fmt::Debug> std::error::Error for SendError<T> {}
 
 /// A bounded channel into a job, for services that embed the engine: any thread may send.
 ///
-/// Not replayable: a job with it can be recorded, but a replay needs the records from elsewhere. At `Stop::Now` and `Stop::Drain` what the
+/// It does not survive: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
+/// needs the records from elsewhere. At `Stop::Now` and `Stop::Drain` what the
 /// engine has not taken is lost; drop the senders instead, and the job ends with everything that was sent.
 ///
 /// ```
@@ -158,6 +159,10 @@ impl<T: Send + 'static> Source for Channel<T> {
         self.shared.queue().closed = false;
         let taken = Vec::with_capacity(self.shared.capacity);
         ChannelPartition { shared: self.shared.clone(), taken }
+    }
+
+    fn survives(&self) -> bool {
+        false
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {

@@ -1,4 +1,9 @@
 //! Records from iterators: generators, test data, files read by other means.
+//!
+//! They survive by being made again. After a restart the first records are passed over with [`Iterator::nth`], which for ranges and
+//! slices is one step, and the rest is what the iterator then yields. **So the iterator must yield the same records each time that it is
+//! made**: a `make` that reads a clock, a random seed, or a place that changes breaks the promise of whatever job it feeds, and only an
+//! iterator that has become shorter is noticed.
 
 use pelton_core::source::{Partition, Poll, Polled, Source};
 use std::sync::Arc;
@@ -10,7 +15,10 @@ pub struct Generate<F> {
     partitions: Option<usize>,
 }
 
-/// One partition for each shard: `make(partition, of)` returns the iterator of that partition. Being repeatable, it can be replayed.
+/// One partition for each shard: `make(partition, of)` returns the iterator of that partition.
+///
+/// In a job that survives, `make` must be repeatable: the same arguments always give an iterator of the same records. To restart with
+/// another number of shards, fix the number of [partitions](Generate::partitions).
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -29,7 +37,8 @@ where
     Generate { make, partitions: None }
 }
 
-/// One partition only, read by the first shard: records enter in the iterator's order.
+/// One partition only, read by the first shard: records enter in the iterator's order. In a job that survives, `make` must be repeatable, as
+/// for [`generate`].
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -77,6 +86,10 @@ where
     fn open(&self, index: usize, of: usize) -> Generated<I> {
         Generated((self.make)(index, of))
     }
+
+    fn survives(&self) -> bool {
+        true
+    }
 }
 
 /// One partition of [`Generate`].
@@ -95,6 +108,17 @@ impl<I: Iterator + 'static> Partition for Generated<I> {
             }
         }
         Polled::Open
+    }
+
+    fn resume(&mut self, records: u64, _: &[u8]) -> Result<(), String> {
+        let Some(last) = records.checked_sub(1) else { return Ok(()) };
+        let passed = usize::try_from(last).ok().and_then(|last| self.0.nth(last));
+        match passed {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "the iterator has yielded {records} records before, and now it has fewer: it is not repeatable"
+            )),
+        }
     }
 }
 
@@ -132,6 +156,10 @@ impl<T: Clone + Send + Sync + 'static> Source for FromVec<T> {
     fn open(&self, index: usize, of: usize) -> Self::Partition {
         Generated(Every { records: self.0.clone(), next: index, of })
     }
+
+    fn survives(&self) -> bool {
+        true
+    }
 }
 
 /// Every `of`-th record of a slice.
@@ -148,5 +176,56 @@ impl<T: Clone> Iterator for Every<T> {
         let record = self.records.get(self.next).cloned();
         self.next += self.of;
         record
+    }
+
+    fn nth(&mut self, n: usize) -> Option<T> {
+        self.next = n.saturating_mul(self.of).saturating_add(self.next).min(self.records.len());
+        self.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pelton_core::{Nanos, Tick};
+
+    fn read<P: Partition>(partition: &mut P, records_max: usize) -> (Vec<P::Item>, Polled) {
+        let mut records = Vec::new();
+        let poll = Poll { now: Nanos(0), tick: Tick(1), records_max, logged_max: 0 };
+        let polled = partition.poll(poll, &mut |record| records.push(record));
+        (records, polled)
+    }
+
+    fn check<S: Source<Item: PartialEq + std::fmt::Debug>>(source: &S) {
+        assert!(source.survives());
+        let of = source.partitions(3);
+        for index in 0..of {
+            let all = read(&mut source.open(index, of), 1_000).0;
+            for passed in 0..=all.len() {
+                let mut partition = source.open(index, of);
+                partition.resume(passed as u64, &[]).unwrap();
+                assert_eq!(read(&mut partition, 1_000).0, all[passed..], "partition {index} behind {passed}");
+            }
+            for missing in [1, 2, 1_000, u64::MAX - all.len() as u64] {
+                let error = source.open(index, of).resume(all.len() as u64 + missing, &[]).unwrap_err();
+                assert!(error.contains("fewer"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn iterators_go_on_behind_what_they_have_yielded() {
+        check(&generate(|w, p| (w as u64..40).step_by(p)));
+        check(&generate(|w, _| (0..10).map(move |n| n * w)).partitions(2));
+        check(&from_iter(|| "to be or not to be".split(' ')));
+        check(&from_vec((0..20).map(|n| n.to_string()).collect()));
+        check(&from_vec(Vec::<u8>::new()));
+    }
+
+    #[test]
+    fn a_long_way_is_no_work_for_a_range() {
+        let mut partition = from_iter(|| 0..u64::MAX).open(0, 1);
+        partition.resume(1 << 62, &[]).unwrap();
+        assert_eq!(read(&mut partition, 1).0, [1 << 62]);
     }
 }

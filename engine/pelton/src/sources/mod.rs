@@ -1,8 +1,19 @@
 //! Where streams begin.
+//!
+//! | source | in a job that survives |
+//! |---|---|
+//! | [`generate`], [`from_iter`], [`from_vec`] | made again, and must be repeatable |
+//! | [`inlet`] | logged whole; acknowledged to its producers once it survives |
+//! | [`channel`] | refused: what it carried is gone with the process |
 
 mod channel;
 mod generate;
+mod inlet;
 
 pub use channel::{Channel, ChannelPartition, SendError, Sender, channel};
 pub use generate::{Every, FromVec, Generate, Generated, from_iter, from_vec, generate};
+pub use inlet::{
+    Inlet, InletCounts, InletError, InletPartition, InletSource, PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX,
+    Producer, START_WAIT, Sent, TRANSACTION_BYTES_MAX, Transaction, TrySendError, inlet,
+};
 pub use pelton_core::source::{Partition, Poll, Polled, Source};

@@ -4,9 +4,11 @@
 //! so; and a key whose default follows another comes after it (`shards` after `cores`, `tick.bytes_max` after
 //! `buffer`), since values are settled in this order.
 
+use std::path::PathBuf;
+
 use super::cores::CoresSpec;
 use super::machine::Machine;
-use super::model::{Config, DriverKind, IdleStrategy};
+use super::model::{Config, DriverKind, Durability, IdleStrategy};
 use super::value::{Fallback, Kind, Value};
 
 /// One key of the configuration.
@@ -116,6 +118,53 @@ pub static KEYS: &[Key] = &[
         set: |config, value| config.pin = value.on(),
     },
     Key {
+        name: "durability",
+        flag: "durability",
+        doc: "Which failures the job survives. Choose \"process\" where a crash or an upgrade of the program must \
+              lose nothing but the machine is not expected to fail: results wait for a write to memory. It \
+              needs room for one `log.segment` per shard in /dev/shm. Choose \"disk\" where a power cut must lose \
+              nothing either: results then wait for a flush. Both need `data`.",
+        kind: Kind::Choice(&[
+            ("none", "keeps nothing: a job that ends early begins anew"),
+            ("process", "survives kill -9 and a crash of the program, not of the machine"),
+            (
+                "disk",
+                "survives a power cut and a crash of the system too, if the disk keeps what it was told to flush",
+            ),
+        ]),
+        default: Fallback::Fixed("none"),
+        suggest: |_| Value::Choice("none"),
+        set: |config, value| {
+            config.durability = match value.word() {
+                "process" => Durability::Process,
+                "disk" => Durability::Disk,
+                _ => Durability::None,
+            }
+        },
+    },
+    Key {
+        name: "data",
+        flag: "data",
+        doc: "The directory that keeps what survives: logs, checkpoints and the manifest. Made if it is not there, \
+              and used by one process at a time. Needed unless `durability` is \"none\", and passed over then. Put \
+              it on a local disk with room for a few segments and checkpoints per shard.",
+        kind: Kind::Path,
+        default: Fallback::Fixed(""),
+        suggest: |_| Value::Text(String::new()),
+        set: |config, value| config.data = value.text().map(PathBuf::from),
+    },
+    Key {
+        name: "restore",
+        flag: "restore",
+        doc: "What to begin from instead of the newest state: the name of a savepoint, or the number of a \
+              checkpoint. What came after it is given up. Set it for one start, to go back or to \
+              begin with another number of shards; `pelton data show` lists what there is.",
+        kind: Kind::Name,
+        default: Fallback::Fixed(""),
+        suggest: |_| Value::Text(String::new()),
+        set: |config, value| config.restore = value.text().map(str::to_owned),
+    },
+    Key {
         name: "tick.records_max",
         flag: "tick-records-max",
         doc: "The most records a shard takes into one tick. More gives throughput under load; fewer bounds how long \
@@ -192,6 +241,59 @@ pub static KEYS: &[Key] = &[
         suggest: |_| Value::Count(1000),
         set: |config, value| config.idle.park_us = value.count(),
     },
+    Key {
+        name: "checkpoint.interval_s",
+        flag: "checkpoint-interval-s",
+        doc: "The time from one checkpoint to the next, in seconds; 0 makes them only by command. Shorter means less \
+              log to replay after a crash and less of it on the disk; longer means less writing.",
+        kind: Kind::Count { min: 0, max: 7 * 24 * 3600 },
+        default: Fallback::Fixed("60"),
+        suggest: |_| Value::Count(60),
+        set: |config, value| config.checkpoint.interval_s = value.count(),
+    },
+    Key {
+        name: "checkpoint.keep",
+        flag: "checkpoint-keep",
+        doc: "How many checkpoints are kept, and the log since the oldest of them. More leaves older states to go \
+              back to and to replay from, for their room on the disk. Savepoints do not count: they stay until \
+              they are deleted.",
+        kind: Kind::Count { min: 1, max: 1000 },
+        default: Fallback::Fixed("2"),
+        suggest: |_| Value::Count(2),
+        set: |config, value| config.checkpoint.keep = value.count() as usize,
+    },
+    Key {
+        name: "log.segment",
+        flag: "log-segment",
+        doc: "The size of a file of the log, and of the memory in which each shard stages what is not yet written to \
+              it: with `durability` at \"process\" that memory is in /dev/shm. Larger rides out longer stalls of \
+              the disk; smaller takes less memory and gives room back sooner.",
+        kind: Kind::Size { min: SEGMENT_MIN, max: 1 << 30, power_of_two: true },
+        default: Fallback::WithinMachine("64 MB"),
+        suggest: |machine| Value::Size(Plan::of(machine).segment),
+        set: |config, value| config.log.segment_bytes = value.size(),
+    },
+    Key {
+        name: "log.direct",
+        flag: "log-direct",
+        doc: "Whether the log is written past the page cache (O_DIRECT). Try it on a disk of its own, or where the \
+              log would push other files out of the cache, and measure: how even flushes become depends on the disk.",
+        kind: Kind::Switch,
+        default: Fallback::Fixed("false"),
+        suggest: |_| Value::Switch(false),
+        set: |config, value| config.log.direct = value.on(),
+    },
+    Key {
+        name: "log.hash_ticks",
+        flag: "log-hash-ticks",
+        doc: "The ticks from one recorded hash of a shard's state to the next; 0 records none. Recorded hashes let \
+              `pelton log replay` prove that a replay is the run, tick by tick. A hash reads all of \
+              the state, so choose thousands unless the state is small.",
+        kind: Kind::Count { min: 0, max: 1_000_000_000 },
+        default: Fallback::Fixed("0"),
+        suggest: |_| Value::Count(0),
+        set: |config, value| config.log.hash_ticks = value.count(),
+    },
 ];
 
 /// The most shards: beyond it the rings, whose number is its square, fit no machine.
@@ -199,6 +301,9 @@ pub(super) const SHARDS_MAX: usize = 1024;
 
 /// The smallest ring: a frame must leave room for others beside it.
 const BUFFER_MIN: u64 = 64 << 10;
+
+/// The smallest log segment: its header, and room for entries worth the file.
+const SEGMENT_MIN: u64 = 64 << 10;
 
 /// The smallest memory limit: below it no job has room for a table.
 pub(super) const MEMORY_MIN: u64 = 16 << 20;
@@ -228,11 +333,13 @@ pub(super) fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.section().0 == Some(name))
 }
 
-/// Values that suit a machine and each other: the rings of four exchanges take at most half the memory.
+/// Values that suit a machine and each other: the rings of four exchanges take at most half the memory, and the
+/// segments in which logs are staged a quarter.
 struct Plan {
     cores: usize,
     memory: u64,
     buffer: u64,
+    segment: u64,
 }
 
 impl Plan {
@@ -249,7 +356,11 @@ impl Plan {
         while buffer > BUFFER_MIN && rings_bytes(cores, buffer) > memory / 2 {
             buffer /= 2;
         }
-        Plan { cores, memory, buffer }
+        let mut segment = 64 * MB;
+        while segment > SEGMENT_MIN && cores as u64 * segment > memory / 4 {
+            segment /= 2;
+        }
+        Plan { cores, memory, buffer, segment }
     }
 }
 
@@ -271,7 +382,7 @@ mod tests {
         let sections: Vec<_> = KEYS.iter().map(|key| key.section().0).collect();
         let mut order = sections.clone();
         order.dedup();
-        assert_eq!(order, [None, Some("tick"), Some("idle")]);
+        assert_eq!(order, [None, Some("tick"), Some("idle"), Some("checkpoint"), Some("log")]);
     }
 
     #[test]

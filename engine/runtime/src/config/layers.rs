@@ -200,7 +200,9 @@ fn fallback(key: &Key, config: &Config, machine: &Machine) -> (Value, Origin) {
         (Value::Cores(CoresSpec::Count(count)), _) if *count > machine.cpus.len() => {
             (Value::Cores(CoresSpec::Auto), Origin::Adjusted(how))
         }
-        (Value::Size(bytes), Some(most)) if *bytes > most => (Value::Size(most), Origin::Adjusted(how)),
+        (Value::Size(bytes), Some(most)) if *bytes > most => {
+            (Value::Size(key.kind.at_most(most)), Origin::Adjusted(how))
+        }
         _ => (value, Origin::Default),
     }
 }

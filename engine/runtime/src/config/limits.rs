@@ -4,7 +4,7 @@ use super::cores::CoresSpec;
 use super::error::{Place, Problem, ProblemKind};
 use super::layers::{Origin, Setting};
 use super::machine::Machine;
-use super::model::Config;
+use super::model::{Config, Durability};
 use super::size::{approximate_size, format_size};
 use super::value::Value;
 
@@ -23,7 +23,7 @@ pub(super) fn bind(value: Value, machine: &Machine) -> Result<Value, (Value, Str
             }
             _ => Ok(value),
         },
-        Value::Count(_) | Value::Choice(_) | Value::Switch(_) => Ok(value),
+        Value::Count(_) | Value::Choice(_) | Value::Switch(_) | Value::Text(_) => Ok(value),
     }
 }
 
@@ -57,27 +57,53 @@ pub(super) fn across(config: &Config, settings: &[Setting]) -> Vec<Problem> {
         );
         conflict(&["tick.interval_idle_us", "tick.interval_busy_us"], message);
     }
+    let survives = config.durability != Durability::None;
+    if survives && config.data.is_none() {
+        let word = if config.durability == Durability::Disk { "disk" } else { "process" };
+        let message =
+            format!("`durability` is \"{word}\" but `data` names no directory to keep what survives in");
+        conflict(&["durability", "data"], message);
+    }
+    if let (false, Some(restore)) = (survives, &config.restore) {
+        let message = format!(
+            "`restore` is \"{restore}\" but with `durability` at \"none\" nothing is kept to begin from"
+        );
+        conflict(&["restore", "durability"], message);
+    }
     if let Err(problem) = memory(config, 1) {
-        problems
-            .push(Problem { place: place_of(&["memory", "shards", "buffer", "cores"], settings), ..problem });
+        let keys = ["memory", "shards", "buffer", "log.segment", "cores", "durability"];
+        problems.push(Problem { place: place_of(&keys, settings), ..problem });
     }
     problems
 }
 
-/// Whether the rings of `edges` exchanges fit in the memory limit.
+/// Whether the rings of `edges` exchanges, and the segments in which logs are staged, fit in the memory limit.
 pub(super) fn memory(config: &Config, edges: usize) -> Result<(), Problem> {
     let (shards, ring) = (config.shards as u128, config.ring_bytes as u128);
-    let needed = [shards, shards, ring, edges as u128].into_iter().fold(1u128, u128::saturating_mul);
+    let rings = [shards, shards, ring, edges as u128].into_iter().fold(1u128, u128::saturating_mul);
+    let segment = match config.durability {
+        Durability::None => 0,
+        Durability::Process | Durability::Disk => u128::from(config.log.segment_bytes),
+    };
+    let needed = rings.saturating_add(shards.saturating_mul(segment));
     if needed <= u128::from(config.memory_bytes) {
         return Ok(());
     }
+    let (staged, lower) = match segment {
+        0 => (String::new(), ""),
+        _ => {
+            let segment = format_size(config.log.segment_bytes);
+            let plural = if shards == 1 { "" } else { "s" };
+            (format!(" and {shards} log segment{plural} of {segment}"), ", `log.segment`")
+        }
+    };
     let message = format!(
-        "`memory` is {} but {edges} exchange{} of {shards} x {shards} rings of {} need{} {}; \
-         raise `memory`, or lower `shards` or `buffer`",
+        "`memory` is {} but {edges} exchange{} of {shards} x {shards} rings of {}{staged} need{} {}; \
+         raise `memory`, or lower `shards`{lower} or `buffer`",
         approximate_size(config.memory_bytes),
         if edges == 1 { "" } else { "s" },
         format_size(config.ring_bytes as u64),
-        if edges == 1 { "s" } else { "" },
+        if edges == 1 && segment == 0 { "s" } else { "" },
         approximate_size(u64::try_from(needed).unwrap_or(u64::MAX)),
     );
     Err(Problem { kind: ProblemKind::Memory, place: Place::Whole, message })

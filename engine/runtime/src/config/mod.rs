@@ -35,7 +35,9 @@ pub use file::FileText;
 pub use keys::{KEYS, Key, find};
 pub use layers::{Layers, Loaded, Origin, Setting};
 pub use machine::Machine;
-pub use model::{Config, DriverKind, IdleConfig, IdleStrategy, TickConfig};
+pub use model::{
+    CheckpointConfig, Config, DriverKind, Durability, IdleConfig, IdleStrategy, LogConfig, TickConfig,
+};
 pub use reference::reference;
 pub use render::{show, template};
 pub use size::{format_size, parse_size};

@@ -3,7 +3,7 @@
 //! Nothing here knows about files or layers. The fields are public so that tests and embedders can change one;
 //! values made that way are the caller's to keep sensible, whereas `Config::load` returns only checked ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::layers::{Layers, Loaded};
@@ -31,6 +31,16 @@ pub struct Config {
     pub tick: TickConfig,
     /// What a core does when it has no work.
     pub idle: IdleConfig,
+    /// Which failures the job survives.
+    pub durability: Durability,
+    /// The directory that keeps what survives; needed unless `durability` is [`Durability::None`].
+    pub data: Option<PathBuf>,
+    /// What to begin from instead of the newest state: the name of a savepoint, or the number of a checkpoint.
+    pub restore: Option<String>,
+    /// When state is saved, and how much of it is kept.
+    pub checkpoint: CheckpointConfig,
+    /// How the logs are written.
+    pub log: LogConfig,
 }
 
 /// The budget and pace of ticks.
@@ -55,6 +65,37 @@ pub struct IdleConfig {
     pub spin_us: u64,
     /// The longest a parked core sleeps before it looks again, in microseconds.
     pub park_us: u64,
+}
+
+/// When state is saved, and how much of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    /// The time from one checkpoint to the next, in seconds; 0 makes them only by command.
+    pub interval_s: u64,
+    /// How many checkpoints are kept; savepoints do not count.
+    pub keep: usize,
+}
+
+/// How the logs are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The size of a segment, and of the memory in which each shard stages it, in bytes; a power of two.
+    pub segment_bytes: u64,
+    /// Whether segments are written past the page cache.
+    pub direct: bool,
+    /// The ticks from one recorded hash of the state to the next; 0 records none.
+    pub hash_ticks: u64,
+}
+
+/// Which failures a job survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// None: a job that ends early begins anew.
+    None,
+    /// The death of the process: what is acknowledged is in memory that the system keeps.
+    Process,
+    /// The loss of power too: what is acknowledged is on the disk.
+    Disk,
 }
 
 /// What drives the shards.
@@ -110,6 +151,7 @@ impl Config {
     }
 
     /// Whether the rings of `edges` exchanges fit in the memory limit; each exchange has shards x shards rings.
+    /// A job that survives stages one log segment for each shard, and these must fit beside them.
     ///
     /// The number of exchanges is known only once a job is, so this is asked again when one starts.
     ///
@@ -137,6 +179,11 @@ impl Config {
             pin: false,
             tick: TickConfig { records_max: 0, bytes_max: 0, interval_idle_us: 0, interval_busy_us: 0 },
             idle: IdleConfig { strategy: IdleStrategy::Park, spin_us: 0, park_us: 0 },
+            durability: Durability::None,
+            data: None,
+            restore: None,
+            checkpoint: CheckpointConfig { interval_s: 0, keep: 0 },
+            log: LogConfig { segment_bytes: 0, direct: false, hash_ticks: 0 },
         }
     }
 }

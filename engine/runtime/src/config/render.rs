@@ -77,6 +77,9 @@ impl Fallback {
         match self {
             Fallback::OnePerCore => "the number of cores".to_owned(),
             Fallback::Fixed(text) => written(text),
+            Fallback::WithinMachine(text) if matches!(kind, Kind::Size { power_of_two: true, .. }) => {
+                format!("{}, or less where that is over half the machine's memory", written(text))
+            }
             Fallback::WithinMachine(text) if matches!(kind, Kind::Size { .. }) => {
                 format!("{}, or half the machine's memory if that is less", written(text))
             }

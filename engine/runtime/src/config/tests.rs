@@ -44,6 +44,11 @@ fn the_defaults_are_the_documented_ones() {
             interval_busy_us: 20,
         },
         idle: IdleConfig { strategy: IdleStrategy::SpinThenPark, spin_us: 50_000, park_us: 1000 },
+        durability: Durability::None,
+        data: None,
+        restore: None,
+        checkpoint: CheckpointConfig { interval_s: 60, keep: 2 },
+        log: LogConfig { segment_bytes: 64 << 20, direct: false, hash_ticks: 0 },
     };
     assert_eq!(loaded.config, expected);
     assert_eq!(loaded.origin("memory"), Some(&Origin::Default));
@@ -99,7 +104,9 @@ fn each_layer_overrides_the_one_below() {
 fn every_key_reaches_its_field_from_every_layer() {
     let file = "cores = [2, 1]\nshards = 3\nkey_groups = 7\nmemory = '3 GB'\nbuffer = '2 MB'\ndriver = 'threads'\n\
                 pin = false\ntick.records_max = 5\ntick.bytes_max = 2048\ntick.interval_idle_us = 6\n\
-                tick.interval_busy_us = 8\nidle.strategy = 'park'\nidle.spin_us = 9\nidle.park_us = 10\n";
+                tick.interval_busy_us = 8\nidle.strategy = 'park'\nidle.spin_us = 9\nidle.park_us = 10\n\
+                durability = 'disk'\ndata = 'kept here'\nrestore = 'before-1.2'\ncheckpoint.interval_s = 11\n\
+                checkpoint.keep = 12\nlog.segment = '128 KB'\nlog.direct = true\nlog.hash_ticks = 13\n";
     let expected = Config {
         cores: vec![2, 1],
         shards: 3,
@@ -110,6 +117,11 @@ fn every_key_reaches_its_field_from_every_layer() {
         pin: false,
         tick: TickConfig { records_max: 5, bytes_max: 2048, interval_idle_us: 6, interval_busy_us: 8 },
         idle: IdleConfig { strategy: IdleStrategy::Park, spin_us: 9, park_us: 10 },
+        durability: Durability::Disk,
+        data: Some("kept here".into()),
+        restore: Some("before-1.2".to_owned()),
+        checkpoint: CheckpointConfig { interval_s: 11, keep: 12 },
+        log: LogConfig { segment_bytes: 128 << 10, direct: true, hash_ticks: 13 },
     };
     assert_eq!(layers(file, &[], &[]).resolve().expect("sound").config, expected);
 
@@ -210,6 +222,45 @@ fn values_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn a_job_that_survives_needs_a_directory() {
+    refused(
+        layers("", &[], &[("durability", "disk")]),
+        &[
+            "--durability: `durability` is \"disk\" but `data` names no directory to keep what survives in [C06]",
+        ],
+    );
+    refused(
+        layers("data = ''", &[("PELTON_DURABILITY", "process")], &[]),
+        &[
+            "PELTON_DURABILITY: `durability` is \"process\" but `data` names no directory to keep what survives in [C06]",
+        ],
+    );
+    let both = layers("data = '/var/lib/p'", &[], &[("durability", "disk")]).resolve().expect("sound").config;
+    assert_eq!((both.durability, both.data), (Durability::Disk, Some("/var/lib/p".into())));
+    layers("data = '/var/lib/p'", &[], &[]).resolve().expect("a directory that is not used yet");
+    refused(
+        layers("\nrestore = 12", &[], &[]),
+        &[
+            "p.toml:2: `restore` is \"12\" but with `durability` at \"none\" nothing is kept to begin from [C06]",
+        ],
+    );
+}
+
+#[test]
+fn the_memory_in_which_logs_are_staged_counts() {
+    let file = "durability = 'disk'\ndata = 'd'\nmemory = '64 MB'\n";
+    refused(
+        layers(file, &[], &[("shards", "1")]),
+        &[
+            "p.toml:3: `memory` is 64 MB but 1 exchange of 1 x 1 rings of 1 MB and 1 log segment of 64 MB need 65 MB; \
+           raise `memory`, or lower `shards`, `log.segment` or `buffer` [C07]",
+        ],
+    );
+    layers(file, &[("PELTON_DURABILITY", "none")], &[]).resolve().expect("nothing is staged then");
+    layers(file, &[], &[("log.segment", "16 MB")]).resolve().expect("smaller segments fit");
+}
+
+#[test]
 fn memory_that_does_not_hold_the_rings_is_refused_with_what_is_needed() {
     refused(
         layers("shards = 64", &[], &[]),
@@ -244,6 +295,9 @@ memory                = \"4 GB\"     # p.toml:1
 buffer                = \"1 MB\"     # default
 driver                = \"glommio\"  # default
 pin                   = true       # default
+durability            = \"none\"     # default
+data                  = \"\"         # default
+restore               = \"\"         # default
 tick.records_max      = 4096       # default
 tick.bytes_max        = \"256 KB\"   # default
 tick.interval_idle_us = 0          # default
@@ -251,6 +305,11 @@ tick.interval_busy_us = 20         # default
 idle.strategy         = \"park\"     # environment PELTON_IDLE_STRATEGY
 idle.spin_us          = 50000      # default
 idle.park_us          = 1000       # default
+checkpoint.interval_s = 60         # default
+checkpoint.keep       = 2          # default
+log.segment           = \"64 MB\"    # default
+log.direct            = false      # default
+log.hash_ticks        = 0          # default
 "
     );
     let again = layers(&show(&loaded), &[], &[]).resolve().expect("what is shown is a file");

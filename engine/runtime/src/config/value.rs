@@ -3,7 +3,7 @@
 //! A [`Kind`] holds the bounds that hold on every machine; the sentence that tells the user what is allowed is made
 //! from the same numbers. What depends on the machine or on another key is checked later, in `limits`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -12,6 +12,9 @@ use toml::de::DeValue;
 use super::cores::CoresSpec;
 use super::size::{format_size, parse_size};
 use super::suggest::did_you_mean;
+
+/// The longest name of something kept.
+const NAME_MAX: usize = 64;
 
 /// The type and bounds of a key's value.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,10 @@ pub enum Kind {
     Choice(&'static [(&'static str, &'static str)]),
     /// `true` or `false`.
     Switch,
+    /// A path; the empty text stands for none.
+    Path,
+    /// A name or number of something kept; the empty text stands for none.
+    Name,
 }
 
 /// A value of a key.
@@ -53,6 +60,8 @@ pub enum Value {
     Choice(&'static str),
     /// On or off.
     Switch(bool),
+    /// The text of a [`Kind::Path`] or [`Kind::Name`]; empty for none.
+    Text(String),
 }
 
 /// What a key is worth when no layer sets it.
@@ -102,12 +111,27 @@ impl Kind {
                     .fold(String::new(), |after, (word, separator)| word + separator + &after)
             }
             Kind::Switch => "true or false".to_owned(),
+            Kind::Path => "a path, or \"\" for none".to_owned(),
+            Kind::Name => format!(
+                "a name of at most {NAME_MAX} letters, digits, `-`, `_` and `.`, a number, or \"\" for none"
+            ),
+        }
+    }
+
+    /// The largest size of this kind that is not above `bytes`, which is not below the least allowed.
+    pub(super) fn at_most(&self, bytes: u64) -> u64 {
+        match self {
+            Kind::Size { power_of_two: true, .. } if !bytes.is_power_of_two() => {
+                bytes.next_power_of_two() / 2
+            }
+            _ => bytes,
         }
     }
 
     /// Reads a value from a variable or flag.
     pub(super) fn read_text(&self, text: &str) -> Result<Value, Refusal> {
-        let text = text.trim();
+        // A path may begin or end with a blank; nothing else does.
+        let text = if matches!(self, Kind::Path) { text } else { text.trim() };
         match *self {
             Kind::Cores => Ok(Value::Cores(CoresSpec::parse(text)?)),
             Kind::Count { .. } => self.count(text.parse().map_err(|_| "")?),
@@ -118,6 +142,9 @@ impl Kind {
                 "false" | "off" => Ok(Value::Switch(false)),
                 _ => Err("")?,
             },
+            Kind::Path if text.contains('\0') => Err("no path holds a zero byte")?,
+            Kind::Name if !is_name(text) => Err("")?,
+            Kind::Path | Kind::Name => Ok(Value::Text(text.to_owned())),
         }
     }
 
@@ -129,9 +156,12 @@ impl Kind {
             (Kind::Count { .. }, DeValue::Integer(_)) => self.count(integer(value)?),
             (Kind::Size { .. }, DeValue::Integer(_)) => self.size(integer(value)?),
             (Kind::Switch, &DeValue::Boolean(on)) => Ok(Value::Switch(on)),
-            (Kind::Cores | Kind::Size { .. } | Kind::Choice(_), DeValue::String(text)) => {
-                self.read_text(text)
-            }
+            // A checkpoint's number reads well without quotes.
+            (Kind::Name, DeValue::Integer(_)) => Ok(Value::Text(integer(value)?.to_string())),
+            (
+                Kind::Cores | Kind::Size { .. } | Kind::Choice(_) | Kind::Path | Kind::Name,
+                DeValue::String(text),
+            ) => self.read_text(text),
             (Kind::Count { .. } | Kind::Switch, DeValue::String(text)) if self.read_text(text).is_ok() => {
                 Err("it must not be in quotes")?
             }
@@ -189,6 +219,12 @@ impl Value {
         *on
     }
 
+    /// The text, if it is not the empty one that stands for none.
+    pub(super) fn text(&self) -> Option<&str> {
+        let Value::Text(text) = self else { panic!("{self:?} is not a text") };
+        Some(text.as_str()).filter(|text| !text.is_empty())
+    }
+
     pub(super) fn cores(&self) -> &CoresSpec {
         let Value::Cores(spec) = self else { panic!("{self:?} is not a choice of cores") };
         spec
@@ -204,6 +240,7 @@ impl fmt::Display for Value {
             Value::Size(bytes) => write!(f, "\"{}\"", format_size(*bytes)),
             Value::Choice(word) => write!(f, "\"{word}\""),
             Value::Switch(on) => on.fmt(f),
+            Value::Text(text) => quoted(text, f),
         }
     }
 }
@@ -218,6 +255,25 @@ impl From<&str> for Refusal {
     fn from(reason: &str) -> Self {
         reason.to_owned().into()
     }
+}
+
+/// `text` as a TOML string on one line.
+fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            c if c.is_control() => write!(f, "\\u{:04X}", c as u32)?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
+}
+
+/// Whether `text` may name a savepoint, or is empty. Such names are parts of paths on some tools' command lines, so
+/// they are kept plain.
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_MAX && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 fn cores_list(items: &[Spanned<DeValue<'_>>]) -> Result<CoresSpec, Refusal> {
@@ -263,6 +319,11 @@ mod tests {
             (Kind::Cores, "2", "2", Value::Cores(CoresSpec::Count(2))),
             (Kind::Cores, "[1, 0]", "1,0", Value::Cores(CoresSpec::List(vec![1, 0]))),
             (Kind::Cores, "\"auto\"", "auto", Value::Cores(CoresSpec::Auto)),
+            (Kind::Path, "' a b'", " a b", Value::Text(" a b".to_owned())),
+            (Kind::Path, "\"a\\\"\\\\\\n\\u0007\"", "a\"\\\n\u{7}", Value::Text("a\"\\\n\u{7}".to_owned())),
+            (Kind::Path, "''", "", Value::Text(String::new())),
+            (Kind::Name, "12", " 12", Value::Text("12".to_owned())),
+            (Kind::Name, "'before-1.2_x'", "before-1.2_x", Value::Text("before-1.2_x".to_owned())),
         ] {
             assert_eq!(toml(kind, in_toml).as_ref(), Ok(&value), "{in_toml}");
             assert_eq!(kind.read_text(in_text).as_ref(), Ok(&value), "{in_text}");
@@ -296,6 +357,11 @@ mod tests {
             (Kind::Cores, "[0, -1]", ""),
             (Kind::Cores, "[\"0\"]", "wrong type"),
             (Kind::Cores, "1.0", "wrong type"),
+            (Kind::Path, "1", "wrong type"),
+            (Kind::Path, "\"a\\u0000b\"", "zero byte"),
+            (Kind::Name, "\"a/b\"", ""),
+            (Kind::Name, "true", "wrong type"),
+            (Kind::Name, "-1", ""),
         ] {
             let refusal = toml(kind, text).expect_err(text);
             assert!(

@@ -1,33 +1,12 @@
-//! The seeded driver: a whole job on one thread, in virtual time, in an order drawn from a seed.
-//!
-//! No cores and no clock are needed, and the same seed gives the same run, so this is how to test a job of your own. The core under it
-//! is the very one that runs on pinned cores.
-//!
-//! ```
-//! use pelton::prelude::*;
-//! use pelton::sim::{Simulation, simulate};
-//!
-//! let rows = collect();
-//! let job = Job::new("count")
-//!     .source(from_iter(|| 0..1_000u64))
-//!     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
-//!     .key_by(|n| n % 10)
-//!     .window(tumbling(secs(1)))
-//!     .count()
-//!     .sink(rows.clone());
-//! for seed in 0..20 {
-//!     simulate(&job, &Simulation { seed, shards: 4, ..Simulation::default() })?;
-//!     assert!(rows.take().iter().all(|row| row.value == 100));
-//! }
-//! # Ok::<(), pelton::JobError>(())
-//! ```
+//! A whole job on one thread, in virtual time, in an order drawn from a seed; without storage.
 
+use super::Chance;
 use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{Recording, check_sizes};
 use pelton_core::build::{ShardBuilder, Sizes, wire};
 use pelton_core::memory::{HeapMemory, Memory};
-use pelton_core::{Nanos, Shard, TickBudget, hash};
+use pelton_core::{Nanos, Shard, TickBudget};
 use std::sync::Arc;
 
 /// What a simulated run is like. Two runs of equal settings are equal, byte for byte.
@@ -67,19 +46,6 @@ impl Simulation {
     }
 }
 
-/// Random numbers from a seed: a counter, hashed.
-struct Chance {
-    seed: u64,
-    drawn: u64,
-}
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.drawn += 1;
-        ((u128::from(hash::join(self.seed, self.drawn)) * bound as u128) >> 64) as usize
-    }
-}
-
 /// Runs the job to its end, and returns its ingress logs and the digests of its state.
 ///
 /// # Errors
@@ -110,14 +76,14 @@ pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Resu
 
 fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Recording, JobError> {
     let mut shards = build(job, simulation, recording)?;
-    let mut chance = Chance { seed: simulation.seed, drawn: 0 };
+    let mut chance = Chance::new(simulation.seed, "schedule");
     let (mut now, mut quiet) = (Nanos(1), 0);
     let mut finished = vec![false; shards.len()];
     while !finished.iter().all(|&finished| finished) {
         // Shards run in bursts of random length, so that one gets far ahead of another.
-        let shard = chance.below(shards.len());
+        let shard = chance.below(shards.len() as u64) as usize;
         for _ in 0..=chance.below(8) {
-            now.0 += 1 + chance.below(200_000) as u64;
+            now.0 += 1 + chance.below(200_000);
             let step = shards[shard].step(now).map_err(JobError::Fault)?;
             finished[shard] |= step.finished;
             quiet = if step.work > 0 || step.published { 0 } else { quiet + 1 };

@@ -1,0 +1,270 @@
+//! Replays: what a job did, tick by tick, from what it left in its data directory.
+//!
+//! State is rebuilt from the newest checkpoint before the first tick wanted, and everything that the log holds is taken in again, on one
+//! thread. Nothing reaches a sink, and nothing in the directory changes. After each tick the state of each stage is hashed; where the run
+//! itself [logged such hashes](crate::config::LogConfig::hash_ticks), the two are compared.
+//!
+//! Costs a pass over the whole state for each tick, so ask for the ticks around the incident.
+
+use crate::error::JobError;
+use crate::job::Job;
+use crate::running::{check_sizes, sizes};
+use crate::survive::{check, graph, resized, shape};
+use pelton_core::build::{ShardBuilder, wire};
+use pelton_core::memory::{HeapMemory, Memory};
+use pelton_core::snapshot::Checkpoint as _;
+use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
+use pelton_runtime::config::Config;
+use pelton_runtime::survive::{LogReplay, Restored, difference};
+use pelton_storage::disk::{Blocking, Disk};
+use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The state of one stage on one shard after one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateHash {
+    /// The tick.
+    pub tick: Tick,
+    /// The shard.
+    pub shard: ShardId,
+    /// The stage; those that keep no state have none.
+    pub stage: StageId,
+    /// The hash of the state, as replayed.
+    pub hash: u64,
+    /// The hash that the run logged, if it did.
+    pub recorded: Option<u64>,
+}
+
+impl StateHash {
+    /// Whether the replay came to another state than the run.
+    pub fn differs(&self) -> bool {
+        self.recorded.is_some_and(|recorded| recorded != self.hash)
+    }
+}
+
+/// What a replay came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// The checkpoint that it began from, if there was one.
+    pub checkpoint: Option<u64>,
+    /// States that were hashed in the range.
+    pub states: u64,
+    /// States for which the run had logged a hash.
+    pub compared: u64,
+    /// States that differ from it.
+    pub different: u64,
+}
+
+/// Reads the manifest of a data directory.
+///
+/// # Errors
+/// When there is none, or it is damaged.
+pub fn manifest(data: &Path) -> Result<Manifest, JobError> {
+    let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+    let manifest = Manifest::load(&disk, data).map_err(storage)?;
+    manifest.ok_or_else(|| JobError::Storage(format!("{}: no job has kept anything there", data.display())))
+}
+
+/// Replays `job` from the data directory `data`, and shows `each` the state after every tick from `from` to `to`, in the order (tick,
+/// shard, stage). The job must be the one whose data it is; of `config` only sizes count.
+///
+/// ```
+/// use pelton::config::Durability;
+/// use pelton::prelude::*;
+/// use pelton::{Tick, replay};
+///
+/// let data = std::env::temp_dir().join(format!("pelton-doc-replay-{}", std::process::id()));
+/// let job = Job::new("digits")
+///     .source(from_iter(|| 0..10_000u64))
+///     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+///     .key_by(|n| n % 10)
+///     .window(tumbling(secs(1)))
+///     .count()
+///     .sink(collect());
+/// let mut config = Config { durability: Durability::Process, data: Some(data.clone()), ..Config::default() };
+/// config.log.hash_ticks = 1;
+/// job.run(&config)?;
+///
+/// let replayed = replay::replay(&job, &config, &data, Tick(0), Tick::END, |state| assert!(!state.differs()))?;
+/// assert!(replayed.compared > 0);
+/// # std::fs::remove_dir_all(&data).unwrap();
+/// # Ok::<(), pelton::JobError>(())
+/// ```
+///
+/// # Errors
+/// When the data is another job's, damaged, or no longer reaches back to `from`.
+pub fn replay(
+    job: &Job,
+    config: &Config,
+    data: &Path,
+    from: Tick,
+    to: Tick,
+    mut each: impl FnMut(&StateHash),
+) -> Result<Replayed, JobError> {
+    let plan = job.plan();
+    plan.check()?;
+    check(&plan)?;
+    let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+    let manifest = manifest(data)?;
+    let shape = shape(&plan, usize::from(manifest.shards), manifest.key_groups);
+    if let Some(difference) = difference(&manifest, &shape) {
+        return Err(JobError::Open(pelton_runtime::survive::OpenError::OtherJob {
+            path: data.to_owned(),
+            difference,
+        }));
+    }
+    check_sizes(usize::from(manifest.shards), manifest.key_groups, config.ring_bytes)?;
+    let fits = |checkpoint: &&pelton_storage::Checkpoint| {
+        (checkpoint.generation == manifest.generation || Some(checkpoint.number) == manifest.base)
+            && checkpoint.tick < from.0.max(1)
+    };
+    let begin = manifest.checkpoints.iter().filter(fits).max_by_key(|checkpoint| checkpoint.tick);
+    let restored = begin.map(|begin| {
+        let directory = data.join("checkpoint");
+        Restored::open(&disk, &directory, begin.number, Tick(begin.tick), begin.shards, manifest.log_id)
+    });
+    let restored = restored.transpose().map_err(storage)?;
+    let after = restored.as_ref().map_or(Tick(0), |restored| restored.tick());
+    let logs = Logs { disk: &disk, data, manifest: &manifest };
+    logs.check_reach(after)?;
+    let mut recorded = BTreeMap::new();
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+    let mut sizes = resized(&sizes(config), manifest.shards);
+    sizes.key_groups = manifest.key_groups;
+    let graph = graph(&plan, &manifest.job.partitions);
+    let wirings = wire(&graph, &sizes, &*memory).map_err(|error| JobError::Memory {
+        rings: graph.rings(usize::from(manifest.shards)),
+        ring_bytes: sizes.ring_bytes,
+        error,
+    })?;
+    let mut shards = Vec::new();
+    let mut last = after;
+    for wiring in wirings {
+        let mut builder = ShardBuilder::new(wiring, memory.clone());
+        let shard = builder.shard();
+        last = last.max(logs.read_hashes(shard, &mut recorded)?.min(to));
+        let replay = LogReplay { reader: logs.reader(shard, after)?, after, through: to };
+        builder.inspect(Box::new(replay));
+        builder.hash_ticks(1);
+        plan.plantings.iter().for_each(|planting| planting(&mut builder));
+        let mut shard = builder.finish();
+        shard.restore(restored.as_ref().map(|restored| restored as _)).map_err(JobError::Fault)?;
+        shard.pause();
+        shards.push(shard);
+    }
+    shards.iter_mut().for_each(|shard| shard.replayed_through(last));
+    let mut replayed = Replayed { checkpoint: begin.map(|begin| begin.number), ..Replayed::default() };
+    let mut show = |state: &StateHash| {
+        replayed.states += 1;
+        replayed.compared += u64::from(state.recorded.is_some());
+        replayed.different += u64::from(state.differs());
+        each(state);
+    };
+    step_through(&mut shards, last, |state| {
+        if (from..=to).contains(&state.tick) {
+            let recorded = recorded.get(&(state.tick, state.shard, state.stage)).copied();
+            show(&StateHash { recorded, ..state });
+        }
+    })?;
+    Ok(replayed)
+}
+
+/// Steps all shards until they are through, and shows states in the order of ticks.
+fn step_through(shards: &mut [Shard], last: Tick, mut show: impl FnMut(StateHash)) -> Result<(), JobError> {
+    let mut waiting = BTreeMap::new();
+    loop {
+        for shard in shards.iter_mut() {
+            shard.step(Nanos(1)).map_err(JobError::Fault)?;
+            let id = shard.id();
+            shard.hashes(|stage, tick, hash| {
+                waiting.insert((tick, id, stage), hash);
+            });
+        }
+        let settled = shards.iter().map(Shard::settled).min().unwrap_or(Tick::END);
+        while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= settled) {
+            let ((tick, shard, stage), hash) = first.remove_entry();
+            show(StateHash { tick, shard, stage, hash, recorded: None });
+        }
+        if settled >= last && shards.iter().all(Shard::is_live) {
+            return Ok(());
+        }
+    }
+}
+
+struct Logs<'a> {
+    disk: &'a Arc<dyn Disk>,
+    data: &'a Path,
+    manifest: &'a Manifest,
+}
+
+impl Logs<'_> {
+    /// Whether the logs hold everything after that tick: what lies before the oldest checkpoint may have been let go.
+    fn check_reach(&self, after: Tick) -> Result<(), JobError> {
+        let Manifest { generation, checkpoints, .. } = self.manifest;
+        let passing =
+            checkpoints.iter().filter(|other| other.generation == *generation && other.savepoint.is_none());
+        let Some(oldest) = passing.map(|checkpoint| checkpoint.tick).min().filter(|oldest| *oldest > after.0)
+        else {
+            return Ok(());
+        };
+        let whole = |shard| {
+            let directory = log_directory(self.data, *generation, shard);
+            self.disk.list(&directory).is_ok_and(|names| names.iter().any(|name| name == "seg-00000000.log"))
+        };
+        if (0..self.manifest.shards).all(whole) {
+            return Ok(());
+        }
+        Err(JobError::Storage(format!(
+            "{}: what was logged before tick {oldest} has been let go, since there is a checkpoint at that tick; ask for later ticks",
+            self.data.display()
+        )))
+    }
+
+    fn reader(&self, shard: ShardId, after: Tick) -> Result<LogReader, JobError> {
+        let generation = self.manifest.generation;
+        let directory = log_directory(self.data, generation, shard.0);
+        let options = LogOptions {
+            durability: if self.manifest.durability == "disk" {
+                Durability::Disk
+            } else {
+                Durability::Process
+            },
+            segment_bytes: self.manifest.segment_bytes,
+            id: self.manifest.log_id,
+            generation,
+            shard: shard.0,
+        };
+        LogReader::open(self.disk, &directory, &options, after.0 + 1).map_err(storage)
+    }
+
+    /// The hashes that a shard logged; returns its last tick of input.
+    fn read_hashes(
+        &self,
+        shard: ShardId,
+        into: &mut BTreeMap<(Tick, ShardId, StageId), u64>,
+    ) -> Result<Tick, JobError> {
+        let mut reader = self.reader(shard, Tick(0))?;
+        let mut last = Tick(0);
+        while let Some(entry) = reader.next().map_err(storage)? {
+            match (entry.kind, entry.payload) {
+                (Kind::Hash, payload) if payload.len() == 24 => {
+                    let word = |at: usize| {
+                        let mut word = [0; 8];
+                        word.copy_from_slice(&payload[at..at + 8]);
+                        u64::from_le_bytes(word)
+                    };
+                    into.insert((Tick(word(8)), shard, StageId(word(0) as u16)), word(16));
+                }
+                (Kind::Tick, _) => last = Tick(entry.tick),
+                _ => {}
+            }
+        }
+        Ok(last)
+    }
+}
+
+fn storage(error: StorageError) -> JobError {
+    JobError::Storage(error.to_string())
+}

@@ -1,0 +1,77 @@
+//! What came of a run.
+
+use crate::error::JobError;
+use std::fmt;
+
+/// What a job went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survived {
+    /// Lives, the last one included.
+    pub lives: u32,
+    /// Steps of all shards.
+    pub steps: u64,
+    /// Times the process was killed.
+    pub killed: u32,
+    /// Times the machine lost power.
+    pub power_lost: u32,
+    /// Times the process ended by itself between two steps.
+    pub stopped: u32,
+    /// Times the job stopped because the disk failed, and said so.
+    pub errors: u32,
+    /// Deaths at which bits turned over.
+    pub flips: u32,
+    /// Checkpoints, savepoints included.
+    pub checkpoints: u64,
+    /// Lives that began with another number of shards than the one before.
+    pub rescaled: u32,
+    /// Why the job would not go on, if bits turned over and it found them.
+    pub refused: Option<String>,
+    /// Everything that happened, as one number.
+    pub trace: u64,
+    /// How each life began, what was saved in it, and how it ended.
+    pub story: Vec<String>,
+}
+
+/// A promise that was not kept, with the place to look at.
+#[derive(Debug)]
+pub struct Failure {
+    /// The scenario's seed.
+    pub seed: u64,
+    /// Lives before the one in which it was seen.
+    pub life: u32,
+    /// Steps in that life.
+    pub step: u64,
+    /// What was seen.
+    pub problem: Problem,
+    /// How each life began, what was saved in it, and how it ended.
+    pub story: Vec<String>,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub enum Problem {
+    /// The job failed, and nothing had been done to it that would explain that.
+    Job(JobError),
+    /// Something else that must not be.
+    Broken(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, life, step, problem, .. } = self;
+        write!(f, "seed {seed}, life {life}, step {step}: ")?;
+        match problem {
+            Problem::Job(error) => write!(f, "the job failed without cause: {error}"),
+            Problem::Broken(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            Problem::Job(error) => Some(error),
+            Problem::Broken(_) => None,
+        }
+    }
+}

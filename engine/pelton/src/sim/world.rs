@@ -1,0 +1,63 @@
+//! What is outside of the job and does not die with it: those who send, those who keep what they are shown, those who look on.
+
+use pelton_core::{Nanos, Tick};
+
+/// A moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Lives before this one.
+    pub life: u32,
+    /// Steps in this life, of all shards.
+    pub step: u64,
+    /// Virtual time.
+    pub now: Nanos,
+    /// Shards in this life.
+    pub shards: usize,
+    /// Ticks up to this one survive.
+    pub survives: Tick,
+    /// Whether all shards have taken up what earlier lives left.
+    pub is_live: bool,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// The process is killed.
+    Killed,
+    /// The machine loses power.
+    PowerLost,
+    /// The process ends by itself, between two steps.
+    Stopped,
+}
+
+/// The world around a job. Everything in it must follow from what it is told, and from a [`Chance`](super::Chance) of its own.
+pub trait World {
+    /// Shards begin: in each life once, and once before if other shards' state has to be taken up first.
+    fn began(&mut self, moment: &Moment) {
+        let _ = moment;
+    }
+
+    /// Some time has passed: producers send, slow databases get on.
+    fn turn(&mut self, moment: &Moment) {
+        let _ = moment;
+    }
+
+    /// Looks on after each step.
+    ///
+    /// # Errors
+    /// When it sees what must not be: the run ends with what it says.
+    fn check(&mut self, moment: &Moment) -> Result<(), String> {
+        let _ = moment;
+        Ok(())
+    }
+
+    /// The process is gone, and with it what was on its way.
+    fn died(&mut self, death: Death) {
+        let _ = death;
+    }
+}
+
+/// Nobody is there.
+pub(super) struct Nobody;
+
+impl World for Nobody {}

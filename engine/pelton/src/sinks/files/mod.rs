@@ -1,0 +1,137 @@
+//! Files, one for each shard, in which every row stands exactly once whatever happens to the process.
+//!
+//! ```text
+//!  DIRECTORY/part-0000.ndjson      the rows of shard 0, in the order (tick, seq)
+//!  DIRECTORY/part-0000.position    how much of them counts, and through which tick: see `position.rs`
+//! ```
+//!
+//! Rows are appended in batches, each with one write: those whose input survives by then. After each batch the position is written. After a
+//! restart a part is cut to its position, and what is made again behind it is appended; since the same input gives the same rows, a reader
+//! who has seen more than was kept sees the same bytes again. Files are made durable at checkpoints, away from the shard's thread.
+//!
+//! | died | position that counts |
+//! |---|---|
+//! | the process | the newest that was written |
+//! | the machine | the checkpoint's: what was written since may have reached the disk or not |
+//! | another number of shards, or back to a savepoint | the checkpoint's, for all parts |
+//!
+//! A part that lacks what a checkpoint counted on, or that another job wrote, is refused and left as it is.
+//!
+//! Costs: a copy of each row into a buffer; two writes into the page cache for each batch. The buffer holds one tick and 256 KiB at most.
+
+mod part;
+mod position;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use writer::FileWriter;
+
+use pelton_core::ShardId;
+use pelton_core::sink::Sink;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A sink that writes files; made by [`file_ndjson`] or [`file_with`].
+#[derive(Clone, Debug)]
+pub struct FileSink<F> {
+    directory: Arc<Path>,
+    extension: Arc<str>,
+    encode: F,
+    /// Which boot of the machine this is.
+    boot: u128,
+}
+
+/// Writes each row as a line of JSON, to one file for each shard in `directory`, which is made if it is not there.
+///
+/// In a job with durability every row stands in the files exactly once, after any number of restarts. Without, a directory that holds
+/// rows already is refused.
+///
+/// ```
+/// use pelton::prelude::*;
+/// use pelton::sinks::file_ndjson;
+///
+/// #[derive(serde::Serialize)]
+/// struct Total {
+///     shop: &'static str,
+///     cents: u64,
+/// }
+///
+/// # let directory = std::env::temp_dir().join(format!("pelton-doc-files-{}", std::process::id()));
+/// let totals = from_iter(|| [Total { shop: "north", cents: 250 }, Total { shop: "south", cents: 70 }]);
+/// Job::new("totals").source(totals).sink(file_ndjson(&directory)).run(&Config::default())?;
+///
+/// let lines = std::fs::read_to_string(directory.join("part-0000.ndjson"))?;
+/// assert_eq!(lines, "{\"shop\":\"north\",\"cents\":250}\n{\"shop\":\"south\",\"cents\":70}\n");
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn file_ndjson<T: Serialize + 'static>(
+    directory: impl Into<PathBuf>,
+) -> FileSink<impl Fn(&T, &mut Vec<u8>) -> Result<(), String> + Clone + Send + Sync + 'static> {
+    FileSink::new(directory.into(), "ndjson", |row: &T, out: &mut Vec<u8>| {
+        serde_json::to_writer(&mut *out, row).map_err(|error| format!("a row is not JSON: {error}"))?;
+        out.push(b'\n');
+        Ok(())
+    })
+}
+
+/// As [`file_ndjson`], with files named `part-0000.EXTENSION` and rows in a form of your own: `encode` appends a row, with whatever ends it.
+/// It must make the same bytes of the same row each time.
+///
+/// ```
+/// use pelton::prelude::*;
+/// use pelton::sinks::file_with;
+/// use std::io::Write;
+///
+/// # let directory = std::env::temp_dir().join(format!("pelton-doc-with-{}", std::process::id()));
+/// let squares = file_with(&directory, "csv", |row: &(u32, u32), out| {
+///     let _ = writeln!(out, "{},{}", row.0, row.1);
+/// });
+/// Job::new("squares").source(from_iter(|| 1..4)).map(|n| (n, n * n)).sink(squares).run(&Config::default())?;
+/// assert_eq!(std::fs::read_to_string(directory.join("part-0000.csv"))?, "1,1\n2,4\n3,9\n");
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// When the extension is empty, is `position`, or is more than letters and digits.
+pub fn file_with<T: 'static, F: Fn(&T, &mut Vec<u8>) + Clone + Send + Sync + 'static>(
+    directory: impl Into<PathBuf>,
+    extension: &str,
+    encode: F,
+) -> FileSink<impl Fn(&T, &mut Vec<u8>) -> Result<(), String> + Clone + Send + Sync + 'static> {
+    FileSink::new(directory.into(), extension, move |row: &T, out: &mut Vec<u8>| {
+        encode(row, out);
+        Ok(())
+    })
+}
+
+impl<F> FileSink<F> {
+    fn new(directory: PathBuf, extension: &str, encode: F) -> Self {
+        let plain = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        assert!(
+            plain && extension != "position",
+            "`{extension}` is no extension for the parts of a file sink"
+        );
+        FileSink { directory: directory.into(), extension: extension.into(), encode, boot: position::boot() }
+    }
+}
+
+impl<T, F> Sink<T> for FileSink<F>
+where
+    T: 'static,
+    F: Fn(&T, &mut Vec<u8>) -> Result<(), String> + Clone + Send + Sync + 'static,
+{
+    type Writer = FileWriter<F>;
+
+    fn open(&self, shard: ShardId) -> FileWriter<F> {
+        FileWriter::new(self.clone(), shard)
+    }
+
+    fn remembers(&self) -> bool {
+        true
+    }
+}

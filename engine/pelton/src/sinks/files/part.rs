@@ -1,0 +1,279 @@
+//! One file of rows: opened where it counts, appended to, cut.
+
+use super::position::{Found, NotOpened, PositionFile, Slot};
+use pelton_core::{Fault, ShardId};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the parts of a sink are, and whose they have to be.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) directory: Arc<Path>,
+    pub(super) extension: Arc<str>,
+    pub(super) boot: u128,
+    /// The shard in whose name faults are reported.
+    pub(super) shard: ShardId,
+}
+
+/// What is known of a part from the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// The checkpoint's tick.
+    pub(super) tick: u64,
+    /// The part's length then.
+    pub(super) bytes: u64,
+    /// The generation of the log now: what was written in an earlier one counts only as far as the checkpoint says.
+    pub(super) generation: u32,
+}
+
+/// A part that is open for appending.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) path: PathBuf,
+    pub(super) data: Arc<File>,
+    pub(super) bytes: u64,
+    pub(super) tick: u64,
+    /// None in a job that does not survive.
+    position: Option<PositionFile>,
+    shard: ShardId,
+}
+
+fn shrunken(there: u64, bytes: u64, tick: u64) -> String {
+    format!(
+        "has {there} bytes, and had {bytes} at tick {tick}: rows that were delivered are gone; restore the file, or begin the \
+         job anew in another directory"
+    )
+}
+
+impl Place {
+    fn path(&self, index: u16, extension: &str) -> PathBuf {
+        self.directory.join(format!("part-{index:04}.{extension}"))
+    }
+
+    pub(super) fn external(&self, path: &Path, what: &str, error: &io::Error) -> Fault {
+        Fault::External { shard: self.shard, message: format!("cannot {what} `{}`: {error}", path.display()) }
+    }
+
+    pub(super) fn make_directory(&self) -> Result<(), Fault> {
+        fs::create_dir_all(&self.directory).map_err(|error| self.external(&self.directory, "make", &error))
+    }
+
+    fn sync_directory(&self) -> Result<(), Fault> {
+        let sync = || File::open(&self.directory)?.sync_all();
+        sync().map_err(|error| self.external(&self.directory, "sync", &error))
+    }
+
+    /// The parts that are there, whosever they are.
+    pub(super) fn parts(&self) -> Result<Vec<u16>, Fault> {
+        let number = |name: &str| {
+            let number = name.strip_prefix("part-")?.strip_suffix(&*self.extension)?.strip_suffix('.')?;
+            number.parse::<u16>().ok()
+        };
+        let list = || {
+            let mut parts = Vec::new();
+            for entry in fs::read_dir(&self.directory)? {
+                parts.extend(entry?.file_name().to_str().and_then(number));
+            }
+            parts.sort_unstable();
+            Ok(parts)
+        };
+        list().map_err(|error| self.external(&self.directory, "read", &error))
+    }
+
+    /// Makes part `index`, which must not be there, for a job that does not survive.
+    pub(super) fn make(&self, index: u16) -> Result<Part, Fault> {
+        self.make_directory()?;
+        let path = self.path(index, &self.extension);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(data) => {
+                Ok(Part { path, data: Arc::new(data), bytes: 0, tick: 0, position: None, shard: self.shard })
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Fault::External {
+                shard: self.shard,
+                message: format!(
+                    "`{}` is there already, and a job without durability begins anew: move it away, or write to another \
+                     directory",
+                    path.display()
+                ),
+            }),
+            Err(error) => Err(self.external(&path, "make", &error)),
+        }
+    }
+
+    /// Opens part `index` of the job with log `log`, cut to what counts of it. None if another writer has it, unless `mine` says that none may.
+    pub(super) fn open(
+        &self,
+        index: u16,
+        log: u128,
+        noted: Noted,
+        mine: bool,
+    ) -> Result<Option<Part>, Fault> {
+        let (path, at) = (self.path(index, &self.extension), self.path(index, "position"));
+        let refuse = |why: String| Err(Fault::Restore { message: format!("`{}` {why}", path.display()) });
+        let (mut position, found) = match PositionFile::open(&at, self.boot, mine) {
+            Ok(opened) => opened,
+            Err(NotOpened::Locked) if !mine => return Ok(None),
+            Err(NotOpened::Locked) => {
+                return refuse(
+                    "is being written by another sink or another process: give each a directory of its own"
+                        .into(),
+                );
+            }
+            Err(NotOpened::Failed(error)) => return Err(self.external(&at, "open", &error)),
+        };
+        let there = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(self.external(&path, "read", &error)),
+        };
+        if there < noted.bytes {
+            return refuse(shrunken(there, noted.bytes, noted.tick));
+        }
+        // Nothing to lose: a part that was never begun, or whose making was cut off.
+        let vacant = there == 0 && noted.bytes == 0;
+        let slots = match found {
+            Found::Part { log: theirs, part, slots } if theirs == log && part == u32::from(index) => slots,
+            Found::Part { log: theirs, part, .. } => {
+                return refuse(format!(
+                    "is part {part} of the output of another job (log {theirs:032x}, and this is {log:032x}): write to \
+                     another directory"
+                ));
+            }
+            Found::Newer(version) => {
+                return refuse(format!("was written by a newer version: its position has form {version}"));
+            }
+            Found::Nothing | Found::Damaged if vacant => {
+                position.claim(log, u32::from(index)).map_err(|error| self.external(&at, "write", &error))?;
+                [None; 2]
+            }
+            Found::Nothing => {
+                // The file is of our own making.
+                let _ = fs::remove_file(&at);
+                return refuse(format!(
+                    "holds {there} bytes without a position, so this job did not write it: move it away, or write to \
+                     another directory"
+                ));
+            }
+            Found::Damaged => {
+                return refuse(format!(
+                    "holds {there} bytes, but `{}` is damaged, so nothing says whose they are: restore it, or begin the \
+                     job anew in another directory",
+                    at.display()
+                ));
+            }
+        };
+        let counts = self.counts(&slots, noted);
+        if there < counts.bytes {
+            return refuse(shrunken(there, counts.bytes, counts.tick));
+        }
+        // First the position, then the cut: a longer part than counts is cut again. Where the checkpoint counts, neither of the
+        // positions may that are there.
+        position.generation = counts.generation;
+        let times = if counts.number == 0 { 2 } else { 1 };
+        let written = (0..times).try_for_each(|_| position.write(counts.tick, counts.bytes));
+        written.map_err(|error| self.external(&at, "write", &error))?;
+        let open = || {
+            let data = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            if there > counts.bytes {
+                data.set_len(counts.bytes)?;
+                // A part that nobody goes on with is not looked at again.
+                data.sync_all()?;
+            }
+            Ok(data)
+        };
+        let data = open().map_err(|error| self.external(&path, "open", &error))?;
+        if vacant {
+            self.sync_directory()?;
+        }
+        Ok(Some(Part {
+            path,
+            data: Arc::new(data),
+            bytes: counts.bytes,
+            tick: counts.tick,
+            position: Some(position),
+            shard: self.shard,
+        }))
+    }
+
+    /// The position that counts: the newest, if it is of this boot and of this generation of the log, and not behind the checkpoint's.
+    fn counts(&self, slots: &[Option<Slot>; 2], noted: Noted) -> Slot {
+        let Noted { tick, bytes, generation } = noted;
+        let checkpoint = Slot { number: 0, tick, bytes, generation: generation.into(), boot: self.boot };
+        let alive = |slot: &&Slot| {
+            let same = slot.generation == u64::from(generation) && slot.boot == self.boot;
+            same && self.boot != 0 && slot.bytes >= bytes
+        };
+        let newest = slots.iter().flatten().max_by_key(|slot| slot.number).filter(alive);
+        newest.map_or(checkpoint, |slot| Slot { tick: slot.tick.max(tick), ..*slot })
+    }
+
+    /// Cuts parts that no shard goes on with to what a checkpoint counted of them, and refuses those of other jobs.
+    pub(super) fn cut_others(
+        &self,
+        log: u128,
+        tick: u64,
+        generation: u32,
+        parts: impl IntoIterator<Item = u16>,
+        lengths: &BTreeMap<u16, u64>,
+    ) -> Result<(), Fault> {
+        for index in parts {
+            let bytes = lengths.get(&index).copied().unwrap_or(0);
+            // One that is open is being cut by its own shard.
+            self.open(index, log, Noted { tick, bytes, generation }, false)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses parts of other jobs.
+    pub(super) fn check_others(&self, log: u128, parts: impl IntoIterator<Item = u16>) -> Result<(), Fault> {
+        for index in parts {
+            let (path, at) = (self.path(index, &self.extension), self.path(index, "position"));
+            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let found = match fs::read(&at) {
+                Ok(bytes) => super::position::parse(&bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
+                Err(error) => return Err(self.external(&at, "read", &error)),
+            };
+            let ours = matches!(found, Found::Part { log: theirs, .. } if theirs == log);
+            if bytes > 0 && !ours {
+                let message = format!(
+                    "`{}` holds {bytes} bytes that this job did not write: write to another directory",
+                    path.display()
+                );
+                return Err(Fault::Restore { message });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    /// Appends bytes; on an error the part is what it was, as far as positions say.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.data.write_all_at(bytes, self.bytes).map_err(|error| self.external("write", &error))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Everything appended counts, and is everything through `tick`.
+    pub(super) fn count(&mut self, tick: u64) -> Result<(), Fault> {
+        self.tick = tick;
+        let Some(position) = &mut self.position else { return Ok(()) };
+        let written = position.write(tick, self.bytes);
+        written.map_err(|error| self.external("write the position of", &error))
+    }
+
+    /// Whether the job survives.
+    pub(super) fn survives(&self) -> bool {
+        self.position.is_some()
+    }
+
+    pub(super) fn external(&self, what: &str, error: &io::Error) -> Fault {
+        let message = format!("cannot {what} `{}`: {error}", self.path.display());
+        Fault::External { shard: self.shard, message }
+    }
+}

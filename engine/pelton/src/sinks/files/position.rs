@@ -1,0 +1,266 @@
+//! The position of a part: how much of it counts.
+//!
+//! ```text
+//!  0      magic "PELTONFP" | version u32 | part u32 | log u128 | crc32c u32 |     written once, durably, before the part's first byte
+//!  512    number u64 | tick u64 | bytes u64 | generation u64 | boot u128 | crc32c u32 |      position 0, 2, 4 ...
+//!  1024   the same                                                                          position 1, 3, 5 ...
+//! ```
+//!
+//! Integers are little-endian, and a checksum is of what stands before it in its block. Positions are written in turn, each after the
+//! bytes that it counts, so that one of the two is whole at any time. They are in the page cache, which outlives the process but not the
+//! machine: a position of another boot says nothing. This file judges no position; it reads and writes them.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const MAGIC: &[u8; 8] = b"PELTONFP";
+const VERSION: u32 = 1;
+const BLOCK: usize = 512;
+const HEADER_BYTES: usize = 36;
+const SLOT_BYTES: usize = 52;
+const FILE_BYTES: usize = 2 * BLOCK + SLOT_BYTES;
+/// How long a part may be held by another writer: one that cuts it does so for moments.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// A position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Counts the positions of the part.
+    pub(super) number: u64,
+    /// Everything through this tick is in the part ...
+    pub(super) tick: u64,
+    /// ... which was this long then.
+    pub(super) bytes: u64,
+    /// The generation of the log that it belongs to.
+    pub(super) generation: u64,
+    /// Which boot of the machine wrote it.
+    pub(super) boot: u128,
+}
+
+/// What a position file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// Something else.
+    Damaged,
+    /// A form that this version does not know.
+    Newer(u32),
+    /// The position of a part.
+    Part { log: u128, part: u32, slots: [Option<Slot>; 2] },
+}
+
+fn sealed<const N: usize>(mut block: Vec<u8>) -> [u8; N] {
+    let crc = crc32c::crc32c(&block);
+    block.extend_from_slice(&crc.to_le_bytes());
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&block);
+    bytes
+}
+
+fn header(log: u128, part: u32) -> [u8; HEADER_BYTES] {
+    let mut block = MAGIC.to_vec();
+    block.extend_from_slice(&VERSION.to_le_bytes());
+    block.extend_from_slice(&part.to_le_bytes());
+    block.extend_from_slice(&log.to_le_bytes());
+    sealed(block)
+}
+
+fn slot(slot: &Slot) -> [u8; SLOT_BYTES] {
+    let mut block = Vec::with_capacity(SLOT_BYTES);
+    let words = [slot.number, slot.tick, slot.bytes, slot.generation];
+    words.iter().for_each(|word| block.extend_from_slice(&word.to_le_bytes()));
+    block.extend_from_slice(&slot.boot.to_le_bytes());
+    sealed(block)
+}
+
+/// The block at `at` without its checksum, if it is whole.
+fn unsealed(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
+    let (block, crc) = bytes.get(at..at + len)?.split_at(len - 4);
+    (crc32c::crc32c(block).to_le_bytes() == crc).then_some(block)
+}
+
+fn word<const N: usize>(block: &[u8], at: usize) -> [u8; N] {
+    let mut word = [0; N];
+    word.copy_from_slice(&block[at..at + N]);
+    word
+}
+
+/// Reads a position file.
+pub(super) fn parse(bytes: &[u8]) -> Found {
+    // A file of zeros is one whose making was cut off.
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Found::Nothing;
+    }
+    let Some(block) = unsealed(bytes, 0, HEADER_BYTES).filter(|block| block.starts_with(MAGIC)) else {
+        return Found::Damaged;
+    };
+    let version = u32::from_le_bytes(word(block, 8));
+    if version != VERSION {
+        return Found::Newer(version);
+    }
+    let slot = |index: usize| {
+        let block = unsealed(bytes, (index + 1) * BLOCK, SLOT_BYTES)?;
+        let long = |at| u64::from_le_bytes(word(block, at));
+        Some(Slot {
+            number: long(0),
+            tick: long(8),
+            bytes: long(16),
+            generation: long(24),
+            boot: u128::from_le_bytes(word(block, 32)),
+        })
+    };
+    Found::Part {
+        log: u128::from_le_bytes(word(block, 16)),
+        part: u32::from_le_bytes(word(block, 12)),
+        slots: [slot(0), slot(1)],
+    }
+}
+
+/// A position file, locked for as long as it is open.
+#[derive(Debug)]
+pub(super) struct PositionFile {
+    file: File,
+    /// Of the next position.
+    number: u64,
+    pub(super) generation: u64,
+    boot: u128,
+}
+
+/// Why a position file was not opened.
+pub(super) enum NotOpened {
+    /// Another writer has it.
+    Locked,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotOpened {
+    fn from(error: io::Error) -> Self {
+        NotOpened::Failed(error)
+    }
+}
+
+impl PositionFile {
+    /// Opens and locks the file, making it if it is not there, and reads it. With `patient` it waits for another to let it go.
+    pub(super) fn open(path: &Path, boot: u128, patient: bool) -> Result<(PositionFile, Found), NotOpened> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) if !patient || begun.elapsed() > LOCK_WAIT => {
+                    return Err(NotOpened::Locked);
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        let mut bytes = vec![0; FILE_BYTES];
+        let mut len = 0;
+        while len < bytes.len() {
+            match file.read_at(&mut bytes[len..], len as u64) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let found = parse(&bytes[..len]);
+        let number = match &found {
+            Found::Part { slots, .. } => {
+                slots.iter().flatten().map(|slot| slot.number.wrapping_add(1)).max().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        Ok((PositionFile { file, number, generation: 0, boot }, found))
+    }
+
+    /// Says durably whose part it is.
+    pub(super) fn claim(&mut self, log: u128, part: u32) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(&header(log, part), 0)?;
+        self.file.sync_all()
+    }
+
+    /// Writes a position.
+    pub(super) fn write(&mut self, tick: u64, bytes: u64) -> io::Result<()> {
+        let next = Slot { number: self.number, tick, bytes, generation: self.generation, boot: self.boot };
+        let at = (self.number % 2 + 1) * BLOCK as u64;
+        self.file.write_all_at(&slot(&next), at)?;
+        self.number = self.number.wrapping_add(1);
+        Ok(())
+    }
+}
+
+/// Which boot of the machine this is; 0, which is like no other, where the system does not say.
+pub(super) fn boot() -> u128 {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> (Vec<u8>, [Slot; 2]) {
+        let slots = [6, 7].map(|number| Slot {
+            number,
+            tick: number * 10,
+            bytes: number * 1_000,
+            generation: 5,
+            boot: 9 << 70,
+        });
+        let mut bytes = vec![0; FILE_BYTES];
+        bytes[..HEADER_BYTES].copy_from_slice(&header(77 << 64, 3));
+        for slot in &slots {
+            let at = (slot.number % 2 + 1) as usize * BLOCK;
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&super::slot(slot));
+        }
+        (bytes, slots)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (bytes, [a, b]) = file();
+        assert_eq!(parse(&bytes), Found::Part { log: 77 << 64, part: 3, slots: [Some(a), Some(b)] });
+        assert_eq!(parse(&[]), Found::Nothing);
+        assert_ne!(boot(), 0);
+        assert_eq!(boot(), boot());
+    }
+
+    #[test]
+    fn damage_is_noticed_wherever_it_is() {
+        let (bytes, [a, b]) = file();
+        let (log, part) = (77 << 64, 3);
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let slots = match bit / 8 {
+                0..HEADER_BYTES => {
+                    assert_eq!(parse(&bytes), Found::Damaged, "bit {bit}");
+                    continue;
+                }
+                at if (BLOCK..BLOCK + SLOT_BYTES).contains(&at) => [None, Some(b)],
+                at if at >= 2 * BLOCK => [Some(a), None],
+                _ => [Some(a), Some(b)],
+            };
+            assert_eq!(parse(&bytes), Found::Part { log, part, slots }, "bit {bit}");
+        }
+        for len in 1..bytes.len() {
+            let slots = [(len >= BLOCK + SLOT_BYTES).then_some(a), None];
+            let expected = if len < HEADER_BYTES { Found::Damaged } else { Found::Part { log, part, slots } };
+            assert_eq!(parse(&bytes[..len]), expected, "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn a_newer_form_is_named() {
+        let mut block = MAGIC.to_vec();
+        block.extend_from_slice(&(VERSION + 1).to_le_bytes());
+        block.resize(HEADER_BYTES - 4, 0);
+        assert_eq!(parse(&sealed::<HEADER_BYTES>(block)), Found::Newer(VERSION + 1));
+    }
+}

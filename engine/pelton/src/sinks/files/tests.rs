@@ -1,0 +1,561 @@
+//! Writers by hand through crashes, and what is then in the files.
+
+use super::*;
+use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
+use pelton_core::{EventTime, Fault, Tick};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const LOG: u128 = 0xfeed << 64;
+
+/// A directory that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("pelton-{}-files-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+
+    fn part(&self, part: usize) -> PathBuf {
+        self.0.join(format!("part-{part:04}.txt"))
+    }
+
+    fn position(&self, part: usize) -> PathBuf {
+        self.0.join(format!("part-{part:04}.position"))
+    }
+
+    fn text(&self, part: usize) -> String {
+        fs::read_to_string(self.part(part)).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A writer of any kind of encoder.
+type Boxed = Box<dyn SinkWriter<String>>;
+
+fn open(directory: &Path, shard: usize, boot: u128) -> Boxed {
+    let mut sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
+        out.extend_from_slice(row.as_bytes());
+        out.push(b'\n');
+    });
+    sink.boot = boot;
+    assert!(Sink::<String>::remembers(&sink));
+    Box::new(Sink::<String>::open(&sink, ShardId(shard as u16)))
+}
+
+fn write(writer: &mut Boxed, tick: u64, rows: &[&str]) {
+    rows.iter().for_each(|row| writer.write(EventTime(0), (*row).to_owned()));
+    writer.commit(Tick(tick)).unwrap();
+}
+
+fn note(writer: &mut Boxed) -> Vec<u8> {
+    let mut notes = SinkNotes::default();
+    writer.note(&mut notes).unwrap();
+    notes.syncs.into_iter().for_each(|sync| sync().unwrap());
+    notes.notes.as_slice().to_vec()
+}
+
+thread_local! {
+    /// The generation of the log, which changes with the number of shards.
+    static GENERATION: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+fn next_generation() {
+    GENERATION.set(GENERATION.get() + 1);
+}
+
+fn recall_as(
+    writer: &mut Boxed,
+    log: u128,
+    checkpoint: u64,
+    notes: &[Vec<u8>],
+    mine: Option<usize>,
+) -> Result<u64, Fault> {
+    let shards: Vec<&[u8]> = notes.iter().map(Vec::as_slice).collect();
+    writer
+        .recall(&Recalled {
+            log,
+            generation: GENERATION.get(),
+            delivery: Delivery::ExactlyOnce,
+            checkpoint: Tick(checkpoint),
+            shards,
+            mine,
+        })
+        .map(|tick| tick.0)
+}
+
+fn first(directory: &Scratch, boot: u128) -> (Boxed, Result<u64, Fault>) {
+    let mut writer = open(&directory.0, 0, boot);
+    let kept = recall_as(&mut writer, LOG, 0, &[], None);
+    (writer, kept)
+}
+
+fn refused(kept: Result<u64, Fault>) -> String {
+    let Err(Fault::Restore { message }) = kept else { panic!("{kept:?} is no refusal") };
+    message
+}
+
+#[test]
+fn rows_are_appended_in_batches() {
+    let directory = Scratch::new();
+    let (mut writer, kept) = first(&directory, 1);
+    assert_eq!(kept, Ok(0));
+    write(&mut writer, 3, &["a", "b"]);
+    write(&mut writer, 5, &["c"]);
+    assert_eq!(directory.text(0), "", "nothing before the flush");
+    writer.flush().unwrap();
+    assert_eq!(directory.text(0), "a\nb\nc\n");
+    write(&mut writer, 6, &["d"]);
+    writer.close().unwrap();
+    assert_eq!(directory.text(0), "a\nb\nc\nd\n");
+    drop(writer);
+    let (_writer, kept) = first(&directory, 1);
+    assert_eq!(kept, Ok(6), "a writer that was closed has everything");
+}
+
+#[test]
+fn a_large_tick_goes_out_before_the_flush_and_counts_after_it() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    let row = "x".repeat(100_000);
+    write(&mut writer, 1, &[&row, &row, &row]);
+    assert_eq!(fs::metadata(directory.part(0)).unwrap().len(), 300_003);
+    drop(writer);
+    let (_writer, kept) = first(&directory, 1);
+    assert_eq!((kept, directory.text(0).len()), (Ok(0), 0));
+}
+
+#[test]
+fn after_a_kill_the_newest_position_counts() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    for tick in 1..=5 {
+        write(&mut writer, tick, &[&tick.to_string()]);
+        writer.flush().unwrap();
+    }
+    write(&mut writer, 6, &["6, lost with the process"]);
+    drop(writer);
+    // A write that was cut off.
+    fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap().write_all_at(b"6, lo", 10).unwrap();
+    let (mut writer, kept) = first(&directory, 1);
+    assert_eq!((kept, directory.text(0)), (Ok(5), "1\n2\n3\n4\n5\n".into()));
+    write(&mut writer, 6, &["6"]);
+    writer.flush().unwrap();
+    assert_eq!(directory.text(0), "1\n2\n3\n4\n5\n6\n");
+}
+
+#[test]
+fn a_damaged_position_leaves_the_one_before_it() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    // The start writes positions 0 and 1, so tick n is position n + 1.
+    for tick in 1..=4 {
+        write(&mut writer, tick, &[&tick.to_string()]);
+        writer.flush().unwrap();
+    }
+    let notes = note(&mut writer);
+    drop(writer);
+    let flip = |at: usize| {
+        let mut bytes = fs::read(directory.position(0)).unwrap();
+        bytes[at] ^= 4;
+        fs::write(directory.position(0), bytes).unwrap();
+    };
+    flip(1024 + 9);
+    let (writer, kept) = first(&directory, 1);
+    assert_eq!((kept, directory.text(0)), (Ok(3), "1\n2\n3\n".into()));
+    drop(writer);
+    // What a checkpoint counts on is more than what is there now.
+    let mut writer = open(&directory.0, 0, 1);
+    let message = refused(recall_as(&mut writer, LOG, 4, &[notes], Some(0)));
+    assert!(message.contains("has 6 bytes, and had 8 at tick 4"), "{message}");
+    drop(writer);
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 9, &["9"]);
+    writer.flush().unwrap();
+    drop(writer);
+    let text = directory.text(0);
+    flip(20);
+    let message = refused(first(&directory, 1).1);
+    assert!(message.contains("part-0000.position` is damaged"), "{message}");
+    assert_eq!(directory.text(0), text);
+    flip(20);
+    flip(512 + 9);
+    flip(1024 + 9);
+    assert_eq!(
+        first(&directory, 1).1,
+        Ok(0),
+        "whose it is is known, so it can be made again from the beginning"
+    );
+}
+
+#[test]
+fn after_a_power_loss_the_checkpoint_counts() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.flush().unwrap();
+    let notes = note(&mut writer);
+    write(&mut writer, 7, &["7"]);
+    writer.flush().unwrap();
+    drop(writer);
+    let again = |boot, checkpoint, notes: &[Vec<u8>]| {
+        let mut writer = open(&directory.0, 0, boot);
+        let kept = recall_as(&mut writer, LOG, checkpoint, notes, (!notes.is_empty()).then_some(0));
+        (kept, directory.text(0))
+    };
+    let notes = [notes];
+    assert_eq!(again(1, 4, &notes), (Ok(7), "1\n7\n".into()), "the process alone was gone");
+    assert_eq!(again(2, 4, &notes), (Ok(4), "1\n".into()));
+    assert_eq!(again(2, 4, &notes), (Ok(4), "1\n".into()));
+    assert_eq!(again(3, 0, &[]), (Ok(0), String::new()), "without a checkpoint all is made again");
+    assert!(refused(again(3, 4, &notes).0).contains("has 0 bytes, and had 2"));
+}
+
+#[test]
+fn what_other_shards_wrote_behind_a_checkpoint_does_not_count() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.flush().unwrap();
+    let notes = [note(&mut writer)];
+    drop(writer);
+    // Two shards go on from there, and die before a checkpoint of their own.
+    next_generation();
+    let mut two: Vec<_> = (0..2).map(|shard| open(&directory.0, shard, 1)).collect();
+    for writer in &mut two {
+        assert_eq!(recall_as(writer, LOG, 1, &notes, None), Ok(1));
+        write(writer, 2, &["2, of two"]);
+        writer.flush().unwrap();
+    }
+    drop(two);
+    next_generation();
+    let alone = || {
+        let mut writer = open(&directory.0, 0, 1);
+        let kept = recall_as(&mut writer, LOG, 1, &notes, Some(0));
+        (writer, kept)
+    };
+    let (mut writer, kept) = alone();
+    assert_eq!((kept, directory.text(0), directory.text(1)), (Ok(1), "1\n".into(), String::new()));
+    write(&mut writer, 2, &["2"]);
+    writer.flush().unwrap();
+    drop(writer);
+    assert_eq!((alone().1, directory.text(0)), (Ok(2), "1\n2\n".into()), "and what it wrote itself does");
+}
+
+#[test]
+fn what_another_wrote_is_left_as_it_is() {
+    let directory = Scratch::new();
+    fs::create_dir_all(&directory.0).unwrap();
+    fs::write(directory.part(0), "precious\n").unwrap();
+    let message = refused(first(&directory, 1).1);
+    assert!(message.contains("holds 9 bytes without a position"), "{message}");
+    assert_eq!(directory.text(0), "precious\n");
+    assert!(!directory.position(0).exists());
+
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.close().unwrap();
+    drop(writer);
+    let mut other = open(&directory.0, 0, 1);
+    let message = refused(recall_as(&mut other, LOG + 1, 0, &[], None));
+    assert!(message.contains("output of another job"), "{message}");
+    drop(other);
+    // Shard 0 looks at the parts of all.
+    let directory = Scratch::new();
+    let mut fifth = open(&directory.0, 5, 1);
+    recall_as(&mut fifth, LOG + 1, 0, &[], None).unwrap();
+    write(&mut fifth, 1, &["1"]);
+    fifth.flush().unwrap();
+    let message = refused(first(&directory, 1).1);
+    assert!(message.contains("part-0005.txt` holds 2 bytes that this job did not write"), "{message}");
+    assert_eq!(directory.text(5), "1\n");
+}
+
+#[test]
+fn a_part_has_one_writer() {
+    let directory = Scratch::new();
+    let (_writer, kept) = first(&directory, 1);
+    kept.unwrap();
+    let message = refused(first(&directory, 1).1);
+    assert!(message.contains("is being written by another sink"), "{message}");
+}
+
+#[test]
+fn a_making_that_was_cut_off_is_no_obstacle() {
+    for content in [&b""[..], &[0; 600], b"PELTON"] {
+        let directory = Scratch::new();
+        fs::create_dir_all(&directory.0).unwrap();
+        fs::write(directory.position(0), content).unwrap();
+        let (mut writer, kept) = first(&directory, 1);
+        assert_eq!(kept, Ok(0));
+        write(&mut writer, 1, &["1"]);
+        writer.flush().unwrap();
+        drop(writer);
+        assert_eq!(first(&directory, 1).1, Ok(1));
+    }
+}
+
+#[test]
+fn what_the_system_says_is_passed_on() {
+    let directory = Scratch::new();
+    fs::write(&directory.0, "a file where a directory should be").unwrap();
+    let Err(Fault::External { message, .. }) = first(&directory, 1).1 else { panic!("it is no directory") };
+    assert!(message.contains("cannot make `") && message.contains("os error"), "{message}");
+    fs::remove_file(&directory.0).unwrap();
+
+    // A disk without room, if the system has one.
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.flush().unwrap();
+    drop(writer);
+    let kept_position = fs::read(directory.position(0)).unwrap();
+    fs::remove_file(directory.part(0)).unwrap();
+    std::os::unix::fs::symlink("/dev/full", directory.part(0)).unwrap();
+    let mut part = open_full(&directory);
+    let error = part.append(b"2\n").unwrap_err().to_string();
+    assert!(error.contains("part-0000.txt") && error.contains("No space left"), "{error}");
+    assert_eq!(part.bytes, 0, "what was not written is not counted");
+    assert_eq!(fs::read(directory.position(0)).unwrap(), kept_position);
+}
+
+fn open_full(directory: &Scratch) -> part::Part {
+    let place = part::Place {
+        directory: directory.0.clone().into(),
+        extension: "txt".into(),
+        boot: 1,
+        shard: ShardId(0),
+    };
+    let mut part = place.make(7).unwrap();
+    part.path = directory.part(0);
+    part.data = Arc::new(fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap());
+    part
+}
+
+#[test]
+fn a_job_without_durability_begins_anew_or_not_at_all() {
+    let directory = Scratch::new();
+    let mut writer = open(&directory.0, 0, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.flush().unwrap();
+    writer.close().unwrap();
+    assert_eq!(directory.text(0), "1\n");
+    let mut writer = open(&directory.0, 0, 1);
+    write(&mut writer, 1, &["2"]);
+    let error = writer.flush().unwrap_err().to_string();
+    assert!(error.contains("is there already"), "{error}");
+    assert_eq!(directory.text(0), "1\n");
+    // Nor does one with durability go on with it.
+    assert!(refused(first(&directory, 1).1).contains("without a position"));
+}
+
+#[test]
+fn a_row_that_is_not_json_stops_the_job() {
+    let directory = Scratch::new();
+    let sink = file_ndjson(&directory.0);
+    let mut writer = sink.open(ShardId(0));
+    writer.write(EventTime(0), std::collections::BTreeMap::from([((1, 2), 3)]));
+    let error =
+        SinkWriter::<std::collections::BTreeMap<(u8, u8), u8>>::commit(&mut writer, Tick(4)).unwrap_err();
+    assert!(error.to_string().contains("tick 4: a row is not JSON"), "{error}");
+}
+
+#[test]
+fn damaged_notes_never_panic() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["1"]);
+    writer.flush().unwrap();
+    let notes = note(&mut writer);
+    drop(writer);
+    let bytes = fs::read(directory.part(0)).unwrap();
+    let recall = |notes: Vec<u8>| {
+        fs::write(directory.part(0), &bytes).unwrap();
+        let mut writer = open(&directory.0, 0, 1);
+        recall_as(&mut writer, LOG, 1, &[notes], Some(0))
+    };
+    assert_eq!(recall(notes.clone()), Ok(1));
+    for len in 0..notes.len() {
+        assert!(recall(notes[..len].to_vec()).is_err(), "cut to {len}");
+    }
+    for bit in 0..notes.len() * 8 {
+        let mut notes = notes.clone();
+        notes[bit / 8] ^= 1 << (bit % 8);
+        let _ = recall(notes);
+    }
+}
+
+/// A job of which every tick's rows are known, running on any number of shards, that is killed at random.
+struct Rig {
+    directory: Scratch,
+    seed: u64,
+    word: u64,
+    boot: u128,
+    shards: usize,
+    /// The newest checkpoint, the notes of each shard in it, and the lengths of the parts then.
+    checkpoint: u64,
+    notes: Vec<Vec<u8>>,
+    lengths: Vec<u64>,
+    /// What of the log survives.
+    end: u64,
+}
+
+impl Rig {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.word = self.word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.word >> 33) % sides
+    }
+
+    fn rows(tick: u64) -> u64 {
+        tick * tick % 7
+    }
+
+    fn restart(&mut self) -> (Vec<Boxed>, Vec<u64>) {
+        let mine = |rig: &Rig, shard| (rig.notes.len() == rig.shards).then_some(shard);
+        let mut order: Vec<usize> = (0..self.shards).collect();
+        (0..self.shards).for_each(|at| order.swap(at, self.roll(at as u64 + 1) as usize));
+        let mut writers: Vec<Boxed> =
+            (0..self.shards).map(|shard| open(&self.directory.0, shard, self.boot)).collect();
+        let mut kept = vec![0; self.shards];
+        for shard in order {
+            let mine = mine(self, shard);
+            kept[shard] = recall_as(&mut writers[shard], LOG, self.checkpoint, &self.notes, mine)
+                .unwrap_or_else(|fault| panic!("seed {}: {fault}", self.seed));
+            assert!(kept[shard] >= self.checkpoint && kept[shard] <= self.end);
+        }
+        (writers, kept)
+    }
+
+    /// Runs up to some tick, flushing and noting now and then, and dies.
+    fn run(&mut self, ticks: u64, dies: bool) {
+        let (mut writers, kept) = self.restart();
+        let (known, target) = (self.end, self.end + ticks);
+        for tick in self.checkpoint + 1..=target {
+            for (shard, writer) in writers.iter_mut().enumerate().filter(|(shard, _)| tick > kept[*shard]) {
+                let rows = (0..Rig::rows(tick)).filter(|row| (row + tick) as usize % self.shards == shard);
+                let rows: Vec<String> = rows.map(|row| format!("{tick}:{row}")).collect();
+                if !rows.is_empty() {
+                    write(writer, tick, &rows.iter().map(String::as_str).collect::<Vec<_>>());
+                }
+            }
+            self.end = self.end.max(tick);
+            for writer in &mut writers {
+                if self.roll(3) == 0 {
+                    writer.flush().unwrap();
+                }
+            }
+            if tick == target && dies {
+                break;
+            }
+            // A checkpoint lies behind everything that was replayed.
+            if tick > known && self.roll(12) == 0 {
+                let notes = writers.iter_mut().map(note).collect();
+                // Sometimes the process dies before the checkpoint counts.
+                if self.roll(4) > 0 {
+                    (self.checkpoint, self.notes) = (tick, notes);
+                    let length = |part| fs::metadata(self.directory.part(part)).map_or(0, |data| data.len());
+                    self.lengths = (0..8).map(length).collect();
+                }
+            }
+        }
+        if !dies {
+            writers.iter_mut().for_each(|writer| writer.close().unwrap());
+        }
+    }
+
+    /// What a crash does to files.
+    fn damage(&mut self) {
+        let power = self.roll(3) == 0;
+        self.boot += u128::from(power);
+        for part in 0..8 {
+            let Ok(file) = fs::OpenOptions::new().read(true).write(true).open(self.directory.part(part))
+            else {
+                continue;
+            };
+            let len = file.metadata().unwrap().len();
+            let safe = self.lengths.get(part).copied().unwrap_or(0);
+            match self.roll(3) {
+                // A write that was cut off.
+                0 => file.write_all_at(b"99:9", len).unwrap(),
+                // Writes that never reached the disk, or of which only the length did.
+                1 if power && len > safe => {
+                    let keep = safe + self.roll(len - safe + 1);
+                    file.set_len(keep).unwrap();
+                    file.set_len(keep + self.roll(20)).unwrap();
+                }
+                _ => {}
+            }
+            if power && self.roll(3) == 0 {
+                let at = 512 + self.roll(2) * 512 + self.roll(52);
+                let position =
+                    fs::OpenOptions::new().write(true).open(self.directory.position(part)).unwrap();
+                position.write_all_at(&[self.roll(256) as u8], at).unwrap();
+            }
+        }
+    }
+
+    fn check(&self) {
+        let mut found = Vec::new();
+        for part in 0..8 {
+            let text = fs::read_to_string(self.directory.part(part)).unwrap_or_default();
+            let rows = text.lines().map(|line| {
+                let (tick, row) =
+                    line.split_once(':').unwrap_or_else(|| panic!("seed {}: {line}", self.seed));
+                (tick.parse::<u64>().unwrap(), row.parse::<u64>().unwrap())
+            });
+            let rows: Vec<_> = rows.collect();
+            assert!(rows.is_sorted(), "seed {}: part {part} is in order", self.seed);
+            found.extend(rows);
+        }
+        found.sort_unstable();
+        let all: Vec<_> =
+            (1..=self.end).flat_map(|tick| (0..Rig::rows(tick)).map(move |row| (tick, row))).collect();
+        let (found_set, all_set): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), all.iter().collect());
+        let missing: Vec<_> = all_set.difference(&found_set).collect();
+        assert!(missing.is_empty(), "seed {}: {missing:?} are missing", self.seed);
+        assert_eq!(found, all, "seed {}: every row once", self.seed);
+    }
+}
+
+#[test]
+fn every_row_stands_once_whatever_happens() {
+    for seed in 0..60 {
+        let mut rig = Rig {
+            directory: Scratch::new(),
+            seed,
+            word: seed,
+            boot: 1,
+            shards: 1 + seed as usize % 4,
+            checkpoint: 0,
+            notes: Vec::new(),
+            lengths: Vec::new(),
+            end: 0,
+        };
+        for _ in 0..rig.roll(9) + 1 {
+            let ticks = rig.roll(30);
+            rig.run(ticks, true);
+            rig.damage();
+            // Before the first checkpoint the number of shards is that of the log.
+            if rig.checkpoint > 0 && rig.roll(3) == 0 {
+                rig.shards = 1 + rig.roll(5) as usize;
+                next_generation();
+            }
+        }
+        rig.run(10, false);
+        rig.check();
+    }
+}

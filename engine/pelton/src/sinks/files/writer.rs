@@ -1,0 +1,199 @@
+//! The writing end of a file sink on one shard.
+
+use super::FileSink;
+use super::part::{Noted, Part, Place};
+use pelton_core::notes;
+use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
+use pelton_core::{EventTime, Fault, ShardId, Tick};
+use std::collections::BTreeMap;
+
+/// A batch is written when it has become this large, whether or not more follows.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// The writing end of [`FileSink`] on one shard.
+#[derive(Debug)]
+pub struct FileWriter<F> {
+    place: Place,
+    encode: F,
+    /// None until there is something to write, in a job that does not survive.
+    part: Option<Part>,
+    /// Rows that have not been written.
+    buffer: Vec<u8>,
+    /// The last tick whose rows are all in the buffer or the part.
+    tick: u64,
+    /// Whether anything was committed since the position was written.
+    counted: bool,
+    /// Lengths at the last restart of the parts of all shards of then and before; later notes of those that are being written replace them.
+    others: BTreeMap<u16, u64>,
+    /// Why a row could not be written.
+    refused: Option<String>,
+}
+
+impl<F> FileWriter<F> {
+    pub(super) fn new(sink: FileSink<F>, shard: ShardId) -> Self {
+        let FileSink { directory, extension, encode, boot } = sink;
+        FileWriter {
+            place: Place { directory, extension, boot, shard },
+            encode,
+            part: None,
+            buffer: Vec::new(),
+            tick: 0,
+            counted: true,
+            others: BTreeMap::new(),
+            refused: None,
+        }
+    }
+
+    fn part(&mut self) -> Result<&mut Part, Fault> {
+        if self.part.is_none() {
+            self.part = Some(self.place.make(self.place.shard.0)?);
+        }
+        match &mut self.part {
+            Some(part) => Ok(part),
+            None => unreachable!("made above"),
+        }
+    }
+
+    fn write_out(&mut self) -> Result<(), Fault> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.part()?.append(&buffer);
+        self.buffer = buffer;
+        written?;
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * WRITE_BYTES);
+        Ok(())
+    }
+
+    fn flush_all(&mut self) -> Result<(), Fault> {
+        if !self.buffer.is_empty() {
+            self.write_out()?;
+        }
+        if !self.counted {
+            let tick = self.tick;
+            self.part()?.count(tick)?;
+            self.counted = true;
+        }
+        Ok(())
+    }
+}
+
+/// What a shard noted.
+struct NotedShard {
+    part: u16,
+    bytes: u64,
+    others: Vec<(u16, u64)>,
+}
+
+fn read_note(bytes: &[u8]) -> Result<NotedShard, Fault> {
+    let mut noted = notes::Noted::new(bytes);
+    let index = |number: u64| {
+        let message =
+            || format!("a checkpoint's notes name part {number} of a file sink, which there cannot be");
+        u16::try_from(number).map_err(|_| Fault::Restore { message: message() })
+    };
+    let (part, bytes) = (index(noted.number()?)?, noted.number()?);
+    let others = (0..noted.number()?).map(|_| Ok((index(noted.number()?)?, noted.number()?)));
+    let others = others.collect::<Result<_, Fault>>()?;
+    if !noted.is_empty() {
+        let message = "a checkpoint's notes of a file sink are longer than they say".to_owned();
+        return Err(Fault::Restore { message });
+    }
+    Ok(NotedShard { part, bytes, others })
+}
+
+impl<T, F> SinkWriter<T> for FileWriter<F>
+where
+    F: Fn(&T, &mut Vec<u8>) -> Result<(), String> + 'static,
+{
+    #[inline]
+    fn write(&mut self, _: EventTime, row: T) {
+        let start = self.buffer.len();
+        if let Err(why) = (self.encode)(&row, &mut self.buffer) {
+            self.buffer.truncate(start);
+            self.refused.get_or_insert(why);
+        }
+    }
+
+    fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        if let Some(why) = &self.refused {
+            let message = format!("`{}`: tick {}: {why}", self.place.directory.display(), tick.0);
+            return Err(Fault::External { shard: self.place.shard, message });
+        }
+        (self.tick, self.counted) = (tick.0, false);
+        if self.buffer.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.flush_all()
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        self.flush_all()?;
+        let part = self.part()?;
+        if part.survives() {
+            part.data.sync_data().map_err(|error| part.external("sync", &error))?;
+        }
+        Ok(())
+    }
+
+    /// `| part | bytes | others |`, and for each  `| part | bytes |`: numbers.
+    fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+        self.flush_all()?;
+        let shard = self.place.shard.0;
+        let part = self.part()?;
+        let (data, path) = (part.data.clone(), part.path.clone());
+        notes.notes.number(u64::from(shard));
+        notes.notes.number(part.bytes);
+        notes.notes.number(self.others.len() as u64);
+        for (part, bytes) in &self.others {
+            notes.notes.number(u64::from(*part));
+            notes.notes.number(*bytes);
+        }
+        notes.syncs.push(Box::new(move || {
+            data.sync_data().map_err(|error| format!("cannot sync `{}`: {error}", path.display()))
+        }));
+        Ok(())
+    }
+
+    fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
+        let shards = recalled.shards.iter().map(|bytes| read_note(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let mut lengths: BTreeMap<u16, u64> = shards.iter().flat_map(|shard| shard.others.clone()).collect();
+        // What a shard says of its own part is newer.
+        lengths.extend(shards.iter().map(|shard| (shard.part, shard.bytes)));
+        let own = self.place.shard.0;
+        if let Some(mine) = recalled.mine
+            && shards.get(mine).is_none_or(|shard| shard.part != own)
+        {
+            let message = format!("a checkpoint's notes of shard {own} are of another shard");
+            return Err(Fault::Restore { message });
+        }
+        self.place.make_directory()?;
+        let tick = recalled.checkpoint.0;
+        let noted =
+            Noted { tick, bytes: lengths.get(&own).copied().unwrap_or(0), generation: recalled.generation };
+        if own == 0 {
+            let there = self.place.parts()?;
+            let others = || there.iter().chain(lengths.keys()).copied().filter(|part| *part != own);
+            self.place.check_others(recalled.log, others())?;
+            // The others' own parts are theirs to cut, as long as there are as many shards as then. Before the first checkpoint there were
+            // never other ones.
+            let same_shards = recalled.mine.is_some() || shards.is_empty();
+            let theirs = |part: &u16| same_shards && shards.iter().any(|shard| shard.part == *part);
+            if !shards.is_empty() {
+                self.place.cut_others(
+                    recalled.log,
+                    tick,
+                    recalled.generation,
+                    others().filter(|part| !theirs(part)),
+                    &lengths,
+                )?;
+            }
+        }
+        let part = self.place.open(own, recalled.log, noted, true)?;
+        let kept = part.as_ref().map_or(tick, |part| part.tick);
+        (self.part, self.tick, self.counted) = (part, kept, true);
+        lengths.remove(&own);
+        self.others = if own == 0 { lengths } else { BTreeMap::new() };
+        Ok(Tick(kept))
+    }
+}

@@ -1,0 +1,167 @@
+//! Rows for a thread of the service that Pelton is embedded in, each with its name.
+//!
+//! (tick, shard, seq) names a row for good: after a restart the same row comes under the same name. A service that keeps the name of the
+//! last row that it has handled, for each shard, together with whatever it made of the row, has handled every row exactly once:
+//! [`subscribe_from`] shows it what comes after. [`subscribe`] is for one that keeps nothing: it sees each row at least once.
+//!
+//! A row waits until it is [acknowledged](Subscription::acknowledge), be it received or not. Rows that still wait at a checkpoint are part of
+//! it, so none is lost however long the service takes:
+//!
+//! ```text
+//!  rows of ticks up to the checkpoint    come from the checkpoint, if they were not acknowledged by then
+//!  rows of later ticks                   are made again
+//!  of both                               those at or before a given position are left out
+//! ```
+//!
+//! Rows of one shard come in the order (tick, seq). Those of several shards come in the order in which they were released, which is not
+//! the same in every run.
+//!
+//! Costs: a lock for each batch of rows released together; a clone of each row received. Rows that wait are unbounded, since a sink
+//! cannot hold back the engine: as many as were made since the last acknowledgement. A job without durability does not keep rows that have
+//! been received.
+
+mod queue;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use writer::SubscriberWriter;
+
+use crate::sinks::Row;
+use pelton_core::sink::Sink;
+use pelton_core::{Record, ShardId, Tick};
+use queue::Queue;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The tick that it came of.
+    pub tick: Tick,
+    /// The shard that wrote it.
+    pub shard: ShardId,
+    /// Its number among that shard's rows of that tick, from 0.
+    pub seq: u64,
+}
+
+impl<T> Row<T> {
+    /// The row's name.
+    pub fn position(&self) -> Position {
+        Position { tick: self.tick, shard: self.shard, seq: self.seq }
+    }
+}
+
+/// The service's end: receives rows. Made by [`subscribe`] and [`subscribe_from`]; a clone takes from the same rows.
+pub struct Subscription<T> {
+    queue: Arc<Queue<T>>,
+}
+
+/// The engine's end, a sink. Made by [`subscribe`] and [`subscribe_from`].
+pub struct Subscriber<T> {
+    queue: Arc<Queue<T>>,
+    resumes: bool,
+}
+
+/// A sink whose rows a thread receives, and which keeps no position of its own: at least once, in a job that survives.
+///
+/// ```
+/// use pelton::prelude::*;
+/// use pelton::sinks::subscribe;
+///
+/// let (rows, sink) = subscribe();
+/// let running = Job::new("count").source(from_iter(|| 0..3u64)).sink(sink).start(&Config::default())?;
+/// let mut sum = 0;
+/// while let Some(row) = rows.recv(Duration::from_secs(10)) {
+///     sum += row.row;
+///     rows.acknowledge(row.position());
+///     if row.row == 2 {
+///         break;
+///     }
+/// }
+/// assert_eq!(sum, 3);
+/// running.wait()?;
+/// # Ok::<(), pelton::JobError>(())
+/// ```
+pub fn subscribe<T: Record + Clone + Send>() -> (Subscription<T>, Subscriber<T>) {
+    make(Vec::new(), false)
+}
+
+/// As [`subscribe`], exactly once: `handled` says for each shard which row of it the service handled last; nothing for a shard of which it
+/// has handled none. To restart with another number of shards, begin from a savepoint that the job was stopped with, and handle what is
+/// left of it first: later rows have the names of other shards.
+pub fn subscribe_from<T: Record + Clone + Send>(
+    handled: impl IntoIterator<Item = Position>,
+) -> (Subscription<T>, Subscriber<T>) {
+    make(handled.into_iter().collect(), true)
+}
+
+fn make<T>(handled: Vec<Position>, resumes: bool) -> (Subscription<T>, Subscriber<T>) {
+    let queue = Arc::new(Queue::new(handled));
+    (Subscription { queue: queue.clone() }, Subscriber { queue, resumes })
+}
+
+impl<T: Record + Clone + Send> Subscription<T> {
+    /// The next row, if there is one within `longest`.
+    pub fn recv(&self, longest: Duration) -> Option<Row<T>> {
+        self.queue.receive(longest)
+    }
+
+    /// The next row, if there is one now.
+    pub fn try_recv(&self) -> Option<Row<T>> {
+        self.queue.receive(Duration::ZERO)
+    }
+
+    /// The row of this name, and all before it of its shard, have been handled: they need not be kept.
+    pub fn acknowledge(&self, position: Position) {
+        self.queue.acknowledge(position);
+    }
+
+    /// Rows that wait, received or not, because they have not been acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the job has ended, and every row has been received.
+    pub fn is_finished(&self) -> bool {
+        self.queue.is_finished()
+    }
+}
+
+impl<T: Record + Clone + Send> Sink<T> for Subscriber<T> {
+    type Writer = SubscriberWriter<T>;
+
+    fn open(&self, shard: ShardId) -> SubscriberWriter<T> {
+        SubscriberWriter::new(self.queue.clone(), shard)
+    }
+
+    fn remembers(&self) -> bool {
+        self.resumes
+    }
+}
+
+impl<T> Clone for Subscription<T> {
+    fn clone(&self) -> Self {
+        Subscription { queue: self.queue.clone() }
+    }
+}
+
+impl<T> Clone for Subscriber<T> {
+    fn clone(&self) -> Self {
+        Subscriber { queue: self.queue.clone(), resumes: self.resumes }
+    }
+}
+
+impl<T> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("unacknowledged", &self.queue.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Subscriber<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").field("resumes", &self.resumes).finish_non_exhaustive()
+    }
+}

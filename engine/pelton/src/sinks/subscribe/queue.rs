@@ -1,0 +1,195 @@
+//! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
+
+use super::Position;
+use crate::sinks::Row;
+use pelton_core::{ShardId, Tick};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A row that has not been acknowledged.
+pub(super) struct Kept<T> {
+    /// The shard whose checkpoints it is part of: not the one that made it, if there were other shards then.
+    pub(super) keeper: ShardId,
+    /// Whether it came from a checkpoint.
+    pub(super) recalled: bool,
+    pub(super) row: Row<T>,
+}
+
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    /// Signalled when there is a row, or will be none any more.
+    news: Condvar,
+}
+
+struct State<T> {
+    fresh: VecDeque<Kept<T>>,
+    /// By the shard that made them, in order.
+    received: BTreeMap<ShardId, VecDeque<Kept<T>>>,
+    /// For each shard its last row that was handled.
+    handled: BTreeMap<ShardId, (Tick, u64)>,
+    /// Shards that have begun to write in this run, and how many of them have not ended.
+    entered: BTreeSet<ShardId>,
+    open: usize,
+    /// Whether the rows of the checkpoint that this run begins from have been put in.
+    recalled: bool,
+    /// Whether the job survives, so that a row that was received may be wanted again.
+    survives: bool,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(positions: Vec<Position>) -> Self {
+        let mut handled = BTreeMap::new();
+        for Position { tick, shard, seq } in positions {
+            let last = handled.entry(shard).or_insert((tick, seq));
+            *last = (*last).max((tick, seq));
+        }
+        let state = State {
+            fresh: VecDeque::new(),
+            received: BTreeMap::new(),
+            handled,
+            entered: BTreeSet::new(),
+            open: 0,
+            recalled: false,
+            survives: false,
+        };
+        Queue { state: Mutex::new(state), news: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A writer begins; what an earlier one of that shard left comes again, if it is wanted.
+    pub(super) fn enter(&self, shard: ShardId) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let new_run = state.open == 0 || state.entered.contains(&shard);
+        let gone = |kept: &Kept<T>| if kept.recalled { new_run } else { kept.keeper == shard };
+        state.fresh.retain(|kept| !gone(kept));
+        state.received.values_mut().for_each(|rows| rows.retain(|kept| !gone(kept)));
+        if new_run {
+            state.entered.clear();
+            (state.recalled, state.survives) = (false, false);
+        }
+        state.entered.insert(shard);
+        state.open += 1;
+    }
+
+    /// A writer ends.
+    pub(super) fn leave(&self) {
+        self.lock().open -= 1;
+        self.news.notify_all();
+    }
+
+    /// The job survives, and begins with the rows that its checkpoint held. Every writer has all of them, and the first puts them in: were
+    /// it each its own, later rows of a shard could come before earlier ones that another kept for it.
+    ///
+    /// # Errors
+    /// What `read` returns.
+    pub(super) fn recall<E>(&self, read: impl FnOnce() -> Result<Vec<Kept<T>>, E>) -> Result<(), E> {
+        let mut state = self.lock();
+        state.survives = true;
+        if !state.recalled {
+            let rows = read()?;
+            state.recalled = true;
+            state.put(rows.into_iter());
+            drop(state);
+            self.news.notify_all();
+        }
+        Ok(())
+    }
+
+    /// The last row of `shard` that was handled.
+    pub(super) fn handled(&self, shard: ShardId) -> Option<(Tick, u64)> {
+        self.lock().handled.get(&shard).copied()
+    }
+
+    /// Takes rows of a writer, in order; those that were handled are left out.
+    pub(super) fn put(&self, rows: impl Iterator<Item = Kept<T>>) {
+        self.lock().put(rows);
+        self.news.notify_all();
+    }
+
+    pub(super) fn acknowledge(&self, position: Position) {
+        let mut state = self.lock();
+        if !state.survives {
+            // Nothing is kept, and the names of another run are of other rows.
+            return;
+        }
+        let through = (position.tick, position.seq);
+        let last = state.handled.entry(position.shard).or_insert(through);
+        *last = (*last).max(through);
+        if let Some(rows) = state.received.get_mut(&position.shard) {
+            while rows.pop_front_if(|kept| kept.name() <= through).is_some() {}
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let state = self.lock();
+        state.fresh.len() + state.received.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        let state = self.lock();
+        state.ended() && state.fresh.is_empty()
+    }
+
+    /// Shows every row that `keeper` keeps, in an order that has those of each shard in theirs.
+    pub(super) fn each_kept<E>(
+        &self,
+        keeper: ShardId,
+        mut show: impl FnMut(&Row<T>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let state = self.lock();
+        let rows = state.received.values().flatten().chain(&state.fresh);
+        rows.filter(|kept| kept.keeper == keeper).try_for_each(|kept| show(&kept.row))
+    }
+}
+
+impl<T> Kept<T> {
+    fn name(&self) -> (Tick, u64) {
+        (self.row.tick, self.row.seq)
+    }
+}
+
+impl<T> State<T> {
+    fn put(&mut self, rows: impl Iterator<Item = Kept<T>>) {
+        let handled = &self.handled;
+        let is_new = |kept: &Kept<T>| handled.get(&kept.row.shard).is_none_or(|last| kept.name() > *last);
+        self.fresh.extend(rows.filter(is_new));
+    }
+
+    /// Whether there will be no more rows.
+    fn ended(&self) -> bool {
+        self.open == 0 && !self.entered.is_empty()
+    }
+}
+
+impl<T: Clone> Queue<T> {
+    pub(super) fn receive(&self, longest: Duration) -> Option<Row<T>> {
+        let end = Instant::now().checked_add(longest);
+        let mut guard = self.lock();
+        loop {
+            let state = &mut *guard;
+            if let Some(kept) = state.fresh.pop_front() {
+                let shard = kept.row.shard;
+                if state.handled.get(&shard).is_some_and(|last| kept.name() <= *last) {
+                    // Acknowledged before it was received: by one that had it in an earlier run.
+                    continue;
+                }
+                if !state.survives {
+                    return Some(kept.row);
+                }
+                let row = kept.row.clone();
+                state.received.entry(shard).or_default().push_back(kept);
+                return Some(row);
+            }
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if state.ended() || left.is_zero() {
+                return None;
+            }
+            guard = self.news.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

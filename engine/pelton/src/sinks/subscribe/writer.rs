@@ -1,0 +1,121 @@
+//! The writing end of a subscription on one shard.
+//!
+//! What it notes at a checkpoint is the rows that have not been acknowledged, in its order:
+//!
+//! ```text
+//!  | rows | bytes: for each  | tick | shard | seq | event time | bytes: the archived row | |      numbers and bytes of notes
+//! ```
+
+use super::queue::{Kept, Queue};
+use crate::sinks::Row;
+use pelton_core::notes::{Noted, Notes};
+use pelton_core::rows::{decode_one, encode_one};
+use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
+use pelton_core::{EventTime, Fault, Record, ShardId, Tick};
+use std::fmt;
+use std::sync::Arc;
+
+/// The writing end of [`Subscriber`](super::Subscriber) on one shard.
+pub struct SubscriberWriter<T> {
+    queue: Arc<Queue<T>>,
+    shard: ShardId,
+    tick: Vec<(EventTime, T)>,
+    /// Rows of complete ticks that have not been released to the service.
+    batch: Vec<Row<T>>,
+}
+
+impl<T> SubscriberWriter<T> {
+    pub(super) fn new(queue: Arc<Queue<T>>, shard: ShardId) -> Self {
+        queue.enter(shard);
+        SubscriberWriter { queue, shard, tick: Vec::new(), batch: Vec::new() }
+    }
+}
+
+fn read_rows<T: Record>(bytes: &[u8], keeper: ShardId, into: &mut Vec<Kept<T>>) -> Result<(), Fault> {
+    let bad =
+        |what: &str| Fault::Restore { message: format!("a checkpoint's notes of a subscription: {what}") };
+    let mut outer = Noted::new(bytes);
+    let (count, mut noted) = (outer.number()?, Noted::new(outer.bytes()?));
+    for _ in 0..count {
+        let tick = Tick(noted.number()?);
+        let shard =
+            u16::try_from(noted.number()?).map_err(|_| bad("a row is of a shard that there cannot be"))?;
+        let (seq, at, row) = (noted.number()?, noted.time()?, decode_one(noted.bytes()?)?);
+        into.push(Kept { keeper, recalled: true, row: Row { tick, shard: ShardId(shard), seq, at, row } });
+    }
+    if noted.is_empty() && outer.is_empty() { Ok(()) } else { Err(bad("they are longer than they say")) }
+}
+
+impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
+    fn write(&mut self, at: EventTime, row: T) {
+        self.tick.push((at, row));
+    }
+
+    fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        let shard = self.shard;
+        let rows = self.tick.drain(..).zip(0..).map(|((at, row), seq)| Row { tick, shard, seq, at, row });
+        self.batch.extend(rows);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        let shard = self.shard;
+        if !self.batch.is_empty() {
+            self.queue.put(self.batch.drain(..).map(|row| Kept { keeper: shard, recalled: false, row }));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        self.flush()
+    }
+
+    fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+        self.flush()?;
+        let (mut rows, mut count, mut bytes) = (Notes::default(), 0, Vec::new());
+        self.queue.each_kept(self.shard, |row| -> Result<(), Fault> {
+            bytes.clear();
+            encode_one(&mut bytes, &row.row)?;
+            rows.number(row.tick.0);
+            rows.number(u64::from(row.shard.0));
+            rows.number(row.seq);
+            rows.time(row.at);
+            rows.bytes(&bytes);
+            count += 1;
+            Ok(())
+        })?;
+        notes.notes.number(count);
+        notes.notes.bytes(rows.as_slice());
+        Ok(())
+    }
+
+    fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
+        self.queue.recall(|| {
+            let mut rows = Vec::new();
+            // Shown at most once: what was not handled is not shown again.
+            let again = recalled.delivery != Delivery::AtMostOnce;
+            for (shard, bytes) in recalled.shards.iter().enumerate().filter(|_| again) {
+                // Where the shards are others now, there is one at any rate.
+                let keeper = if recalled.mine.is_some() { ShardId(shard as u16) } else { ShardId(0) };
+                read_rows(bytes, keeper, &mut rows)?;
+            }
+            Ok::<_, Fault>(rows)
+        })?;
+        // Of the tick of the last row that was handled there may be more: it is made again, and left out row by row.
+        let handled =
+            self.queue.handled(self.shard).map_or(Tick(0), |(tick, _)| Tick(tick.0.saturating_sub(1)));
+        Ok(recalled.checkpoint.max(handled))
+    }
+}
+
+impl<T> Drop for SubscriberWriter<T> {
+    fn drop(&mut self) {
+        self.queue.leave();
+    }
+}
+
+impl<T> fmt::Debug for SubscriberWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriberWriter").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}

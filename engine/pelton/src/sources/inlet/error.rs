@@ -1,0 +1,118 @@
+//! What can be said to a producer instead of a number.
+
+use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, TRANSACTION_BYTES_MAX};
+use std::fmt;
+
+/// Why a producer was not made, or a record not sent. Nothing of what was to be sent is in the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InletError {
+    /// No job that reads the inlet has been started.
+    NotStarted,
+    /// The job has not taken up yet what an earlier run left.
+    Recovering,
+    /// The job has ended, or was stopped.
+    Closed,
+    /// The job was started again after the producer was made, and may have lost what was not acknowledged.
+    Restarted,
+    /// There is another producer of the same id.
+    InUse {
+        /// The id.
+        id: String,
+    },
+    /// The id is empty or too long.
+    BadId {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The inlet remembers as many producers as it can.
+    TooMany,
+    /// A transaction, or a single record, is too large.
+    TooLarge {
+        /// Its bytes when archived.
+        bytes: usize,
+    },
+    /// A custom rkyv wrapper in the record refuses to be archived.
+    Unarchivable {
+        /// The record's type.
+        record: &'static str,
+    },
+    /// Numbers were left out.
+    Gap {
+        /// The number that comes next.
+        expected: u64,
+        /// The number that was given.
+        found: u64,
+    },
+    /// A transaction that is sent again holds records that the engine has, and others that it has not: it is not the same one.
+    Divided {
+        /// Its first number.
+        first: u64,
+        /// Its last number.
+        last: u64,
+        /// The last number that the engine has.
+        known: u64,
+    },
+    /// The time is over.
+    TimedOut,
+}
+
+impl fmt::Display for InletError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InletError::NotStarted => f.write_str(
+                "no job that reads the inlet has been started; start it first, then ask for the producer",
+            ),
+            InletError::Recovering => f.write_str("the job has not taken up yet what an earlier run left"),
+            InletError::Closed => f.write_str("the job that reads the inlet has ended"),
+            InletError::Restarted => f.write_str(
+                "the job was started again: ask for the producer anew, and send again what was not acknowledged",
+            ),
+            InletError::InUse { id } => write!(f, "there is another producer `{id}`"),
+            InletError::BadId { bytes } => {
+                write!(f, "a producer's id has 1 to {PRODUCER_ID_BYTES_MAX} bytes, not {bytes}")
+            }
+            InletError::TooMany => {
+                write!(f, "the inlet remembers {PRODUCERS_MAX} producers, and cannot remember more")
+            }
+            InletError::TooLarge { bytes } => write!(
+                f,
+                "a transaction of {bytes} bytes; the most that one may have is {TRANSACTION_BYTES_MAX}, since it \
+                 enters in one tick"
+            ),
+            InletError::Unarchivable { record } => {
+                write!(f, "a record of type {record} could not be archived")
+            }
+            InletError::Gap { expected, found } => {
+                write!(f, "number {expected} comes next, not {found}: records in between are missing")
+            }
+            InletError::Divided { first, last, known } => write!(
+                f,
+                "the engine has numbers through {known}, so the transaction {first} to {last} is not one that was sent before"
+            ),
+            InletError::TimedOut => f.write_str("the time is over"),
+        }
+    }
+}
+
+impl std::error::Error for InletError {}
+
+/// A record that was not sent, given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// The inlet is full: the engine is behind.
+    Full(T),
+    /// It cannot be sent.
+    Failed(T, InletError),
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TrySendError::Full(_) => f.write_str("the inlet is full"),
+            TrySendError::Failed(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for TrySendError<T> {}

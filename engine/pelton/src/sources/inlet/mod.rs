@@ -1,0 +1,207 @@
+//! Records of a service that must not be lost: numbered by their producers, logged whole, acknowledged once they survive.
+//!
+//! A [`Producer`] numbers its records 1, 2, 3 and so on, under an id of the caller's choosing. The engine keeps the last number of each
+//! id with its state, so after a restart [`Producer::next_sequence`] says where to go on, and a record sent again under a number that the
+//! engine has is dropped. A [`Transaction`] enters in one tick: all of its records take effect together, on all shards, or none does.
+//!
+//! A record goes through these steps:
+//!
+//! 1. sent: archived on the producer's thread, and put in the inlet, which is bounded
+//! 2. taken in: its tick is given, its bytes are copied to the shard's log, the record itself goes on into the job
+//! 3. acknowledged: the log of every shard survives through that tick ([`Producer::acknowledged`])
+//!
+//! What is not acknowledged when the process dies may or may not be in the log; the producer sends it again under the same numbers, and
+//! each record counts once. A job without durability acknowledges when it takes in.
+//!
+//! Costs: an archived copy of each record, a lock for each send, and one for each batch on the engine's side.
+
+mod error;
+mod log;
+mod partition;
+mod producer;
+mod shared;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{InletError, TrySendError};
+pub use partition::InletPartition;
+pub use producer::{Producer, Sent};
+pub use shared::InletCounts;
+pub use transaction::Transaction;
+
+use pelton_core::Record;
+use pelton_core::source::Source;
+use shared::{Phase, Shared};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
+/// transaction of one.
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of a producer's id.
+pub const PRODUCER_ID_BYTES_MAX: usize = 256;
+/// The most producers that one inlet remembers.
+pub const PRODUCERS_MAX: usize = 1 << 16;
+/// How long [`Inlet::producer`] waits for a job to be started.
+pub const START_WAIT: Duration = Duration::from_secs(10);
+
+/// The writing end, of which producers are made; made by [`inlet`]. A clone is a handle to the same inlet.
+///
+/// When all handles and producers are dropped, the stream ends **for good**: windows close, and after a restart it has ended still. To go
+/// on later, stop the job instead.
+pub struct Inlet<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// The reading end, a source of one partition; made by [`inlet`].
+pub struct InletSource<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// A bounded way into a job for records that must survive: at most `capacity` of them wait for the engine, and as many are on their way
+/// into a tick.
+///
+/// ```
+/// use pelton::prelude::*;
+/// use pelton::sources::inlet;
+///
+/// let (orders, source) = inlet::<i64>(1_024);
+/// let total = fold(0, |sum, price| *sum += price, |a, b| a + b);
+/// let running = Job::new("orders").source(source).sink(total.clone()).start(&Config::default())?;
+///
+/// let mut gateway = orders.producer("gateway-1")?;
+/// let sequence = gateway.send(5)?;
+/// assert_eq!(sequence, 1);
+/// let mut transaction = gateway.begin();
+/// transaction.send(20);
+/// transaction.send(-10);
+/// let sequence = transaction.commit()?;
+/// gateway.wait_acknowledged(sequence, Duration::from_secs(10))?;
+///
+/// drop((orders, gateway));
+/// running.wait()?;
+/// assert_eq!(total.take(), 15);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// When the capacity is 0.
+pub fn inlet<T: Record + Send>(capacity: usize) -> (Inlet<T>, InletSource<T>) {
+    assert!(capacity > 0, "an inlet without room");
+    let shared = Arc::new(Shared::new(capacity));
+    (Inlet { shared: shared.clone() }, InletSource { shared })
+}
+
+impl<T: Record + Send> Inlet<T> {
+    /// The producer `id`, which goes on where it was: its numbers are known once the job has taken up what an earlier run left, so this
+    /// waits until it has. Start the job before, or at the latest within [`START_WAIT`] from another thread.
+    ///
+    /// # Errors
+    /// When no job is started, the job has ended, the producer is in use, or the id is empty or too long.
+    pub fn producer(&self, id: &str) -> Result<Producer<T>, InletError> {
+        self.producer_by(id, Instant::now().checked_add(START_WAIT), None)
+    }
+
+    /// As [`producer`](Self::producer), waiting for the job to be started and to recover for at most `longest`.
+    ///
+    /// # Errors
+    /// As for `producer`.
+    pub fn producer_within(&self, id: &str, longest: Duration) -> Result<Producer<T>, InletError> {
+        let end = Instant::now().checked_add(longest);
+        self.producer_by(id, end, end)
+    }
+
+    fn producer_by(
+        &self,
+        id: &str,
+        started: Option<Instant>,
+        recovered: Option<Instant>,
+    ) -> Result<Producer<T>, InletError> {
+        if id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX {
+            return Err(InletError::BadId { bytes: id.len() });
+        }
+        let mut state = self.shared.lock();
+        loop {
+            let end = match state.phase {
+                Phase::Live => return Producer::register(&self.shared, &mut state, id),
+                Phase::Ended => return Err(InletError::Closed),
+                Phase::Waiting => started,
+                Phase::Recovering => recovered,
+            };
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(match state.phase {
+                    Phase::Recovering => InletError::Recovering,
+                    _ => InletError::NotStarted,
+                });
+            }
+            state = self.shared.wait(&self.shared.room, state, left);
+        }
+    }
+
+    /// Whether a job reads the inlet and has taken up everything that an earlier run left.
+    pub fn is_recovered(&self) -> bool {
+        self.shared.lock().phase == Phase::Live
+    }
+
+    /// What came of everything sent since the job was started.
+    pub fn counts(&self) -> InletCounts {
+        let state = self.shared.lock();
+        InletCounts { waiting: state.batch.records.len() as u64, ..state.counts }
+    }
+}
+
+impl<T> Clone for Inlet<T> {
+    fn clone(&self) -> Self {
+        self.shared.lock().handles += 1;
+        Inlet { shared: self.shared.clone() }
+    }
+}
+
+impl<T> Drop for Inlet<T> {
+    fn drop(&mut self) {
+        self.shared.leave();
+    }
+}
+
+impl<T> Clone for InletSource<T> {
+    fn clone(&self) -> Self {
+        InletSource { shared: self.shared.clone() }
+    }
+}
+
+impl<T: Record + Send> Source for InletSource<T> {
+    type Item = T;
+    type Partition = InletPartition<T>;
+
+    fn partitions(&self, _: usize) -> usize {
+        1
+    }
+
+    fn open(&self, _: usize, _: usize) -> InletPartition<T> {
+        InletPartition::open(&self.shared)
+    }
+
+    fn survives(&self) -> bool {
+        true
+    }
+
+    fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.shared.lock().wake = Some(wake);
+    }
+}
+
+impl<T> fmt::Debug for Inlet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inlet").field("capacity", &self.shared.capacity).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for InletSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InletSource").field("capacity", &self.shared.capacity).finish_non_exhaustive()
+    }
+}

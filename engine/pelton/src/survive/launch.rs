@@ -1,0 +1,246 @@
+//! Starting a job that survives on its cores.
+
+use super::{check, graph, resized, shape, take_up};
+use crate::error::JobError;
+use crate::job::Plan;
+use crate::running::{check_sizes, sizes};
+use pelton_core::build::{ShardBuilder, Wiring, wire};
+use pelton_core::memory::Memory;
+use pelton_core::stats::ShardStats;
+use pelton_core::{Nanos, ShardId, Tick};
+use pelton_runtime::config::{Config, DriverKind, Durability};
+use pelton_runtime::survive::{
+    Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
+};
+use pelton_runtime::{Duty, MemoryBudget, Running as Cores, StartError, clock, launch};
+use pelton_storage::StorageError;
+use pelton_storage::disk::{Blocking, Disk, Uring};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+/// How often the keeper looks whether a checkpoint is due, unless somebody has news for it.
+const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often the keeper looks for commands of other processes.
+const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
+
+/// What a running job that survives has besides its cores.
+pub(crate) struct Surviving {
+    desk: Arc<Desk>,
+    keeper: Option<JoinHandle<Keeper>>,
+    /// The lock on the data directory is held as long as this lives.
+    opened: Opened,
+}
+
+impl Surviving {
+    /// Where checkpoints are asked for.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// What is odd about the place that the data is in.
+    pub(crate) fn notes(&self) -> &[String] {
+        self.opened.data.notes()
+    }
+
+    /// The job is over. If it ended well, the manifest says so.
+    pub(crate) fn close(&mut self, well: bool) -> Result<(), JobError> {
+        self.desk.close();
+        let Some(thread) = self.keeper.take() else { return Ok(()) };
+        let Ok(mut keeper) = thread.join() else {
+            return Err(JobError::Storage("the keeper of checkpoints panicked".to_owned()));
+        };
+        // Only of a job that came to the end of its input are all logs written out.
+        let whole = self.desk.survives() == Tick::END;
+        if well && whole { keeper.finish().map_err(storage) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Surviving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surviving").field("data", &self.opened.data.path()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Surviving {
+    fn drop(&mut self) {
+        // Nobody is left who could be told.
+        let _ = self.close(false);
+    }
+}
+
+fn storage(error: StorageError) -> JobError {
+    JobError::Storage(error.to_string())
+}
+
+/// A job on its cores, with what it survives by.
+pub(crate) struct Started {
+    pub(crate) cores: Cores,
+    pub(crate) stats: Vec<Arc<ShardStats>>,
+    pub(crate) surviving: Surviving,
+}
+
+/// Starts the job: takes up what is there, and goes on.
+pub(crate) fn start(plan: &Plan, config: &Config) -> Result<Started, JobError> {
+    check(plan)?;
+    let mut opened = open(plan, config)?;
+    let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
+    if let Task::Rescale { shards } = opened.task() {
+        rescale(plan, config, &memory, &mut opened, shards)?;
+    }
+    take_up::begin(opened, |opened, checkpoint| attempt(plan, config, &memory, opened, checkpoint))
+}
+
+fn open(plan: &Plan, config: &Config) -> Result<Opened, JobError> {
+    let problem = |problem: &str| JobError::Size { problem: problem.to_owned() };
+    let data = config
+        .data
+        .as_ref()
+        .ok_or_else(|| problem("`durability` needs a directory to keep things in: set `data`"))?;
+    let durability = match config.durability {
+        Durability::Disk => pelton_storage::Durability::Disk,
+        Durability::Process => pelton_storage::Durability::Process,
+        Durability::None => return Err(problem("a job without durability keeps nothing")),
+    };
+    let disk: Arc<dyn Disk> = match config.driver {
+        DriverKind::Glommio => Arc::new(Uring::new(config.log.direct)),
+        DriverKind::Threads => Arc::new(Blocking::new()),
+    };
+    let options = SurvivalOptions {
+        durability,
+        shards: config.shards as u16,
+        segment_bytes: config.log.segment_bytes,
+        hash_ticks: config.log.hash_ticks,
+        restore: config.restore.clone(),
+        canary: Canary::default(),
+        log_id: u128::from(draw()) << 64 | u128::from(draw()),
+        configuration: BTreeMap::from([("config".to_owned(), format!("{config:?}"))]),
+    };
+    let shape = shape(plan, config.shards, config.key_groups);
+    Ok(Opened::open(&disk, data, &shape, options)?)
+}
+
+/// A number that nobody has drawn before.
+fn draw() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn keeper_options(config: &Config) -> KeeperOptions {
+    KeeperOptions {
+        interval_ns: config.checkpoint.interval_s * 1_000_000_000,
+        keep: config.checkpoint.keep,
+        now,
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+/// Takes up what other shards left, as far as it goes, and makes a checkpoint of it.
+fn rescale(
+    plan: &Plan,
+    config: &Config,
+    memory: &Arc<dyn Memory>,
+    opened: &mut Opened,
+    shards: u16,
+) -> Result<(), JobError> {
+    check_sizes(usize::from(shards), config.key_groups, config.ring_bytes)?;
+    let before = resized(&sizes(config), shards);
+    take_up::rescale(plan, &before, memory, opened, keeper_options(config), |rig| {
+        let now = clock::now();
+        rig.keeper.turn(now.0);
+        (0..usize::from(shards)).try_for_each(|shard| rig.step(shard, now).map(drop).map_err(JobError::Fault))
+    })
+}
+
+/// Starts the cores from a checkpoint. After a failure the directory is given back, if it can be tried again.
+fn attempt(
+    plan: &Plan,
+    config: &Config,
+    memory: &Arc<dyn Memory>,
+    opened: Opened,
+    checkpoint: Option<&Arc<Restored>>,
+) -> Result<Started, (JobError, Option<Opened>)> {
+    let graph = graph(plan, &opened.manifest.job.partitions);
+    let wirings = match wire(&graph, &sizes(config), &**memory) {
+        Ok(wirings) => wirings,
+        Err(error) => {
+            let (rings, ring_bytes) = (graph.rings(config.shards), config.ring_bytes);
+            return Err((JobError::Memory { rings, ring_bytes, error }, None));
+        }
+    };
+    let stats = wirings.iter().map(Wiring::stats).collect();
+    let desk = Desk::new(config.shards as u16);
+    let parts: Vec<_> =
+        (0..config.shards as u16).map(|shard| opened.parts(shard, &desk, checkpoint)).collect();
+    let wirings: Mutex<Vec<Option<Wiring>>> = Mutex::new(wirings.into_iter().map(Some).collect());
+    let owners = Arc::new(Mutex::new(Vec::new()));
+    let (plantings, memory, kept) = (plan.plantings.clone(), memory.clone(), owners.clone());
+    let build = move |id: ShardId| {
+        let mut wirings = wirings.lock().unwrap_or_else(PoisonError::into_inner);
+        let wiring = wirings[usize::from(id.0)].take().unwrap_or_else(|| panic!("{id:?} is built once"));
+        drop(wirings);
+        let builder = ShardBuilder::new(wiring, memory.clone());
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = builder.router().owners().to_vec();
+        let survivor = Survivor::build(builder, parts[usize::from(id.0)].clone(), |builder| {
+            plantings.iter().for_each(|planting| planting(builder));
+        })?;
+        Ok(Box::new(survivor) as Box<dyn Duty>)
+    };
+    let commands = match Commands::new(opened.data.clone(), desk.clone()) {
+        Ok(commands) => commands,
+        Err(error) => return Err((storage(error), None)),
+    };
+    let cores = match launch(config, Arc::new(build)) {
+        Ok(cores) => cores,
+        Err(error) => {
+            let again = matches!(error, StartError::Build { .. });
+            return Err((error.into(), again.then_some(opened)));
+        }
+    };
+    let owners = owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let keeper = Keeper::new(
+        opened.data.clone(),
+        opened.manifest.clone(),
+        desk.clone(),
+        keeper_options(config),
+        owners,
+    );
+    let bells = cores.bells();
+    let (kept, news) = (desk.clone(), move || bells.ring_all());
+    let thread = thread::Builder::new()
+        .name("pelton-keeper".to_owned())
+        .spawn(move || keep(keeper, commands, &kept, news));
+    let surviving = |keeper| Surviving { desk: desk.clone(), keeper, opened };
+    match thread {
+        Ok(thread) => Ok(Started { cores, stats, surviving: surviving(Some(thread)) }),
+        Err(error) => Err((JobError::Start(StartError::Thread(error)), None)),
+    }
+}
+
+/// The life of the keeper's thread. It is started by a thread that is not pinned.
+fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()) -> Keeper {
+    let mut listened = Nanos(0);
+    while !desk.is_closed() {
+        let now = clock::now();
+        if now.0 - listened.0 >= COMMANDS_INTERVAL_NS {
+            listened = now;
+            if let Err(error) = commands.turn() {
+                desk.fail(error.to_string());
+            }
+        }
+        if keeper.turn(now.0) {
+            tell();
+        } else {
+            desk.wait_for_news(KEEPER_INTERVAL);
+        }
+    }
+    // The last answers: whoever asked should not wait for ever.
+    let _ = commands.turn();
+    keeper
+}

@@ -1,0 +1,71 @@
+//! Taking up what an earlier run left, whoever steps the shards: the launcher with the machine's clock, the simulator with its own.
+
+use super::rig::Rig;
+use crate::error::JobError;
+use crate::job::Plan;
+use pelton_core::build::Sizes;
+use pelton_core::memory::Memory;
+use pelton_runtime::survive::{KeeperOptions, Opened, Restored};
+use pelton_storage::StorageError;
+use std::sync::Arc;
+
+fn storage(error: StorageError) -> JobError {
+    JobError::Storage(error.to_string())
+}
+
+/// Begins from the newest checkpoint that is whole, or anew if there is none. After a failure `attempt` gives back what can be tried with
+/// another checkpoint.
+pub(crate) fn begin<T>(
+    mut opened: Opened,
+    mut attempt: impl FnMut(Opened, Option<&Arc<Restored>>) -> Result<T, (JobError, Option<Opened>)>,
+) -> Result<T, JobError> {
+    let candidates = opened.candidates();
+    if candidates.is_empty() {
+        return attempt(opened, None).map_err(|(error, _)| error);
+    }
+    // Should the newest be damaged, the one before it still does: the log is kept from the oldest on.
+    let mut first = None;
+    for checkpoint in &candidates {
+        match opened.restore(checkpoint) {
+            Err(error) => drop(first.get_or_insert(storage(error))),
+            Ok(restored) => match attempt(opened, Some(&restored)) {
+                Ok(begun) => return Ok(begun),
+                Err((error, Some(back))) if restored.is_damaged() => {
+                    first.get_or_insert(error);
+                    opened = back;
+                }
+                Err((error, _)) => return Err(error),
+            },
+        }
+    }
+    Err(first.unwrap_or_else(|| unreachable!("there was a candidate")))
+}
+
+/// Takes up what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the keeper, in
+/// whatever order, and is called until that is done.
+pub(crate) fn rescale<E: From<JobError>>(
+    plan: &Plan,
+    before: &Sizes,
+    memory: &Arc<dyn Memory>,
+    opened: &mut Opened,
+    keeper: KeeperOptions,
+    mut drive: impl FnMut(&mut Rig) -> Result<(), E>,
+) -> Result<(), E> {
+    let candidates = opened.candidates();
+    let restored = candidates.first().map(|newest| opened.restore(newest).map_err(storage)).transpose()?;
+    let keeper = KeeperOptions { interval_ns: 0, ..keeper };
+    let mut rig = Rig::build(plan, before, memory, opened, restored.as_ref(), true, keeper)?;
+    while !rig.is_settled() && !rig.is_finished() {
+        drive(&mut rig)?;
+    }
+    let answer = rig.desk.command(None);
+    while answer.get().is_none() {
+        drive(&mut rig)?;
+    }
+    if let Some(Err(message)) = answer.get() {
+        return Err(JobError::Storage(message).into());
+    }
+    let manifest = rig.keeper.manifest().clone();
+    drop(rig);
+    Ok(opened.rescaled(manifest).map_err(storage)?)
+}

@@ -1,0 +1,6 @@
+//! Jobs that are stopped, killed, changed and resized, and give the results that they would have given.
+
+mod resized;
+mod speed;
+mod stopped;
+mod support;

@@ -1,0 +1,66 @@
+//! Started again with another number of shards, and from savepoints.
+
+use crate::support::{Counted, Scratch, config, job, twin};
+use pelton::config::Durability;
+use pelton::prelude::*;
+use pelton::sinks::Collect;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The rows so far, of any number of lives: what is shown twice must be equal.
+fn add(seen: &mut BTreeMap<(i64, u64), u64>, rows: &Collect<Counted>) {
+    for row in rows.take() {
+        let before = seen.insert((row.window.start.as_secs(), row.key), row.value);
+        assert!(before.is_none_or(|before| before == row.value), "{before:?} came again as {row:?}");
+    }
+}
+
+#[test]
+fn with_other_numbers_of_shards() {
+    let (scratch, rows, numbers) = (Scratch::new("resized"), collect(), 400_000);
+    let job = job(numbers, &rows);
+    let mut seen = BTreeMap::new();
+    let mut ended = false;
+    for round in 0..100u64 {
+        let shards = [2, 3, 1, 8, 4][round as usize % 5];
+        let running = job.start(&config(scratch.path(), Durability::Process, shards)).unwrap();
+        ended = running.wait_for(Duration::from_millis(5 + round % 23));
+        running.stop(Stop::Now);
+        running.wait().unwrap();
+        add(&mut seen, &rows);
+        if ended {
+            break;
+        }
+    }
+    assert!(ended, "it makes headway");
+    assert!(seen == twin(numbers));
+}
+
+#[test]
+fn from_a_savepoint() {
+    let (scratch, rows, numbers) = (Scratch::new("savepoint"), collect(), 4_000_000);
+    let job = job(numbers, &rows);
+    let mut config = config(scratch.path(), Durability::Process, 2);
+    let running = job.start(&config).unwrap();
+    let saved = running.checkpoint(Some("before-lunch")).unwrap();
+    running.wait().unwrap();
+    let first = rows.take_named();
+    assert!(first.iter().any(|row| row.tick > saved.tick), "it went on");
+
+    config.shards = 3;
+    config.restore = Some("before-lunch".to_owned());
+    job.run(&config).unwrap();
+    let mut seen = BTreeMap::new();
+    for row in first.into_iter().filter(|row| row.tick <= saved.tick) {
+        seen.insert((row.row.window.start.as_secs(), row.row.key), row.row.value);
+    }
+    for row in rows.take() {
+        let before = seen.insert((row.window.start.as_secs(), row.key), row.value);
+        assert_eq!(before, None, "what was shown before the savepoint is not shown again");
+    }
+    assert!(seen == twin(numbers));
+
+    config.restore = Some("after-lunch".to_owned());
+    let error = job.start(&config).unwrap_err().to_string();
+    assert!(error.contains("`after-lunch`") && error.contains("`before-lunch`"), "{error}");
+}

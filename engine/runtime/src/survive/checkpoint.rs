@@ -1,0 +1,83 @@
+//! A checkpoint on disk as the core sees it: written to through [`Blocks`], read from through [`Restored`].
+
+use super::journal::fault;
+use pelton_core::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
+use pelton_core::{Fault, Tick};
+use pelton_storage::disk::Disk;
+use pelton_storage::{SnapshotReader, SnapshotWriter, StorageError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// A snapshot that is being written, for a shard to put its blocks in.
+pub(crate) struct Blocks<'a>(pub(crate) &'a mut SnapshotWriter);
+
+impl SnapshotOut for Blocks<'_> {
+    fn room(&self) -> bool {
+        self.0.room()
+    }
+
+    fn block(&mut self, id: BlockId, bytes: &[u8]) {
+        self.0.block(id.section.0, id.table, id.chunk, bytes);
+    }
+
+    fn same(&mut self, id: BlockId) {
+        self.0.same(id.section.0, id.table, id.chunk);
+    }
+}
+
+/// The snapshots of all shards of a checkpoint, open for reading.
+pub struct Restored {
+    tick: Tick,
+    readers: Vec<SnapshotReader>,
+    /// Whether a block was found damaged.
+    damaged: AtomicBool,
+}
+
+impl Restored {
+    /// Opens the snapshots of checkpoint `number`, which was taken by `shards` shards after `tick`.
+    ///
+    /// # Errors
+    /// When one of them is not there, damaged or another one's.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        checkpoints: &Path,
+        number: u64,
+        tick: Tick,
+        shards: u16,
+        log: u128,
+    ) -> Result<Self, StorageError> {
+        let open = |shard| SnapshotReader::open(disk, checkpoints, number, shard, log);
+        let readers = (0..shards).map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Restored { tick, readers, damaged: AtomicBool::new(false) })
+    }
+
+    /// Whether reading it came upon damage: an earlier checkpoint may still do.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Relaxed)
+    }
+}
+
+impl Checkpoint for Restored {
+    fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    fn shards(&self) -> usize {
+        self.readers.len()
+    }
+
+    fn blocks(&self, shard: usize, section: Section, take: &mut TakeBlock<'_>) -> Result<(), Fault> {
+        let reader = &self.readers[shard];
+        let entries = reader.index().entries();
+        let first = entries.partition_point(|entry| entry.section < section.0);
+        for entry in entries[first..].iter().take_while(|entry| entry.section == section.0) {
+            let bytes = reader.block(entry).map_err(|error| {
+                self.damaged.store(true, Relaxed);
+                fault(error)
+            })?;
+            take(BlockId { section, table: entry.table, chunk: entry.chunk }, bytes)?;
+        }
+        Ok(())
+    }
+}

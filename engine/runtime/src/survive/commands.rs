@@ -1,0 +1,60 @@
+//! Commands that come as files into the data directory, handed to the keeper and answered when it is done.
+
+use super::desk::{Answer, Desk};
+use pelton_storage::control::{self, Command};
+use pelton_storage::{DataDirectory, StorageError};
+use std::sync::Arc;
+
+/// The commands of other processes to a running job.
+pub struct Commands {
+    data: Arc<DataDirectory>,
+    desk: Arc<Desk>,
+    /// Those that are being carried out, by their senders' names for them.
+    pending: Vec<(String, Arc<Answer>)>,
+}
+
+impl Commands {
+    /// Listens in a data directory; what was asked of an earlier run is forgotten.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn new(data: Arc<DataDirectory>, desk: Arc<Desk>) -> Result<Self, StorageError> {
+        control::clear(data.disk(), data.path())?;
+        Ok(Commands { data, desk, pending: Vec::new() })
+    }
+
+    /// Takes up what is new, and answers what is done. A few times a second is enough.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn turn(&mut self) -> Result<(), StorageError> {
+        for waiting in control::list(self.data.disk(), self.data.path())? {
+            if self.pending.iter().any(|(name, _)| *name == waiting.name) {
+                continue;
+            }
+            let name = match waiting.command {
+                Ok(Command::Checkpoint) => None,
+                Ok(Command::Savepoint { name }) => Some(name),
+                Err(error) => {
+                    self.answer(&waiting.name, control::Answer::Refused { error })?;
+                    continue;
+                }
+            };
+            self.pending.push((waiting.name, self.desk.command(name)));
+        }
+        while let Some(index) = self.pending.iter().position(|(_, answer)| answer.get().is_some()) {
+            let (name, answer) = self.pending.swap_remove(index);
+            let answer = match answer.get() {
+                Some(Ok(done)) => control::Answer::Done { number: done.number, tick: done.tick.0 },
+                Some(Err(error)) => control::Answer::Refused { error },
+                None => continue,
+            };
+            self.answer(&name, answer)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, name: &str, answer: control::Answer) -> Result<(), StorageError> {
+        control::answer(self.data.disk(), self.data.path(), name, &answer)
+    }
+}

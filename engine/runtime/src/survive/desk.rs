@@ -1,0 +1,232 @@
+//! The desk: where the keeper of checkpoints and the shards leave notes for each other.
+//!
+//! A shard looks at one number in each step, and takes the lock only when it has changed, a few times in a checkpoint.
+//!
+//! 1. The keeper asks shard 0 for a tick that no shard will have come to by the time all know of it.
+//! 2. It makes the files, puts up the barrier and announces the checkpoint. Each shard begins, or says that it had come further before the
+//!    barrier was there; then the attempt is given up.
+//! 3. Each shard reports when its snapshot is durable. The keeper writes the manifest, and says up to which tick logs may be forgotten.
+
+use pelton_core::clock::Clocks;
+use pelton_core::sink::MakeDurable;
+use pelton_core::{ShardId, Tick};
+use pelton_storage::control::is_savepoint_name;
+use pelton_storage::{SnapshotFile, SnapshotIndex};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a checkpoint came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointDone {
+    /// Its number.
+    pub number: u64,
+    /// The tick after which it was taken.
+    pub tick: Tick,
+    /// Bytes that were written for it.
+    pub bytes: u64,
+}
+
+/// What a shard says of a checkpoint.
+pub(crate) enum Report {
+    /// It had come beyond the tick already, or ended.
+    TooLate,
+    /// Its snapshot is durable.
+    Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<MakeDurable> },
+}
+
+/// A checkpoint for the shards to begin.
+pub(crate) struct Begin {
+    pub(crate) tick: Tick,
+    pub(crate) full: bool,
+    pub(crate) files: Vec<Option<SnapshotFile>>,
+}
+
+/// A checkpoint that somebody asked for.
+pub(crate) struct Command {
+    /// The savepoint's name; none for a checkpoint like any other.
+    pub(crate) name: Option<String>,
+    pub(crate) answer: Arc<Answer>,
+}
+
+/// Where the answer to a command appears.
+#[derive(Debug, Default)]
+pub struct Answer {
+    answer: Mutex<Option<Result<CheckpointDone, String>>>,
+    given: Condvar,
+}
+
+impl Answer {
+    pub(crate) fn give(&self, answer: Result<CheckpointDone, String>) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        self.given.notify_all();
+    }
+
+    /// The answer, if it is there.
+    pub fn get(&self) -> Option<Result<CheckpointDone, String>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sleeps until the answer is there, but no longer than `longest`.
+    pub fn wait(&self, longest: Duration) -> Option<Result<CheckpointDone, String>> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.given.wait_timeout_while(answer, longest, |answer| answer.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(crate) commands: VecDeque<Command>,
+    /// Whether shard 0 is asked for a tick.
+    pub(crate) propose: bool,
+    pub(crate) proposed: Option<Tick>,
+    pub(crate) begin: Option<Begin>,
+    pub(crate) reports: Vec<Option<Report>>,
+    /// Which shards take in what is new.
+    pub(crate) live: Vec<bool>,
+    /// Entries of ticks before this one may be forgotten.
+    pub(crate) retire: Tick,
+    /// Why the job must stop.
+    pub(crate) failure: Option<String>,
+    pub(crate) over: bool,
+}
+
+/// Shared by the shards of a job that survives, its keeper, and whoever commands.
+pub struct Desk {
+    /// Through which tick each shard's log will survive.
+    lines: Clocks,
+    /// The highest last tick of the logs that were found.
+    recovered: AtomicU64,
+    changes: AtomicU64,
+    /// No clock passes this tick before its shard has begun the checkpoint there.
+    barrier: Arc<AtomicU64>,
+    notes: Mutex<Notes>,
+    /// Signalled when the keeper has something to do.
+    news: Condvar,
+}
+
+impl Desk {
+    /// The desk of a job of `shards` shards.
+    pub fn new(shards: u16) -> Arc<Self> {
+        let count = usize::from(shards);
+        let reports = (0..count).map(|_| None).collect();
+        let notes = Notes { reports, live: vec![false; count], ..Notes::default() };
+        Arc::new(Desk {
+            lines: Clocks::new(count),
+            recovered: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            barrier: Arc::default(),
+            notes: Mutex::new(notes),
+            news: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn barrier(&self) -> &Arc<AtomicU64> {
+        &self.barrier
+    }
+
+    pub(crate) fn lines(&self) -> &Clocks {
+        &self.lines
+    }
+
+    /// Ticks up to this one survive in the logs of all shards.
+    pub fn survives(&self) -> Tick {
+        self.lines.lowest()
+    }
+
+    pub(crate) fn recovered(&self, last: Tick) {
+        self.recovered.fetch_max(last.0, Ordering::AcqRel);
+    }
+
+    /// The last tick in any log, once all shards have been built.
+    pub fn last_recovered(&self) -> Tick {
+        Tick(self.recovered.load(Ordering::Acquire))
+    }
+
+    /// How often anything was left here for shards.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the shards that something was left for them.
+    pub(crate) fn tell_shards(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Tells the keeper.
+    pub(crate) fn tell_keeper(&self) {
+        self.news.notify_all();
+    }
+
+    pub(crate) fn report(&self, shard: ShardId, report: Report) {
+        self.notes().reports[usize::from(shard.0)] = Some(report);
+        self.tell_keeper();
+    }
+
+    pub(crate) fn is_live(&self, shard: ShardId) {
+        self.notes().live[usize::from(shard.0)] = true;
+        self.tell_keeper();
+    }
+
+    /// Whether all shards take in what is new.
+    pub fn all_live(&self) -> bool {
+        self.notes().live.iter().all(|live| *live)
+    }
+
+    /// Stops the job: what must survive cannot be kept.
+    pub fn fail(&self, message: String) {
+        self.notes().failure.get_or_insert(message);
+        self.tell_shards();
+    }
+
+    /// Asks for a checkpoint, or for a savepoint of a name.
+    pub fn command(&self, name: Option<String>) -> Arc<Answer> {
+        let answer = Arc::new(Answer::default());
+        if let Some(name) = name.as_ref().filter(|name| !is_savepoint_name(name)) {
+            answer.give(Err(format!(
+                "`{name}` is no name for a savepoint: it is made of letters, digits, `-`, `_` and `.`, and not of digits alone"
+            )));
+            return answer;
+        }
+        let mut notes = self.notes();
+        if notes.over {
+            answer.give(Err("the job has ended".to_owned()));
+        } else {
+            notes.commands.push_back(Command { name, answer: answer.clone() });
+        }
+        drop(notes);
+        self.tell_keeper();
+        answer
+    }
+
+    /// The job is over: the keeper may go.
+    pub fn close(&self) {
+        let mut notes = self.notes();
+        notes.over = true;
+        for command in notes.commands.drain(..) {
+            command.answer.give(Err("the job has ended".to_owned()));
+        }
+        drop(notes);
+        self.tell_keeper();
+    }
+
+    /// Whether the job is over.
+    pub fn is_closed(&self) -> bool {
+        self.notes().over
+    }
+
+    /// Sleeps until there is something for the keeper, but no longer than `longest`.
+    pub fn wait_for_news(&self, longest: Duration) {
+        let notes = self.notes();
+        if !notes.over {
+            drop(self.news.wait_timeout(notes, longest));
+        }
+    }
+}

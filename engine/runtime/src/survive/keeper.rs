@@ -1,0 +1,246 @@
+//! The keeper of checkpoints: decides when one is made, makes its files, and writes the manifest when all shards have saved.
+//!
+//! ```text
+//!  idle       until the interval is over, or somebody commands
+//!  asking     shard 0 is asked for a tick that lies ahead of all
+//!  writing    files made, shards told; they save while records keep coming
+//!  keeping    all have saved: sinks made durable, manifest stored, old checkpoints and logs let go
+//! ```
+//!
+//! The keeper waits for the disk, so it lives on a thread of its own; that thread is started by whoever runs the job. It reads no clock.
+//! Whatever fails here stops the job: a job that cannot keep its state must say so.
+
+use super::desk::{Begin, CheckpointDone, Command, Desk, Report};
+use pelton_core::Tick;
+use pelton_storage::{Checkpoint, DataDirectory, Manifest, SnapshotFile, SnapshotId, StorageError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Checkpoints in a row that may build on each other.
+const INCREMENTS_MAX: usize = 8;
+
+/// How the keeper keeps.
+#[derive(Clone, Debug)]
+pub struct KeeperOptions {
+    /// Nanoseconds from one checkpoint to the next; 0 for those only that are asked for.
+    pub interval_ns: u64,
+    /// Checkpoints that are kept, savepoints aside.
+    pub keep: usize,
+    /// Text for the time of a checkpoint.
+    pub now: fn() -> String,
+}
+
+enum State {
+    Idle,
+    Asking,
+    Writing { number: u64, tick: Tick },
+}
+
+/// The keeper of checkpoints of one job.
+pub struct Keeper {
+    data: Arc<DataDirectory>,
+    manifest: Manifest,
+    desk: Arc<Desk>,
+    options: KeeperOptions,
+    owners: Vec<u16>,
+    state: State,
+    /// When the last checkpoint was begun, or the keeper first turned.
+    since: Option<u64>,
+    command: Option<Command>,
+    next_number: u64,
+    /// The next checkpoint cannot build on the one before.
+    full: bool,
+    increments: usize,
+}
+
+impl Keeper {
+    /// A keeper for the job whose manifest this is. `owners` says which shard each key group belongs to.
+    pub fn new(
+        data: Arc<DataDirectory>,
+        manifest: Manifest,
+        desk: Arc<Desk>,
+        options: KeeperOptions,
+        owners: Vec<u16>,
+    ) -> Self {
+        let next_number =
+            manifest.checkpoints.iter().map(|checkpoint| checkpoint.number).max().unwrap_or(0) + 1;
+        Keeper {
+            data,
+            manifest,
+            desk,
+            options,
+            owners,
+            state: State::Idle,
+            since: None,
+            command: None,
+            next_number,
+            full: true,
+            increments: 0,
+        }
+    }
+
+    /// The manifest as it was stored last.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Does what there is to do; true if there was anything. After an error the job has been told to stop.
+    pub fn turn(&mut self, now_ns: u64) -> bool {
+        match self.try_turn(now_ns) {
+            Ok(moved) => moved,
+            Err(error) => {
+                if let Some(command) = self.command.take() {
+                    command.answer.give(Err(error.to_string()));
+                }
+                self.desk.fail(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// The job has ended well.
+    ///
+    /// # Errors
+    /// When the manifest cannot be stored.
+    pub fn finish(&mut self) -> Result<(), StorageError> {
+        self.manifest.clean = true;
+        self.store()
+    }
+
+    fn try_turn(&mut self, now_ns: u64) -> Result<bool, StorageError> {
+        match self.state {
+            State::Idle => Ok(self.ask(now_ns)),
+            State::Asking => self.announce(),
+            State::Writing { number, tick } => self.collect(number, tick),
+        }
+    }
+
+    fn ask(&mut self, now_ns: u64) -> bool {
+        let since = *self.since.get_or_insert(now_ns);
+        let due = self.options.interval_ns > 0 && now_ns.saturating_sub(since) >= self.options.interval_ns;
+        let mut notes = self.desk.notes();
+        if notes.over || !notes.live.iter().all(|live| *live) || !due && notes.commands.is_empty() {
+            return false;
+        }
+        self.command = notes.commands.pop_front();
+        notes.propose = true;
+        notes.proposed = None;
+        drop(notes);
+        self.desk.tell_shards();
+        self.since = Some(now_ns);
+        self.state = State::Asking;
+        true
+    }
+
+    fn announce(&mut self) -> Result<bool, StorageError> {
+        let mut notes = self.desk.notes();
+        let Some(tick) = notes.proposed.take() else { return Ok(false) };
+        notes.propose = false;
+        notes.begin = None;
+        notes.reports.iter_mut().for_each(|report| *report = None);
+        drop(notes);
+        let number = self.next_number;
+        self.next_number += 1;
+        let Manifest { log_id, generation, shards, .. } = self.manifest;
+        let file = |shard| {
+            let id = SnapshotId { log_id, generation, shard, number, tick: tick.0 };
+            SnapshotFile::create(&**self.data.disk(), &self.data.checkpoints(), id).map(Some)
+        };
+        let files = (0..shards).map(file).collect::<Result<Vec<_>, _>>()?;
+        let full = self.full || self.increments >= INCREMENTS_MAX;
+        self.increments = if full { 0 } else { self.increments + 1 };
+        self.desk.barrier().store(tick.0, Ordering::Release);
+        self.desk.notes().begin = Some(Begin { tick, full, files });
+        self.desk.tell_shards();
+        self.state = State::Writing { number, tick };
+        Ok(true)
+    }
+
+    fn collect(&mut self, number: u64, tick: Tick) -> Result<bool, StorageError> {
+        let mut notes = self.desk.notes();
+        let late = notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate)));
+        if !notes.reports.iter().all(Option::is_some) {
+            // A shard may be too late and another still be saving: only when all have spoken can the next attempt begin.
+            return Ok(false);
+        }
+        let reports: Vec<Report> = notes.reports.iter_mut().filter_map(Option::take).collect();
+        notes.begin = None;
+        drop(notes);
+        self.state = State::Idle;
+        if late {
+            self.full = true;
+            if let Some(command) = self.command.take() {
+                command.answer.give(Err("a shard had come too far; try again".to_owned()));
+            }
+            return Ok(true);
+        }
+        let done = self.keep(number, tick, reports)?;
+        self.full = false;
+        if let Some(command) = self.command.take() {
+            command.answer.give(Ok(done));
+        }
+        Ok(true)
+    }
+
+    fn keep(
+        &mut self,
+        number: u64,
+        tick: Tick,
+        reports: Vec<Report>,
+    ) -> Result<CheckpointDone, StorageError> {
+        let (mut written, mut needs, mut syncs) = (0, Vec::new(), Vec::new());
+        for report in reports {
+            let Report::Saved { index, bytes, mut sinks } = report else { unreachable!("nobody was late") };
+            written += bytes;
+            needs.extend_from_slice(index.needs());
+            syncs.append(&mut sinks);
+        }
+        needs.sort_unstable();
+        needs.dedup();
+        for sync in syncs {
+            sync().map_err(|message| {
+                StorageError::io(
+                    "keep what a sink was shown, in",
+                    self.data.path(),
+                    std::io::Error::other(message),
+                )
+            })?;
+        }
+        self.manifest.checkpoints.push(Checkpoint {
+            number,
+            tick: tick.0,
+            generation: self.manifest.generation,
+            shards: self.manifest.shards,
+            savepoint: self.command.as_ref().and_then(|command| command.name.clone()),
+            owners: self.owners.clone(),
+            partitions: self.manifest.job.partitions.clone(),
+            digests: Vec::new(),
+            needs,
+            bytes: written,
+            created: (self.options.now)(),
+        });
+        let passing = |checkpoint: &&Checkpoint| checkpoint.savepoint.is_none();
+        let mut excess =
+            self.manifest.checkpoints.iter().filter(passing).count().saturating_sub(self.options.keep.max(1));
+        self.manifest.checkpoints.retain(|checkpoint| {
+            let goes = checkpoint.savepoint.is_none() && excess > 0;
+            excess -= usize::from(goes);
+            !goes
+        });
+        self.store()?;
+        self.data.remove_unreferenced(&self.manifest)?;
+        let generation = self.manifest.generation;
+        let here =
+            |checkpoint: &&Checkpoint| checkpoint.generation == generation && checkpoint.savepoint.is_none();
+        let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();
+        if let Some(oldest) = oldest {
+            self.desk.notes().retire = Tick(oldest + 1);
+            self.desk.tell_shards();
+        }
+        Ok(CheckpointDone { number, tick, bytes: written })
+    }
+
+    fn store(&mut self) -> Result<(), StorageError> {
+        self.manifest.store(self.data.disk(), self.data.path())
+    }
+}

@@ -1,0 +1,319 @@
+//! How a start takes up what is there: the data directory, its manifest, and what to begin from.
+//!
+//! | there is                                   | the job begins                                                          |
+//! |--------------------------------------------|-------------------------------------------------------------------------|
+//! | nothing                                    | anew                                                                    |
+//! | a log                                      | from the newest checkpoint, and replays the log behind it               |
+//! | a log of another number of shards          | with a [`Task::Rescale`]: replays it with those shards first            |
+//! | a savepoint, and it is asked for           | from the savepoint; what was logged after it does not count any more    |
+//! | another job's log, or a changed job's      | not: the difference is named                                            |
+
+use super::checkpoint::Restored;
+use super::desk::Desk;
+use super::survivor::{Canary, SurvivorParts};
+use pelton_core::Tick;
+use pelton_storage::disk::{Disk, Lives};
+use pelton_storage::{
+    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, Manifest, StorageError,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What of a job its stored state depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobShape {
+    /// Its name.
+    pub name: String,
+    /// A line for each source, exchange, stateful operator and sink.
+    pub lines: Vec<String>,
+    /// Partitions of each source, should the job begin anew.
+    pub partitions: Vec<u32>,
+    /// Key groups.
+    pub key_groups: u32,
+}
+
+/// How the job is to survive.
+#[derive(Clone, Debug)]
+pub struct SurvivalOptions {
+    /// What it survives.
+    pub durability: Durability,
+    /// Shards.
+    pub shards: u16,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Whether and how often the state is hashed.
+    pub hash_ticks: u64,
+    /// The savepoint or the number of the checkpoint to begin from.
+    pub restore: Option<String>,
+    /// The simulator's.
+    #[doc(hidden)]
+    pub canary: Canary,
+    /// A number drawn for a new log.
+    pub log_id: u128,
+    /// The configuration, for people.
+    pub configuration: BTreeMap<String, String>,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Run with the shards that are wanted.
+    Run,
+    /// First take up what so many other shards left, as far as it goes, and make a checkpoint of it.
+    Rescale {
+        /// The shards of before.
+        shards: u16,
+    },
+}
+
+/// Why a job cannot take up what is there.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Storage says why.
+    Storage(StorageError),
+    /// The directory holds the state of another job, or of this one as it was.
+    OtherJob {
+        /// The data directory.
+        path: std::path::PathBuf,
+        /// What differs, and how to go on.
+        difference: String,
+    },
+    /// There is no such savepoint or checkpoint.
+    NoCheckpoint {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Storage(error) => error.fmt(f),
+            OpenError::OtherJob { path, difference } => write!(
+                f,
+                "{}: the state there does not fit the job: {difference}. Nothing was changed. Start the job that it belongs to, or \
+                 give this one another `data` directory",
+                path.display()
+            ),
+            OpenError::NoCheckpoint { wanted, there } if there.is_empty() => {
+                write!(f, "there is no savepoint or checkpoint `{wanted}`: there is none at all")
+            }
+            OpenError::NoCheckpoint { wanted, there } => {
+                write!(f, "there is no savepoint or checkpoint `{wanted}`; there are {}", there.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Storage(error) => Some(error),
+            OpenError::OtherJob { .. } | OpenError::NoCheckpoint { .. } => None,
+        }
+    }
+}
+
+impl From<StorageError> for OpenError {
+    fn from(error: StorageError) -> Self {
+        OpenError::Storage(error)
+    }
+}
+
+/// A data directory, taken up.
+pub struct Opened {
+    /// The directory, locked.
+    pub data: Arc<DataDirectory>,
+    /// Its manifest, as this start has stored it.
+    pub manifest: Manifest,
+    options: SurvivalOptions,
+}
+
+impl Opened {
+    /// Opens `path` for a job of this shape.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing has been changed then, but that the directory may have been made.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        shape: &JobShape,
+        options: SurvivalOptions,
+    ) -> Result<Self, OpenError> {
+        let staging = (options.durability == Durability::Process).then_some(Lives::OnMachine);
+        let bytes_needed = 2 * options.segment_bytes * u64::from(options.shards);
+        let data = DataDirectory::open(disk, path, &DirectoryOptions { bytes_needed, staging })?;
+        let durability = match options.durability {
+            Durability::Process => "process",
+            Durability::Disk => "disk",
+        };
+        let mut manifest = match Manifest::load(disk, path)? {
+            None => Manifest {
+                log_id: options.log_id,
+                job: Job {
+                    name: shape.name.clone(),
+                    fingerprint: shape.lines.clone(),
+                    partitions: shape.partitions.clone(),
+                },
+                key_groups: shape.key_groups,
+                durability: durability.to_owned(),
+                shards: options.shards,
+                segment_bytes: options.segment_bytes,
+                ..Manifest::default()
+            },
+            Some(manifest) => {
+                if let Some(difference) = difference(&manifest, shape) {
+                    return Err(OpenError::OtherJob { path: path.to_owned(), difference });
+                }
+                manifest
+            }
+        };
+        if manifest.durability != durability {
+            // Staging rings of the other mode hold nothing that the segments lack only after a clean end.
+            if !manifest.clean {
+                let before = &manifest.durability;
+                let difference = format!(
+                    "it was last run with durability \"{before}\" and did not end cleanly; run it with that once more, to its end"
+                );
+                return Err(OpenError::OtherJob { path: path.to_owned(), difference });
+            }
+            manifest.durability = durability.to_owned();
+        }
+        let mut opened = Opened { data: Arc::new(data), manifest, options };
+        opened.begin_at_savepoint()?;
+        opened.manifest.boot_id = disk.boot_id();
+        opened.manifest.clean = false;
+        opened.manifest.configuration = opened.options.configuration.clone();
+        opened.store()?;
+        opened.data.remove_unreferenced(&opened.manifest)?;
+        Ok(opened)
+    }
+
+    fn store(&self) -> Result<(), StorageError> {
+        self.manifest.store(self.data.disk(), self.data.path())
+    }
+
+    /// If a savepoint is asked for, a new generation of shards begins from it; once, however often the job is started with it.
+    fn begin_at_savepoint(&mut self) -> Result<(), OpenError> {
+        let Some(wanted) = self.options.restore.clone() else { return Ok(()) };
+        let checkpoints = &self.manifest.checkpoints;
+        let named = |checkpoint: &&Checkpoint| {
+            checkpoint.savepoint.as_ref() == Some(&wanted) || checkpoint.number.to_string() == wanted
+        };
+        let Some(found) = checkpoints.iter().rev().find(named).cloned() else {
+            let name = |checkpoint: &Checkpoint| match &checkpoint.savepoint {
+                Some(name) => format!("`{name}`"),
+                None => format!("number {}", checkpoint.number),
+            };
+            return Err(OpenError::NoCheckpoint { wanted, there: checkpoints.iter().map(name).collect() });
+        };
+        if self.manifest.base != Some(found.number) {
+            // Checkpoints that were taken after it are of a history that is given up.
+            self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
+            self.begin_generation(&found, self.options.shards);
+        }
+        Ok(())
+    }
+
+    fn begin_generation(&mut self, from: &Checkpoint, shards: u16) {
+        self.manifest.generation += 1;
+        self.manifest.shards = shards;
+        self.manifest.segment_bytes = self.options.segment_bytes;
+        self.manifest.base = Some(from.number);
+        self.manifest.first_tick = from.tick + 1;
+    }
+
+    /// What there is to do first.
+    pub fn task(&self) -> Task {
+        let there = self.manifest.shards;
+        if there == self.options.shards { Task::Run } else { Task::Rescale { shards: there } }
+    }
+
+    /// The rescaling is done: its checkpoint is the last in `manifest`. From now on the job has the shards that are wanted.
+    ///
+    /// # Errors
+    /// When the manifest cannot be stored.
+    pub fn rescaled(&mut self, manifest: Manifest) -> Result<(), StorageError> {
+        self.manifest = manifest;
+        let last = self.manifest.checkpoints.last().cloned();
+        let last = last.unwrap_or_else(|| unreachable!("a rescaling ends with a checkpoint"));
+        self.begin_generation(&last, self.options.shards);
+        self.store()
+    }
+
+    /// The checkpoints that this generation can begin from, the newest first.
+    pub fn candidates(&self) -> Vec<Checkpoint> {
+        let Manifest { generation, base, .. } = self.manifest;
+        let fits =
+            |checkpoint: &&Checkpoint| checkpoint.generation == generation || Some(checkpoint.number) == base;
+        let mut fitting: Vec<Checkpoint> = self.manifest.checkpoints.iter().filter(fits).cloned().collect();
+        fitting.sort_by_key(|checkpoint| std::cmp::Reverse((checkpoint.generation, checkpoint.number)));
+        fitting
+    }
+
+    /// Opens a checkpoint.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub fn restore(&self, checkpoint: &Checkpoint) -> Result<Arc<Restored>, StorageError> {
+        let (disk, directory) = (self.data.disk(), self.data.checkpoints());
+        let Checkpoint { number, tick, shards, .. } = *checkpoint;
+        Restored::open(disk, &directory, number, Tick(tick), shards, self.manifest.log_id).map(Arc::new)
+    }
+
+    /// What shard `shard` is made of, beginning from `checkpoint`.
+    pub fn parts(&self, shard: u16, desk: &Arc<Desk>, checkpoint: Option<&Arc<Restored>>) -> SurvivorParts {
+        use pelton_core::snapshot::Checkpoint as _;
+        let generation = self.manifest.generation;
+        SurvivorParts {
+            disk: self.data.disk().clone(),
+            log_directory: self.data.log(generation, shard),
+            log: LogOptions {
+                durability: self.options.durability,
+                segment_bytes: self.manifest.segment_bytes,
+                id: self.manifest.log_id,
+                generation,
+                shard,
+            },
+            desk: desk.clone(),
+            checkpoint: checkpoint.cloned(),
+            after: checkpoint.map_or(Tick(0), |checkpoint| checkpoint.tick()),
+            hash_ticks: self.options.hash_ticks,
+            paused: false,
+            canary: self.options.canary,
+        }
+    }
+}
+
+/// The first thing in which the job is not the one that left the state.
+pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
+    let Manifest { job, key_groups, .. } = manifest;
+    if job.name != shape.name {
+        return Some(format!("it is of job `{}`, and this is job `{}`", job.name, shape.name));
+    }
+    let both = job.fingerprint.iter().zip(&shape.lines);
+    if let Some((before, now)) = both.clone().find(|(before, now)| before != now) {
+        return Some(format!("where the job had \"{before}\" it now has \"{now}\""));
+    }
+    if let Some(before) = job.fingerprint.get(shape.lines.len()) {
+        return Some(format!("the job had \"{before}\", which it has no more"));
+    }
+    if let Some(now) = shape.lines.get(job.fingerprint.len()) {
+        return Some(format!("the job has \"{now}\", which it had not"));
+    }
+    if *key_groups != shape.key_groups {
+        return Some(format!(
+            "it has {key_groups} key groups, and the job {}; set `key_groups` back",
+            shape.key_groups
+        ));
+    }
+    if job.partitions.len() != shape.partitions.len() {
+        return Some("it has another number of sources".to_owned());
+    }
+    None
+}

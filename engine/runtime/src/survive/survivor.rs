@@ -1,0 +1,337 @@
+//! A shard that survives: the core's shard, its log, and its part in checkpoints.
+//!
+//! Each step does this, never waiting for long:
+//!
+//! 1. the shard's own step, which appends what it takes in to the log
+//! 2. the log's turn: completions are reaped, the next group is sent to the disk
+//! 3. through which tick the log survives is published; what all logs survive is released to the sinks
+//! 4. if a checkpoint is being saved, a bounded part of it
+//! 5. with nothing to do but a flush under way: a short sleep in the kernel, for a core that spins starves the workers that do the flush
+//!
+//! Lives on its core's thread and holds the only handle to its log.
+
+use super::checkpoint::{Blocks, Restored};
+use super::desk::{Desk, Report};
+use super::journal::{LogJournal, LogReplay, fault};
+use crate::duty::{Duty, Position};
+use pelton_core::build::{ShardBuilder, Survival};
+use pelton_core::journal::Replay as _;
+use pelton_core::sink::MakeDurable;
+use pelton_core::{Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
+use pelton_storage::disk::Disk;
+use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, SnapshotIndex, SnapshotWriter};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a core with nothing else to do sleeps at most while its own flush is under way.
+const FLUSH_WAIT: Duration = Duration::from_micros(20);
+
+/// Far enough ahead that no shard has come there when the barrier goes up. Ticks are only numbers: skipping them costs nothing.
+const CHECKPOINT_AHEAD: u64 = 1 << 20;
+
+/// A flush that goes unwatched for this many steps without work is waited for.
+const QUIET_STEPS: u32 = 4;
+
+/// A mistake on purpose, for the simulator to find: if it does not, it is blind.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Canary {
+    /// None.
+    #[default]
+    None,
+    /// Ticks are said to survive before they are flushed.
+    Unflushed,
+    /// The first entry behind a checkpoint is not replayed.
+    Skipped,
+}
+
+/// What a survivor is made of besides its shard.
+#[derive(Clone)]
+pub struct SurvivorParts {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The directory of the shard's log.
+    pub log_directory: PathBuf,
+    /// The log's options.
+    pub log: LogOptions,
+    /// Where checkpoint and keeper leave notes.
+    pub desk: Arc<Desk>,
+    /// The checkpoint to begin from.
+    pub checkpoint: Option<Arc<Restored>>,
+    /// The tick after which the log's entries are replayed; that of the checkpoint, if there is one.
+    pub after: Tick,
+    /// The state is hashed after every tick that this divides, and the hash logged; 0 for never.
+    pub hash_ticks: u64,
+    /// Takes in nothing new after the replay.
+    pub paused: bool,
+    /// The simulator's.
+    #[doc(hidden)]
+    pub canary: Canary,
+}
+
+/// A shard that survives.
+pub struct Survivor {
+    id: ShardId,
+    shard: Shard,
+    log: Rc<RefCell<Log>>,
+    desk: Arc<Desk>,
+    disk: Arc<dyn Disk>,
+    /// A flush is what makes a tick survive.
+    flushes: bool,
+    hashes: bool,
+    begun: bool,
+    live: bool,
+    finished: bool,
+    paused: bool,
+    canary: Canary,
+    /// Steps in a row without work.
+    quiet: u32,
+    /// Changes of the desk that were seen.
+    seen: u64,
+    published: Tick,
+    released: Tick,
+    retired: Tick,
+    saving: Option<Saving>,
+    /// What the last checkpoint consists of.
+    last: Option<SnapshotIndex>,
+}
+
+struct Saving {
+    writer: SnapshotWriter,
+    /// Once the shard has handed over all of it.
+    sinks: Option<Vec<MakeDurable>>,
+}
+
+impl Survivor {
+    /// Opens and recovers the log, has `plant` build the shard around it, and restores the checkpoint.
+    ///
+    /// # Errors
+    /// When log or checkpoint cannot be taken up.
+    pub fn build(
+        mut builder: ShardBuilder,
+        parts: SurvivorParts,
+        plant: impl FnOnce(&mut ShardBuilder),
+    ) -> Result<Self, Fault> {
+        let SurvivorParts {
+            disk,
+            log_directory,
+            log: options,
+            desk,
+            checkpoint,
+            after,
+            hash_ticks,
+            paused,
+            canary,
+        } = parts;
+        let id = builder.shard();
+        let (log, recovered) = Log::open(&disk, &log_directory, &options).map_err(fault)?;
+        desk.recovered(Tick(recovered.last_tick).max(after));
+        let reader = LogReader::open(&disk, &log_directory, &options, after.0 + 1).map_err(fault)?;
+        let mut replay = LogReplay { reader, after, through: Tick::END };
+        if canary == Canary::Skipped {
+            replay.next()?;
+        }
+        let log = Rc::new(RefCell::new(log));
+        builder.survive(Survival {
+            log: options.id,
+            generation: options.generation,
+            journal: Some(Box::new(LogJournal(log.clone()))),
+            replay: Box::new(replay),
+            barrier: desk.barrier().clone(),
+        });
+        builder.hash_ticks(hash_ticks);
+        plant(&mut builder);
+        let mut shard = builder.finish();
+        shard.restore(checkpoint.as_deref().map(|checkpoint| checkpoint as _))?;
+        Ok(Survivor {
+            id,
+            shard,
+            log,
+            desk,
+            disk,
+            flushes: options.durability == Durability::Disk,
+            hashes: hash_ticks > 0,
+            begun: false,
+            live: false,
+            finished: false,
+            paused,
+            canary,
+            quiet: 0,
+            seen: 0,
+            published: Tick(0),
+            released: Tick(0),
+            retired: Tick(0),
+            saving: None,
+            last: None,
+        })
+    }
+
+    /// The shard inside.
+    pub fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// What follows from ticks up to this one has been released.
+    pub fn released(&self) -> Tick {
+        self.released
+    }
+
+    /// Publishes through which tick the log survives, and releases what all logs do.
+    fn release(&mut self) -> Result<bool, Fault> {
+        let pending = self.log.borrow().pending().filter(|_| self.canary != Canary::Unflushed);
+        let clock = self.shard.clock();
+        // Never back: an entry may be older than what is published only if it is no input.
+        let through = pending.map_or(clock, |tick| clock.min(Tick(tick - 1)));
+        let risen = through > self.published;
+        if risen {
+            self.published = through;
+            self.desk.lines().publish(self.id, through);
+        }
+        let all = self.desk.lines().lowest();
+        if all > self.released {
+            self.released = all;
+            self.shard.release(all)?;
+        }
+        Ok(risen)
+    }
+
+    /// Looks at what was left at the desk.
+    #[cold]
+    fn look(&mut self) -> Result<(), Fault> {
+        let desk = self.desk.clone();
+        let mut notes = desk.notes();
+        if let Some(message) = notes.failure.clone() {
+            return Err(Fault::Storage { message });
+        }
+        if notes.propose && self.id == ShardId(0) && notes.proposed.is_none() {
+            notes.proposed = Some(Tick(self.shard.highest().0.saturating_add(CHECKPOINT_AHEAD)));
+            desk.tell_keeper();
+        }
+        let retire = notes.retire;
+        let mine = usize::from(self.id.0);
+        let begin =
+            notes.begin.as_mut().and_then(|begin| Some((begin.tick, begin.full, begin.files[mine].take()?)));
+        drop(notes);
+        if retire > self.retired {
+            self.retired = retire;
+            self.log.borrow_mut().retire_before(retire.0).map_err(fault)?;
+        }
+        if let Some((tick, full, file)) = begin {
+            let full = full || self.last.is_none();
+            if self.shard.checkpoint(tick, full) {
+                let previous = self.last.as_ref().filter(|_| !full);
+                let writer = SnapshotWriter::new(&*self.disk, file, previous).map_err(fault)?;
+                self.saving = Some(Saving { writer, sinks: None });
+            } else {
+                self.last = None;
+                desk.report(self.id, Report::TooLate);
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves a part of the checkpoint in hand.
+    fn save(&mut self) -> Result<bool, Fault> {
+        let Some(saving) = &mut self.saving else { return Ok(false) };
+        let mut moved = saving.writer.turn().map_err(fault)?;
+        if saving.sinks.is_none() {
+            if saving.writer.room() {
+                moved = true;
+                if let Saved::Wholly(sinks) = self.shard.save(&mut Blocks(&mut saving.writer))? {
+                    saving.sinks = Some(sinks);
+                    saving.writer.finish();
+                }
+            }
+        } else if saving.writer.is_done()
+            && let Some(Saving { writer, sinks }) = self.saving.take()
+        {
+            let bytes = writer.file_bytes();
+            let index = writer.into_index();
+            self.last = Some(index.clone());
+            self.desk.report(self.id, Report::Saved { index, bytes, sinks: sinks.unwrap_or_default() });
+        }
+        Ok(moved)
+    }
+
+    /// Logs the hashes of the state that fell due. What they are of lies behind what the log holds by now, so they carry their own tick.
+    ///
+    /// ```text
+    ///  | stage u32 | 0 u32 | tick u64 | hash u64 |
+    /// ```
+    fn log_hashes(&mut self) {
+        let mut log = self.log.borrow_mut();
+        let now = self.shard.clock();
+        self.shard.hashes(|stage, tick, hash| {
+            let mut payload = [0; 24];
+            payload[..4].copy_from_slice(&u32::from(stage.0).to_le_bytes());
+            payload[8..16].copy_from_slice(&tick.0.to_le_bytes());
+            payload[16..].copy_from_slice(&hash.to_le_bytes());
+            // Those of ticks that are being replayed are there, and those after the last tick have no place any more.
+            if now < Tick::END && self.live && log.room() >= payload.len() {
+                log.append(now.0, Kind::Hash, &payload);
+            }
+        });
+    }
+
+    fn begin(&mut self) {
+        self.begun = true;
+        self.shard.replayed_through(self.desk.last_recovered());
+        if self.paused {
+            self.shard.pause();
+        }
+    }
+}
+
+impl Duty for Survivor {
+    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        if !self.begun {
+            self.begin();
+        }
+        let mut step = self.shard.step(now)?;
+        if self.hashes {
+            self.log_hashes();
+        }
+        let flushed = self.log.borrow_mut().turn(self.released.0).map_err(fault)?;
+        let risen = self.release()?;
+        step.published |= risen;
+        let changes = self.desk.changes();
+        if changes != self.seen {
+            self.seen = changes;
+            self.look()?;
+        }
+        if !self.live && self.shard.is_live() {
+            self.live = true;
+            self.desk.is_live(self.id);
+        }
+        let saved = self.save()?;
+        if step.finished {
+            if !self.finished {
+                self.finished = true;
+                self.log.borrow_mut().sync().map_err(fault)?;
+            }
+            return Ok(step);
+        }
+        let idle = step.work == 0 && !step.published && !flushed && !saved;
+        self.quiet = if idle { self.quiet.saturating_add(1) } else { 0 };
+        if self.flushes && self.quiet >= QUIET_STEPS && self.log.borrow().in_flight() {
+            self.log.borrow_mut().wait(FLUSH_WAIT).map_err(fault)?;
+            // Not idle: a core that parks would find out late that the flush is done.
+            step.work += 1;
+        }
+        if saved && step.work == 0 {
+            step.work = 1;
+        }
+        Ok(step)
+    }
+
+    fn drain(&mut self) {
+        self.shard.drain();
+    }
+
+    fn position(&self) -> Position {
+        Duty::position(&self.shard)
+    }
+}

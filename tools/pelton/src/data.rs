@@ -1,0 +1,131 @@
+//! A data directory, as a command looks at it: what is there, and whether a job is at work in it. Nothing is changed.
+
+use std::error::Error;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pelton_storage::disk::{Blocking, Disk, LOCK};
+use pelton_storage::{LogScan, Look, Manifest, StorageError};
+
+/// A data directory.
+pub struct Data {
+    /// The disk that it is on.
+    pub disk: Arc<dyn Disk>,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Where the log of one shard is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The generation of shards.
+    pub generation: u32,
+    /// The shard.
+    pub shard: u16,
+    /// The directory.
+    pub directory: PathBuf,
+}
+
+impl Data {
+    /// The data directory at `path`, which must be there.
+    pub fn at(path: &Path) -> Result<Self, Box<dyn Error>> {
+        if !path.is_dir() {
+            return Err(format!("{}: there is no such directory", path.display()).into());
+        }
+        Ok(Data { disk: Arc::new(Blocking::new()), path: path.to_path_buf() })
+    }
+
+    /// What the directory says of itself.
+    pub fn manifest(&self) -> Result<Manifest, Box<dyn Error>> {
+        let none = || format!("{}: no job has kept anything here; there is no MANIFEST", self.path.display());
+        Ok(Manifest::load(&self.disk, &self.path)?.ok_or_else(none)?)
+    }
+
+    /// Keeps jobs out until the returned file is dropped; `None` if one is at work. Others may look at the same time.
+    pub fn keep_jobs_out(&self) -> Result<Option<KeptOut>, Box<dyn Error>> {
+        let path = self.path.join(LOCK);
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            // A copy, or a directory in which no job was ever at work.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(KeptOut { _lock: None })),
+            Err(error) => return Err(StorageError::io("open", &path, error).into()),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Some(KeptOut { _lock: Some(lock) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(StorageError::io("lock", &path, error).into()),
+        }
+    }
+
+    /// Whether a job is at work here now.
+    pub fn is_in_use(&self) -> Result<bool, Box<dyn Error>> {
+        Ok(self.keep_jobs_out()?.is_none())
+    }
+
+    /// All logs, by generation and shard.
+    pub fn logs(&self) -> Result<Vec<LogPlace>, StorageError> {
+        let root = self.path.join("log");
+        let mut places = Vec::new();
+        for (generation, directory) in self.numbered(&root, "g")? {
+            for (shard, directory) in self.numbered(&directory, "shard-")? {
+                let (Ok(generation), Ok(shard)) = (u32::try_from(generation), u16::try_from(shard)) else {
+                    continue;
+                };
+                places.push(LogPlace { generation, shard, directory });
+            }
+        }
+        places.sort_by_key(|place| (place.generation, place.shard));
+        Ok(places)
+    }
+
+    /// What stands in `directory` with a number behind `prefix`.
+    fn numbered(&self, directory: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>, StorageError> {
+        let names = match self.disk.list(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|error| StorageError::io("list", directory, error))?,
+        };
+        let numbered = |name: &String| Some((name.strip_prefix(prefix)?.parse().ok()?, directory.join(name)));
+        Ok(names.iter().filter_map(numbered).collect())
+    }
+
+    /// Begins to walk through a log; `None` if it was never begun.
+    pub fn scan(
+        &self,
+        place: &LogPlace,
+        manifest: &Manifest,
+        look: Look,
+    ) -> Result<Option<LogScan>, StorageError> {
+        /// Looks before a directory that changes meanwhile is given up.
+        const LOOKS_MAX: usize = 10;
+        let LogPlace { generation, shard, directory } = place;
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let scan = LogScan::open(&self.disk, directory, manifest.log_id, *generation, *shard, look);
+            match scan {
+                // A job that gives a file another name between listing and opening.
+                Err(StorageError::Io { source, .. })
+                    if look == Look::Beside && source.kind() == ErrorKind::NotFound && looks < LOOKS_MAX => {}
+                scan => return scan,
+            }
+        }
+    }
+
+    /// The bytes of all files in `directory`; what vanishes while it is looked at does not count.
+    pub fn bytes_in(&self, directory: &Path) -> Result<u64, StorageError> {
+        use pelton_storage::disk::How;
+        let names = match self.disk.list(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|error| StorageError::io("list", directory, error))?,
+        };
+        let len = |name: &String| self.disk.open(&directory.join(name), How::Read).ok()?.len().ok();
+        Ok(names.iter().filter_map(len).sum())
+    }
+}
+
+/// Jobs are kept out while this lives.
+pub struct KeptOut {
+    _lock: Option<File>,
+}

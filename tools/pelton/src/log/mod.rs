@@ -1,0 +1,165 @@
+//! `pelton log`: what the logs of a data directory hold.
+//!
+//! All of it only reads. Beside a running job the files are shown as they are now: the job writes behind, and may
+//! recycle a file under the reader, so only `verify` insists on being alone.
+
+mod export;
+mod hashes;
+mod inspect;
+mod verify;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use pelton_storage::{GroupFacts, LogScan, Look, Manifest, StorageError};
+
+use crate::data::{Data, KeptOut, LogPlace};
+use crate::output::note;
+
+/// Look at the logs of a job.
+#[derive(Args)]
+pub struct LogCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print what each shard's log holds.
+    Inspect {
+        #[command(flatten)]
+        selection: Selection,
+        /// Print one line for each entry, too.
+        #[arg(long)]
+        entries: bool,
+    },
+    /// Check every byte of manifest, snapshots and logs; ends with exit code 1 if anything is damaged.
+    Verify {
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// Print each entry as a line of JSON.
+    Export {
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Print the hashes of the state that the run recorded (see `log.hash_ticks`).
+    Hashes {
+        #[command(flatten)]
+        selection: Selection,
+    },
+}
+
+/// What of the logs to look at.
+#[derive(Args)]
+struct Selection {
+    /// The data directory.
+    data: PathBuf,
+    /// Only this shard.
+    #[arg(long, value_name = "N")]
+    shard: Option<u16>,
+    /// Nothing before this tick.
+    #[arg(long, value_name = "TICK", default_value_t = 0)]
+    from: u64,
+    /// Nothing after this tick.
+    #[arg(long, value_name = "TICK", default_value_t = u64::MAX, hide_default_value = true)]
+    to: u64,
+}
+
+impl LogCommand {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.action {
+            Action::Inspect { selection, entries } => inspect::run(&Logs::of(selection)?, entries),
+            Action::Verify { data } => verify::run(&Data::at(&data)?),
+            Action::Export { selection } => export::run(&Logs::of(selection)?),
+            Action::Hashes { selection } => hashes::run(&Logs::of(selection)?),
+        }
+    }
+}
+
+/// The logs that were selected.
+struct Logs {
+    data: Data,
+    manifest: Manifest,
+    places: Vec<LogPlace>,
+    selection: Selection,
+    look: Look,
+    /// No job starts under the reader.
+    _alone: Option<KeptOut>,
+}
+
+impl Logs {
+    fn of(selection: Selection) -> Result<Self, Box<dyn Error>> {
+        let data = Data::at(&selection.data)?;
+        if selection.from > selection.to {
+            let (from, to) = (selection.from, selection.to);
+            return Err(format!("--from: tick {from} comes after tick {to}, which --to gives").into());
+        }
+        let alone = data.keep_jobs_out()?;
+        let manifest = data.manifest()?;
+        let look = if alone.is_some() { Look::Alone } else { Look::Beside };
+        if look == Look::Beside {
+            note(&format!("a job is at work in {}; this is what is in its files now", data.path.display()));
+        }
+        let mut places = data.logs()?;
+        if let Some(shard) = selection.shard {
+            let shards = places.iter().map(|place| place.shard).max().map_or(0, |last| u32::from(last) + 1);
+            places.retain(|place| place.shard == shard);
+            if places.is_empty() {
+                return Err(format!(
+                    "--shard: {} has no log of shard {shard}; it has {shards}, counted from 0",
+                    data.path.display()
+                )
+                .into());
+            }
+        }
+        Ok(Logs { data, manifest, places, selection, look, _alone: alone })
+    }
+
+    fn scan(&self, place: &LogPlace) -> Result<Option<LogScan>, Box<dyn Error>> {
+        let scan = self.data.scan(place, &self.manifest, self.look).map_err(|error| self.explain(error))?;
+        if let Some(unseen) = scan.as_ref().and_then(LogScan::unseen) {
+            let shard = place.shard;
+            note(&format!("what shard {shard} has only in memory cannot be shown: {unseen}"));
+        }
+        Ok(scan)
+    }
+
+    /// The next group that may hold something that was selected.
+    fn group(&self, scan: &mut LogScan) -> Result<Option<GroupFacts>, Box<dyn Error>> {
+        loop {
+            let group = scan.group().map_err(|error| self.explain(error))?;
+            match group {
+                Some(group) if group.last_tick < self.selection.from => {}
+                // Ticks never fall within a log.
+                Some(group) if group.tick_before > self.selection.to => return Ok(None),
+                group => return Ok(group),
+            }
+        }
+    }
+
+    fn has(&self, tick: u64) -> bool {
+        (self.selection.from..=self.selection.to).contains(&tick)
+    }
+
+    fn explain(&self, error: StorageError) -> String {
+        match self.look {
+            Look::Alone => error.to_string(),
+            Look::Beside => format!(
+                "{error} The job that is at work may have used the file again meanwhile: try once more, or when it has ended."
+            ),
+        }
+    }
+}
+
+/// The file and place of a position, for messages.
+fn place_of(scan: &LogScan, position: u64) -> String {
+    let segment_bytes = scan.options().segment_bytes;
+    let (number, at) = (position / segment_bytes, position % segment_bytes);
+    match scan.segments().find(|segment| segment.number == number) {
+        Some(segment) => format!("{} at byte {at} (position {position})", segment.path.display()),
+        None => format!("position {position}"),
+    }
+}

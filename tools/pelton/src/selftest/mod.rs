@@ -1,0 +1,141 @@
+//! `pelton selftest`: the real program against the failures that it promises to survive.
+
+mod crash;
+mod feeder;
+mod plan;
+mod protocol;
+mod report;
+mod serve;
+mod verify;
+
+use clap::{Args, Subcommand, ValueEnum};
+use crash::crash;
+use pelton_bench::{Interrupt, Scratch};
+use report::Report;
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+
+use crate::output::print;
+
+/// Test this program, on this machine, against the failures that it promises to survive.
+#[derive(Args)]
+pub struct SelftestCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Kill a job under load at random moments, again and again, and check that nothing is lost or doubled.
+    Crash(CrashOptions),
+    /// The job that is killed.
+    #[command(hide = true)]
+    CrashChild(serve::ServeCommand),
+}
+
+/// What a job is to survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The death of the process.
+    Process,
+    /// The loss of power.
+    Disk,
+}
+
+impl Mode {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Process => "process",
+            Mode::Disk => "disk",
+        }
+    }
+}
+
+/// How a crash test is run.
+#[derive(Args, Clone, Debug)]
+pub struct CrashOptions {
+    /// Lives of the process, for each durability.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub cycles: u64,
+    /// What the job is to survive.
+    #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "process,disk")]
+    pub durability: Vec<Mode>,
+    /// Records for a second.
+    #[arg(long, value_name = "RATE", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub load: u64,
+    /// No new life is begun after so many seconds, for each durability.
+    #[arg(long, value_name = "S")]
+    pub seconds_max: Option<u64>,
+    /// Producers that send.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub producers: u32,
+    /// Partitions that they send to.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub partitions: u64,
+    /// The most shards that the job is started with.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub shards_max: u64,
+    /// The driver: glommio or threads.
+    #[arg(long, value_name = "NAME", default_value = "glommio")]
+    pub driver: String,
+    /// What chance is made of; drawn unless it is given.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where data and output are kept [default: a new directory in ./target, or here].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print one line of JSON for each durability instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Something was lost, doubled, wrong or stuck.
+#[derive(Debug)]
+pub struct Failed {
+    path: PathBuf,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the crash test has failed; data, output and messages are kept in {}", self.path.display())
+    }
+}
+
+impl Error for Failed {}
+
+impl SelftestCommand {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.action {
+            Action::CrashChild(command) => command.run(),
+            Action::Crash(options) => options.run(),
+        }
+    }
+}
+
+impl CrashOptions {
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        let interrupt = Interrupt::on_ctrl_c();
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
+        let scratch = Scratch::new(self.dir.as_deref(), "selftest")?;
+        if !self.json {
+            print(&format!("seed {seed}, in {}\n", scratch.path().display()))?;
+        }
+        for mode in &self.durability {
+            let report = crash(&self, *mode, seed, scratch.path(), &interrupt)?;
+            print(&format!("{}\n", if self.json { json(&report) } else { report.to_string() }))?;
+            if !report.correct {
+                return Err(Box::new(Failed { path: scratch.keep() }));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(report: &Report) -> String {
+    serde_json::to_string(report)
+        .unwrap_or_else(|error| unreachable!("a report has only string keys: {error}"))
+}
