@@ -31,6 +31,13 @@ pub enum BenchError {
         /// What the system said.
         error: io::Error,
     },
+    /// The directory for what is thrown away could not be made.
+    Scratch {
+        /// Where it should have been.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Standard output could not be written.
     Output(io::Error),
     /// A run's result differs from the expected one.
@@ -74,6 +81,9 @@ impl fmt::Display for BenchError {
             BenchError::Report { path, error } => {
                 write!(f, "cannot write the report to {}: {error}", path.display())
             }
+            BenchError::Scratch { path, error } => {
+                write!(f, "cannot make the directory {}: {error}; name another one", path.display())
+            }
             BenchError::Output(error) => write!(f, "cannot write to standard output: {error}"),
             BenchError::Wrong { workloads } => {
                 write!(f, "wrong result: {} (what was expected stands beside it)", workloads.join(", "))
@@ -86,7 +96,9 @@ impl fmt::Display for BenchError {
 impl std::error::Error for BenchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BenchError::Report { error, .. } | BenchError::Output(error) => Some(error),
+            BenchError::Report { error, .. }
+            | BenchError::Scratch { error, .. }
+            | BenchError::Output(error) => Some(error),
             _ => None,
         }
     }

@@ -1,16 +1,21 @@
 //! One run of one workload: floor, run, floor, check.
 //!
 //! While the engine runs, this thread sleeps, and wakes from time to time to read a counter. A throughput run has
-//! the clock from the job's start, threads included, until its last thread has left.
+//! the clock from the job's start, threads included, until its last thread has left. With durability that includes making the data directory
+//! and writing out the last of the log.
 
 use crate::error::BenchError;
 use crate::floor::Floor;
+use crate::flush::{self, Flush};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::result::{OpenLoop, RunResult, Sample};
+use crate::scratch::Scratch;
 use crate::workload::{Expected, Load, Produced, Workload};
+use pelton::config::Durability;
 use pelton::{Config, Running, Stop};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often the counters of a throughput run are read.
@@ -20,6 +25,27 @@ const SAMPLE_QUIET: Duration = Duration::from_secs(1);
 
 /// How often the twin is looked at.
 const TWIN_LOOK: Duration = Duration::from_millis(5);
+
+/// Where a run keeps what survives, if it keeps anything: a directory of its own, that is gone afterwards.
+struct Place {
+    scratch: Option<Scratch>,
+    config: Config,
+}
+
+impl Place {
+    fn new(config: &Config) -> Result<Place, BenchError> {
+        if config.durability == Durability::None {
+            return Ok(Place { scratch: None, config: config.clone() });
+        }
+        let scratch = Scratch::new(config.data.as_deref(), "bench")?;
+        let config = Config { data: Some(scratch.path().join("data")), ..config.clone() };
+        Ok(Place { scratch: Some(scratch), config })
+    }
+
+    fn path(&self) -> &Path {
+        self.scratch.as_ref().map_or(Path::new("."), Scratch::path)
+    }
+}
 
 /// What the engine's part of a run came to.
 struct Ran {
@@ -49,13 +75,17 @@ pub fn measure(
         }
         Floor::measure(cores, config.pin, ends, interrupt)
     };
-    let before = floor(first_half)?;
-    let ran = engine(workload, load, config, progress, interrupt)?;
-    let after = floor(second_half)?;
+    let place = Place::new(config)?;
+    let flushes = || flush::measure(&place.config, place.path(), interrupt);
+    let (before, flushes_before) = (floor(first_half)?, flushes()?);
+    let ran = engine(workload, load, &place.config, progress, interrupt)?;
+    let (flushes_after, after) = (flushes()?, floor(second_half)?);
     progress.phase("checking the result", 0);
     let expected = expected(workload, *load, interrupt)?;
     let open_loop = open_loop(load, &ran.produced, before.merge(after), &expected);
     let tally = ran.produced.tally;
+    let flushes = flushes_before.merge(&flushes_after);
+    let flush = (flushes.samples() > 0).then(|| Flush::new(&flushes, ran.produced.latencies.as_ref()));
     Ok(RunResult {
         workload: workload.name,
         events: load.events(),
@@ -70,9 +100,11 @@ pub fn measure(
         core_ids: cores.to_vec(),
         shards: config.shards,
         driver: format!("{:?}", config.driver).to_lowercase(),
+        durability: format!("{:?}", config.durability).to_lowercase(),
         input: workload.input.as_str(),
         version: env!("CARGO_PKG_VERSION"),
         open_loop,
+        flush,
         machine: machine.clone(),
         throughput: ran.throughput,
     })

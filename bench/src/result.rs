@@ -1,6 +1,7 @@
 //! The result of one run: the line printed by `--json`, and the curves that the report draws.
 
 use crate::floor::ClockGaps;
+use crate::flush::Flush;
 use crate::hist::{Latencies, Percentiles};
 use crate::machine::Machine;
 use serde::{Serialize, Serializer};
@@ -36,6 +37,8 @@ pub struct RunResult {
     pub shards: usize,
     /// What drove the cores.
     pub driver: String,
+    /// What its job survived.
+    pub durability: String,
     /// Where the events were made.
     pub input: &'static str,
     /// Version of the engine.
@@ -43,6 +46,9 @@ pub struct RunResult {
     /// What only latency runs have.
     #[serde(flatten)]
     pub open_loop: Option<OpenLoop>,
+    /// What only runs have that flush.
+    #[serde(flatten)]
+    pub flush: Option<Flush>,
     /// What it ran on.
     pub machine: Machine,
     /// Events per second over time.
@@ -124,6 +130,7 @@ pub(crate) mod tests {
             core_ids: vec![0, 1],
             shards: 2,
             driver: "glommio".to_owned(),
+            durability: "none".to_owned(),
             input: "generated in the pipeline",
             version: "0.1.0",
             open_loop: open_loop.then(|| OpenLoop {
@@ -138,6 +145,7 @@ pub(crate) mod tests {
                 latencies,
                 floor,
             }),
+            flush: None,
             machine: Machine::describe(),
             throughput: (1..50)
                 .map(|i| Sample { at: f64::from(i) * 0.05, events_per_sec: 4e7 + 1e6 * f64::from(i % 7) })

@@ -59,7 +59,7 @@ pub fn list(out: &mut impl Write) -> Result<(), BenchError> {
 }
 
 /// Prints lines; a reader that has gone away (`pelton bench list | head -1`) is no error.
-fn print(out: &mut impl Write, text: &str) -> Result<(), BenchError> {
+pub(crate) fn print(out: &mut impl Write, text: &str) -> Result<(), BenchError> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(BenchError::Output(error)),
         _ => Ok(()),

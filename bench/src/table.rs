@@ -9,8 +9,10 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 /// The results of a run: one table of speeds, and one of latencies if there are any.
 pub fn results(results: &[RunResult]) -> String {
-    let mut speeds =
-        table(&["workload", "events", "seconds", "events/s", "rows", "checksum", "check"], &[1, 2, 3, 4]);
+    let mut speeds = table(
+        &["workload", "durability", "events", "seconds", "events/s", "rows", "checksum", "check"],
+        &[2, 3, 4, 5],
+    );
     let mut latencies = table(
         &["latency, µs", "rate/s", "achieved", "p50", "p90", "p99", "p99.9", "p99.99", "max"],
         &[1, 2, 3, 4, 5, 6, 7, 8],
@@ -22,6 +24,7 @@ pub fn results(results: &[RunResult]) -> String {
                 result.workload,
                 if result.input == Input::BeforeStart.as_str() { " *" } else { "" }
             ),
+            result.durability.clone(),
             thousands(result.events),
             format!("{:.2}", result.seconds),
             thousands(result.events_per_sec),
@@ -37,6 +40,10 @@ pub fn results(results: &[RunResult]) -> String {
                 [String::new(), String::new()],
                 &run.floor_us,
             ));
+            if let Some(flush) = &result.flush {
+                let name = format!("  one flush (p50 x {})", flush.p50_over_flush);
+                latencies.add_row(latency_row(&name, [String::new(), String::new()], &flush.flush_us));
+            }
         }
     }
     let mut text = speeds.trim_fmt();
@@ -47,6 +54,19 @@ pub fn results(results: &[RunResult]) -> String {
         text = format!("{text}\n\n{}", latencies.trim_fmt());
     }
     text
+}
+
+/// Latencies side by side, each under its name.
+pub fn latencies<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Percentiles)>) -> String {
+    let header = ["latency, µs", "p50", "p90", "p99", "p99.9", "p99.99", "max", "samples"];
+    let mut latencies = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
+    for (name, percentiles) in rows {
+        let mut row = latency_row(name, [String::new(), String::new()], percentiles);
+        row.drain(1..3);
+        row.push(thousands(percentiles.samples));
+        latencies.add_row(row);
+    }
+    latencies.trim_fmt()
 }
 
 /// The workloads there are.

@@ -6,6 +6,7 @@
 //!
 //! Entries come at a fixed rate whatever the disk does. One commit is in flight, the next begins at once if there is anything; between
 //! entries the thread sleeps in the kernel for 20 us at most. `durable` is from an entry's append to the end of the commit that holds it.
+//! While the segment is full and not yet committed to its end, entries wait, and count as appended when they are.
 
 use hdrhistogram::Histogram;
 use io_uring::squeue::Flags;
@@ -82,11 +83,12 @@ fn open(path: &Path, layout: Layout) -> Result<Log, Box<dyn Error>> {
 }
 
 impl Log {
-    fn append(&mut self, entry: &[u8], from: Instant) {
+    /// False if there is no room for the entry before the segment is committed.
+    fn append(&mut self, entry: &[u8], from: Instant) -> bool {
         if self.head + entry.len() + 16 > SEGMENT - PAGE {
             // The same segment again: recycled, as it would be.
             if self.in_flight.is_some() || self.committed < self.head {
-                return;
+                return false;
             }
             (self.head, self.committed) = (0, 0);
         }
@@ -95,6 +97,7 @@ impl Log {
         self.memory[self.head + 16..][..entry.len()].copy_from_slice(entry);
         self.head += (16 + entry.len()).next_multiple_of(16);
         self.waiting.push_back((self.head, from));
+        true
     }
 
     fn submit(&mut self) -> Result<(), Box<dyn Error>> {
@@ -154,15 +157,19 @@ fn run(settings: &Settings, layout: Layout) -> Result<Measured, Box<dyn Error>> 
         let due = (from.elapsed().as_nanos() as u64 as u128 * u128::from(settings.per_second) / 1_000_000_000)
             as u64;
         let batch = (due - count).min(256);
-        for _ in 0..batch {
+        let mut appended = 0;
+        while appended < batch {
             let before = Instant::now();
-            log.append(&entry, before);
+            if !log.append(&entry, before) {
+                break;
+            }
             result.append.record(before.elapsed().as_nanos() as u64)?;
+            appended += 1;
         }
-        count += batch;
+        count += appended;
         log.reap(&mut result)?;
         log.submit()?;
-        if count >= due {
+        if count >= due || appended < batch {
             match log.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&nap)) {
                 Ok(_) => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => {}

@@ -42,6 +42,15 @@ pub enum Command {
         /// What it is called; see [`is_savepoint_name`].
         name: String,
     },
+    /// Key groups move to another shard; if none is named, whichever evens the load out.
+    Rebalance {
+        /// The first key group.
+        first: Option<u32>,
+        /// The last one.
+        last: Option<u32>,
+        /// The shard.
+        shard: Option<u16>,
+    },
 }
 
 /// What came of a command.

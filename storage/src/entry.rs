@@ -8,7 +8,7 @@
 //!  crc       CRC32C of bytes 4..32 and the payload, begun with a seed that is the log's own
 //!  len       bytes of payload, without padding
 //!  position  of this entry in the log: segment number x segment bytes + offset in the segment
-//!  kind      1 tick   2 control   3 hash   0x100 pad: closes a group   0x101 group: begins one
+//!  kind      1 tick   2 control   3 hash   0x100 pad: closes a group   0x101 group: begins one   0x102 see `erase`
 //! ```
 //!
 //! Little-endian. An entry counts only where its own position says, under its own log's seed: what a recycled segment still holds of its
@@ -23,6 +23,8 @@ pub(crate) const ALIGN: usize = 16;
 
 /// Closes a group.
 pub(crate) const PAD: u16 = 0x100;
+/// Says that what follows is being erased; never part of a log.
+pub(crate) const ERASING: u16 = 0x102;
 /// Begins a group.
 pub(crate) const GROUP: u16 = 0x101;
 

@@ -1,18 +1,22 @@
 //! Which files are the log: headers decide, and the last group says where the log begins.
 //!
-//! 1. Each file's first page says which segment it is. One that is damaged, newer or another log's is refused if it may be in use.
-//! 2. From the highest number down, the first segment with a GROUP entry holds the end of the log. That entry names the oldest segment in
-//!    use; files below it are spares, whatever their names say.
-//! 3. From there on no number may be missing.
+//! 1. Each file's first page says which segment it is. One that is damaged, newer or another log's is refused if it may
+//!    be in use.
+//! 2. From the highest number down, the first segment with a GROUP entry holds the end of the log. That entry names the
+//!    oldest segment in use; files below it are spares, whatever their names say.
+//! 3. From there on no number may be missing, and no file may hold groups in use of another segment than the one it
+//!    says it is.
 //!
 //! Nothing is changed here; a reader does the same.
 
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile, How};
+use crate::entry::{self, HEADER};
 use crate::group::{self, Opening};
 use crate::log::Durability;
 use crate::segment::{self, FirstPage, Identity, PAGE, SegmentHeader, live_name};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,7 +36,8 @@ pub(crate) struct Leftover {
     pub(crate) name: String,
     pub(crate) len: u64,
     pub(crate) file: Arc<dyn DiskFile>,
-    /// How much of it is known to have been written. Of a file that never was a segment, nothing: the sync of its zeros may have failed.
+    /// How much of it is known to have been written. Of a file that never was a segment, nothing: the sync of its zeros
+    /// may have failed.
     pub(crate) filled: u64,
 }
 
@@ -47,11 +52,19 @@ pub(crate) struct Found {
     pub(crate) last_group: Option<Opening>,
     /// How the log was kept when it was last written.
     pub(crate) durability: Option<Durability>,
+    /// In which boot of the machine; see [`segment::boot`].
+    pub(crate) boot: u64,
 }
 
-const HEADER_ADVICE: &str = "It holds groups that were acknowledged: put back a good copy of the file, or start from a savepoint in a new data directory.";
-const MISSING_ADVICE: &str = "What was acknowledged after the segment before it is lost to this log: put the file back, or start from a savepoint \
-                              in a new data directory.";
+const HEADER_ADVICE: &str = "It holds groups that were acknowledged: put back a good copy of the file, or start from a \
+                             savepoint in a new data directory.";
+const OTHER_ADVICE: &str = "If it is a copy of that segment, remove it; else put back a good copy of the file, or start \
+                            from a savepoint in a new data directory.";
+const RING_ADVICE: &str = "The last run was cut short, and the machine was not restarted since, so somebody has removed \
+                           the ring from memory. What was acknowledged last was only there: put it back, or start from \
+                           a savepoint in a new data directory.";
+const MISSING_ADVICE: &str = "What was acknowledged after the segment before it is lost to this log: put the file back, \
+                              or start from a savepoint in a new data directory.";
 
 impl Found {
     pub(crate) fn path(&self, number: u64) -> PathBuf {
@@ -68,6 +81,32 @@ impl Found {
 
     pub(crate) fn missing(&self, number: u64) -> StorageError {
         StorageError::Missing { what: "log segment", path: self.path(number), advice: MISSING_ADVICE }
+    }
+
+    /// What errors call the staging ring of that name.
+    pub(crate) fn ring_path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("(staging ring {name})"))
+    }
+
+    /// Refuses a log whose staging ring is not there, though it was used since the machine was started. After a restart
+    /// it cannot be there.
+    pub(crate) fn without_ring(&self, disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
+        if self.boot == 0 || self.boot != segment::boot(&disk.boot_id()) {
+            return Ok(());
+        }
+        Err(StorageError::Missing { what: "staging ring", path: self.ring_path(name), advice: RING_ADVICE })
+    }
+
+    /// Writes to a segment, and leaves it to a later sync.
+    pub(crate) fn write(&self, number: u64, bytes: &[u8], at: u64) -> Result<(), StorageError> {
+        let Some(segment) = self.segments.get(&number) else { return Err(self.missing(number)) };
+        segment.file.write_at(bytes, at).map_err(|error| StorageError::io("write", self.path(number), error))
+    }
+
+    /// Makes a segment durable.
+    pub(crate) fn sync(&self, number: u64) -> Result<(), StorageError> {
+        let Some(segment) = self.segments.get(&number) else { return Err(self.missing(number)) };
+        segment.file.sync().map_err(|error| StorageError::io("sync", self.path(number), error))
     }
 
     pub(crate) fn map(&self, number: u64) -> Result<Option<Map>, StorageError> {
@@ -121,14 +160,14 @@ pub(crate) fn find(
     }
 
     let mut last_group = None;
-    let mut durability = segments.values().flatten().next().map(|segment| segment.header.durability);
+    let mut newest = segments.values().flatten().next().map(|segment| segment.header);
     'search: for (&number, files) in segments.iter().rev() {
         for segment in files {
             let path = directory.join(&segment.name);
             let map = segment.file.map().map_err(|error| StorageError::io("map", &path, error))?;
             last_group = group::last(identity, (*map).as_ref(), number);
             if last_group.is_some() {
-                durability = Some(segment.header.durability);
+                newest = Some(segment.header);
                 break 'search;
             }
         }
@@ -136,10 +175,24 @@ pub(crate) fn find(
     let last = last_group.map_or(0, |opening| identity.segment(opening.position));
     let first = oldest(directory, identity, &segments, last_group)?;
 
+    // A header is all that tells the groups of one segment from those of another. If a file with the wrong one were
+    // used again, its groups would be missed sooner or later.
+    for segment in segments.values().flatten() {
+        let (path, own) = (directory.join(&segment.name), segment.header.number);
+        if let Some(number) = claimed(identity, &*segment.file, &path, first, Some(own))? {
+            return Err(StorageError::Damaged {
+                what: "header of a log segment",
+                path,
+                at: 32,
+                expected: format!("segment {number}, whose groups follow it"),
+                found: format!("segment {own}"),
+                advice: OTHER_ADVICE,
+            });
+        }
+    }
     for file in headless {
-        match claimed(identity, &file)? {
-            // Groups of a segment that is in use, or that nobody could have retired.
-            Some(number) if number >= first => {
+        match claimed(identity, &*file.file, &file.path, first, None)? {
+            Some(number) => {
                 return Err(StorageError::Damaged {
                     what: "header of a log segment",
                     path: file.path,
@@ -153,7 +206,7 @@ pub(crate) fn find(
                     advice: HEADER_ADVICE,
                 });
             }
-            _ => leftovers.push(Leftover { name: file.name, len: file.len, file: file.file, filled: 0 }),
+            None => leftovers.push(Leftover { name: file.name, len: file.len, file: file.file, filled: 0 }),
         }
     }
 
@@ -167,7 +220,8 @@ pub(crate) fn find(
         segments: BTreeMap::new(),
         leftovers,
         last_group,
-        durability,
+        durability: newest.map(|header| header.durability),
+        boot: newest.map_or(0, |header| header.boot),
     };
     for (number, mut files) in in_use {
         if let [one, other, ..] = &files[..] {
@@ -200,8 +254,8 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// The oldest segment in use, as the last complete group has it. One that was cut short does not count: what it gives up is given up only
-/// when it is durable.
+/// The oldest segment in use, as the last complete group has it. One that was cut short does not count: what it gives
+/// up is given up only when it is durable.
 fn oldest(
     directory: &Path,
     identity: &Identity,
@@ -213,25 +267,42 @@ fn oldest(
         for segment in segments.get(&identity.segment(opening)).into_iter().flatten() {
             let path = directory.join(&segment.name);
             let map = segment.file.map().map_err(|error| StorageError::io("map", &path, error))?;
-            let bytes = (*map).as_ref().get((opening - identity.base(segment.header.number)) as usize..);
+            let bytes = (*map).as_ref();
+            let bytes = &bytes[..bytes.len().min(identity.segment_bytes as usize)];
+            let bytes = bytes.get((opening - identity.base(segment.header.number)) as usize..);
             if let Ok(group) = group::check(identity, bytes.unwrap_or_default(), opening, false) {
+                group.opening.is_in_use(identity, || path)?;
                 return Ok(group.opening.first);
             }
         }
     }
     // Nothing was complete before it, or what was is damaged, which the walk will see.
+    last.is_in_use(identity, || directory.join(live_name(identity.segment(last.position))))?;
     Ok(if last.previous == 0 { 0 } else { last.first })
 }
 
-/// The segment whose groups a file without a header holds, going by the positions of GROUP entries.
-fn claimed(identity: &Identity, file: &Headless) -> Result<Option<u64>, StorageError> {
-    if file.len < 2 * PAGE {
+/// The segment other than its `own` whose groups a file holds, if that is in use, or one that nobody could have
+/// retired: from `first` on. Goes by the file's name and by the positions of GROUP entries.
+fn claimed(
+    identity: &Identity,
+    file: &dyn DiskFile,
+    path: &Path,
+    first: u64,
+    own: Option<u64>,
+) -> Result<Option<u64>, StorageError> {
+    let mut header = [0; HEADER];
+    match file.read_at(&mut header, PAGE) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        read => read.map_err(|error| StorageError::io("read", path, error))?,
+    }
+    let by_name = path.file_name().and_then(|name| segment::number_in(name.to_str()?));
+    let by_first = identity.segment(entry::u64_at(&header, 16));
+    let other = |number: &u64| *number >= first && Some(*number) != own && identity.can_have(*number);
+    let mut numbers = [Some(by_first), by_name].into_iter().flatten().filter(other).peekable();
+    // Most have none, and need not be read through.
+    if numbers.peek().is_none() {
         return Ok(None);
     }
-    let map = file.file.map().map_err(|error| StorageError::io("map", &file.path, error))?;
-    let bytes = (*map).as_ref();
-    let by_name = segment::number_in(&file.name);
-    let by_first = crate::entry::u64_at(&bytes[PAGE as usize..], 16) / identity.segment_bytes;
-    let numbers = [Some(by_first), by_name];
-    Ok(numbers.into_iter().flatten().filter(|&number| group::last(identity, bytes, number).is_some()).max())
+    let map = file.map().map_err(|error| StorageError::io("map", path, error))?;
+    Ok(numbers.filter(|&number| group::last(identity, (*map).as_ref(), number).is_some()).max())
 }

@@ -12,10 +12,13 @@
 //!  PAD's flags: 1 the rest of the segment is unused, and the log goes on in the next
 //! ```
 //!
-//! A group lies within one segment. It counts as a whole or not at all: it is complete when every entry from GROUP to PAD is good.
+//! A group lies within one segment. It counts as a whole or not at all: it is complete when every entry from GROUP to
+//! PAD is good.
 
+use crate::StorageError;
 use crate::entry::{self, ALIGN, Bad, GROUP, HEADER, Kind, PAD};
 use crate::segment::{Identity, PAGE};
+use std::path::PathBuf;
 
 /// Bytes of a GROUP entry.
 pub(crate) const GROUP_BYTES: u64 = HEADER as u64 + 32;
@@ -65,6 +68,30 @@ impl Opening {
     }
 }
 
+impl Opening {
+    /// Refuses a group that says that the segment it lies in is no longer in use. Its checksum is good, so nobody has
+    /// it from a write that was cut short; and to believe it is to take the newest entries for those of a spare.
+    pub(crate) fn is_in_use(
+        &self,
+        identity: &Identity,
+        path: impl FnOnce() -> PathBuf,
+    ) -> Result<(), StorageError> {
+        let own = identity.segment(self.position);
+        if self.first <= own {
+            return Ok(());
+        }
+        Err(StorageError::Damaged {
+            what: "GROUP entry",
+            path: path(),
+            at: self.position - identity.base(own),
+            expected: format!("segment {own} or one before it as the oldest in use"),
+            found: format!("segment {}", self.first),
+            advice: "No version has written such a group: put back a good copy of the file, or start from a savepoint \
+                     in a new data directory.",
+        })
+    }
+}
+
 /// A group that was checked from end to end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Group {
@@ -99,8 +126,8 @@ pub(crate) fn after(identity: &Identity, end: u64, last_of_segment: bool) -> u64
     }
 }
 
-/// Checks the group at `position`. `bytes` begins there and ends with the segment, or where the staging ring's head is. At the head
-/// a group may stop without a PAD (`filling`).
+/// Checks the group at `position`. `bytes` begins there and ends with the segment, or where the staging ring's head is.
+/// At the head a group may stop without a PAD (`filling`).
 pub(crate) fn check(identity: &Identity, bytes: &[u8], position: u64, filling: bool) -> Result<Group, Fault> {
     let seed = identity.seed();
     let opening = Opening::check(seed, bytes, position).map_err(|bad| Fault { position, bad })?;
@@ -141,6 +168,7 @@ pub(crate) fn check(identity: &Identity, bytes: &[u8], position: u64, filling: b
 /// The last GROUP entry of a segment, whether its group is complete or not.
 pub(crate) fn last(identity: &Identity, segment: &[u8], number: u64) -> Option<Opening> {
     let seed = identity.seed();
+    let segment = &segment[..segment.len().min(identity.segment_bytes as usize)];
     let pages = segment.len() / PAGE as usize;
     (1..pages).rev().find_map(|page| {
         let at = page * PAGE as usize;
@@ -151,10 +179,12 @@ pub(crate) fn last(identity: &Identity, segment: &[u8], number: u64) -> Option<O
 /// The pages of a segment, from offset `from` on, in which something claims to be an entry of this segment.
 pub(crate) fn traces(identity: &Identity, segment: &[u8], number: u64, from: u64) -> Vec<u64> {
     let base = identity.base(number);
+    let segment = &segment[..segment.len().min(identity.segment_bytes as usize)];
     let mut pages = Vec::new();
     for (index, page) in segment.chunks(PAGE as usize).enumerate().skip((from / PAGE) as usize) {
         let offset = index as u64 * PAGE;
-        // A header may begin in a page and end in the next: its position decides, which stands in bytes 16..24 and is aligned with it.
+        // A header may begin in a page and end in the next: its position decides, which stands in bytes 16..24 and is
+        // aligned with it.
         let found = page.chunks_exact(ALIGN).enumerate().any(|(chunk, words)| {
             let at = base + offset + (chunk * ALIGN) as u64;
             entry::u64_at(words, 0) == at.wrapping_sub(ALIGN as u64)

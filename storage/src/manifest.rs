@@ -82,6 +82,18 @@ pub struct Manifest {
     pub configuration: BTreeMap<String, String>,
     /// The checkpoints that can be started from, ascending by number.
     pub checkpoints: Vec<Checkpoint>,
+    /// Moves of key groups in this generation behind the oldest of them, ascending by tick. Each stands here before it is made.
+    pub moves: Vec<Moved>,
+}
+
+/// A move of key groups between shards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// The last tick before it.
+    pub tick: u64,
+    /// The shard of each key group from then on.
+    pub owners: Vec<u16>,
 }
 
 /// The program that a data directory belongs to.
@@ -142,6 +154,7 @@ impl Default for Manifest {
             clean: false,
             configuration: BTreeMap::new(),
             checkpoints: Vec::new(),
+            moves: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Each byte is checked once; payloads are lent from the mapped file.
 
 use crate::StorageError;
-use crate::disk::{Disk, How, Lives};
+use crate::disk::{Disk, How};
 use crate::entry::{self, Entry, HEADER, Kind};
 use crate::find::{Found, find};
 use crate::group::{GROUP_BYTES, Opening};
@@ -43,6 +43,9 @@ impl LogReader {
             Some(Durability::Process) => look_at_ring(disk, directory, options, &found)?,
             _ => None,
         };
+        if ring.is_none() && found.durability == Some(Durability::Process) {
+            found.without_ring(&**disk, &options.ring_name())?;
+        }
         let number = begin(&found, from_tick)?;
         Ok(LogReader { walk: Walk::new(found, ring, number), from_tick, at: 0, end: 0 })
     }
@@ -82,19 +85,8 @@ pub(crate) fn look_at_ring(
     options: &LogOptions,
     found: &Found,
 ) -> Result<Option<RingPart>, StorageError> {
-    let identity = options.identity();
-    let name = options.ring_name();
-    let memory = disk
-        .staging(directory, &name, Ring::bytes(&identity), Lives::OnMachine, false)
-        .map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
-    let is_new = memory.load(0) == 0;
-    let part = Ring::find(memory, identity).map(|ring| RingPart::of(&ring, found, &name)).transpose()?;
-    if is_new {
-        // There was none, and looking has made one.
-        disk.remove_staging(directory, &name)
-            .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
-    }
-    Ok(part)
+    let ring = Ring::look(&**disk, directory, options)?;
+    ring.map(|ring| RingPart::of(&ring, found, &options.ring_name())).transpose()
 }
 
 /// The last segment that begins before `from_tick`, or the first one.

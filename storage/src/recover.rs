@@ -1,24 +1,28 @@
 //! Opening a log after whatever happened to it.
 //!
-//! 1. Find the files and check every group (`find`, `walk`). What cannot be trusted is refused here, before anything is changed.
+//! 1. Find the files and check every group (`find`, `walk`). What cannot be trusted is refused here, before anything is
+//!    changed.
 //! 2. What a process that died left in its staging ring is closed with a PAD, and written to the segment files.
-//! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does not.
-//! 4. Behind the last group, every page in which something claims to be an entry of its segment is zeroed. Prepared segments that hold no
-//!    group lose their header and become spares. So a group that was cut short can never be mistaken for a later one in its place.
-//! 5. All segments in use are synced, and files get the names that their headers ask for.
-//! 6. The ring for the next run is made; then headers that name another durability are written anew, synced; then a ring that is no
-//!    longer wanted is removed.
+//! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does
+//!    not.
+//! 4. Behind the last group, what was cut short is erased, and prepared segments become spares (`erase`). So it can
+//!    never be mistaken for a later group in its place.
+//! 5. All segments in use are synced, and files get the names that their headers ask for (`naming`).
+//! 6. The ring for the next run is made; then headers that name another durability are written anew, synced; then a
+//!    ring that is no longer wanted is removed.
 //!
-//! Each step may be cut short and leaves what the same steps, begun again, bring to the same end. All of it blocks: one pass over the segments in
-//! use, some syncs, and for a new log one segment full of zeros.
+//! Each step may be cut short and leaves what the same steps, begun again, bring to the same end. All of it blocks: one
+//! pass over the segments in use, some syncs, and for a new log one segment full of zeros.
 
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile, How, Lives};
 use crate::entry::{self, Bad, PAD};
+use crate::erase;
 use crate::find::{Found, find};
 use crate::group::{self, Group, PAD_BYTES};
 use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start};
-use crate::segment::{self, Identity, PAGE, SegmentHeader, live_name, new_name, spare_name};
+use crate::naming::name_files;
+use crate::segment::{Identity, PAGE, SegmentHeader, live_name, new_name};
 use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -26,7 +30,6 @@ use std::sync::Arc;
 
 /// Directories above a new log whose names are made durable with it.
 const PARENTS: usize = 3;
-const SPARES_MAX: usize = 2;
 
 /// What was found when a log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +46,8 @@ pub struct Recovered {
     pub torn: Option<Torn>,
     /// Output was released at least through this tick.
     pub released: u64,
-    /// The log was last kept with [`Durability::Process`], and its staging ring is gone: the machine was restarted, or somebody removed it.
-    /// Unless the job had ended cleanly before, the newest entries are lost.
+    /// The log was last kept with [`Durability::Process`] and never closed, and the machine was restarted since: what
+    /// was only in the staging ring, the newest entries, is lost. A ring that is gone without a restart is refused.
     pub ring_lost: bool,
 }
 
@@ -83,18 +86,20 @@ pub(crate) fn recover(
 
     // 1. Nothing is changed.
     let ring = match was {
-        Some(Durability::Process) => {
-            Ring::find(staging(disk, directory, options, Lives::OnMachine, false)?, identity)
-        }
+        Some(Durability::Process) => Ring::look(&**disk, directory, options)?,
         _ => None,
     };
+    let ring_lost = was == Some(Durability::Process) && ring.is_none();
+    if ring_lost {
+        found.without_ring(&**disk, &name)?;
+    }
     let part = ring.as_ref().map(|ring| RingPart::of(ring, &found, &name)).transpose()?;
     let first = found.first();
     let mut walk = Walk::new(found, part, first);
     let mut seen = look(&mut walk)?;
-    seen.recovered.ring_lost = was == Some(Durability::Process) && ring.is_none();
+    seen.recovered.ring_lost = ring_lost;
     let (end, fault) = (walk.position, walk.fault);
-    let found = walk.found;
+    let mut found = walk.found;
 
     // 2. and 3.
     if let Some(ring) = &ring {
@@ -109,10 +114,8 @@ pub(crate) fn recover(
 
     // 4. and 5.
     let current = identity.segment(end);
-    let mut erased = erase(&found, current, end - identity.base(current))?;
-    for number in found.segments.keys().copied().filter(|&number| number > current) {
-        erased |= erase(&found, number, 0)?;
-    }
+    let mut erased = erase::tail(&found, end)?;
+    erased |= erase::beyond(&**disk, &mut found, current)?;
     if erased || fault.is_some_and(|fault| fault.bad != Bad::Nothing) {
         seen.recovered.torn = Some(Torn {
             path: found.path(current),
@@ -121,16 +124,16 @@ pub(crate) fn recover(
         });
     }
     for file in found.leftovers.iter().filter(|file| file.filled == 0 && file.len >= PAGE) {
-        // An earlier attempt may have taken its header, in memory only: it must not come back beside another with the same number.
+        // An earlier attempt may have taken its header, in memory only: it must not come back beside another with the
+        // same number.
         let taken = file.file.write_at(&[0; PAGE as usize], 0).and_then(|()| file.file.sync());
         taken.map_err(|error| StorageError::io("write", directory.join(&file.name), error))?;
     }
     for number in found.segments.keys() {
-        let file = &found.segments[number].file;
-        file.sync().map_err(|error| StorageError::io("sync", found.path(*number), error))?;
+        found.sync(*number)?;
     }
-    let mut spares = name_files(disk, &found, current)?;
-    let header = SegmentHeader { identity, number: current, durability: options.durability };
+    let mut spares = name_files(&**disk, &found, current)?;
+    let header = options.header(current, &disk.boot_id());
 
     // 6.
     let kept = ring.filter(|_| options.durability == Durability::Process);
@@ -153,11 +156,12 @@ pub(crate) fn recover(
     let last = found.last_group.map_or(0, |last| identity.segment(last.position));
     for (&number, segment) in found.segments.range(last.min(current)..=current) {
         let path = directory.join(live_name(number));
-        write_header(&*segment.file, &SegmentHeader { number, ..header }, &path)?;
+        SegmentHeader { number, ..header }.put(&*segment.file, &path)?;
     }
     // A sync that failed in the run before may have left names that are in memory only.
     disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
-    if was == Some(Durability::Process) && options.durability == Durability::Disk {
+    if options.durability == Durability::Disk {
+        // Also one that a clean end, cut short, has left.
         disk.remove_staging(directory, &name)
             .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
     }
@@ -172,7 +176,7 @@ pub(crate) fn recover(
         seen.live.push_back(Live { number: current, last_tick: seen.recovered.last_tick });
     }
     seen.recovered.end = end;
-    let segments = Segments::new(disk.clone(), directory, &header, file, seen.live, spares);
+    let segments = Segments::new(disk.clone(), directory, &header, name, file, seen.live, spares);
     let start = Start {
         ring,
         segments,
@@ -238,7 +242,7 @@ fn write_out(ring: &Ring, found: &Found, from: u64) -> Result<(), StorageError> 
     while from < head {
         let number = identity.segment(from);
         let to = head.min(identity.base(number + 1));
-        write(found, number, &ring.copy(from, to), from - identity.base(number))?;
+        found.write(number, &ring.copy(from, to), from - identity.base(number))?;
         from = identity.start(number + 1);
     }
     Ok(())
@@ -253,68 +257,7 @@ fn write_again(found: &Found, group: &Group) -> Result<(), StorageError> {
     let len = (group.entries_end + PAD_BYTES).next_multiple_of(PAGE) - position;
     let bytes = (*map).as_ref()[from as usize..][..len as usize].to_vec();
     drop(map);
-    write(found, number, &bytes, from)
-}
-
-fn write(found: &Found, number: u64, bytes: &[u8], at: u64) -> Result<(), StorageError> {
-    let Some(segment) = found.segments.get(&number) else { return Err(found.missing(number)) };
-    segment.file.write_at(bytes, at).map_err(|error| StorageError::io("write", found.path(number), error))
-}
-
-/// Zeroes the pages of a segment, from offset `from` on, in which something claims to be an entry; with `from` 0 the header too. True if
-/// there were such entries.
-fn erase(found: &Found, number: u64, from: u64) -> Result<bool, StorageError> {
-    let Some(map) = found.map(number)? else { return Ok(false) };
-    let pages = group::traces(&found.identity, (*map).as_ref(), number, from.max(PAGE));
-    drop(map);
-    let erased = !pages.is_empty();
-    for page in pages.into_iter().chain((from == 0).then_some(0)) {
-        write(found, number, &[0; PAGE as usize], page)?;
-    }
-    Ok(erased)
-}
-
-/// Gives every file the name that fits it; returns the spares.
-fn name_files(disk: &Arc<dyn Disk>, found: &Found, current: u64) -> Result<VecDeque<Spare>, StorageError> {
-    let directory = &found.directory;
-    let mut taken: Vec<String> = found.leftovers.iter().map(|file| file.name.clone()).collect();
-    taken.extend(found.segments.values().map(|segment| segment.name.clone()));
-    let rename = |from: &str, to: &str| {
-        let path = directory.join(from);
-        disk.rename(&path, &directory.join(to)).map_err(|error| StorageError::io("rename", path, error))
-    };
-    let mut changed = false;
-    let mut spares = VecDeque::new();
-    let unused = found.segments.range(current + 1..).map(|(_, segment)| (&segment.name, segment.len));
-    for (name, filled) in found.leftovers.iter().map(|file| (&file.name, file.filled)).chain(unused) {
-        let mut name = name.clone();
-        if let Some(number) = segment::number_in(&name) {
-            let names = std::iter::once(spare_name(number)).chain((number..).map(new_name));
-            let free = names.into_iter().find(|name| !taken.contains(name)).expect("names do not end");
-            rename(&name, &free)?;
-            taken.push(free.clone());
-            changed = true;
-            name = free;
-        }
-        spares.push_back(Spare { name, filled: filled.min(found.identity.segment_bytes) });
-    }
-    for (&number, segment) in found.segments.range(..=current) {
-        if segment.name != live_name(number) {
-            rename(&segment.name, &live_name(number))?;
-            changed = true;
-        }
-    }
-    while spares.len() > SPARES_MAX + 1
-        && let Some(spare) = spares.pop_front()
-    {
-        let path = directory.join(spare.name);
-        disk.remove(&path).map_err(|error| StorageError::io("remove", path, error))?;
-        changed = true;
-    }
-    if changed {
-        disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
-    }
-    Ok(spares)
+    found.write(number, &bytes, from)
 }
 
 /// Makes a segment at once.
@@ -339,15 +282,9 @@ fn create(
             }
         })?;
     }
-    write_header(&*file, header, &path)?;
+    header.put(&*file, &path)?;
     let live = directory.join(live_name(header.number));
     disk.rename(&path, &live).map_err(|error| StorageError::io("rename", &path, error))?;
     disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
     Ok(file)
-}
-
-fn write_header(file: &dyn DiskFile, header: &SegmentHeader, path: &Path) -> Result<(), StorageError> {
-    let mut page = [0; PAGE as usize];
-    header.write(&mut page);
-    file.write_at(&page, 0).and_then(|()| file.sync()).map_err(|error| StorageError::io("write", path, error))
 }

@@ -3,16 +3,19 @@
 //! ```text
 //!  0                8        12       16                32                40               48       52    54    64       4096
 //!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--...---+--- ...
-//!  |   PELTONLG     |version |  crc   |  log id u128    |     number     | segment bytes  | gener. |shard| dur.|   0    | groups
+//!  |   PELTONLG     |version |  crc   |  log id u128    |     number     | segment bytes  | gener. |shard| dur.|  boot  | groups
 //!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--...---+--- ...
 //!  crc   CRC32C of bytes 0..12 and 16..64; magic, version and crc stay where they are in every version
-//!  dur.  1 process: what follows may be in the staging ring only   2 disk
+//!  dur.  1 process: what follows may be in the staging ring only   2 disk, or closed cleanly: it is all here
+//!  boot  8 bytes that stand for the boot of the machine in which the staging ring was made; 0 says nothing
 //! ```
 //!
-//! A file has its full length, written once from end to end, before it gets its first header; its name comes after. So a header decides
-//! which segment a file is, and the name only tells people: `seg-N.log` in use, `spare-….log` waiting to be used again.
+//! A file has its full length, written once from end to end, before it gets its first header; its name comes after. So
+//! a header decides which segment a file is, and the name only tells people: `seg-N.log` in use, `spare-….log` waiting
+//! to be used again.
 
 use crate::StorageError;
+use crate::disk::{DiskFile, UNKNOWN_BOOT};
 use crate::entry::{u32_at, u64_at};
 use crate::log::Durability;
 use std::path::Path;
@@ -42,12 +45,18 @@ impl Identity {
         crc32c::crc32c_append(seed, &self.shard.to_le_bytes())
     }
 
+    /// Whether a log can have a segment of that number: with room enough behind it, positions are sums that cannot
+    /// overflow.
+    pub(crate) fn can_have(&self, number: u64) -> bool {
+        number <= u64::MAX / self.segment_bytes / 2
+    }
+
     /// The number of the segment that holds `position`.
     pub(crate) fn segment(&self, position: u64) -> u64 {
         position / self.segment_bytes
     }
 
-    /// The position of a segment's first byte.
+    /// The position of the first byte of a segment that the log [can have](Identity::can_have).
     pub(crate) fn base(&self, number: u64) -> u64 {
         number * self.segment_bytes
     }
@@ -64,6 +73,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) identity: Identity,
     pub(crate) number: u64,
     pub(crate) durability: Durability,
+    /// The boot that the staging ring belongs to, if there is one; see [`boot`].
+    pub(crate) boot: u64,
 }
 
 /// What a file's first page is.
@@ -88,8 +99,17 @@ impl SegmentHeader {
         page[48..52].copy_from_slice(&self.identity.generation.to_le_bytes());
         page[52..54].copy_from_slice(&self.identity.shard.to_le_bytes());
         page[54..56].copy_from_slice(&(self.durability as u16).to_le_bytes());
+        page[56..64].copy_from_slice(&self.boot.to_le_bytes());
         let crc = checksum(page);
         page[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Makes it the header of `file`, durable.
+    pub(crate) fn put(&self, file: &dyn DiskFile, path: &Path) -> Result<(), StorageError> {
+        let mut page = [0; PAGE as usize];
+        self.write(&mut page);
+        let written = file.write_at(&page, 0).and_then(|()| file.sync());
+        written.map_err(|error| StorageError::io("write", path, error))
     }
 
     /// What `page` is.
@@ -116,10 +136,11 @@ impl SegmentHeader {
             identity: Identity { id, generation, shard, segment_bytes },
             number,
             durability,
+            boot: u64_at(page, 56),
         })
     }
 
-    /// Refuses a segment of another log.
+    /// Refuses a segment of another log, and one whose number no log gets to.
     pub(crate) fn belongs(&self, identity: &Identity, path: &Path) -> Result<(), StorageError> {
         let (mine, its) = (identity, &self.identity);
         let fields = [
@@ -139,8 +160,28 @@ impl SegmentHeader {
                 });
             }
         }
+        if !identity.can_have(self.number) {
+            return Err(StorageError::Damaged {
+                what: "header of a log segment",
+                path: path.to_path_buf(),
+                at: 32,
+                expected: "a number that a log gets to".into(),
+                found: self.number.to_string(),
+                advice: "No version has written such a header: put back a good copy of the file.",
+            });
+        }
         Ok(())
     }
+}
+
+/// What stands in headers for a boot of the machine whose id is `id`; 0 where that is not known.
+pub(crate) fn boot(id: &str) -> u64 {
+    if id.is_empty() || id == UNKNOWN_BOOT {
+        return 0;
+    }
+    // FNV-1a, since it has to be the same in every build; never 0.
+    let hash = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, hash) | 1
 }
 
 fn checksum(page: &[u8]) -> u32 {
@@ -167,6 +208,11 @@ pub(crate) fn is_ours(name: &str) -> bool {
     name.ends_with(".log") && (name.starts_with("seg-") || name.starts_with("spare-"))
 }
 
+/// The number in the name of a segment that has been retired.
+pub(crate) fn spare_number_in(name: &str) -> Option<u64> {
+    name.strip_prefix("spare-")?.strip_suffix(".log")?.parse().ok()
+}
+
 /// The number in the name of a segment in use.
 pub(crate) fn number_in(name: &str) -> Option<u64> {
     name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok()
@@ -179,7 +225,7 @@ mod tests {
     #[test]
     fn headers_are_read_back_and_no_flipped_bit_of_them_passes() {
         let identity = Identity { id: 99 << 70, generation: 3, shard: 5, segment_bytes: 65_536 };
-        let header = SegmentHeader { identity, number: 12, durability: Durability::Disk };
+        let header = SegmentHeader { identity, number: 12, durability: Durability::Process, boot: boot("a") };
         let mut page = vec![0xFF; PAGE as usize];
         header.write(&mut page);
         assert!(matches!(SegmentHeader::read(&page), FirstPage::Header(read) if read == header));
@@ -197,7 +243,8 @@ mod tests {
     #[test]
     fn names_tell_what_a_file_is() {
         assert_eq!(number_in(&live_name(7)), Some(7));
-        assert_eq!(number_in(&spare_name(7)), None);
+        assert_eq!((number_in(&spare_name(7)), spare_number_in(&spare_name(7))), (None, Some(7)));
+        assert_eq!((spare_number_in(&new_name(7)), spare_number_in(&live_name(7))), (None, None));
         assert!(is_ours(&live_name(7)) && is_ours(&spare_name(7)) && is_ours(&new_name(7)));
         assert!(!is_ours("seg-00000007.log.bak") && !is_ours("MANIFEST"));
     }

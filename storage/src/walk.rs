@@ -1,13 +1,14 @@
 //! Walking a log from group to group, through segment files and what is only in the staging ring.
 //!
-//! Every group is checked from end to end before any of it is shown: its entries, its sequence number, its place behind the one before. A bad
-//! group at the very end was cut short while it was written, and never acknowledged; the walk ends there. One before a later group, or before
-//! what the ring knows to be written, is damage, and an error: going on behind it would pass over acknowledged entries.
+//! Every group is checked from end to end before any of it is shown: its entries, its sequence number, its place behind
+//! the one before. A bad group at the very end was cut short while it was written, and never acknowledged; the walk
+//! ends there. One before a later group, or before what the ring knows to be written, is damage, and an error: going on
+//! behind it would pass over acknowledged entries.
 //!
 //! One pass over each byte for its CRC32C; files are mapped one at a time.
 
 use crate::StorageError;
-use crate::entry::Bad;
+use crate::entry::{ALIGN, Bad};
 use crate::find::{Found, Map};
 use crate::group::{self, Fault, Group};
 use crate::log::Ring;
@@ -78,13 +79,21 @@ impl RingPart {
         // In this order: `written` never runs ahead of a `head` that is loaded after it.
         let written = ring.written();
         let head = ring.head();
-        let path = found.directory.join(format!("(staging ring {name})"));
-        if written > head || head - written > identity.segment_bytes + PAGE || written < PAGE {
+        let path = found.ring_path(name);
+        // Neither is in a segment's first page, entries begin at multiples of 16, and groups at pages.
+        let is_place = |position: u64, align: u64| {
+            position.is_multiple_of(align)
+                && position % identity.segment_bytes >= PAGE
+                && identity.can_have(identity.segment(position))
+        };
+        let near = written <= head && head - written <= identity.segment_bytes + PAGE;
+        if !near || !is_place(written, PAGE) || !is_place(head, ALIGN as u64) {
             return Err(StorageError::Damaged {
                 what: "staging ring",
                 path,
                 at: 64,
-                expected: "a head within one segment of what is written".into(),
+                expected: "a head within one segment of what is written, and both where entries can be"
+                    .into(),
                 found: format!("head {head}, written {written}"),
                 advice: RING_ADVICE,
             });
@@ -98,6 +107,18 @@ impl RingPart {
             from = to + if to < head { PAGE } else { 0 };
         }
         Ok(RingPart { written, head, pieces, path })
+    }
+
+    /// The files hold the group at `position`, and so are written through `end` at least.
+    fn is_behind(&self, position: u64, end: u64) -> StorageError {
+        StorageError::Damaged {
+            what: "staging ring",
+            path: self.path.clone(),
+            at: 64,
+            expected: format!("all written through {end}: the segment files hold the group at {position}"),
+            found: format!("head {}, written {}", self.head, self.written),
+            advice: RING_ADVICE,
+        }
     }
 }
 
@@ -122,10 +143,20 @@ impl Walk {
 
     /// Checks the next group; `None` at the end of the log.
     pub(crate) fn step(&mut self) -> Result<Option<Group>, StorageError> {
+        if let (Some(ring), Some(before)) = (&self.ring, &self.before)
+            && before.opening.position < ring.written
+            && self.position > ring.written
+        {
+            return Err(ring.is_behind(before.opening.position, self.position));
+        }
         let checked = match &self.ring {
             Some(ring) if self.position >= ring.written => {
                 if self.position >= ring.head {
-                    return Ok(None);
+                    // What is in the files was in the ring before.
+                    return match self.found.last_group.filter(|last| last.position >= self.position) {
+                        Some(last) => Err(ring.is_behind(last.position, last.position)),
+                        None => Ok(None),
+                    };
                 }
                 let checked =
                     match ring.pieces.iter().find(|(from, to, _)| (*from..*to).contains(&self.position)) {
@@ -186,10 +217,12 @@ impl Walk {
     /// Refuses a group that is good by itself but does not follow the one before.
     fn follows(&self, group: &Group) -> Result<(), StorageError> {
         let opening = &group.opening;
+        let own = self.found.identity.segment(opening.position);
+        opening.is_in_use(&self.found.identity, || self.found.path(own))?;
         let (expected, found) = match &self.before {
             Some(before) => (
                 (
-                    before.opening.sequence + 1,
+                    before.opening.sequence.wrapping_add(1),
                     before.opening.position,
                     opening.tick_before.max(before.last_tick),
                 ),
@@ -220,6 +253,7 @@ impl Walk {
     /// The bytes between two positions of a group that `step` has returned last.
     pub(crate) fn bytes(&self, from: u64, to: u64) -> &[u8] {
         if let Some(ring) = &self.ring
+            && self.before.is_some_and(|group| group.opening.position >= ring.written)
             && let Some((start, _, bytes)) =
                 ring.pieces.iter().find(|(start, end, _)| (*start..*end).contains(&from))
         {

@@ -108,8 +108,21 @@ pub struct Wiring {
 /// # Errors
 /// When the memory limit does not hold the rings.
 pub fn wire(graph: &Graph, sizes: &Sizes, memory: &dyn Memory) -> Result<Vec<Wiring>, OutOfMemory> {
+    wire_by(graph, sizes, Router::new(sizes.key_groups, sizes.shards), memory)
+}
+
+/// As [`wire`], with keys where `router` says.
+///
+/// # Errors
+/// As for [`wire`].
+pub fn wire_by(
+    graph: &Graph,
+    sizes: &Sizes,
+    router: Router,
+    memory: &dyn Memory,
+) -> Result<Vec<Wiring>, OutOfMemory> {
     let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
-    let (router, graph) = (Arc::new(Router::new(sizes.key_groups, sizes.shards)), Arc::new(graph.clone()));
+    let (router, graph) = (Arc::new(router), Arc::new(graph.clone()));
     let mut wirings: Vec<Wiring> = (0..sizes.shards)
         .map(|shard| Wiring {
             shard: ShardId(shard),
@@ -188,6 +201,8 @@ pub struct Survival {
     /// The tick of the checkpoint that was announced last, shared by all shards: stored before the first of them is told to
     /// [begin](Shard::checkpoint).
     pub barrier: Arc<AtomicU64>,
+    /// Counts what each key group is sent, where anybody asks.
+    pub loads: Option<Arc<[AtomicU64]>>,
 }
 
 impl ShardBuilder {
@@ -229,6 +244,7 @@ impl ShardBuilder {
             context.survives.set(true);
             context.log.set(survival.log);
             context.generation.set(survival.generation);
+            context.loads.replace(survival.loads.clone());
         }
         self.feed = Feed::Replayed { log: survival.replay, next: None };
         self.writing = survival.journal.map(Writing::new);
@@ -237,7 +253,7 @@ impl ShardBuilder {
 
     /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`survive`](Self::survive).
     pub fn inspect(&mut self, replay: Box<dyn Replay>) {
-        self.survive(Survival { log: 0, generation: 0, journal: None, replay, barrier: Arc::default() });
+        self.survive(Survival { log: 0, generation: 0, journal: None, replay, barrier: Arc::default(), loads: None });
         self.contexts.iter().for_each(|context| context.silent.set(true));
     }
 
@@ -412,7 +428,8 @@ impl ShardBuilder {
             names.extend(local_names);
             context.names.replace(names);
             let clocks = clocks[number].clone();
-            stages.push(Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks));
+            let stage = Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks);
+            stages.push(stage.behind(self.barrier.clone()));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();
@@ -426,8 +443,10 @@ impl ShardBuilder {
         let clocks = clocks[0].clone();
         let log = IngressLog { feed: self.feed, writing: self.writing, barrier: self.barrier };
         let ingress = Ingress::new(context.clone(), readers, locals, clocks, budget, log);
-        context.shards.set(sizes.shards);
-        context.set_router(self.wiring.router.clone());
+        for context in &self.contexts {
+            context.shards.set(sizes.shards);
+            context.set_router(self.wiring.router.clone());
+        }
         Shard::new(self.wiring.shard, ingress, context, stages)
     }
 }

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The watermark of a sender that nobody need wait for at present. Unlike all others it is not a bound, and may be followed by
 /// a lower one.
@@ -53,6 +54,8 @@ pub struct StageContext {
     pub shards: Cell<u16>,
     /// Where keys live.
     router: RefCell<Option<Arc<Router>>>,
+    /// How many records were sent to each key group, where anybody asks; counted in samples.
+    pub loads: RefCell<Option<Arc<[AtomicU64]>>>,
     /// Whether the job survives: its input is written down, and rows wait for that.
     pub survives: Cell<bool>,
     /// Whether the run is only to be looked at: nothing is handed to sinks.
@@ -89,6 +92,7 @@ impl StageContext {
             stats,
             shards: Cell::new(1),
             router: RefCell::default(),
+            loads: RefCell::default(),
             survives: Cell::new(false),
             silent: Cell::new(false),
             log: Cell::new(0),
@@ -99,6 +103,14 @@ impl StageContext {
             generators: RefCell::default(),
             fault: RefCell::default(),
         })
+    }
+
+    /// Counts `records` for a key group.
+    #[cold]
+    pub(crate) fn note_load(&self, group: usize, records: u64) {
+        if let Some(load) = self.loads.borrow().as_ref().and_then(|loads| loads.get(group)) {
+            load.fetch_add(records, Relaxed);
+        }
     }
 
     /// Says where keys live.

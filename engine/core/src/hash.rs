@@ -47,16 +47,30 @@ impl Router {
         Router { owners: (0..groups).map(owner).collect() }
     }
 
+    /// Key groups that belong to these shards.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn with_owners(owners: Vec<u16>) -> Self {
+        assert!(!owners.is_empty(), "there is no key group");
+        Router { owners }
+    }
+
     /// The shard of each key group.
     pub fn owners(&self) -> &[u16] {
         &self.owners
     }
 
+    /// The key group of `hash`.
+    #[inline(always)]
+    pub fn group(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.owners.len() as u128) >> 64) as usize
+    }
+
     /// The shard that owns `hash`.
     #[inline(always)]
     pub fn shard(&self, hash: u64) -> ShardId {
-        let group = (u128::from(hash) * self.owners.len() as u128) >> 64;
-        ShardId(self.owners[group as usize])
+        ShardId(self.owners[self.group(hash)])
     }
 }
 

@@ -14,6 +14,7 @@
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
+use crate::hash::Router;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::journal::{Journal, Replay, encode, entry_bytes, padded};
 use crate::local::Local;
@@ -104,7 +105,7 @@ pub(crate) struct Writing {
 pub(crate) struct Barrier {
     pub(crate) tick: Arc<AtomicU64>,
     /// The last one that the shard has heard of.
-    heard: Tick,
+    pub(crate) heard: Tick,
 }
 
 impl Barrier {
@@ -113,7 +114,7 @@ impl Barrier {
     }
 
     /// How far the clock may go: as far as `tick`, or up to the barrier.
-    fn limit(&self, tick: Tick) -> Tick {
+    pub(crate) fn limit(&self, tick: Tick) -> Tick {
         let barrier = Tick(self.tick.load(Ordering::Acquire));
         if barrier > self.heard { tick.min(barrier) } else { tick }
     }
@@ -261,6 +262,31 @@ impl Ingress {
         self.context.note(notes);
         self.readers.iter_mut().for_each(|reader| reader.note(notes));
         self.locals.iter_mut().for_each(|local| local.note(notes));
+        if !self.ended {
+            self.tick = tick;
+            self.clocks.publish(self.shard, tick);
+        }
+        true
+    }
+
+    /// The tick of the next entry that is to be taken in again, if there is one; none when all have been, or nothing is replayed.
+    pub(crate) fn next_replayed(&mut self) -> Result<Option<Tick>, Fault> {
+        let Feed::Replayed { log, next } = &mut self.feed else { return Ok(None) };
+        if next.is_none() {
+            *next = log.next()?;
+        }
+        Ok(next.as_ref().map(|entry| entry.tick))
+    }
+
+    /// Key groups move after `tick`, if it lies ahead: is done through that tick.
+    pub(crate) fn reroute(&mut self, tick: Tick, router: &Arc<Router>) -> bool {
+        self.barrier.heard = self.barrier.heard.max(tick);
+        if !self.ended && tick < self.tick {
+            return false;
+        }
+        self.readers.iter_mut().for_each(|reader| reader.reroute(router));
+        self.locals.iter_mut().for_each(|local| local.reroute(router));
+        self.context.set_router(router.clone());
         if !self.ended {
             self.tick = tick;
             self.clocks.publish(self.shard, tick);

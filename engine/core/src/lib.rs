@@ -35,6 +35,7 @@ mod lane;
 mod leaving;
 pub mod local;
 pub mod memory;
+pub mod moving;
 pub mod notes;
 pub mod operator;
 mod order;

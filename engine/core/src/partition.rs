@@ -19,6 +19,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
 
+/// One of so many records is looked at for where the load is. A prime, so that keys that come in turn are seen in turn.
+const SAMPLE: u32 = 61;
+
 /// A record on its way through an exchange that does not group.
 #[derive(Archive, Serialize, Deserialize)]
 pub struct Timed<T> {
@@ -44,6 +47,8 @@ impl<K: Record, I: Record> Record for Keyed<K, I> {}
 /// The lanes of one exchange on one sending shard.
 pub struct Lanes {
     lanes: Vec<Lane>,
+    /// Records until the next sample of which key groups they go to.
+    unsampled: u32,
     context: Rc<StageContext>,
     origins: Vec<WatermarkOrigin>,
 }
@@ -57,7 +62,17 @@ impl Lanes {
         origins: Vec<WatermarkOrigin>,
     ) -> Self {
         let lanes = rings.into_iter().map(|ring| Lane::new::<T>(ring, memory.clone())).collect();
-        Lanes { lanes, context, origins }
+        Lanes { lanes, unsampled: SAMPLE, context, origins }
+    }
+
+    /// Notes for every so many records which key group one of them went to.
+    #[inline(always)]
+    fn sample(&mut self, router: &Router, hash: u64) {
+        self.unsampled -= 1;
+        if self.unsampled == 0 {
+            self.unsampled = SAMPLE;
+            self.context.note_load(router.group(hash), SAMPLE.into());
+        }
     }
 
     #[inline(always)]
@@ -130,13 +145,18 @@ impl<T, K: Key, I: Record, FK: Fn(&T) -> K + 'static, FI: Fn(&T) -> I + 'static>
         let key = (self.key)(&record);
         let hash = key.hash();
         let shard = self.router.shard(hash);
+        self.lanes.sample(&self.router, hash);
         let keyed = Keyed { at: at.0, key, item: (self.item)(&record) };
         self.lanes.push(usize::from(shard.0), &keyed, hash);
     }
 }
 
 impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
-    forward!(lanes);
+    fn reroute(&mut self, router: &Arc<Router>) {
+        self.router = router.clone();
+    }
+
+    forward!(but reroute, lanes);
 }
 
 /// The sending end of `key_by` where whole records cross: `key` chooses the shard.
@@ -159,12 +179,17 @@ impl<T: Record, K: Key, FK: Fn(&T) -> K + 'static> Push<T> for WholeByKey<FK> {
         let key = (self.key)(&record);
         let hash = key.hash();
         let shard = self.router.shard(hash);
+        self.lanes.sample(&self.router, hash);
         self.lanes.push(usize::from(shard.0), &Keyed { at: at.0, key, item: record }, hash);
     }
 }
 
 impl<FK: 'static> Pipe for WholeByKey<FK> {
-    forward!(lanes);
+    fn reroute(&mut self, router: &Arc<Router>) {
+        self.router = router.clone();
+    }
+
+    forward!(but reroute, lanes);
 }
 
 /// The sending end of `rebalance`: `chunk` records for each shard in turn, this one first.

@@ -4,9 +4,11 @@
 //! loop of whatever reads them; the calls of [`Pipe`] go down once per tick.
 
 use crate::fault::Fault;
+use crate::hash::Router;
 use crate::ids::{EventTime, Tick};
 use crate::notes::{Earlier, Notes};
 use crate::sink::SinkNotes;
+use alloc::sync::Arc;
 
 /// The once-per-tick side of a chain.
 pub trait Pipe: 'static {
@@ -40,6 +42,9 @@ pub trait Pipe: 'static {
     /// When the notes are of another chain.
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault>;
 
+    /// From now on keys live where `router` says. Called between two ticks.
+    fn reroute(&mut self, router: &Arc<Router>);
+
     /// Has the sinks note what they keep, once everything of a checkpoint's ticks has been released to them.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ pub trait Push<T>: Pipe {
 }
 
 /// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark`, `but mark and seal`, or
-/// `but note and recall`, or all of these, without them.
+/// `but note and recall`, or all of these, without them; `forward!(but reroute, lanes)` is for what sends by key.
 macro_rules! forward {
     ($first:ident $(, $other:ident)*) => {
         fn mark(&mut self) {
@@ -99,7 +104,29 @@ macro_rules! forward {
         }
         forward!(but mark, seal, note and recall, $first $(, $other)*);
     };
+    (but reroute, $only:ident) => {
+        fn mark(&mut self) {
+            self.$only.mark();
+        }
+        fn seal(&mut self) {
+            self.$only.seal();
+        }
+        fn note(&mut self, notes: &mut $crate::notes::Notes) {
+            self.$only.note(notes);
+        }
+        fn recall(&mut self, earlier: &mut $crate::notes::Earlier<'_>) -> Result<(), $crate::fault::Fault> {
+            self.$only.recall(earlier)
+        }
+        forward!(the rest, $only);
+    };
     (but mark, seal, note and recall, $first:ident $(, $other:ident)*) => {
+        fn reroute(&mut self, router: &alloc::sync::Arc<$crate::hash::Router>) {
+            self.$first.reroute(router);
+            $(self.$other.reroute(router);)*
+        }
+        forward!(the rest, $first $(, $other)*);
+    };
+    (the rest, $first:ident $(, $other:ident)*) => {
         fn flush(&mut self) {
             self.$first.flush();
             $(self.$other.flush();)*
@@ -146,6 +173,7 @@ macro_rules! keeps_nothing {
         keeps_nothing!(but notes);
     };
     (but notes) => {
+        fn reroute(&mut self, _: &alloc::sync::Arc<$crate::hash::Router>) {}
         fn release(&mut self, _: $crate::ids::Tick) {}
         fn note_sinks(&mut self, _: &mut $crate::sink::SinkNotes) -> Result<(), $crate::fault::Fault> {
             Ok(())

@@ -12,11 +12,13 @@ use crate::context::StageContext;
 use crate::fault::Fault;
 use crate::ids::{Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
+use crate::moving::Move;
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::Pipe;
 use crate::sink::{MakeDurable, SinkNotes};
 use crate::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::stage::Stage;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -53,6 +55,8 @@ pub struct Shard {
     survives: Tick,
     released: Tick,
     saving: Option<Saving>,
+    /// Moves of an earlier run, still to be made again.
+    moves: VecDeque<Move>,
 }
 
 /// Hands notes over, in blocks of a size that suits everybody.
@@ -72,6 +76,8 @@ struct Saving {
     notes: Vec<Option<Notes>>,
     /// For each stage the operator that saves next; none before the notes.
     operators: Vec<Option<usize>>,
+    /// What the sinks keep, once they have been shown everything through the tick.
+    sinks: Option<SinkNotes>,
 }
 
 /// How far a checkpoint is.
@@ -86,7 +92,18 @@ impl Shard {
     pub(crate) fn new(id: ShardId, ingress: Ingress, first: Rc<StageContext>, stages: Vec<Stage>) -> Self {
         let survives = if first.survives.get() { Tick(0) } else { Tick::END };
         let (released, saving) = (survives, None);
-        Shard { id, ingress, first, stages, streak: 0, running: 0, survives, released, saving }
+        Shard {
+            id,
+            ingress,
+            first,
+            stages,
+            streak: 0,
+            running: 0,
+            survives,
+            released,
+            saving,
+            moves: VecDeque::new(),
+        }
     }
 
     /// Which shard this is.
@@ -100,12 +117,16 @@ impl Shard {
     /// A [`Fault`], after which the shard must not be stepped again.
     pub fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
         self.running = 0;
+        if !self.moves.is_empty() {
+            self.move_again()?;
+        }
         let (mut work, mut published) = self.ingress.step(now, self.streak >= BUSY_STEPS)?;
         for (index, stage) in self.stages.iter_mut().enumerate() {
             self.running = index + 1;
             let ingress = &mut self.ingress;
             let mut moved = false;
-            let progress = stage.step(|| moved |= ingress.observe())?;
+            let number = StageId(index as u16 + 1);
+            let progress = stage.step(number, || moved |= ingress.observe())?;
             work += progress.work;
             published |= progress.published | moved;
         }
@@ -125,9 +146,9 @@ impl Shard {
         self.ingress.clock()
     }
 
-    /// The highest clock of any shard.
+    /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.
     pub fn highest(&self) -> Tick {
-        self.ingress.highest()
+        self.stages.iter().map(Stage::highest).fold(self.ingress.highest(), Tick::max)
     }
 
     /// Says what the last tick in the journal of any shard is, which all new ticks come after. Before the first step.
@@ -161,16 +182,27 @@ impl Shard {
     }
 
     fn show(&mut self) -> Result<(), Fault> {
-        // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
-        let through = self.saving.as_ref().map_or(self.survives, |saving| self.survives.min(saving.tick));
-        if through > self.released {
-            self.released = through;
-            self.ingress.release(through);
-            self.stages.iter_mut().for_each(|stage| stage.release(through));
-            self.first.check()?;
-            self.stages.iter().try_for_each(|stage| stage.context().check())?;
+        loop {
+            // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
+            let waits = self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
+            let through = waits.map_or(self.survives, |tick| self.survives.min(tick));
+            if through > self.released {
+                self.released = through;
+                self.ingress.release(through);
+                self.stages.iter_mut().for_each(|stage| stage.release(through));
+                self.first.check()?;
+                self.stages.iter().try_for_each(|stage| stage.context().check())?;
+            }
+            let settled = |tick| self.released >= tick && !self.stages.iter().any(Stage::is_to_freeze);
+            if !waits.is_some_and(settled) {
+                return Ok(());
+            }
+            let mut sinks = SinkNotes::default();
+            self.each_chain(|chain| chain.note_sinks(&mut sinks))?;
+            if let Some(saving) = &mut self.saving {
+                saving.sinks = Some(sinks);
+            }
         }
-        Ok(())
     }
 
     /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
@@ -178,14 +210,53 @@ impl Shard {
     pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
         assert!(self.saving.is_none(), "one checkpoint at a time");
         let mut notes = Notes::default();
-        if !self.ingress.freeze(tick, &mut notes) {
+        let in_time = self.stages.iter_mut().fold(true, |in_time, stage| stage.hear(tick) && in_time);
+        if !self.ingress.freeze(tick, &mut notes) || !in_time {
             return false;
         }
         self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
         let mut all = alloc::vec![Some(notes)];
         all.extend(self.stages.iter_mut().map(Stage::frozen));
-        self.saving = Some(Saving { tick, operators: alloc::vec![None; all.len()], notes: all });
+        self.saving = Some(Saving { tick, operators: alloc::vec![None; all.len()], notes: all, sinks: None });
         true
+    }
+
+    /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
+    /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
+    pub fn move_groups(&mut self, moving: &Move) -> bool {
+        assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
+        // All must hear of it, be it too late for one.
+        let in_time = self.stages.iter_mut().fold(true, |in_time, stage| stage.hear(moving.tick) && in_time);
+        let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
+        if moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
+        moves
+    }
+
+    /// Whether key groups are on their way.
+    pub fn is_moving(&self) -> bool {
+        !self.moves.is_empty() || self.stages.iter().any(Stage::is_moving)
+    }
+
+    /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
+    pub fn replay_moves(&mut self, moves: Vec<Move>) {
+        self.moves = moves.into();
+    }
+
+    /// Makes moves of an earlier run again, where they were made.
+    #[cold]
+    fn move_again(&mut self) -> Result<(), Fault> {
+        while let Some(moving) = self.moves.front() {
+            if self.ingress.next_replayed()?.is_some_and(|next| next <= moving.tick) {
+                return Ok(());
+            }
+            // Of an input that had ended before, nothing follows.
+            self.ingress.reroute(moving.tick, &moving.router);
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+            self.moves.pop_front();
+        }
+        Ok(())
     }
 
     /// Saves a bounded part of the checkpoint that was begun.
@@ -196,6 +267,8 @@ impl Shard {
     /// # Panics
     /// When none was begun.
     pub fn save(&mut self, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
+        // Sooner than anything else: until then nothing of later ticks leaves.
+        self.show()?;
         let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
         let mut whole = true;
         for number in 0..=self.stages.len() {
@@ -222,14 +295,9 @@ impl Shard {
                 *next += 1;
             }
         }
-        if !whole || self.released < saving.tick {
-            return Ok(Saved::Partly);
-        }
-        let mut sinks = SinkNotes::default();
-        self.each_chain(|chain| chain.note_sinks(&mut sinks))?;
+        let Some(sinks) = saving.sinks.take_if(|_| whole) else { return Ok(Saved::Partly) };
         put(out, Section::SINKS, &sinks.notes);
         self.saving = None;
-        self.show()?;
         Ok(Saved::Wholly(sinks.syncs))
     }
 

@@ -15,6 +15,7 @@
 
 use crate::context::StageContext;
 use crate::fault::Fault;
+use crate::hash::Router;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push};
@@ -22,6 +23,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A place for rows of type `T`.
@@ -46,7 +48,7 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
 /// How often a row is shown by the sink of a job that survives, if the job is stopped and goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
-    /// At once, before it is certain to survive. After a restart nothing is shown again, and what was computed but not shown is lost.
+    /// Once its input survives. After a restart nothing of what was taken in before is shown, so what had not been shown by then is lost.
     AtMostOnce,
     /// Once its input survives. After a restart everything since the last checkpoint is shown again.
     AtLeastOnce,
@@ -149,7 +151,7 @@ pub struct ToSink<T, W> {
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`.
     pub fn new(writer: W, delivery: Delivery, context: Rc<StageContext>) -> Self {
-        let holds = context.survives.get() && delivery != Delivery::AtMostOnce;
+        let holds = context.survives.get();
         ToSink {
             writer,
             delivery,
@@ -165,7 +167,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     }
 
     fn holds(&self) -> bool {
-        self.context.survives.get() && self.delivery != Delivery::AtMostOnce
+        self.context.survives.get()
     }
 
     /// Hands over what is sealed and released.
@@ -250,6 +252,7 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
             self.show_or_fail();
         }
     }
+    fn reroute(&mut self, _: &Arc<Router>) {}
     fn note(&mut self, _: &mut Notes) {}
     fn recall(&mut self, _: &mut Earlier<'_>) -> Result<(), Fault> {
         Ok(())

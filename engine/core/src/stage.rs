@@ -17,12 +17,16 @@ use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::frame::{discard, peek, take};
 use crate::hash::join;
-use crate::ids::{EventTime, ShardId, Tick};
+use crate::ids::{EventTime, ShardId, StageId, Tick};
+use crate::ingress::Barrier;
 use crate::local::Local;
+use crate::moving::Move;
 use crate::notes::{Earlier, Notes};
 use crate::operator::Operator;
 use crate::ring::Consumer;
+use crate::snapshot::Section;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -81,10 +85,15 @@ pub(crate) struct Stage {
     /// The state is hashed after every tick that this divides; 0 for none.
     hash_ticks: u64,
     hashes: Vec<(Tick, u64)>,
+    /// Where the stage stands still until its shard has heard of a checkpoint. Ingress may have ended, and then its clock holds back nobody.
+    barrier: Barrier,
     /// The tick of a checkpoint that is still to come.
     freezing: Option<(Tick, bool)>,
     /// What was noted at the checkpoint, still to be saved.
     frozen: Option<Notes>,
+    /// Moves of key groups that are still to come, in the order of their ticks, and whether the first has taken out what goes.
+    moves: VecDeque<Move>,
+    handed_over: bool,
 }
 
 /// What a step of a stage came to.
@@ -119,9 +128,30 @@ impl Stage {
             trace,
             hash_ticks,
             hashes: Vec::new(),
+            barrier: Barrier::default(),
             freezing: None,
             frozen: None,
+            moves: VecDeque::new(),
+            handed_over: false,
         }
+    }
+
+    /// The stage, with what it stands still at.
+    pub(crate) fn behind(mut self, barrier: Barrier) -> Self {
+        self.barrier = barrier;
+        self
+    }
+
+    /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
+    pub(crate) fn hear(&mut self, tick: Tick) -> bool {
+        self.barrier.heard = tick;
+        self.ended() || self.done <= tick && self.open.is_none_or(|open| open <= tick)
+    }
+
+    /// The last tick that is known here.
+    pub(crate) fn highest(&self) -> Tick {
+        let done = if self.ended() { Tick(0) } else { self.done };
+        done.max(self.context.tick.get())
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -169,9 +199,52 @@ impl Stage {
         }
     }
 
+    /// Whether a checkpoint is still to come here.
+    pub(crate) fn is_to_freeze(&self) -> bool {
+        self.freezing.is_some()
+    }
+
     /// The notes of the checkpoint, once: when the stage has frozen.
     pub(crate) fn frozen(&mut self) -> Option<Notes> {
         self.frozen.take()
+    }
+
+    /// Has key groups move when everything through the move's tick is done.
+    pub(crate) fn move_after(&mut self, moving: Move) {
+        self.moves.push_back(moving);
+    }
+
+    /// Whether a move is still to come or under way.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    /// Does its part of the move that is due; true when that is done.
+    fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
+        let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
+        if !self.handed_over {
+            self.handed_over = true;
+            for to in (0..self.context.shards.get()).map(ShardId).filter(|to| *to != self.shard) {
+                let mut blocks = Vec::new();
+                for (number, operator) in self.operators.iter_mut().enumerate() {
+                    let section = Section::operator(usize::from(stage.0), number);
+                    let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
+                    blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
+                }
+                handover.give(stage, self.shard, to, blocks);
+            }
+            self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
+            self.locals.iter_mut().for_each(|local| local.reroute(&router));
+        }
+        let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
+        for (number, id, bytes) in blocks {
+            self.operators[number].restore(id, &bytes, &|_| true)?;
+        }
+        self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
+        self.context.set_router(router);
+        self.moves.pop_front();
+        self.handed_over = false;
+        Ok(true)
     }
 
     fn freeze(&mut self) {
@@ -235,7 +308,7 @@ impl Stage {
     }
 
     /// Takes frames up to a bound; `pulse` is called between them.
-    pub(crate) fn step(&mut self, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
+    pub(crate) fn step(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
         let mut progress = Progress::default();
         if self.ended() {
             return Ok(progress);
@@ -253,6 +326,28 @@ impl Stage {
             let (least, input) = self.earliest();
             if self.open.is_none() && self.freezing.is_some_and(|(tick, _)| least > tick) {
                 self.freeze();
+            }
+            if self.open.is_none() {
+                let limit = self.barrier.limit(least);
+                if limit < least {
+                    progress.published |= self.advance(limit, false)?;
+                    break;
+                }
+            }
+            if least == Tick::END {
+                // The last tick of an input reaches every shard. One that has seen the end before a move's tick has seen all there was, as have
+                // all others, some of which may be gone.
+                self.moves.clear();
+            }
+            if self.open.is_none() && self.moves.front().is_some_and(|moving| least > moving.tick) {
+                // Others wait to hear that this shard has come so far.
+                let tick = self.moves.front().map_or(Tick(0), |moving| moving.tick);
+                progress.published |= self.advance(tick, false)?;
+                progress.work += 1;
+                if !self.move_keys(stage)? {
+                    break;
+                }
+                continue;
             }
             if self.open.is_none() && input.is_some() {
                 // Before this tick begins: it may have to wait for room, which may have to wait for others to hear this.

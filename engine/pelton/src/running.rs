@@ -9,8 +9,9 @@ use pelton_core::memory::Memory;
 use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
-use pelton_runtime::survive::CheckpointDone;
+use pelton_runtime::survive::{CheckpointDone, Wish};
 use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, Stop, Stopper, launch};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -168,13 +169,40 @@ impl Running {
         let Some(surviving) = &self.surviving else {
             return Err(JobError::Storage("a job without `durability` has no checkpoints".to_owned()));
         };
-        let answer = surviving.desk().command(name.map(str::to_owned));
+        self.ask(surviving, Wish::Checkpoint(name.map(str::to_owned)))
+    }
+
+    /// Moves key groups to a shard, after one tick on all shards, while the job runs on; what comes out is the same. Returns when they have
+    /// moved. Costs each stage that keeps state a pass over it.
+    ///
+    /// # Errors
+    /// When the job keeps nothing, has ended, or there are no such key groups or no such shard.
+    pub fn move_groups(&self, groups: RangeInclusive<u32>, shard: u16) -> Result<CheckpointDone, JobError> {
+        let Some(surviving) = &self.surviving else {
+            return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
+        };
+        self.ask(surviving, Wish::Move { first: *groups.start(), last: *groups.end(), shard })
+    }
+
+    /// Moves key groups so that all shards have about as much to do, going by what was sent to each since the last time.
+    ///
+    /// # Errors
+    /// As for [`move_groups`](Self::move_groups); and when nothing was worth moving.
+    pub fn rebalance(&self) -> Result<CheckpointDone, JobError> {
+        let Some(surviving) = &self.surviving else {
+            return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
+        };
+        self.ask(surviving, Wish::Balance)
+    }
+
+    fn ask(&self, surviving: &Surviving, wish: Wish) -> Result<CheckpointDone, JobError> {
+        let answer = surviving.desk().command(wish);
         loop {
             if let Some(done) = answer.wait(Duration::from_millis(100)) {
                 return done.map_err(JobError::Storage);
             }
             if self.is_finished() {
-                return Err(JobError::Storage("the job ended before its state was saved".to_owned()));
+                return Err(JobError::Storage("the job ended before that was done".to_owned()));
             }
         }
     }

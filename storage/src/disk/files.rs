@@ -306,11 +306,14 @@ fn fnv1a(text: &OsStr) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// The boot id where there is none.
+pub(crate) const UNKNOWN_BOOT: &str = "unknown";
+
 /// Changes when the machine restarts.
 pub(super) fn boot_id() -> String {
     match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(text) => text.trim().to_owned(),
         // No `/proc`: a constant says that nothing is known, and rings are then told apart by what stands in them.
-        Err(_) => "unknown".to_owned(),
+        Err(_) => UNKNOWN_BOOT.to_owned(),
     }
 }

@@ -15,6 +15,7 @@ mod simulated;
 mod uring;
 
 pub use blocking::Blocking;
+pub(crate) use files::UNKNOWN_BOOT;
 pub use files::{LOCK, STAGING_DIRECTORY};
 pub use simulated::{Crash, Faults, Simulated};
 pub use uring::Uring;
@@ -76,7 +77,7 @@ pub trait Disk: Send + Sync {
     ) -> io::Result<Staging>;
     /// Removes the staging ring of that name, if there is one.
     fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()>;
-    /// Something that changes whenever the machine restarts.
+    /// Something that changes whenever the machine restarts; "unknown" if that cannot be told.
     fn boot_id(&self) -> String;
 }
 

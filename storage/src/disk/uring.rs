@@ -1,7 +1,7 @@
 //! The machine's disk through io_uring: writes that the kernel carries out while the shard goes on.
 //!
-//! Each writer has a ring of its own. A write that is to be durable is two requests, linked, so that the sync starts when the write is
-//! through and without a turn of ours in between:
+//! Each writer has a ring of its own. A write that is to be durable is two requests, linked, so that the sync starts
+//! when the write is through and without a turn of ours in between:
 //!
 //! ```text
 //! submit ──> | write at, len | ──link──> | fdatasync |  ──> one completion
@@ -10,16 +10,17 @@
 //!                   └ fdatasync failed: its error is the write's too
 //! ```
 //!
-//! Requests that depend on each other are not given to the kernel together: a sync waits for the earlier writes of its file, and a write
-//! for earlier ones that it overlaps. Nothing else waits, up to [`IN_FLIGHT`] at a time.
+//! Requests that depend on each other are not given to the kernel together: a sync waits for the earlier writes of its
+//! file, and a write for earlier ones that it overlaps. Nothing else waits, up to [`IN_FLIGHT`] at a time.
 //!
-//! Costs: `submit` is one system call; `completed` is two loads from shared memory while there is nothing, and a system call only when
-//! the kernel asks for one.
+//! Costs: `submit` is one system call; `completed` is two loads from shared memory while there is nothing, and a system
+//! call only when the kernel asks for one.
 //!
-//! The kernel's worker threads inherit the core that the submitter is pinned to, and no mask that is registered can widen that: a new
-//! worker gets what both have in common, or the registered one if they have nothing in common. So by default the workers share the
-//! submitter's core, and whoever has writes under way has to sleep in [`Writer::wait`] and not spin: a spinner keeps them off for slices
-//! of milliseconds. With a core to spare, [`Uring::with_workers_on`] sends them there. On cores that others keep busy they fare worse.
+//! The kernel's worker threads inherit the core that the submitter is pinned to, and no mask that is registered can
+//! widen that: a new worker gets what both have in common, or the registered one if they have nothing in common. So by
+//! default the workers share the submitter's core, and whoever has writes under way has to sleep in [`Writer::wait`]
+//! and not spin: a spinner keeps them off for slices of milliseconds. With a core to spare, [`Uring::with_workers_on`]
+//! sends them there. On cores that others keep busy they fare worse.
 
 use super::affinity::Processors;
 use super::files::{self, RealFile, address_of};
@@ -72,14 +73,14 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// The disk of this machine. `direct` makes its writers pass the page cache by (`O_DIRECT`) for whole aligned pages of files whose
-    /// name ends in `.log`.
+    /// The disk of this machine. `direct` makes its writers pass the page cache by (`O_DIRECT`) for whole aligned pages
+    /// of files whose name ends in `.log`.
     pub fn new(direct: bool) -> Self {
         Uring { direct, workers: None }
     }
 
-    /// Sends the kernel's workers to these processors, which nobody else should keep busy. They must not be among those that the writers'
-    /// threads are pinned to. Where the process may not use them, making a writer fails.
+    /// Sends the kernel's workers to these processors, which nobody else should keep busy. They must not be among those
+    /// that the writers' threads are pinned to. Where the process may not use them, making a writer fails.
     pub fn with_workers_on(self, processors: &[usize]) -> Self {
         Uring { workers: Some(Processors::these(processors)), ..self }
     }
@@ -160,6 +161,8 @@ struct Request {
     error: Option<io::Error>,
     // Completions that the kernel still owes for what it was given.
     owed: u32,
+    // It was completed with an error while the kernel still had it.
+    answered: bool,
 }
 
 impl Request {
@@ -260,8 +263,9 @@ impl UringWriter {
         assert!(pushed > 0, "a request that is whole is not started");
         request.owed = if self.skips { 1 } else { pushed };
         for entry in entries.iter().flatten() {
-            // SAFETY: the memory stays where it is until the kernel has answered: the request owns it, or a handle to it, and stays in
-            // its slot until nothing is owed; dropping the writer waits for that. The file stays open as long.
+            // SAFETY: the memory stays where it is until the kernel has answered: the request owns it, or a handle to
+            // it, and stays in its slot until nothing is owed; dropping the writer waits for that. The file stays open
+            // as long.
             unsafe { self.ring.submission().push(entry) }
                 .expect("the queue holds two entries for each of the slots");
         }
@@ -324,13 +328,40 @@ impl UringWriter {
         if request.owed > 0 {
             return;
         }
-        if request.error.is_none() && !request.is_whole() {
+        if request.error.is_none() && !request.is_whole() && !request.answered {
             self.start(slot);
             return;
         }
         let request = self.started[slot].take().expect("it was there above");
+        if request.answered {
+            return;
+        }
         let result = request.error.map_or(Ok(()), Err);
         self.done.push_back(Completed { id: request.id, result, memory: memory_of(request.source) });
+    }
+}
+
+impl UringWriter {
+    /// The ring cannot be entered: all that is under way is answered with that. What the kernel has keeps its memory
+    /// until it is through.
+    fn fail(&mut self, error: &io::Error) {
+        let again = || match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => error.kind().into(),
+        };
+        for request in self.started.iter_mut().flatten().filter(|request| !request.answered) {
+            request.answered = true;
+            self.done.push_back(Completed { id: request.id, result: Err(again()), memory: None });
+        }
+        for request in self.waiting.drain(..) {
+            let memory = memory_of(request.source);
+            self.done.push_back(Completed { id: request.id, result: Err(again()), memory });
+        }
+    }
+
+    /// Whether the kernel has nothing of ours.
+    fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.started.iter().all(Option::is_none)
     }
 }
 
@@ -369,7 +400,18 @@ impl Writer for UringWriter {
     ) -> io::Result<()> {
         RealFile::of(file)?;
         let file = Arc::clone(file);
-        let request = Request { id, file, source, at, sync, written: 0, synced: false, error: None, owed: 0 };
+        let request = Request {
+            id,
+            file,
+            source,
+            at,
+            sync,
+            written: 0,
+            synced: false,
+            error: None,
+            owed: 0,
+            answered: false,
+        };
         // Also asserts that a stretch of a ring is inside it.
         let (_, len) = address_of(&request.source);
         self.in_flight += 1;
@@ -387,8 +429,9 @@ impl Writer for UringWriter {
             if self.in_flight == 0 {
                 return None;
             }
-            // A ring that cannot be entered says so in `wait`, too, which can report it.
-            let _ = self.reap();
+            if let Err(error) = self.reap() {
+                self.fail(&error);
+            }
         }
         let completed = self.done.pop_front()?;
         self.in_flight -= 1;
@@ -404,7 +447,8 @@ impl Writer for UringWriter {
         let mut left = longest;
         loop {
             self.reap()?;
-            if self.in_flight == 0 || !self.done.is_empty() || left.is_zero() {
+            let nothing = self.in_flight == 0 && self.is_quiet();
+            if nothing || !self.done.is_empty() || left.is_zero() {
                 return Ok(());
             }
             let timeout = Timespec::from(left);
@@ -425,7 +469,7 @@ impl Drop for UringWriter {
         // What it was not given yet, it does not read; but a write that was taken is carried out.
         loop {
             while self.completed().is_some() {}
-            if self.in_flight == 0 {
+            if self.in_flight == 0 && self.is_quiet() {
                 return;
             }
             if self.wait(Duration::from_secs(1)).is_err() {
@@ -451,7 +495,39 @@ mod tests {
         directory
     }
 
-    /// A writer that asks the kernel to be silent about writes that a sync follows, and one that does not; none where io_uring is blocked.
+    #[test]
+    fn a_ring_that_cannot_be_entered_answers_everything_once() {
+        for mut writer in writers() {
+            let directory = directory("fail");
+            let path = directory.join("file");
+            let _ = fs::remove_file(&path);
+            let disk = Uring::new(false);
+            let file = disk.open(&path, How::Create).unwrap();
+            // Syncs wait for the write before them: some are the kernel's, and some are not given to it yet.
+            for id in 0..4 {
+                writer.submit(WriteId(id), &file, Source::Owned(vec![7; 1 << 20]), id << 20, true).unwrap();
+            }
+            writer.fail(&io::Error::from_raw_os_error(libc::EBADF));
+            let mut answered: Vec<WriteId> = std::iter::from_fn(|| writer.completed())
+                .map(|completed| {
+                    // One that was through in time may say so.
+                    let code = completed.result.err().and_then(|error| error.raw_os_error());
+                    assert!(matches!(code, Some(libc::EBADF) | None), "{code:?}");
+                    completed.id
+                })
+                .collect();
+            answered.sort_unstable();
+            assert_eq!(answered, [0, 1, 2, 3].map(WriteId));
+            assert_eq!(writer.in_flight(), 0);
+            writer.wait(Duration::from_secs(5)).unwrap();
+            assert!(writer.is_quiet() && writer.completed().is_none());
+            drop(writer);
+            fs::remove_dir_all(&directory).unwrap();
+        }
+    }
+
+    /// A writer that asks the kernel to be silent about writes that a sync follows, and one that does not; none where
+    /// io_uring is blocked.
     fn writers() -> Vec<UringWriter> {
         let writer = || UringWriter::new(None);
         match (writer(), writer()) {
@@ -496,7 +572,8 @@ mod tests {
         fs::remove_dir_all(directory).unwrap();
     }
 
-    /// A write across the greatest length that a file can have is cut short there, which breaks the link; what is left of it fails.
+    /// A write across the greatest length that a file can have is cut short there, which breaks the link; what is left
+    /// of it fails.
     #[test]
     fn a_short_write_goes_on_where_it_ended() {
         let directory = directory("short");

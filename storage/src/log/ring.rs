@@ -10,12 +10,16 @@
 //!  Position p is at byte 4096 + p % segment bytes.
 //! ```
 //!
-//! After a kill at any instruction, the entries between `written` and `head` are whole: what lies beyond `head` was never appended. The magic
-//! is stored last when a ring is made, so a ring that was only half made is none.
+//! After a kill at any instruction, the entries between `written` and `head` are whole: what lies beyond `head` was
+//! never appended. The magic is stored last when a ring is made, so a ring that was only half made is none.
 
+use crate::StorageError;
+use crate::disk::{Disk, Lives};
 use crate::entry::u64_at;
+use crate::log::LogOptions;
 use crate::segment::{Identity, PAGE};
 use crate::staging::Staging;
+use std::path::Path;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PELTONRG");
 const VERSION: u64 = 1;
@@ -47,8 +51,27 @@ impl Ring {
         Ring { memory, identity }
     }
 
+    /// The ring that an earlier process has left, if there is one.
+    pub(crate) fn look(
+        disk: &dyn Disk,
+        directory: &Path,
+        options: &LogOptions,
+    ) -> Result<Option<Ring>, StorageError> {
+        let (identity, name) = (options.identity(), options.ring_name());
+        let memory = disk
+            .staging(directory, &name, Ring::bytes(&identity), Lives::OnMachine, false)
+            .map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
+        if memory.load(0) == 0 {
+            // There was none, and looking has made one.
+            disk.remove_staging(directory, &name)
+                .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
+            return Ok(None);
+        }
+        Ok(Ring::find(memory, identity))
+    }
+
     /// The ring in `memory`, if it is that of this log.
-    pub(crate) fn find(memory: Staging, identity: Identity) -> Option<Ring> {
+    fn find(memory: Staging, identity: Identity) -> Option<Ring> {
         if memory.len() != Ring::bytes(&identity) || memory.load(0) != MAGIC {
             return None;
         }

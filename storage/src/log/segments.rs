@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Spares that are kept.
-const SPARES_MAX: usize = 2;
+pub(crate) const SPARES_MAX: usize = 2;
 const FILL_STEP: u64 = 256 << 10;
 const FILL_SYNC: u64 = 1 << 20;
 /// Filled at once, whatever the rate.
@@ -58,6 +58,8 @@ pub(crate) struct Segments {
     pub(crate) directory: PathBuf,
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,
+    boot: u64,
+    pub(crate) ring_name: String,
     /// In order; the last is the one that is appended to, or the next one when that is ready.
     pub(crate) live: VecDeque<Live>,
     /// The one that is appended to.
@@ -79,6 +81,7 @@ impl Segments {
         disk: Arc<dyn Disk>,
         directory: &Path,
         header: &SegmentHeader,
+        ring_name: String,
         file: Arc<dyn DiskFile>,
         live: VecDeque<Live>,
         spares: VecDeque<Spare>,
@@ -89,6 +92,8 @@ impl Segments {
             directory: directory.to_path_buf(),
             identity: header.identity,
             durability: header.durability,
+            boot: header.boot,
+            ring_name,
             live,
             current: Open { number: header.number, file },
             next: Next::None,
@@ -197,6 +202,7 @@ impl Segments {
             identity: self.identity,
             number: self.next_number(),
             durability: self.durability,
+            boot: self.boot,
         };
         let mut page = self.page.take().expect("one header is under way at a time");
         header.write(&mut page);

@@ -1,12 +1,16 @@
 //! Entries that can be told apart, and a log that is driven as a shard drives it.
 
-use pelton_storage::disk::Disk;
+use pelton_storage::disk::{Disk, Lives};
+use pelton_storage::staging::Staging;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub const DIRECTORY: &str = "/data/log/g0000/shard-0000";
+
+/// The name of the staging ring of that log.
+pub const RING: &str = "log-g0000-shard-0000";
 
 /// Splitmix64: chance for tests.
 pub struct Chance(pub u64);
@@ -37,6 +41,23 @@ pub fn options(durability: Durability) -> LogOptions {
         generation: 0,
         shard: 0,
     }
+}
+
+/// Bytes of the ring.
+pub const RING_BYTES: usize = 4_096 + LogOptions::SEGMENT_BYTES_MIN as usize;
+
+/// The ring that survives the process, made if it is not there.
+pub fn ring(disk: &Arc<dyn Disk>, directory: &Path) -> Staging {
+    disk.staging(directory, RING, RING_BYTES, Lives::OnMachine, false).unwrap()
+}
+
+/// Whether there is one.
+pub fn has_ring(disk: &Arc<dyn Disk>, directory: &Path) -> bool {
+    let there = ring(disk, directory).load(0) != 0;
+    if !there {
+        disk.remove_staging(directory, RING).unwrap();
+    }
+    there
 }
 
 /// An entry for `tick` that no other has: `salt` is in it.

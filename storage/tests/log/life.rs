@@ -1,6 +1,6 @@
 //! A log without crashes: round trips, retirement, reading from a tick, real disks, a full disk.
 
-use crate::common::{Chance, DIRECTORY, Owned, append, make, options, read, read_in};
+use crate::common::{Chance, DIRECTORY, Owned, RING, append, has_ring, make, options, read, read_in};
 use pelton_storage::disk::{Blocking, Disk, Faults, Lives, Simulated, Uring};
 use pelton_storage::{Durability, Kind, Log, LogOptions, StorageError};
 use std::path::{Path, PathBuf};
@@ -58,11 +58,16 @@ fn what_is_appended_is_read_back() {
     }
 }
 
-struct Scratch(PathBuf);
+struct Scratch {
+    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        // There is one only if the test has failed.
+        let _ = self.disk.remove_staging(&self.directory, RING);
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -75,12 +80,17 @@ fn on_real_disks_too() {
     ];
     for (name, disk) in disks {
         for durability in BOTH {
-            let root =
-                std::env::temp_dir().join(format!("pelton-log-{}-{name}-{durability:?}", std::process::id()));
-            let scratch = Scratch(root);
+            let name = format!("pelton-log-{}-{name}-{durability:?}", std::process::id());
+            let scratch = Scratch { directory: std::env::temp_dir().join(name), disk: disk.clone() };
             let options = options(durability);
-            check(&disk, &scratch.0, &options, true);
-            disk.remove_staging(&scratch.0, "log-g0000-shard-0000").unwrap();
+            check(&disk, &scratch.directory, &options, true);
+            let (log, recovered) = Log::open(&disk, &scratch.directory, &options).unwrap();
+            assert_eq!(has_ring(&disk, &scratch.directory), durability == Durability::Process);
+            log.close().unwrap();
+            assert!(!has_ring(&disk, &scratch.directory));
+            let back = read_in(&disk, &scratch.directory, &options, 0).unwrap();
+            assert_eq!(back.len() as u64, recovered.entries);
+            assert!(!has_ring(&disk, &scratch.directory), "a reader makes none");
         }
     }
 }
@@ -160,20 +170,6 @@ fn a_full_disk_is_said_before_anything_is_acknowledged_that_does_not_fit() {
 }
 
 #[test]
-fn a_lost_ring_is_reported() {
-    let disk = machine();
-    let options = options(Durability::Process);
-    let (mut log, _) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
-    log.append(1, Kind::Tick, b"only in the ring");
-    drop(log);
-    assert_eq!(read(&disk, &options, 0).unwrap().len(), 1, "a reader sees what is in the ring");
-    disk.remove_staging(Path::new(DIRECTORY), "log-g0000-shard-0000").unwrap();
-    assert_eq!(read(&disk, &options, 0).unwrap(), []);
-    let (_, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
-    assert!(recovered.ring_lost);
-}
-
-#[test]
 fn bytes_beyond_the_ring_s_head_were_never_appended() {
     let disk = machine();
     let options = options(Durability::Process);
@@ -186,9 +182,7 @@ fn bytes_beyond_the_ring_s_head_were_never_appended() {
         drop(log);
         // What a kill in the middle of the next append leaves.
         let bytes = options.segment_bytes as usize + 4_096;
-        let ring = disk
-            .staging(Path::new(DIRECTORY), "log-g0000-shard-0000", bytes, Lives::OnMachine, false)
-            .unwrap();
+        let ring = disk.staging(Path::new(DIRECTORY), RING, bytes, Lives::OnMachine, false).unwrap();
         let at = 4_096 + (ring.load(64) % options.segment_bytes) as usize;
         ring.write(at, &vec![0xA5; (bytes - at).min(1 + round as usize * 50)]);
         assert_eq!(read(&disk, &options, 0).unwrap(), entries, "round {round}");

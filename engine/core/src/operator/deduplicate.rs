@@ -205,7 +205,7 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> 
     /// # Errors
     /// When the tables that stay do not fit into memory beside those that they replace, or a key refuses to be
     /// archived.
-    pub fn extract(
+    pub(crate) fn extract_rows(
         &mut self,
         section: Section,
         moves: &dyn Fn(u64) -> bool,
@@ -258,6 +258,14 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
 
     fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
         self.seen.restore(block, bytes, owns)
+    }
+
+    fn extract(
+        &mut self,
+        section: Section,
+        moves: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
+        self.extract_rows(section, moves)
     }
 
     fn restored(&mut self) -> Result<(), Fault> {

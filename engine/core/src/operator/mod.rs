@@ -32,6 +32,7 @@ use crate::frame::Frame;
 use crate::ids::EventTime;
 use crate::push::Pipe;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
+use alloc::vec::Vec;
 
 /// An operator behind an exchange, on one shard.
 pub trait Operator: Pipe {
@@ -65,6 +66,17 @@ pub trait Operator: Pipe {
     /// When the block is none of this operator's, or its state does not fit into the memory limit.
     fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault>;
 
+    /// Takes the rows out whose key's hash `moves`, as blocks of `section` that the operator of another shard [restores](Self::restore).
+    /// Between two ticks, and not while a checkpoint is being saved. Costs a pass over the state.
+    ///
+    /// # Errors
+    /// When what stays does not fit into memory beside what it replaces, or a row refuses to be archived.
+    fn extract(
+        &mut self,
+        section: Section,
+        moves: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault>;
+
     /// All blocks have been taken back.
     ///
     /// # Errors
@@ -86,6 +98,13 @@ macro_rules! keeps_no_state {
             _: &dyn Fn(u64) -> bool,
         ) -> Result<(), $crate::fault::Fault> {
             Ok(())
+        }
+        fn extract(
+            &mut self,
+            _: $crate::snapshot::Section,
+            _: &dyn Fn(u64) -> bool,
+        ) -> Result<alloc::vec::Vec<($crate::snapshot::BlockId, alloc::vec::Vec<u8>)>, $crate::fault::Fault> {
+            Ok(alloc::vec::Vec::new())
         }
         fn restored(&mut self) -> Result<(), $crate::fault::Fault> {
             Ok(())

@@ -32,6 +32,7 @@ use crate::slots::Slots;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::marker::PhantomData;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -191,6 +192,14 @@ where
 
     fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
         self.restore_block(block, bytes, owns)
+    }
+
+    fn extract(
+        &mut self,
+        section: Section,
+        moves: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
+        self.extract_rows(section, moves)
     }
 
     fn restored(&mut self) -> Result<(), Fault> {

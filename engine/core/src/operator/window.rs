@@ -491,6 +491,14 @@ where
         self.restore_block(block, bytes, owns)
     }
 
+    fn extract(
+        &mut self,
+        section: Section,
+        moves: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
+        self.extract_rows(section, moves)
+    }
+
     fn restored(&mut self) -> Result<(), Fault> {
         self.end_restore()
     }

@@ -405,7 +405,7 @@ impl<'a> Lives<'a> {
         }
         if self.commands.happens(self.scenario.commands) {
             let name = self.commands.happens(300).then(|| format!("savepoint-{}-{}", self.life, self.step));
-            rig.desk.command(name);
+            rig.desk.command(pelton_runtime::survive::Wish::Checkpoint(name));
         }
         if self.disk.has_ended() { Err(Halt::Dead) } else { Ok(()) }
     }

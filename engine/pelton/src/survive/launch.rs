@@ -4,7 +4,7 @@ use super::{check, graph, resized, shape, take_up};
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::running::{check_sizes, sizes};
-use pelton_core::build::{ShardBuilder, Wiring, wire};
+use pelton_core::build::{ShardBuilder, Wiring, wire_by};
 use pelton_core::memory::Memory;
 use pelton_core::stats::ShardStats;
 use pelton_core::{Nanos, ShardId, Tick};
@@ -167,7 +167,7 @@ fn attempt(
     checkpoint: Option<&Arc<Restored>>,
 ) -> Result<Started, (JobError, Option<Opened>)> {
     let graph = graph(plan, &opened.manifest.job.partitions);
-    let wirings = match wire(&graph, &sizes(config), &**memory) {
+    let wirings = match wire_by(&graph, &sizes(config), opened.router(checkpoint), &**memory) {
         Ok(wirings) => wirings,
         Err(error) => {
             let (rings, ring_bytes) = (graph.rings(config.shards), config.ring_bytes);
@@ -175,7 +175,7 @@ fn attempt(
         }
     };
     let stats = wirings.iter().map(Wiring::stats).collect();
-    let desk = Desk::new(config.shards as u16);
+    let desk = opened.desk(checkpoint);
     let parts: Vec<_> =
         (0..config.shards as u16).map(|shard| opened.parts(shard, &desk, checkpoint)).collect();
     let wirings: Mutex<Vec<Option<Wiring>>> = Mutex::new(wirings.into_iter().map(Some).collect());

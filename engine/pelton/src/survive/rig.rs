@@ -4,7 +4,7 @@
 use super::graph;
 use crate::error::JobError;
 use crate::job::Plan;
-use pelton_core::build::{ShardBuilder, Sizes, wire};
+use pelton_core::build::{ShardBuilder, Sizes, wire_by};
 use pelton_core::memory::Memory;
 use pelton_core::{Fault, Nanos, Step};
 use pelton_runtime::Duty;
@@ -33,12 +33,12 @@ impl Rig {
         keeper: KeeperOptions,
     ) -> Result<Self, JobError> {
         let graph = graph(plan, &opened.manifest.job.partitions);
-        let wirings = wire(&graph, sizes, &**memory).map_err(|error| JobError::Memory {
+        let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| JobError::Memory {
             rings: graph.rings(usize::from(sizes.shards)),
             ring_bytes: sizes.ring_bytes,
             error,
         })?;
-        let desk = Desk::new(sizes.shards);
+        let desk = opened.desk(checkpoint);
         let mut survivors = Vec::new();
         let mut owners = Vec::new();
         for wiring in wirings {

@@ -5,7 +5,7 @@ use crate::error::JobError;
 use crate::job::Plan;
 use pelton_core::build::Sizes;
 use pelton_core::memory::Memory;
-use pelton_runtime::survive::{KeeperOptions, Opened, Restored};
+use pelton_runtime::survive::{KeeperOptions, Opened, Restored, Wish};
 use pelton_storage::StorageError;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(crate) fn rescale<E: From<JobError>>(
     while !rig.is_settled() && !rig.is_finished() {
         drive(&mut rig)?;
     }
-    let answer = rig.desk.command(None);
+    let answer = rig.desk.command(Wish::Checkpoint(None));
     while answer.get().is_none() {
         drive(&mut rig)?;
     }

@@ -1,5 +1,6 @@
 //! Jobs that are stopped, killed, changed and resized, and give the results that they would have given.
 
+mod moved;
 mod resized;
 mod speed;
 mod stopped;

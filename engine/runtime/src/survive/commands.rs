@@ -1,6 +1,6 @@
 //! Commands that come as files into the data directory, handed to the keeper and answered when it is done.
 
-use super::desk::{Answer, Desk};
+use super::desk::{Answer, Desk, Wish};
 use pelton_storage::control::{self, Command};
 use pelton_storage::{DataDirectory, StorageError};
 use std::sync::Arc;
@@ -32,15 +32,24 @@ impl Commands {
             if self.pending.iter().any(|(name, _)| *name == waiting.name) {
                 continue;
             }
-            let name = match waiting.command {
-                Ok(Command::Checkpoint) => None,
-                Ok(Command::Savepoint { name }) => Some(name),
+            let wish = match waiting.command {
+                Ok(Command::Checkpoint) => Wish::Checkpoint(None),
+                Ok(Command::Savepoint { name }) => Wish::Checkpoint(Some(name)),
+                Ok(Command::Rebalance { first: Some(first), last: Some(last), shard: Some(shard) }) => {
+                    Wish::Move { first, last, shard }
+                }
+                Ok(Command::Rebalance { first: None, last: None, shard: None }) => Wish::Balance,
+                Ok(Command::Rebalance { .. }) => {
+                    let error = "name the first and the last key group and the shard, or none of them".to_owned();
+                    self.answer(&waiting.name, control::Answer::Refused { error })?;
+                    continue;
+                }
                 Err(error) => {
                     self.answer(&waiting.name, control::Answer::Refused { error })?;
                     continue;
                 }
             };
-            self.pending.push((waiting.name, self.desk.command(name)));
+            self.pending.push((waiting.name, self.desk.command(wish)));
         }
         while let Some(index) = self.pending.iter().position(|(_, answer)| answer.get().is_some()) {
             let (name, answer) = self.pending.swap_remove(index);

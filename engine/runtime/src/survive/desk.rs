@@ -7,7 +7,10 @@
 //!    barrier was there; then the attempt is given up.
 //! 3. Each shard reports when its snapshot is durable. The keeper writes the manifest, and says up to which tick logs may be forgotten.
 
+use super::exchange::Exchange;
 use pelton_core::clock::Clocks;
+use pelton_core::hash::Router;
+use pelton_core::moving::Move;
 use pelton_core::sink::MakeDurable;
 use pelton_core::{ShardId, Tick};
 use pelton_storage::control::is_savepoint_name;
@@ -32,21 +35,61 @@ pub struct CheckpointDone {
 pub(crate) enum Report {
     /// It had come beyond the tick already, or ended.
     TooLate,
+    /// Its key groups have moved.
+    Moved,
     /// Its snapshot is durable.
     Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<MakeDurable> },
 }
 
-/// A checkpoint for the shards to begin.
-pub(crate) struct Begin {
-    pub(crate) tick: Tick,
-    pub(crate) full: bool,
-    pub(crate) files: Vec<Option<SnapshotFile>>,
+/// What the shards are to begin.
+pub(crate) enum Begin {
+    /// A checkpoint.
+    Checkpoint { tick: Tick, full: bool, files: Vec<Option<SnapshotFile>> },
+    /// A move of key groups, and which shards have heard of it.
+    Move { moving: Move, heard: Vec<bool> },
 }
 
-/// A checkpoint that somebody asked for.
+/// What a shard takes up of it.
+pub(crate) enum Mine {
+    Checkpoint { tick: Tick, full: bool, file: SnapshotFile },
+    Move(Move),
+}
+
+impl Begin {
+    /// The part of `shard`, once.
+    pub(crate) fn take(&mut self, shard: usize) -> Option<Mine> {
+        match self {
+            Begin::Checkpoint { tick, full, files } => {
+                files[shard].take().map(|file| Mine::Checkpoint { tick: *tick, full: *full, file })
+            }
+            Begin::Move { moving, heard } => {
+                (!std::mem::replace(&mut heard[shard], true)).then(|| Mine::Move(moving.clone()))
+            }
+        }
+    }
+}
+
+/// What somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A checkpoint; with a name, a savepoint.
+    Checkpoint(Option<String>),
+    /// Key groups, the first to the last of them, on a shard.
+    Move {
+        /// The first key group.
+        first: u32,
+        /// The last one.
+        last: u32,
+        /// The shard.
+        shard: u16,
+    },
+    /// Key groups moved so that all shards have about as much to do.
+    Balance,
+}
+
+/// A wish with the place for its answer.
 pub(crate) struct Command {
-    /// The savepoint's name; none for a checkpoint like any other.
-    pub(crate) name: Option<String>,
+    pub(crate) wish: Wish,
     pub(crate) answer: Arc<Answer>,
 }
 
@@ -102,14 +145,23 @@ pub struct Desk {
     changes: AtomicU64,
     /// No clock passes this tick before its shard has begun the checkpoint there.
     barrier: Arc<AtomicU64>,
+    /// What each key group was sent.
+    loads: Arc<[AtomicU64]>,
+    /// Moves that are to be made again.
+    moves: Vec<Move>,
     notes: Mutex<Notes>,
     /// Signalled when the keeper has something to do.
     news: Condvar,
 }
 
 impl Desk {
-    /// The desk of a job of `shards` shards.
-    pub fn new(shards: u16) -> Arc<Self> {
+    /// The desk of a job of `shards` shards. `moves` of an earlier run, each a tick with the shard of each key group from then on, are made
+    /// again.
+    pub fn new(
+        shards: u16,
+        key_groups: u32,
+        moves: impl IntoIterator<Item = (Tick, Vec<u16>)>,
+    ) -> Arc<Self> {
         let count = usize::from(shards);
         let reports = (0..count).map(|_| None).collect();
         let notes = Notes { reports, live: vec![false; count], ..Notes::default() };
@@ -118,9 +170,30 @@ impl Desk {
             recovered: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             barrier: Arc::default(),
+            loads: (0..key_groups).map(|_| AtomicU64::new(0)).collect(),
+            moves: moves.into_iter().map(|(tick, owners)| Self::moving(shards, tick, owners)).collect(),
             notes: Mutex::new(notes),
             news: Condvar::new(),
         })
+    }
+
+    /// A move of key groups among `shards` shards.
+    pub(crate) fn moving(shards: u16, tick: Tick, owners: Vec<u16>) -> Move {
+        let router = Arc::new(Router::with_owners(owners));
+        Move { tick, router, handover: Arc::new(Exchange::new(shards)) }
+    }
+
+    pub(crate) fn load_counters(&self) -> Arc<[AtomicU64]> {
+        self.loads.clone()
+    }
+
+    /// About how many records each key group was sent since this was asked last.
+    pub(crate) fn loads(&self) -> Vec<u64> {
+        self.loads.iter().map(|load| load.swap(0, Ordering::Relaxed)).collect()
+    }
+
+    pub(crate) fn moves(&self) -> Vec<Move> {
+        self.moves.clone()
     }
 
     pub(crate) fn barrier(&self) -> &Arc<AtomicU64> {
@@ -186,10 +259,11 @@ impl Desk {
         self.tell_shards();
     }
 
-    /// Asks for a checkpoint, or for a savepoint of a name.
-    pub fn command(&self, name: Option<String>) -> Arc<Answer> {
+    /// Asks for something.
+    pub fn command(&self, wish: Wish) -> Arc<Answer> {
         let answer = Arc::new(Answer::default());
-        if let Some(name) = name.as_ref().filter(|name| !is_savepoint_name(name)) {
+        let name = if let Wish::Checkpoint(name) = &wish { name.as_ref() } else { None };
+        if let Some(name) = name.filter(|name| !is_savepoint_name(name)) {
             answer.give(Err(format!(
                 "`{name}` is no name for a savepoint: it is made of letters, digits, `-`, `_` and `.`, and not of digits alone"
             )));
@@ -199,7 +273,7 @@ impl Desk {
         if notes.over {
             answer.give(Err("the job has ended".to_owned()));
         } else {
-            notes.commands.push_back(Command { name, answer: answer.clone() });
+            notes.commands.push_back(Command { wish, answer: answer.clone() });
         }
         drop(notes);
         self.tell_keeper();

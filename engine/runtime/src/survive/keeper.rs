@@ -10,9 +10,10 @@
 //! The keeper waits for the disk, so it lives on a thread of its own; that thread is started by whoever runs the job. It reads no clock.
 //! Whatever fails here stops the job: a job that cannot keep its state must say so.
 
-use super::desk::{Begin, CheckpointDone, Command, Desk, Report};
+use super::balance;
+use super::desk::{Begin, CheckpointDone, Command, Desk, Report, Wish};
 use pelton_core::Tick;
-use pelton_storage::{Checkpoint, DataDirectory, Manifest, SnapshotFile, SnapshotId, StorageError};
+use pelton_storage::{Checkpoint, DataDirectory, Manifest, Moved, SnapshotFile, SnapshotId, StorageError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -34,6 +35,7 @@ enum State {
     Idle,
     Asking,
     Writing { number: u64, tick: Tick },
+    Moving { tick: Tick, owners: Vec<u16> },
 }
 
 /// The keeper of checkpoints of one job.
@@ -108,10 +110,11 @@ impl Keeper {
     }
 
     fn try_turn(&mut self, now_ns: u64) -> Result<bool, StorageError> {
-        match self.state {
+        match &self.state {
             State::Idle => Ok(self.ask(now_ns)),
             State::Asking => self.announce(),
-            State::Writing { number, tick } => self.collect(number, tick),
+            &State::Writing { number, tick } => self.collect(number, tick),
+            State::Moving { .. } => Ok(self.collect_moved()),
         }
     }
 
@@ -139,6 +142,83 @@ impl Keeper {
         notes.begin = None;
         notes.reports.iter_mut().for_each(|report| *report = None);
         drop(notes);
+        match self.command.as_ref().map(|command| command.wish.clone()) {
+            None | Some(Wish::Checkpoint(_)) => self.announce_checkpoint(tick),
+            Some(Wish::Move { first, last, shard }) => {
+                let mut owners = self.owners.clone();
+                let groups = owners.len();
+                let range = first as usize..=last as usize;
+                match owners.get_mut(range).filter(|_| shard < self.manifest.shards) {
+                    Some(moved) => moved.fill(shard),
+                    None => {
+                        let shards = self.manifest.shards;
+                        self.refuse(format!(
+                            "key groups {first} to {last} cannot move to shard {shard}: there are groups 0 to {} and shards 0 to {}",
+                            groups - 1,
+                            shards - 1
+                        ));
+                        return Ok(true);
+                    }
+                }
+                self.announce_move(tick, owners)
+            }
+            Some(Wish::Balance) => match balance::balanced(&self.owners, &self.desk.loads(), self.manifest.shards) {
+                Some(owners) => self.announce_move(tick, owners),
+                None => {
+                    self.refuse("the shards have about as much to do as each other: nothing was moved".to_owned());
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    /// The command cannot be carried out.
+    fn refuse(&mut self, why: String) {
+        self.state = State::Idle;
+        if let Some(command) = self.command.take() {
+            command.answer.give(Err(why));
+        }
+    }
+
+    fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, StorageError> {
+        // Known before it is made, so that a restart makes it too.
+        self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
+        self.store()?;
+        let shards = self.manifest.shards;
+        self.desk.barrier().store(tick.0, Ordering::Release);
+        let moving = Desk::moving(shards, tick, owners.clone());
+        self.desk.notes().begin = Some(Begin::Move { moving, heard: vec![false; usize::from(shards)] });
+        self.desk.tell_shards();
+        self.state = State::Moving { tick, owners };
+        Ok(true)
+    }
+
+    fn collect_moved(&mut self) -> bool {
+        let mut notes = self.desk.notes();
+        if notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate))) {
+            drop(notes);
+            // Others may have moved already, and it stands in the manifest: a restart makes it on all shards.
+            self.desk.fail("a shard had come too far for a move of key groups; start the job again".to_owned());
+            return false;
+        }
+        if !notes.reports.iter().all(Option::is_some) {
+            return false;
+        }
+        notes.begin = None;
+        notes.reports.iter_mut().for_each(|report| *report = None);
+        drop(notes);
+        if let State::Moving { tick, owners } = std::mem::replace(&mut self.state, State::Idle) {
+            self.owners = owners;
+            // Tables were made anew, so that no chunk is what it was.
+            self.full = true;
+            if let Some(command) = self.command.take() {
+                command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0 }));
+            }
+        }
+        true
+    }
+
+    fn announce_checkpoint(&mut self, tick: Tick) -> Result<bool, StorageError> {
         let number = self.next_number;
         self.next_number += 1;
         let Manifest { log_id, generation, shards, .. } = self.manifest;
@@ -150,7 +230,7 @@ impl Keeper {
         let full = self.full || self.increments >= INCREMENTS_MAX;
         self.increments = if full { 0 } else { self.increments + 1 };
         self.desk.barrier().store(tick.0, Ordering::Release);
-        self.desk.notes().begin = Some(Begin { tick, full, files });
+        self.desk.notes().begin = Some(Begin::Checkpoint { tick, full, files });
         self.desk.tell_shards();
         self.state = State::Writing { number, tick };
         Ok(true)
@@ -211,7 +291,10 @@ impl Keeper {
             tick: tick.0,
             generation: self.manifest.generation,
             shards: self.manifest.shards,
-            savepoint: self.command.as_ref().and_then(|command| command.name.clone()),
+            savepoint: self.command.as_ref().and_then(|command| match &command.wish {
+                Wish::Checkpoint(name) => name.clone(),
+                Wish::Move { .. } | Wish::Balance => None,
+            }),
             owners: self.owners.clone(),
             partitions: self.manifest.job.partitions.clone(),
             digests: Vec::new(),
@@ -227,6 +310,10 @@ impl Keeper {
             excess -= usize::from(goes);
             !goes
         });
+        let generation = self.manifest.generation;
+        let here = |checkpoint: &&Checkpoint| checkpoint.generation == generation;
+        let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();
+        self.manifest.moves.retain(|moved| oldest.is_none_or(|oldest| moved.tick > oldest));
         self.store()?;
         self.data.remove_unreferenced(&self.manifest)?;
         let generation = self.manifest.generation;

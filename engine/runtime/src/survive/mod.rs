@@ -8,9 +8,11 @@
 //!
 //! Nothing here starts a thread or reads a clock: the same code runs under the drivers and in the simulator.
 
+mod balance;
 mod checkpoint;
 mod commands;
 mod desk;
+mod exchange;
 mod journal;
 mod keeper;
 mod opening;
@@ -18,7 +20,7 @@ mod survivor;
 
 pub use checkpoint::Restored;
 pub use commands::Commands;
-pub use desk::{CheckpointDone, Desk};
+pub use desk::{Answer, CheckpointDone, Desk, Wish};
 pub use journal::LogReplay;
 pub use keeper::{Keeper, KeeperOptions};
 pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference};

@@ -12,6 +12,7 @@ use super::checkpoint::Restored;
 use super::desk::Desk;
 use super::survivor::{Canary, SurvivorParts};
 use pelton_core::Tick;
+use pelton_core::hash::Router;
 use pelton_storage::disk::{Disk, Lives};
 use pelton_storage::{
     Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, Manifest, StorageError,
@@ -226,6 +227,7 @@ impl Opened {
         self.manifest.segment_bytes = self.options.segment_bytes;
         self.manifest.base = Some(from.number);
         self.manifest.first_tick = from.tick + 1;
+        self.manifest.moves.clear();
     }
 
     /// What there is to do first.
@@ -264,6 +266,27 @@ impl Opened {
         let (disk, directory) = (self.data.disk(), self.data.checkpoints());
         let Checkpoint { number, tick, shards, .. } = *checkpoint;
         Restored::open(disk, &directory, number, Tick(tick), shards, self.manifest.log_id).map(Arc::new)
+    }
+
+    /// The desk of a run that begins from `checkpoint`.
+    pub fn desk(&self, checkpoint: Option<&Arc<Restored>>) -> Arc<Desk> {
+        use pelton_core::snapshot::Checkpoint as _;
+        let after = checkpoint.map_or(0, |checkpoint| checkpoint.tick().0);
+        let moves = self.manifest.moves.iter().filter(|moved| moved.tick > after);
+        Desk::new(self.manifest.shards, self.manifest.key_groups, moves.map(|moved| (Tick(moved.tick), moved.owners.clone())))
+    }
+
+    /// Where keys live in a run that begins from `checkpoint`, until they move.
+    pub fn router(&self, checkpoint: Option<&Arc<Restored>>) -> Router {
+        use pelton_core::snapshot::Checkpoint as _;
+        let Manifest { shards, key_groups, ref checkpoints, .. } = self.manifest;
+        let tick = checkpoint.map(|checkpoint| checkpoint.tick().0);
+        let same = |known: &&Checkpoint| Some(known.tick) == tick && known.shards == shards;
+        let owners = checkpoints.iter().rev().find(same).map(|known| known.owners.clone());
+        match owners.filter(|owners| owners.len() == key_groups as usize) {
+            Some(owners) => Router::with_owners(owners),
+            None => Router::new(key_groups, shards),
+        }
     }
 
     /// What shard `shard` is made of, beginning from `checkpoint`.

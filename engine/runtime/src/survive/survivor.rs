@@ -11,7 +11,7 @@
 //! Lives on its core's thread and holds the only handle to its log.
 
 use super::checkpoint::{Blocks, Restored};
-use super::desk::{Desk, Report};
+use super::desk::{Desk, Mine, Report};
 use super::journal::{LogJournal, LogReplay, fault};
 use crate::duty::{Duty, Position};
 use pelton_core::build::{ShardBuilder, Survival};
@@ -24,6 +24,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a core with nothing else to do sleeps at most while its own flush is under way.
@@ -85,6 +86,8 @@ pub struct Survivor {
     begun: bool,
     live: bool,
     finished: bool,
+    /// Key groups are on their way, and that is to be reported.
+    moving: bool,
     paused: bool,
     canary: Canary,
     /// Steps in a row without work.
@@ -141,10 +144,12 @@ impl Survivor {
             journal: Some(Box::new(LogJournal(log.clone()))),
             replay: Box::new(replay),
             barrier: desk.barrier().clone(),
+            loads: Some(desk.load_counters()),
         });
         builder.hash_ticks(hash_ticks);
         plant(&mut builder);
         let mut shard = builder.finish();
+        shard.replay_moves(desk.moves());
         shard.restore(checkpoint.as_deref().map(|checkpoint| checkpoint as _))?;
         Ok(Survivor {
             id,
@@ -157,6 +162,7 @@ impl Survivor {
             begun: false,
             live: false,
             finished: false,
+            moving: false,
             paused,
             canary,
             quiet: 0,
@@ -207,27 +213,40 @@ impl Survivor {
             return Err(Fault::Storage { message });
         }
         if notes.propose && self.id == ShardId(0) && notes.proposed.is_none() {
-            notes.proposed = Some(Tick(self.shard.highest().0.saturating_add(CHECKPOINT_AHEAD)));
+            // Checkpoints follow each other, though all clocks that were there may have ended.
+            let before = desk.barrier().load(Ordering::Acquire);
+            let highest = self.shard.highest().0.max(before);
+            notes.proposed = Some(Tick(highest.saturating_add(CHECKPOINT_AHEAD)));
             desk.tell_keeper();
         }
         let retire = notes.retire;
         let mine = usize::from(self.id.0);
         let begin =
-            notes.begin.as_mut().and_then(|begin| Some((begin.tick, begin.full, begin.files[mine].take()?)));
+            notes.begin.as_mut().and_then(|begin| begin.take(mine));
         drop(notes);
         if retire > self.retired {
             self.retired = retire;
             self.log.borrow_mut().retire_before(retire.0).map_err(fault)?;
         }
-        if let Some((tick, full, file)) = begin {
-            let full = full || self.last.is_none();
-            if self.shard.checkpoint(tick, full) {
-                let previous = self.last.as_ref().filter(|_| !full);
-                let writer = SnapshotWriter::new(&*self.disk, file, previous).map_err(fault)?;
-                self.saving = Some(Saving { writer, sinks: None });
-            } else {
-                self.last = None;
-                desk.report(self.id, Report::TooLate);
+        match begin {
+            None => {}
+            Some(Mine::Checkpoint { tick, full, file }) => {
+                let full = full || self.last.is_none();
+                if self.shard.checkpoint(tick, full) {
+                    let previous = self.last.as_ref().filter(|_| !full);
+                    let writer = SnapshotWriter::new(&*self.disk, file, previous).map_err(fault)?;
+                    self.saving = Some(Saving { writer, sinks: None });
+                } else {
+                    self.last = None;
+                    desk.report(self.id, Report::TooLate);
+                }
+            }
+            Some(Mine::Move(moving)) => {
+                if self.shard.move_groups(&moving) {
+                    self.moving = true;
+                } else {
+                    desk.report(self.id, Report::TooLate);
+                }
             }
         }
         Ok(())
@@ -276,6 +295,21 @@ impl Survivor {
         });
     }
 
+    /// Sleeps in the kernel for a moment, if a write of this shard is under way there; whether it is.
+    fn wait(&mut self) -> Result<bool, Fault> {
+        if self.flushes && self.log.borrow().in_flight() {
+            self.log.borrow_mut().wait(FLUSH_WAIT).map_err(fault)?;
+            return Ok(true);
+        }
+        match &mut self.saving {
+            Some(saving) if saving.writer.in_flight() => {
+                saving.writer.wait(FLUSH_WAIT).map_err(fault)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     fn begin(&mut self) {
         self.begun = true;
         self.shard.replayed_through(self.desk.last_recovered());
@@ -302,7 +336,11 @@ impl Duty for Survivor {
             self.seen = changes;
             self.look()?;
         }
-        if !self.live && self.shard.is_live() {
+        if self.moving && !self.shard.is_moving() {
+            self.moving = false;
+            self.desk.report(self.id, Report::Moved);
+        }
+        if !self.live && self.shard.is_live() && !self.shard.is_moving() {
             self.live = true;
             self.desk.is_live(self.id);
         }
@@ -316,9 +354,8 @@ impl Duty for Survivor {
         }
         let idle = step.work == 0 && !step.published && !flushed && !saved;
         self.quiet = if idle { self.quiet.saturating_add(1) } else { 0 };
-        if self.flushes && self.quiet >= QUIET_STEPS && self.log.borrow().in_flight() {
-            self.log.borrow_mut().wait(FLUSH_WAIT).map_err(fault)?;
-            // Not idle: a core that parks would find out late that the flush is done.
+        if self.quiet >= QUIET_STEPS && self.wait()? {
+            // Not idle: a core that parks would find out late that the write is done.
             step.work += 1;
         }
         if saved && step.work == 0 {

@@ -5,12 +5,14 @@
 //! ```text
 //!  killed     kill -9 at a random moment, one time in four while it is still starting
 //!  stopped    told to stop in the middle of the input
+//!  starved    the disk's flushes fail from a random moment on: it must end by itself, with an error (with `--faults`)
 //!  the last   the input ends; killed up to twice on the way, then left to end well
 //! ```
 //!
 //! The parent keeps what it sent until it is acknowledged, sends it again after each death under the same numbers, and checks at each start
 //! that the engine still has everything that it acknowledged. What the files hold is judged at the end, by `verify`.
 
+use super::faults::FaultyDisk;
 use super::feeder::{Feeder, Until};
 use super::plan::{Draw, Plan};
 use super::protocol::{Word, read_word};
@@ -39,6 +41,8 @@ const STARTING_MS: u64 = 60;
 const EARLY_EVERY: u64 = 4;
 /// One of the other lives in so many is stopped in order.
 const STOP_EVERY: u64 = 10;
+/// One of the other lives in so many is starved, if there are to be faults.
+const STARVE_EVERY: u64 = 4;
 /// One life in so many begins with a number of shards that is drawn anew.
 const RESCALE_EVERY: u64 = 5;
 /// The most kills after the input has ended.
@@ -60,6 +64,8 @@ enum Fate {
     Killed(Duration),
     /// Stopped so long after it was ready.
     Stopped(Duration),
+    /// Without flushes from so long after it was ready.
+    Starved(Duration),
     /// Everything is sent, and the input ends; then killed so long after it was ready, or not.
     Last(Option<Duration>),
 }
@@ -111,6 +117,7 @@ struct Crash<'a> {
     shown: [Shown; 2],
     starts: Latencies,
     report: Report,
+    faulty: Option<FaultyDisk>,
 }
 
 /// Runs the cycles for one mode. Problems are part of the report; an error is the test's own.
@@ -152,6 +159,7 @@ impl<'a> Crash<'a> {
         let mut draw = Draw::new(seed, mode.name());
         let segment = SEGMENTS[draw.below(SEGMENTS.len() as u64) as usize];
         let out = directory.join("out");
+        let faulty = options.faults.then(|| FaultyDisk::new(&directory)).transpose()?;
         Ok(Crash {
             options,
             mode,
@@ -168,6 +176,7 @@ impl<'a> Crash<'a> {
             shown: ["records", "windows"].map(|sink| Shown::new(out.join(sink))),
             starts: Latencies::default(),
             report: Report::new(mode, &options.driver, seed),
+            faulty,
             directory,
         })
     }
@@ -179,6 +188,8 @@ impl<'a> Crash<'a> {
             Fate::KilledEarly(Duration::from_micros(self.draw.below(STARTING_MS * 1_000)))
         } else if self.draw.once_in(STOP_EVERY) {
             Fate::Stopped(fed)
+        } else if self.faulty.is_some() && self.draw.once_in(STARVE_EVERY) {
+            Fate::Starved(fed)
         } else {
             Fate::Killed(fed)
         }
@@ -215,7 +226,10 @@ impl<'a> Crash<'a> {
         let open = |unit: &super::plan::Unit| unit.last() > self.ledger.acknowledged[unit.producer as usize];
         self.first_open = (self.first_open..units.len()).find(|at| open(&units[*at])).unwrap_or(units.len());
         self.judge_end(end, status, fate);
-        Ok(())
+        match &self.faulty {
+            Some(disk) if matches!(fate, Fate::Starved(_)) && self.report.problems.is_empty() => disk.mend(),
+            _ => Ok(()),
+        }
     }
 
     fn spawn(&mut self) -> Result<Child, Box<dyn Error>> {
@@ -225,7 +239,7 @@ impl<'a> Crash<'a> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["selftest", "crash-child"]);
         for (flag, value) in [
-            ("--data", self.directory.join("data").display().to_string()),
+            ("--data", self.data().display().to_string()),
             ("--out", self.directory.join("out").display().to_string()),
             ("--durability", self.mode.name().to_owned()),
             ("--driver", self.options.driver.clone()),
@@ -239,6 +253,11 @@ impl<'a> Crash<'a> {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log));
         Ok(command.spawn()?)
+    }
+
+    /// The job's data directory. What the sinks write is elsewhere: mending a disk takes from it what was not flushed.
+    fn data(&self) -> PathBuf {
+        self.faulty.as_ref().map_or(self.directory.clone(), FaultyDisk::path).join("data")
     }
 
     fn log(&self) -> PathBuf {
@@ -256,7 +275,7 @@ impl<'a> Crash<'a> {
     ) -> End {
         let early = match fate {
             Fate::KilledEarly(after) => Some(started + after),
-            Fate::Killed(_) | Fate::Stopped(_) | Fate::Last(_) => None,
+            Fate::Killed(_) | Fate::Stopped(_) | Fate::Starved(_) | Fate::Last(_) => None,
         };
         match self.wait_until_ready(words, early.unwrap_or(started + STUCK)) {
             Err(End::Stuck(_)) if early.is_some() => {
@@ -274,12 +293,15 @@ impl<'a> Crash<'a> {
             Fate::KilledEarly(_) => (Until::Killed, early.unwrap_or(now), true),
             Fate::Killed(after) => (Until::Killed, now + after, true),
             Fate::Stopped(after) => (Until::Stop(now + after), now + after + STUCK, false),
+            Fate::Starved(after) => (Until::Killed, now + after, false),
             Fate::Last(Some(after)) => (Until::End, now + after, true),
             Fate::Last(None) => (Until::End, now + STUCK, false),
         };
         let over = AtomicBool::new(false);
         let (from, rate) = (self.first_open, self.options.load);
         let (plan, ledger) = (&mut self.plan, &mut self.ledger);
+        let mut starve = self.faulty.as_ref().filter(|_| matches!(fate, Fate::Starved(_)));
+        let mut due = due;
         let feeder = Feeder { plan, rate, over: &over };
         let (end, resent) = thread::scope(|scope| {
             let feeding = scope.spawn(|| feeder.feed(input, from, until));
@@ -288,6 +310,11 @@ impl<'a> Crash<'a> {
                     Ok(word) => ledger.hear(word),
                     Err(RecvTimeoutError::Disconnected) => break End::Itself,
                     Err(RecvTimeoutError::Timeout) if kills => break End::Killed,
+                    Err(RecvTimeoutError::Timeout)
+                        if starve.take().is_some_and(|disk| disk.fail().is_ok()) =>
+                    {
+                        due = Instant::now() + STUCK;
+                    }
                     Err(RecvTimeoutError::Timeout) => break End::Stuck("to end"),
                 }
             };
@@ -347,6 +374,10 @@ impl<'a> Crash<'a> {
                         "life {life}: the job ended well, and not everything that was sent is acknowledged"
                     ));
                 }
+                return;
+            }
+            (End::Itself, Fate::Starved(_)) if status.code() == Some(1) && !self.ledger.ended => {
+                self.report.starved += 1;
                 return;
             }
             (End::Stuck(what), _) => format!("waited {} s in vain for the child {what}", STUCK.as_secs()),

@@ -1,6 +1,7 @@
 //! `pelton selftest`: the real program against the failures that it promises to survive.
 
 mod crash;
+mod faults;
 mod feeder;
 mod plan;
 mod protocol;
@@ -81,6 +82,9 @@ pub struct CrashOptions {
     /// The driver: glommio or threads.
     #[arg(long, value_name = "NAME", default_value = "glommio")]
     pub driver: String,
+    /// Keep the data on a file system whose flushes are made to fail now and then; needs root and loop devices.
+    #[arg(long)]
+    pub faults: bool,
     /// What chance is made of; drawn unless it is given.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

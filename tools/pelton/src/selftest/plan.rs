@@ -176,7 +176,11 @@ mod tests {
         let mut plan = Plan::new(1, 2);
         let unit = std::iter::repeat_with(|| plan.next()).find(|unit| unit.aborted > 0).unwrap();
         let mut orders = Vec::new();
-        plan.orders(&unit, |order| Ok::<(), ()>(orders.push(order))).unwrap();
+        let keep = |order| {
+            orders.push(order);
+            Ok::<(), ()>(())
+        };
+        plan.orders(&unit, keep).unwrap();
         let never =
             orders.iter().filter(|order| matches!(order, Order::Part(sent) if sent.sequence == NEVER));
         assert_eq!(never.count() as u32, unit.aborted);

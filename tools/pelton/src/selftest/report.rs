@@ -26,6 +26,8 @@ pub struct Report {
     pub kills_during_start: u64,
     /// Of the lives, those that were stopped in order.
     pub stops: u64,
+    /// Of the lives, those that ended by themselves when the disk's flushes failed.
+    pub starved: u64,
     /// Starts with another number of shards than before.
     pub rescales: u64,
     /// Checkpoints that were completed.
@@ -79,6 +81,7 @@ impl Report {
             kills: 0,
             kills_during_start: 0,
             stops: 0,
+            starved: 0,
             rescales: 0,
             checkpoints: 0,
             records: 0,
@@ -106,11 +109,21 @@ impl From<Percentiles> for StartTimes {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { durability, cycles, kills, kills_during_start, stops, rescales, checkpoints, .. } = self;
+        let Report {
+            durability,
+            cycles,
+            kills,
+            kills_during_start,
+            stops,
+            starved,
+            rescales,
+            checkpoints,
+            ..
+        } = self;
         writeln!(
             f,
             "durability {durability}: {cycles} lives, {kills} killed ({kills_during_start} of them while starting), {stops} \
-             stopped, {rescales} with another number of shards; {checkpoints} checkpoints"
+             stopped, {starved} without flushes, {rescales} with another number of shards; {checkpoints} checkpoints"
         )?;
         writeln!(
             f,

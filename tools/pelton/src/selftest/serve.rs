@@ -34,6 +34,8 @@ const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(1);
 /// Orders that are carried out between two looks.
 const ORDERS_MAX: usize = 256;
+/// The longest pause between two checkpoints, in milliseconds: short, since kills and checkpoints are to meet.
+const PAUSE_MS: u64 = 40;
 /// Orders that wait between the reading and the sending thread.
 const ORDERS_WAITING: usize = 1_024;
 
@@ -195,7 +197,7 @@ impl ServeCommand {
             scope.spawn(|| {
                 let mut draw = Draw::new(self.seed, "checkpoints");
                 while !over.load(Ordering::Relaxed) {
-                    thread::sleep(Duration::from_millis(draw.below(150)));
+                    thread::sleep(Duration::from_millis(draw.below(PAUSE_MS)));
                     if let Ok(done) = running.checkpoint(None) {
                         let _ = checkpoints.0.try_send(done.number);
                     }

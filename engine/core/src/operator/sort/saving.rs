@@ -130,7 +130,7 @@ where
     ///
     /// # Errors
     /// When there is no memory to put the others in order, or a record refuses to be archived.
-    pub fn extract(
+    pub(crate) fn extract_rows(
         &mut self,
         section: Section,
         moves: &dyn Fn(u64) -> bool,

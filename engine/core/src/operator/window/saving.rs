@@ -195,7 +195,7 @@ where
     /// # Errors
     /// When the tables that stay do not fit into memory beside those that they replace, or a row refuses to be
     /// archived.
-    pub fn extract(
+    pub(crate) fn extract_rows(
         &mut self,
         section: Section,
         moves: &dyn Fn(u64) -> bool,

@@ -1,0 +1,141 @@
+//! Writing groups: one at a time, in order, looked at in small steps; and the end of it, when all of it has to be on
+//! disk.
+
+use super::{Durability, Log};
+use crate::StorageError;
+use crate::disk::{Completed, How, Source, WriteId};
+use crate::entry::HEADER;
+use crate::segment::{PAGE, SegmentHeader, live_name};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Unwritten bytes that make a group with [`Durability::Process`].
+const PROCESS_GROUP_BYTES: u64 = 256 << 10;
+/// Turns after which a smaller group is written all the same.
+const PROCESS_GROUP_TURNS: u32 = 1 << 14;
+/// How long one call to the kernel may sleep while [`Log::sync`] waits.
+const SYNC_WAIT: Duration = Duration::from_millis(100);
+
+const GROUP_WRITE: WriteId = WriteId(1);
+const SEGMENT_WRITE: WriteId = WriteId(2);
+
+impl Log {
+    /// One turn. `force` writes what is there, however little it is.
+    pub(super) fn step(&mut self, force: bool) -> Result<bool, StorageError> {
+        let mut moved = self.reap()?;
+        if self.in_flight.is_none() && self.is_time(force) {
+            moved |= self.submit()?;
+        }
+        moved |= self.segments.release(self.first_written)?;
+        let consumed = self.head.saturating_sub(self.segments.identity.base(self.segments.current.number));
+        moved |= self.segments.prepare(&mut *self.writer, SEGMENT_WRITE, consumed)?;
+        Ok(moved)
+    }
+
+    /// Takes completions.
+    fn reap(&mut self) -> Result<bool, StorageError> {
+        let mut moved = false;
+        while let Some(Completed { id, result, memory }) = self.writer.completed() {
+            moved = true;
+            if id == SEGMENT_WRITE {
+                self.segments.completed(&mut *self.writer, id, result, memory)?;
+                continue;
+            }
+            let (group, since) = self.in_flight.take().expect("a group completed that was not in flight");
+            if let Err(error) = result {
+                return Err(StorageError::io("write", self.path_of(group.number), error));
+            }
+            self.stats.commit(since.elapsed(), group.end - group.start);
+            self.written = group.next;
+            self.first_written = group.first;
+            self.ring.store_written(self.written);
+            self.update_end_here();
+        }
+        Ok(moved)
+    }
+
+    /// Whether there is something that should be written now.
+    fn is_time(&mut self, force: bool) -> bool {
+        if self.closed.is_some() {
+            return true;
+        }
+        if self.open.is_none() {
+            return false;
+        }
+        if force || self.segments.durability == Durability::Disk {
+            return true;
+        }
+        self.turns += 1;
+        let enough = PROCESS_GROUP_BYTES.min(self.segments.identity.segment_bytes / 4);
+        // What is unwritten must not keep out an entry that the log would otherwise take.
+        let largest = self.segments.identity.segment_bytes / 2 - PAGE;
+        let short = self.room_here().max(self.room_beyond()) < largest + HEADER as u64;
+        short || self.head - self.written >= enough || self.turns >= PROCESS_GROUP_TURNS
+    }
+
+    /// Submits the oldest group that is not written. None is in flight.
+    fn submit(&mut self) -> Result<bool, StorageError> {
+        if self.closed.is_none() {
+            self.close_group(false);
+        }
+        let Some(group) = self.closed.take() else { return Ok(false) };
+        self.turns = 0;
+        let identity = self.segments.identity;
+        let len = (group.end - group.start) as usize;
+        let source = Source::Staging { ring: self.ring.memory.clone(), at: self.ring.at(group.start), len };
+        let at = group.start - identity.base(group.number);
+        let sync = self.segments.durability == Durability::Disk;
+        let submitted = self.writer.submit(GROUP_WRITE, &group.file, source, at, sync);
+        submitted.map_err(|error| StorageError::io("write", self.path_of(group.number), error))?;
+        self.in_flight = Some((group, Instant::now()));
+        Ok(true)
+    }
+
+    /// Writes all that is there.
+    pub(super) fn drain(&mut self) -> Result<(), StorageError> {
+        while self.open.is_some() || self.closed.is_some() || self.in_flight.is_some() {
+            self.step(true)?;
+            if self.in_flight.is_some() {
+                let waited = self.writer.wait(SYNC_WAIT);
+                waited.map_err(|error| {
+                    StorageError::io("wait for writes in", &self.segments.directory, error)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the segment files durable, which a log that need not survive the machine does only here.
+    pub(super) fn sync_files(&self) -> Result<(), StorageError> {
+        for live in &self.segments.live {
+            let path = self.path_of(live.number);
+            let file = self.segments.disk.open(&path, How::Write);
+            file.and_then(|file| file.sync()).map_err(|error| StorageError::io("sync", path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Says in the segments that they hold everything, and removes the ring. All has been synced.
+    pub(super) fn leave_ring(&self) -> Result<(), StorageError> {
+        let segments = &self.segments;
+        // The header of the newest group counts; an empty log has only headers.
+        let newest = segments.identity.segment(self.previous);
+        for live in segments.live.iter().filter(|live| live.number >= newest) {
+            let path = self.path_of(live.number);
+            let header = SegmentHeader {
+                identity: segments.identity,
+                number: live.number,
+                durability: Durability::Disk,
+                boot: 0,
+            };
+            let file = segments.disk.open(&path, How::Write);
+            header.put(&*file.map_err(|error| StorageError::io("open", &path, error))?, &path)?;
+        }
+        let removed = segments.disk.remove_staging(&segments.directory, &segments.ring_name);
+        removed.map_err(|error| StorageError::io("remove the staging ring of", &segments.directory, error))
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.segments.path(&live_name(number))
+    }
+}

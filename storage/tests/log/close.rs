@@ -1,0 +1,124 @@
+//! The end of a log whose staging ring outlives the process: what is left of it, and what a start makes of a ring that
+//! is not there.
+
+use crate::common::{Chance, DIRECTORY, Owned, append, has_ring, make, options, read};
+use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
+use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
+use std::path::Path;
+use std::sync::Arc;
+
+fn machine(seed: u64) -> (Simulated, Arc<dyn Disk>) {
+    let machine = Simulated::new(seed, Faults { slow: 0..5, ..Faults::default() });
+    let disk: Arc<dyn Disk> = Arc::new(machine.clone());
+    (machine, disk)
+}
+
+fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> Log {
+    Log::open(disk, Path::new(DIRECTORY), options).unwrap().0
+}
+
+fn append_some(log: &mut Log, seed: u64, count: u64) -> Vec<Owned> {
+    let chance = &mut Chance(seed);
+    let entries: Vec<Owned> = (0..count).map(|tick| make(chance, tick, tick, 8_000)).collect();
+    entries.iter().for_each(|entry| append(log, entry).unwrap());
+    entries
+}
+
+#[test]
+fn a_log_that_was_closed_needs_no_ring() {
+    for next in [Durability::Process, Durability::Disk] {
+        for count in [0, 1, 300] {
+            let (machine, disk) = machine(count);
+            let (before, after) = (options(Durability::Process), options(next));
+            let mut log = open(&disk, &before);
+            let entries = append_some(&mut log, count, count);
+            log.close().unwrap();
+            assert!(!has_ring(&disk, Path::new(DIRECTORY)));
+            assert_eq!(read(&disk, &before, 0).unwrap(), entries);
+            assert!(!has_ring(&disk, Path::new(DIRECTORY)), "a reader makes none");
+            // On disk, whatever it was kept for.
+            machine.crash(Crash::Power);
+            let (log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &after).unwrap();
+            assert_eq!((recovered.entries, recovered.torn, recovered.ring_lost), (count, None, false));
+            assert_eq!(read(&disk, &after, 0).unwrap(), entries);
+            assert_eq!(has_ring(&disk, Path::new(DIRECTORY)), next == Durability::Process);
+            log.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_is_gone_is_refused_until_the_machine_restarts() {
+    for (count, synced) in [(0, false), (1, false), (300, false), (300, true)] {
+        let (machine, disk) = machine(1);
+        let options = options(Durability::Process);
+        // Also after an earlier run that ended well.
+        open(&disk, &options).close().unwrap();
+        let mut log = open(&disk, &options);
+        append_some(&mut log, 7, count);
+        if synced {
+            log.sync().unwrap();
+        }
+        drop(log);
+        machine.crash(Crash::Process);
+        assert_eq!(read(&disk, &options, 0).unwrap().len() as u64, count);
+        disk.remove_staging(Path::new(DIRECTORY), "log-g0000-shard-0000").unwrap();
+        let refused = |error: Option<StorageError>| {
+            let error = error.expect("it has to be refused");
+            let text = error.to_string();
+            assert!(matches!(error, StorageError::Missing { what: "staging ring", .. }), "{text}");
+            assert!(text.contains("log-g0000-shard-0000") && text.contains("not restarted"), "{text}");
+            assert!(!has_ring(&disk, Path::new(DIRECTORY)), "looking makes none");
+        };
+        for durability in [Durability::Process, Durability::Disk] {
+            let options = LogOptions { durability, ..options };
+            refused(Log::open(&disk, Path::new(DIRECTORY), &options).err());
+            refused(LogReader::open(&disk, Path::new(DIRECTORY), &options, 0).err());
+        }
+        if synced {
+            machine.crash(Crash::Power);
+            let (log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+            assert!(recovered.ring_lost);
+            assert_eq!(recovered.entries, count);
+            log.close().unwrap();
+            assert!(!Log::open(&disk, Path::new(DIRECTORY), &options).unwrap().1.ring_lost);
+        }
+    }
+}
+
+#[test]
+fn closing_may_be_cut_short_anywhere() {
+    let mut closed = 0;
+    for stop in 1..80 {
+        for next in [Durability::Process, Durability::Disk] {
+            let (machine, disk) = machine(stop);
+            let options = options(Durability::Process);
+            let mut log = open(&disk, &options);
+            let entries = append_some(&mut log, stop, 40);
+            machine.stop_after(stop);
+            closed += usize::from(log.close().is_ok() && !machine.has_ended());
+            machine.crash(Crash::Process);
+            assert_eq!(read(&disk, &options, 0).unwrap(), entries, "stopped after {stop}");
+            let (log, recovered) =
+                Log::open(&disk, Path::new(DIRECTORY), &LogOptions { durability: next, ..options }).unwrap();
+            assert_eq!((recovered.entries, recovered.ring_lost), (40, false), "stopped after {stop}");
+            assert_eq!(has_ring(&disk, Path::new(DIRECTORY)), next == Durability::Process);
+            drop(log);
+            assert_eq!(read(&disk, &options, 0).unwrap(), entries, "stopped after {stop}");
+        }
+    }
+    assert!((1..150).contains(&closed), "{closed}");
+}
+
+#[test]
+fn a_log_that_failed_keeps_its_ring() {
+    let (machine, disk) = machine(3);
+    let options = options(Durability::Process);
+    let mut log = open(&disk, &options);
+    log.append(1, Kind::Tick, b"only in the ring");
+    machine.set_faults(Faults { sync_error: 1_000, ..Faults::default() });
+    assert!(log.close().is_err());
+    machine.set_faults(Faults::default());
+    assert!(has_ring(&disk, Path::new(DIRECTORY)));
+    assert_eq!(read(&disk, &options, 0).unwrap().len(), 1);
+}

@@ -1,0 +1,198 @@
+//! A database outside of the process: what a job shows to it stays when the job dies, if it has arrived.
+//!
+//! ```text
+//!  commit      the row is seen, under its name (tick, shard, number): the same name must always mean the same row
+//!  flush       the rows of the ticks are on their way
+//!  a turn      some of what is on its way arrives: rows and the tick that they were of, in one go
+//!  death       some more arrives, the rest is lost
+//!  checkpoint  everything that was shown arrives before it counts
+//! ```
+
+use pelton::core::sink::{Recalled, SinkNotes};
+use pelton::sim::Chance;
+use pelton::sinks::{Sink, SinkWriter};
+use pelton::{Delivery, EventTime, Fault, ShardId, Tick};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A row as the database has it; what the numbers mean is the job's business.
+pub type Shown = [i64; 4];
+
+/// The name of a row.
+pub type Name = (Tick, u16, u64);
+
+/// The rows of a tick on one shard.
+type Batch = (u16, Tick, Vec<Shown>);
+
+/// A database; a clone is a handle to the same one.
+#[derive(Clone)]
+pub struct Database {
+    delivery: Delivery,
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    /// Every row that was ever shown.
+    seen: BTreeMap<Name, Shown>,
+    /// Two rows of one name.
+    conflict: Option<String>,
+    /// The last tick that these shards have shown.
+    latest: Tick,
+    arriving: VecDeque<Batch>,
+    rows: Vec<(Name, Shown)>,
+    /// Through which tick the rows of a shard have arrived.
+    through: BTreeMap<u16, Tick>,
+}
+
+impl Tables {
+    fn arrive(&mut self, (shard, tick, rows): Batch) {
+        self.through.insert(shard, tick);
+        self.rows.extend(rows.into_iter().zip(0..).map(|(row, seq)| ((tick, shard, seq), row)));
+    }
+
+    /// Everything of a shard arrives.
+    fn arrive_all(&mut self, shard: u16) {
+        let (mine, others) =
+            std::mem::take(&mut self.arriving).into_iter().partition(|batch| batch.0 == shard);
+        self.arriving = others;
+        VecDeque::into_iter(mine).for_each(|batch| self.arrive(batch));
+    }
+}
+
+impl Database {
+    /// An empty one.
+    pub fn new(delivery: Delivery) -> Self {
+        Database { delivery, tables: Arc::default() }
+    }
+
+    /// How rows are delivered to it.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shards begin, and nothing survives yet as far as they know.
+    pub fn began(&self) {
+        self.tables().latest = Tick(0);
+    }
+
+    /// Some of what is on its way arrives.
+    pub fn turn(&self, chance: &mut Chance) {
+        let mut tables = self.tables();
+        for _ in 0..chance.below(8) {
+            let Some(batch) = tables.arriving.pop_front() else { break };
+            tables.arrive(batch);
+        }
+    }
+
+    /// The process has died: of what was on its way, some arrives.
+    pub fn died(&self, chance: &mut Chance) {
+        let mut tables = self.tables();
+        let arrive = chance.below(tables.arriving.len() as u64 + 1) as usize;
+        let mut arriving = std::mem::take(&mut tables.arriving);
+        arriving.drain(..arrive).for_each(|batch| tables.arrive(batch));
+    }
+
+    /// What must not be, if it is.
+    pub fn check(&self, survives: Tick) -> Result<(), String> {
+        let tables = self.tables();
+        if let Some(conflict) = &tables.conflict {
+            return Err(conflict.clone());
+        }
+        if self.delivery != Delivery::AtMostOnce && tables.latest > survives {
+            return Err(format!(
+                "rows of tick {} were shown when only {} survives",
+                tables.latest.0, survives.0
+            ));
+        }
+        Ok(())
+    }
+
+    /// All rows, in the order in which they arrived.
+    pub fn rows(&self) -> Vec<(Name, Shown)> {
+        self.tables().rows.clone()
+    }
+
+    /// Rows that were shown, by their names.
+    pub fn seen(&self) -> BTreeMap<Name, Shown> {
+        self.tables().seen.clone()
+    }
+}
+
+impl Sink<Shown> for Database {
+    type Writer = Writer;
+
+    fn open(&self, shard: ShardId) -> Writer {
+        Writer { shard: shard.0, rows: Vec::new(), batches: VecDeque::new(), database: self.clone() }
+    }
+
+    fn remembers(&self) -> bool {
+        self.delivery == Delivery::ExactlyOnce
+    }
+}
+
+/// The writing end on one shard.
+pub struct Writer {
+    shard: u16,
+    /// Of the tick in progress.
+    rows: Vec<Shown>,
+    batches: VecDeque<Batch>,
+    database: Database,
+}
+
+impl SinkWriter<Shown> for Writer {
+    fn write(&mut self, _: EventTime, row: Shown) {
+        self.rows.push(row);
+    }
+
+    fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut tables = self.database.tables();
+        tables.latest = tables.latest.max(tick);
+        // What is shown before it survives may be computed anew under another name, and another row under its own.
+        if self.database.delivery != Delivery::AtMostOnce {
+            for (row, seq) in rows.iter().zip(0..) {
+                let before = tables.seen.insert((tick, self.shard, seq), *row);
+                if before.is_some_and(|before| before != *row) {
+                    let name = (tick.0, self.shard, seq);
+                    let conflict =
+                        format!("{name:?} (tick, shard, number) was {before:?} and is now {row:?}");
+                    tables.conflict.get_or_insert(conflict);
+                }
+            }
+        }
+        drop(tables);
+        self.batches.push_back((self.shard, tick, rows));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.database.tables().arriving.append(&mut self.batches);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        self.flush()?;
+        self.database.tables().arrive_all(self.shard);
+        Ok(())
+    }
+
+    fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+        self.flush()?;
+        let (database, shard) = (self.database.clone(), self.shard);
+        notes.syncs.push(Box::new(move || {
+            database.tables().arrive_all(shard);
+            Ok(())
+        }));
+        Ok(())
+    }
+
+    fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
+        let through = self.database.tables().through.get(&self.shard).copied().unwrap_or_default();
+        Ok(through.max(recalled.checkpoint))
+    }
+}

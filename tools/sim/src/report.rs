@@ -1,0 +1,120 @@
+//! What is said of runs.
+
+use crate::run::Configuration;
+use pelton::sim::{Canary, Survived};
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
+use std::panic;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps what panics say for the report.
+pub fn keep_panics() {
+    panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
+}
+
+/// What the last panic of this thread said.
+pub fn last_panic() -> String {
+    PANIC.take()
+}
+
+/// The guard, whoever has panicked.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says it. Where standard output cannot be written there is nobody left to tell.
+pub fn say(what: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{what}");
+}
+
+/// A seed that fails.
+pub struct Found {
+    /// What was drawn from it.
+    pub configuration: Configuration,
+    /// What was expected and found.
+    pub what: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Configuration { scenario, data, shape, partitions, sending, deliveries } = &self.configuration;
+        let canary = match scenario.canary {
+            Canary::None => "",
+            Canary::Unflushed => " --canary unflushed",
+            Canary::Skipped => " --canary skipped",
+        };
+        writeln!(f, "FAILED seed {}: {}", scenario.seed, self.what)?;
+        writeln!(f, "    {scenario:?}")?;
+        writeln!(f, "    {data:?}")?;
+        match sending {
+            Some(sending) => writeln!(f, "    {shape:?}, {sending:?}, {deliveries:?}")?,
+            None => writeln!(f, "    {shape:?}, from {partitions} partitions, {deliveries:?}")?,
+        }
+        write!(f, "    again: cargo run --release -p pelton-sim -- --seed {}{canary}", scenario.seed)
+    }
+}
+
+/// What came of many runs.
+#[derive(Default)]
+pub struct Summary {
+    /// Seeds that fail.
+    pub failed: Vec<u64>,
+    seeds: u64,
+    refused: u64,
+    total: Survived,
+}
+
+impl Summary {
+    /// Counts a run that was as it should be.
+    pub fn add(&mut self, survived: &Survived) {
+        let Survived {
+            lives, steps, killed, power_lost, stopped, errors, flips, checkpoints, rescaled, ..
+        } = *survived;
+        let total = &mut self.total;
+        self.seeds += 1;
+        self.refused += u64::from(survived.refused.is_some());
+        total.lives += lives;
+        total.steps += steps;
+        total.killed += killed;
+        total.power_lost += power_lost;
+        total.stopped += stopped;
+        total.errors += errors;
+        total.flips += flips;
+        total.checkpoints += checkpoints;
+        total.rescaled += rescaled;
+        total.trace ^= survived.trace;
+    }
+
+    /// The sums.
+    pub fn told(&self, took: Duration) -> String {
+        let Survived {
+            lives,
+            steps,
+            killed,
+            power_lost,
+            stopped,
+            errors,
+            flips,
+            checkpoints,
+            rescaled,
+            trace,
+            ..
+        } = self.total;
+        let seeds = self.seeds + self.failed.len() as u64;
+        let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
+        format!(
+            "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {lives} lives, {steps} steps, {checkpoints} checkpoints; \
+             killed {killed}, power lost {power_lost}, stopped {stopped}, disk errors {errors}, bits turned over {flips} times, of which \
+             {} were refused; {rescaled} changes of shards; trace {trace:016x}",
+            took.as_secs_f64(),
+            self.failed.len(),
+            self.refused,
+        )
+    }
+}

@@ -1,0 +1,253 @@
+//! One seed: what is drawn from it, the run, and what must hold in the end.
+
+use crate::data::Data;
+use crate::database::{Database, Shown};
+use crate::jobs::{Family, Shape};
+use crate::producers::{Producers, Sending};
+use pelton::config::Durability;
+use pelton::prelude::*;
+use pelton::sim::{Canary, Chance, Death, Faults, Moment, Scenario, Survived, World, survive_in};
+use pelton::{Delivery, Tick};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of rows that differ, so many are told.
+const ROWS_TOLD: usize = 4;
+
+/// Everything that is drawn before a run.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Lives and sizes.
+    pub scenario: Scenario,
+    /// The records.
+    pub data: Data,
+    /// The job.
+    pub shape: Shape,
+    /// Partitions of the source, if it can be read again.
+    pub partitions: usize,
+    /// The producers, if there are any.
+    pub sending: Option<Sending>,
+    /// How each sink is delivered to.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Configuration {
+    /// Draws it.
+    pub fn draw(seed: u64, canary: Canary) -> Self {
+        let mut chance = Chance::new(seed, "configuration");
+        let data = Data::draw(&mut Chance::new(seed, "data"));
+        let mut sent = Chance::new(seed, "sending");
+        let sending = sent.happens(400).then(|| Sending::draw(&mut sent));
+        let behind = sending.as_ref().map_or(0, Sending::places_behind);
+        let shape = Shape::draw(&mut Chance::new(seed, "job"), &data, behind);
+        let most = chance.from_to(1, 8);
+        let least = if chance.happens(500) { most } else { chance.from_to(1, most) };
+        let scenario = Scenario {
+            seed,
+            deaths: chance.below(7) as u32,
+            steps_max: 50 << chance.below(8),
+            shards: least as usize..=most as usize,
+            key_groups: most.max(chance.magnitude(256)) as u32,
+            ring_bytes: 4_096 << chance.below(4),
+            records_max: chance.magnitude(100) as usize,
+            durability: if chance.happens(500) { Durability::Disk } else { Durability::Process },
+            segment_bytes: 65_536 << chance.below(2),
+            hash_ticks: if chance.happens(700) { 0 } else { chance.magnitude(50) },
+            checkpoint_ns: if chance.happens(300) { 0 } else { 100_000 << chance.below(12) },
+            keep: chance.from_to(1, 3) as usize,
+            commands: *chance.choose(&[0, 2, 20]),
+            faults: faults(&mut Chance::new(seed, "faults"), most),
+            canary,
+        };
+        let deliveries =
+            [Delivery::ExactlyOnce, Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::AtMostOnce];
+        let deliveries = (0..shape.sinks()).map(|_| *chance.choose(&deliveries)).collect();
+        Configuration {
+            scenario,
+            data,
+            shape,
+            partitions: chance.from_to(1, 5) as usize,
+            sending,
+            deliveries,
+        }
+    }
+}
+
+fn faults(chance: &mut Chance, shards: u64) -> Faults {
+    let mut faults = Faults { slow: 0..chance.magnitude(64) as u32, ..Faults::default() };
+    faults.short_write = *chance.choose(&[0, 20, 300]);
+    faults.sync_error = *chance.choose(&[0, 0, 2, 20]);
+    faults.write_error = *chance.choose(&[0, 0, 2, 20]);
+    if chance.happens(200) {
+        faults.full_at_bytes = Some(65_536 * chance.from_to(1, 6 * shards));
+    }
+    if chance.happens(100) {
+        faults.bit_flips = chance.magnitude(8) as u32;
+        let places = [".snap", "MANIFEST", "seg-"];
+        faults.flip_in = vec![(*chance.choose(&places)).to_owned()];
+    }
+    faults
+}
+
+/// The world around the job.
+struct Outside {
+    databases: Vec<Database>,
+    producers: Option<Producers>,
+    /// What a producer has seen that must not be.
+    broken: Result<(), String>,
+    chance: Chance,
+}
+
+impl World for Outside {
+    fn began(&mut self, _: &Moment) {
+        self.databases.iter().for_each(Database::began);
+    }
+
+    fn turn(&mut self, moment: &Moment) {
+        if let Some(producers) = &mut self.producers
+            && self.broken.is_ok()
+        {
+            self.broken = producers.turn(moment);
+        }
+        self.databases.iter().for_each(|database| database.turn(&mut self.chance));
+    }
+
+    fn check(&mut self, moment: &Moment) -> Result<(), String> {
+        self.broken.clone()?;
+        self.databases.iter().try_for_each(|database| database.check(moment.survives))
+    }
+
+    fn died(&mut self, _: Death) {
+        self.producers.iter_mut().for_each(Producers::died);
+        self.databases.iter().for_each(|database| database.died(&mut self.chance));
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What must not be.
+pub fn run(configuration: &Configuration) -> Result<Survived, String> {
+    let Configuration { scenario, data, shape, partitions, sending, deliveries } = configuration;
+    let databases: Vec<Database> = deliveries.iter().map(|delivery| Database::new(*delivery)).collect();
+    let records = data.records;
+    let (producers, job) = match sending {
+        Some(sending) => {
+            let (producers, source) = Producers::new(sending, data, scenario.seed);
+            (Some(producers), shape.job(source, &databases))
+        }
+        None => {
+            let yielded = data.clone();
+            let source = generate(move |w, of| {
+                let data = yielded.clone();
+                (w as u64..records).step_by(of).map(move |place| data.at(place))
+            });
+            (None, shape.job(source.partitions(*partitions), &databases))
+        }
+    };
+    let chance = Chance::new(scenario.seed, "databases");
+    let mut outside = Outside { databases: databases.clone(), producers, broken: Ok(()), chance };
+    let survived = survive_in(&job, scenario, &mut outside)
+        .map_err(|failure| format!("{failure}\n{}", failure.story.join("\n")))?;
+    let events: Vec<_> = (0..records).map(|place| data.at(place)).collect();
+    for (number, (database, expected)) in databases.iter().zip(shape.twin(&events)).enumerate() {
+        let ended = survived.refused.is_none();
+        let compared = compare(configuration, database, expected, ended);
+        compared
+            .map_err(|what| format!("in the end, sink {number}: {what}\n{}", survived.story.join("\n")))?;
+    }
+    if let Some(producers) = &outside.producers
+        && shape.family == Family::Copied
+        && data.repeated == 0
+    {
+        undivided(producers, &databases[0])?;
+    }
+    Ok(survived)
+}
+
+/// The records of a transaction come in one tick.
+fn undivided(producers: &Producers, database: &Database) -> Result<(), String> {
+    let ticks: BTreeMap<u64, Tick> =
+        database.seen().iter().map(|((tick, ..), row)| (row[3] as u64, *tick)).collect();
+    for group in producers.groups() {
+        let of: BTreeSet<_> = group.iter().map(|place| ticks.get(place)).collect();
+        if of.len() > 1 {
+            return Err(format!("a transaction of records {group:?} came in ticks {of:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Compares what a sink has with what it should have. Of a run that did not come to its end, nothing may be wrong that is there.
+fn compare(
+    configuration: &Configuration,
+    database: &Database,
+    expected: Vec<Shown>,
+    ended: bool,
+) -> Result<(), String> {
+    let (shape, at_most_once) = (&configuration.shape, database.delivery() == Delivery::AtMostOnce);
+    // What is shown before it is flushed may have to be taken in again when what was not flushed is gone.
+    if at_most_once && configuration.scenario.durability == Durability::Disk {
+        return Ok(());
+    }
+    let rows = database.rows();
+    let found: Vec<Shown> = match database.delivery() {
+        Delivery::AtLeastOnce => {
+            let named: BTreeMap<_, _> = rows.iter().copied().collect();
+            named.into_values().collect()
+        }
+        Delivery::ExactlyOnce | Delivery::AtMostOnce => rows.iter().map(|(_, row)| *row).collect(),
+    };
+    let (expected, found) = (shape.comparable(expected), shape.comparable(found));
+    let whole = ended && !at_most_once;
+    difference(shape, &expected, &found, whole)?;
+    match shape.disorder(&database.seen()) {
+        Some(disorder) if !at_most_once => Err(disorder),
+        _ => Ok(()),
+    }
+}
+
+/// The rows that one has more often than the other.
+fn difference(shape: &Shape, expected: &[Shown], found: &[Shown], whole: bool) -> Result<(), String> {
+    let mut counts: BTreeMap<Shown, (u64, u64)> = BTreeMap::new();
+    expected.iter().for_each(|row| counts.entry(*row).or_default().0 += 1);
+    found.iter().for_each(|row| counts.entry(*row).or_default().1 += 1);
+    let by_clock = shape.family == Family::Ingested;
+    let differs = |(wanted, there): (u64, u64)| whole && there != wanted || !by_clock && there > wanted;
+    let mut different =
+        counts.into_iter().filter(|(_, counts)| differs(*counts)).map(|(row, (wanted, there))| {
+            format!("row {row:?} is expected {wanted} times and there {there} times")
+        });
+    let first: Vec<String> = different.by_ref().take(ROWS_TOLD).collect();
+    if first.is_empty() {
+        return Ok(());
+    }
+    let (expected, found, more) = (expected.len(), found.len(), different.count());
+    Err(format!("{expected} rows are expected, and there are {found}: {}; and {more} more", first.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_the_same_run_every_time() {
+        for seed in 0..20 {
+            let configuration = Configuration::draw(seed, Canary::None);
+            let (first, second) = (run(&configuration).unwrap(), run(&configuration).unwrap());
+            assert_eq!(first, second, "seed {seed}");
+            assert!(first.trace != 0);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_found() {
+        for canary in [Canary::Unflushed, Canary::Skipped] {
+            let fails = |seed| {
+                let configuration = Configuration::draw(seed, canary);
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&configuration)));
+                !matches!(result, Ok(Ok(_)))
+            };
+            assert!((0..200).any(fails), "{canary:?}");
+        }
+    }
+}
