@@ -42,6 +42,13 @@ impl Place {
         Ok(Place { scratch: Some(scratch), config })
     }
 
+    /// What was kept stays, if a place for it was named.
+    fn leave(self, named: bool) {
+        if let Some(scratch) = self.scratch.filter(|_| named) {
+            eprintln!("note: what the run has kept is in {}", scratch.keep().join("data").display());
+        }
+    }
+
     fn path(&self) -> &Path {
         self.scratch.as_ref().map_or(Path::new("."), Scratch::path)
     }
@@ -85,6 +92,7 @@ pub fn measure(
     let open_loop = open_loop(load, &ran.produced, before.merge(after), &expected);
     let tally = ran.produced.tally;
     let flushes = flushes_before.merge(&flushes_after);
+    place.leave(config.data.is_some());
     let flush = (flushes.samples() > 0).then(|| Flush::new(&flushes, ran.produced.latencies.as_ref()));
     Ok(RunResult {
         workload: workload.name,

@@ -136,6 +136,45 @@ impl DataDirectory {
     }
 }
 
+/// The generation or the shard that the name of a directory stands for.
+fn numbered(name: &str, prefix: &str) -> Option<u32> {
+    name.strip_prefix(prefix)?.parse().ok()
+}
+
+impl DataDirectory {
+    /// Deletes the logs of generations before `generation`, with their staging rings: nothing begins from them any more.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was not deleted then is deleted next time.
+    pub fn remove_logs_before(&self, generation: u32) -> Result<(), StorageError> {
+        let (disk, logs) = (&self.disk, logs(&self.path));
+        let list = |path: &Path| match disk.list(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|error| StorageError::io("list", path, error)),
+        };
+        for name in list(&logs)? {
+            let Some(old) = numbered(&name, "g").filter(|old| *old < generation) else { continue };
+            let shards = logs.join(&name);
+            for shard in list(&shards)? {
+                let directory = shards.join(&shard);
+                for file in list(&directory)? {
+                    let file = directory.join(file);
+                    disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
+                }
+                if let Some(number) = numbered(&shard, "shard-") {
+                    let ring = crate::log::ring_name(old, number as u16);
+                    disk.remove_staging(&directory, &ring)
+                        .map_err(|error| StorageError::io("remove the staging ring of", &directory, error))?;
+                }
+                // An empty directory that stays is in nobody's way.
+                let _ = disk.remove(&directory);
+            }
+            let _ = disk.remove(&shards);
+        }
+        Ok(())
+    }
+}
+
 /// Tries out, with a file of its own, all that is done with files later. Notes what is odd about the place.
 fn probe(
     disk: &dyn Disk,

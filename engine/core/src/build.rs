@@ -253,7 +253,14 @@ impl ShardBuilder {
 
     /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`survive`](Self::survive).
     pub fn inspect(&mut self, replay: Box<dyn Replay>) {
-        self.survive(Survival { log: 0, generation: 0, journal: None, replay, barrier: Arc::default(), loads: None });
+        self.survive(Survival {
+            log: 0,
+            generation: 0,
+            journal: None,
+            replay,
+            barrier: Arc::default(),
+            loads: None,
+        });
         self.contexts.iter().for_each(|context| context.silent.set(true));
     }
 

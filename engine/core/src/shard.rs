@@ -184,7 +184,8 @@ impl Shard {
     fn show(&mut self) -> Result<(), Fault> {
         loop {
             // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
-            let waits = self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
+            let waits =
+                self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
             let through = waits.map_or(self.survives, |tick| self.survives.min(tick));
             if through > self.released {
                 self.released = through;

@@ -29,6 +29,7 @@ mod segments;
 mod stats;
 mod write;
 
+pub(crate) use options::ring_name;
 pub use options::{Durability, LogOptions};
 pub(crate) use ring::Ring;
 pub(crate) use segments::{Live, SPARES_MAX, Segments, Spare};
@@ -255,11 +256,11 @@ impl Log {
     ///
     /// With [`Durability::Process`] that is the point: the segments say that they hold everything, and the staging ring
     /// is removed. A log that is dropped without this keeps its ring, and cannot be opened without it before the
-    /// machine is restarted.
+    /// machine is restarted. Nothing may be appended any more.
     ///
     /// # Errors
     /// As for [`sync`](Log::sync). The ring is kept then, unless removing it is what failed.
-    pub fn close(mut self) -> Result<(), StorageError> {
+    pub fn close(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         if self.segments.durability == Durability::Process {
             self.guarded(|log| log.leave_ring())?;

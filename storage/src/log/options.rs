@@ -61,6 +61,11 @@ impl LogOptions {
 
     /// The name of the log's staging ring.
     pub(crate) fn ring_name(&self) -> String {
-        format!("log-g{:04}-shard-{:04}", self.generation, self.shard)
+        ring_name(self.generation, self.shard)
     }
+}
+
+/// The name of the staging ring of a shard's log.
+pub(crate) fn ring_name(generation: u32, shard: u16) -> String {
+    format!("log-g{generation:04}-shard-{shard:04}")
 }

@@ -37,6 +37,44 @@ pub struct SavepointCommand {
     wait: Wait,
 }
 
+/// Move key groups of a running job from shard to shard.
+#[derive(Args)]
+pub struct RebalanceCommand {
+    /// The job's data directory.
+    data: PathBuf,
+    /// Key groups, the first to the last, and the shard that gets them [default: whichever even the load out].
+    #[arg(long = "move", value_name = "FIRST-LAST=SHARD", value_parser = parse_move)]
+    moves: Option<(u32, u32, u16)>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Reads `FIRST-LAST=SHARD`.
+fn parse_move(text: &str) -> Result<(u32, u32, u16), String> {
+    let wanted = || format!("{text:?} is not FIRST-LAST=SHARD, such as 0-511=1");
+    let (groups, shard) = text.split_once('=').ok_or_else(wanted)?;
+    let (first, last) = groups.split_once('-').unwrap_or((groups, groups));
+    let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wanted());
+    let (first, last, shard) = (number(first)?, number(last)?, number(shard)?);
+    if first > last {
+        return Err(format!("{text:?}: key group {first} comes after {last}"));
+    }
+    Ok((first, last, u16::try_from(shard).map_err(|_| wanted())?))
+}
+
+impl RebalanceCommand {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        let (first, last, shard) = match self.moves {
+            Some((first, last, shard)) => (Some(first), Some(last), Some(shard)),
+            None => (None, None, None),
+        };
+        let command = Command::Rebalance { first, last, shard };
+        let (_, tick) = carry_out(&Data::at(&self.data)?, &command, &self.wait)?;
+        Ok(print(&format!("key groups moved after tick {tick}\n"))?)
+    }
+}
+
 #[derive(Args)]
 struct Wait {
     /// How long to wait for the job's answer.

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use bench_command::BenchCommand;
 use config_command::ConfigCommand;
-use control_command::{CheckpointCommand, SavepointCommand};
+use control_command::{CheckpointCommand, RebalanceCommand, SavepointCommand};
 use data_command::DataCommand;
 use log::LogCommand;
 use selftest::SelftestCommand;
@@ -51,6 +51,8 @@ enum Command {
     Checkpoint(CheckpointCommand),
     /// Tell a running job to make a checkpoint that stays until it is deleted.
     Savepoint(SavepointCommand),
+    /// Tell a running job to move key groups from shard to shard.
+    Rebalance(RebalanceCommand),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +75,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Log(command) => command.run(),
         Command::Checkpoint(command) => command.run(),
         Command::Savepoint(command) => command.run(),
+        Command::Rebalance(command) => command.run(),
     }
 }
 

@@ -64,7 +64,9 @@ impl Place {
         for shard in 0..2 {
             let mut log = place.log(shard, Durability::Disk);
             (1..=10).for_each(|tick| place.append(&mut log, tick));
-            log.append(10, Kind::Hash, &[1, 0, 0, 0, 0, 0, 0, 0, 0xEF, 0xBE, 0xAD, 0xDE, 0, 0, 0, 0]);
+            let hash =
+                [[1, 0, 0, 0, 0, 0, 0, 0], [10, 0, 0, 0, 0, 0, 0, 0], [0xEF, 0xBE, 0xAD, 0xDE, 0, 0, 0, 0]];
+            log.append(10, Kind::Hash, hash.as_flattened());
             log.sync().expect("room");
         }
         place

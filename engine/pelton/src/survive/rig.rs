@@ -33,10 +33,12 @@ impl Rig {
         keeper: KeeperOptions,
     ) -> Result<Self, JobError> {
         let graph = graph(plan, &opened.manifest.job.partitions);
-        let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| JobError::Memory {
-            rings: graph.rings(usize::from(sizes.shards)),
-            ring_bytes: sizes.ring_bytes,
-            error,
+        let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| {
+            JobError::Memory {
+                rings: graph.rings(usize::from(sizes.shards)),
+                ring_bytes: sizes.ring_bytes,
+                error,
+            }
         })?;
         let desk = opened.desk(checkpoint);
         let mut survivors = Vec::new();

@@ -66,6 +66,9 @@ pub(crate) fn rescale<E: From<JobError>>(
         return Err(JobError::Storage(message).into());
     }
     let manifest = rig.keeper.manifest().clone();
+    for survivor in rig.survivors.iter_mut().flatten() {
+        survivor.close_log().map_err(JobError::Fault)?;
+    }
     drop(rig);
     Ok(opened.rescaled(manifest).map_err(storage)?)
 }

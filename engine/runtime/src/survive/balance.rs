@@ -20,7 +20,9 @@ pub(crate) fn balanced(owners: &[u16], loads: &[u64], shards: u16) -> Option<Vec
         let most = (sums[busiest] - sums[idlest]) / 2;
         let here = |group: &usize| usize::from(owners[*group]) == busiest;
         let fits = |group: &usize| (1..=most).contains(&loads[*group]);
-        let Some(group) = (0..owners.len().min(loads.len())).filter(here).filter(fits).max_by_key(|group| loads[*group]) else {
+        let Some(group) =
+            (0..owners.len().min(loads.len())).filter(here).filter(fits).max_by_key(|group| loads[*group])
+        else {
             break;
         };
         owners[group] = idlest as u16;
@@ -49,7 +51,10 @@ mod tests {
         let skewed: Vec<u64> = (0..64).map(|group| if group < 8 { 100 } else { 1 }).collect();
         let moved = balanced(&owners, &skewed, 2).unwrap();
         let (before, after) = (sums(&owners, &skewed, 2), sums(&moved, &skewed, 2));
-        assert!(before[0] > 20 * before[1] && after[0] < after[1] * 5 / 4 && after[1] < after[0] * 5 / 4, "{after:?}");
+        assert!(
+            before[0] > 20 * before[1] && after[0] < after[1] * 5 / 4 && after[1] < after[0] * 5 / 4,
+            "{after:?}"
+        );
         assert_eq!(balanced(&moved, &skewed, 2), None, "once is enough");
     }
 

@@ -40,7 +40,8 @@ impl Commands {
                 }
                 Ok(Command::Rebalance { first: None, last: None, shard: None }) => Wish::Balance,
                 Ok(Command::Rebalance { .. }) => {
-                    let error = "name the first and the last key group and the shard, or none of them".to_owned();
+                    let error =
+                        "name the first and the last key group and the shard, or none of them".to_owned();
                     self.answer(&waiting.name, control::Answer::Refused { error })?;
                     continue;
                 }

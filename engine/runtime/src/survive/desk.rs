@@ -157,11 +157,7 @@ pub struct Desk {
 impl Desk {
     /// The desk of a job of `shards` shards. `moves` of an earlier run, each a tick with the shard of each key group from then on, are made
     /// again.
-    pub fn new(
-        shards: u16,
-        key_groups: u32,
-        moves: impl IntoIterator<Item = (Tick, Vec<u16>)>,
-    ) -> Arc<Self> {
+    pub fn new(shards: u16, key_groups: u32, moves: impl IntoIterator<Item = (Tick, Vec<u16>)>) -> Arc<Self> {
         let count = usize::from(shards);
         let reports = (0..count).map(|_| None).collect();
         let notes = Notes { reports, live: vec![false; count], ..Notes::default() };

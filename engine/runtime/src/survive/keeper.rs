@@ -162,13 +162,17 @@ impl Keeper {
                 }
                 self.announce_move(tick, owners)
             }
-            Some(Wish::Balance) => match balance::balanced(&self.owners, &self.desk.loads(), self.manifest.shards) {
-                Some(owners) => self.announce_move(tick, owners),
-                None => {
-                    self.refuse("the shards have about as much to do as each other: nothing was moved".to_owned());
-                    Ok(true)
+            Some(Wish::Balance) => {
+                match balance::balanced(&self.owners, &self.desk.loads(), self.manifest.shards) {
+                    Some(owners) => self.announce_move(tick, owners),
+                    None => {
+                        self.refuse(
+                            "the shards have about as much to do as each other: nothing was moved".to_owned(),
+                        );
+                        Ok(true)
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -198,7 +202,8 @@ impl Keeper {
         if notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate))) {
             drop(notes);
             // Others may have moved already, and it stands in the manifest: a restart makes it on all shards.
-            self.desk.fail("a shard had come too far for a move of key groups; start the job again".to_owned());
+            self.desk
+                .fail("a shard had come too far for a move of key groups; start the job again".to_owned());
             return false;
         }
         if !notes.reports.iter().all(Option::is_some) {

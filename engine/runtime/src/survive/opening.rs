@@ -192,6 +192,7 @@ impl Opened {
         opened.manifest.configuration = opened.options.configuration.clone();
         opened.store()?;
         opened.data.remove_unreferenced(&opened.manifest)?;
+        opened.data.remove_logs_before(opened.manifest.generation)?;
         Ok(opened)
     }
 
@@ -245,7 +246,8 @@ impl Opened {
         let last = self.manifest.checkpoints.last().cloned();
         let last = last.unwrap_or_else(|| unreachable!("a rescaling ends with a checkpoint"));
         self.begin_generation(&last, self.options.shards);
-        self.store()
+        self.store()?;
+        self.data.remove_logs_before(self.manifest.generation)
     }
 
     /// The checkpoints that this generation can begin from, the newest first.
@@ -273,7 +275,11 @@ impl Opened {
         use pelton_core::snapshot::Checkpoint as _;
         let after = checkpoint.map_or(0, |checkpoint| checkpoint.tick().0);
         let moves = self.manifest.moves.iter().filter(|moved| moved.tick > after);
-        Desk::new(self.manifest.shards, self.manifest.key_groups, moves.map(|moved| (Tick(moved.tick), moved.owners.clone())))
+        Desk::new(
+            self.manifest.shards,
+            self.manifest.key_groups,
+            moves.map(|moved| (Tick(moved.tick), moved.owners.clone())),
+        )
     }
 
     /// Where keys live in a run that begins from `checkpoint`, until they move.

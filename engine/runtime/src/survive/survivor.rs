@@ -180,6 +180,14 @@ impl Survivor {
         &mut self.shard
     }
 
+    /// Ends the log cleanly: nothing is appended any more.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn close_log(&mut self) -> Result<(), Fault> {
+        self.log.borrow_mut().close().map_err(fault)
+    }
+
     /// What follows from ticks up to this one has been released.
     pub fn released(&self) -> Tick {
         self.released
@@ -221,8 +229,7 @@ impl Survivor {
         }
         let retire = notes.retire;
         let mine = usize::from(self.id.0);
-        let begin =
-            notes.begin.as_mut().and_then(|begin| begin.take(mine));
+        let begin = notes.begin.as_mut().and_then(|begin| begin.take(mine));
         drop(notes);
         if retire > self.retired {
             self.retired = retire;
@@ -348,7 +355,7 @@ impl Duty for Survivor {
         if step.finished {
             if !self.finished {
                 self.finished = true;
-                self.log.borrow_mut().sync().map_err(fault)?;
+                self.close_log()?;
             }
             return Ok(step);
         }

@@ -70,8 +70,9 @@ fn content(entry: &Entry<'_>, line: &mut Map<String, Value>) -> Result<(), Strin
             line.insert("partitions".to_owned(), partitions.collect());
         }
         Kind::Hash => {
-            let (stage, hash) = super::hashes::decode(entry.payload)?;
+            let (stage, of, hash) = super::hashes::decode(entry.payload)?;
             line.insert("stage".to_owned(), json!(stage));
+            line.insert("of_tick".to_owned(), json!(of));
             line.insert("hash".to_owned(), json!(format!("{hash:016x}")));
         }
         Kind::Control => {

@@ -6,6 +6,7 @@
 mod export;
 mod hashes;
 mod inspect;
+mod replay;
 mod verify;
 
 use std::error::Error;
@@ -49,6 +50,15 @@ enum Action {
         #[command(flatten)]
         selection: Selection,
     },
+    /// Rebuild the state from a checkpoint and the logs, print its hash after each tick, and compare it with what the run
+    /// recorded.
+    Replay {
+        #[command(flatten)]
+        selection: Selection,
+        /// Print a line for each shard and stage, not only one for each tick.
+        #[arg(long)]
+        step: bool,
+    },
 }
 
 /// What of the logs to look at.
@@ -75,6 +85,9 @@ impl LogCommand {
             Action::Verify { data } => verify::run(&Data::at(&data)?),
             Action::Export { selection } => export::run(&Logs::of(selection)?),
             Action::Hashes { selection } => hashes::run(&Logs::of(selection)?),
+            Action::Replay { selection: Selection { data, shard, from, to }, step } => {
+                replay::run(&Data::at(&data)?, from, to, shard, step)
+            }
         }
     }
 }
