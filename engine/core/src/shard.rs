@@ -206,12 +206,18 @@ impl Shard {
         }
     }
 
+    /// All stages hear of something after `tick`, be it too late for one; whether it is in time for all.
+    fn hear(&mut self, tick: Tick) -> bool {
+        let late = self.stages.iter_mut().map(|stage| !stage.hear(tick)).filter(|late| *late).count();
+        late == 0
+    }
+
     /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
     /// it. `full` says that no earlier checkpoint counts. One at a time.
     pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
         assert!(self.saving.is_none(), "one checkpoint at a time");
         let mut notes = Notes::default();
-        let in_time = self.stages.iter_mut().fold(true, |in_time, stage| stage.hear(tick) && in_time);
+        let in_time = self.hear(tick);
         if !self.ingress.freeze(tick, &mut notes) || !in_time {
             return false;
         }
@@ -226,8 +232,7 @@ impl Shard {
     /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
     pub fn move_groups(&mut self, moving: &Move) -> bool {
         assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
-        // All must hear of it, be it too late for one.
-        let in_time = self.stages.iter_mut().fold(true, |in_time, stage| stage.hear(moving.tick) && in_time);
+        let in_time = self.hear(moving.tick);
         let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
         if moves {
             self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));

@@ -34,7 +34,13 @@ use alloc::vec::Vec;
 const WAYS: usize = 8;
 const LINES_MIN: usize = 8;
 
+/// An index of at most this many lines is built where it lies: it is in the cache, or soon will be.
+const SHARE_LINES: usize = 4 << 10;
+/// Shares of an index that is built: as many places as can be written to in turn without missing the cache.
+const SHARES_MAX: usize = 512;
+
 /// One cache line of the index.
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line {
     /// Parts of hashes, never 0; 0 is free. The used ones come first.
@@ -72,6 +78,8 @@ pub struct Table<K, V> {
     entries: Buf<(K, V)>,
     /// Lines, from the first on, that still have to be emptied.
     stale: usize,
+    /// The last entries, which were restored and are not in the index yet.
+    missing: usize,
     watch: Watch<(K, V)>,
     memory: Arc<dyn Memory>,
 }
@@ -80,7 +88,7 @@ impl<K, V> Table<K, V> {
     /// An empty table without storage.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         let (lines, entries) = (Buf::new(memory.clone()), Buf::new(memory.clone()));
-        Table { lines, entries, stale: 0, watch: Watch::new(memory.clone()), memory }
+        Table { lines, entries, stale: 0, missing: 0, watch: Watch::new(memory.clone()), memory }
     }
 
     /// Keys in the table.
@@ -112,15 +120,9 @@ impl<K, V> Table<K, V> {
 
     #[cold]
     fn grow(&mut self, keys: usize) -> Result<(), OutOfMemory> {
-        assert!(u32::try_from(keys).is_ok(), "a table of more than 2^32 keys");
-        let count = (keys * 8).div_ceil(7 * WAYS).next_power_of_two().max(LINES_MIN);
         let mut lines: Buf<Line> = Buf::new(self.memory.clone());
-        lines.zero(count)?;
-        for line in self.lines.iter() {
-            for (&tag, &entry) in line.tags.iter().zip(&line.entries).filter(|(tag, _)| **tag != 0) {
-                insert(&mut lines, tag, entry);
-            }
-        }
+        lines.zero(lines_for(keys))?;
+        place(&mut lines, &self.lines);
         self.lines = lines;
         Ok(())
     }
@@ -130,7 +132,7 @@ impl<K, V> Table<K, V> {
     pub fn lookups(&mut self) -> Lookups<'_, K, V> {
         let mask = self.lines.len().wrapping_sub(1);
         assert!(mask != usize::MAX, "lookups without reserve");
-        assert_eq!(self.stale, 0, "a table that is being cleared");
+        assert_eq!(self.stale | self.missing, 0, "a table that is being cleared or restored");
         Lookups { lines: &mut self.lines, mask, entries: &mut self.entries, watch: &mut self.watch }
     }
 
@@ -178,6 +180,7 @@ impl<K, V> Table<K, V> {
     }
 
     fn number(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<usize> {
+        debug_assert_eq!(self.missing, 0, "a table that is being restored");
         let (tag, mask) = (tag(hash), self.lines.len().checked_sub(1)?);
         let mut at = home(tag, mask);
         loop {
@@ -233,6 +236,7 @@ impl<K, V> Table<K, V> {
         if !self.entries.is_empty() {
             self.entries.clear();
             self.stale = self.lines.len();
+            self.missing = 0;
         }
         let from = self.stale.saturating_sub(lines);
         self.lines.refill_with_zeros(from..self.stale);
@@ -269,6 +273,102 @@ impl<K, V> Table<K, V> {
     }
 }
 
+impl<K: Key, V> Table<K, V> {
+    /// Makes room for `additional` keys that are to be restored.
+    pub(crate) fn expect(&mut self, additional: usize) -> Result<(), OutOfMemory> {
+        self.entries.reserve(additional)
+    }
+
+    /// All rows have been restored: those that are not in the index yet are put there.
+    ///
+    /// In the order in which the keys came every line would be a miss. Where they are many, they are dealt out first,
+    /// to shares of the index that fit into the cache, and then each share is built by itself:
+    ///
+    /// ```text
+    ///  lines    | tag, number | tag, number | ... free |    a share holds the pairs that belong to it, unordered ...
+    ///           |   8 tags, 8 numbers   |   8 tags, 8 numbers   |           ... and then as lines, each pair at home
+    /// ```
+    pub(crate) fn index(&mut self) -> Result<(), OutOfMemory> {
+        let missing = core::mem::take(&mut self.missing);
+        let (keys, first) = (self.entries.len(), self.entries.len() - missing);
+        // A table goes on growing, as far as there is room for its entries.
+        let room = self.entries.capacity().min(keys + keys / 8);
+        if missing == 0 {
+            return Ok(());
+        }
+        if missing > first && lines_for(room) > SHARE_LINES {
+            if self.lines.len() < lines_for(room) {
+                self.lines = Buf::new(self.memory.clone());
+            }
+            let lines = lines_for(room).max(self.lines.len());
+            self.lines.zero(lines)?;
+            if self.build()? {
+                return Ok(());
+            }
+            // Hashes that are hardly any: there is nothing to be dealt out.
+            self.lines.zero(lines)?;
+            self.insert_from(0);
+        } else {
+            self.reserve(room - keys)?;
+            self.insert_from(first);
+        }
+        Ok(())
+    }
+
+    fn insert_from(&mut self, first: usize) {
+        let mut tags = [0; BATCH];
+        for from in (first..self.entries.len()).step_by(BATCH) {
+            let batch = &self.entries[from..self.entries.len().min(from + BATCH)];
+            for ((key, _), tag) in batch.iter().zip(&mut tags) {
+                let hash = key.hash();
+                self.prefetch(hash);
+                *tag = self::tag(hash);
+            }
+            for (number, tag) in tags[..batch.len()].iter().enumerate() {
+                insert(&mut self.lines, *tag, (from + number) as u32);
+            }
+        }
+    }
+
+    /// Builds the index of all entries in lines that are empty. False, with lines of any content, if one share would
+    /// have more entries than it has room for.
+    fn build(&mut self) -> Result<bool, OutOfMemory> {
+        let mask = self.lines.len() - 1;
+        let share = SHARE_LINES.max(self.lines.len() / SHARES_MAX);
+        let shift = share.ilog2();
+        let mut counts = alloc::vec![0u32; self.lines.len() >> shift];
+        for (number, (key, _)) in self.entries.iter().enumerate() {
+            let tag = tag(key.hash());
+            let to = home(tag, mask) >> shift;
+            let (line, way) = (counts[to] as usize / WAYS, counts[to] as usize % WAYS);
+            if line == share {
+                return Ok(false);
+            }
+            counts[to] += 1;
+            let line = &mut self.lines[(to << shift) + line];
+            line.tags[way] = tag;
+            line.entries[way] = number as u32;
+        }
+        // What does not fit into a share goes on in the next one, which therefore comes before it; and what comes
+        // after the last one is the first one, so that the last one is taken out first and put back last.
+        let (mut dealt, mut last) = (Buf::new(self.memory.clone()), Buf::new(self.memory.clone()));
+        dealt.reserve(share)?;
+        last.reserve(share)?;
+        for to in (0..counts.len()).rev() {
+            let into = if to + 1 == counts.len() { &mut last } else { &mut dealt };
+            let used = to << shift..(to << shift) + (counts[to] as usize).div_ceil(WAYS);
+            into.clear();
+            into.extend_from_slice(&self.lines[used.clone()]);
+            self.lines.refill_with_zeros(used);
+            if to + 1 < counts.len() {
+                place(&mut self.lines, &dealt);
+            }
+        }
+        place(&mut self.lines, &last);
+        Ok(true)
+    }
+}
+
 impl<K: Record, V: Record> Table<K, V> {
     /// The value of entry number `at` is about to change, or the entry is new.
     pub(crate) fn touch(&mut self, at: usize, saver: &mut Saver) -> Result<(), Fault> {
@@ -283,11 +383,12 @@ impl<K: Record, V: Record> Table<K, V> {
     }
 
     /// Adds those of `count` rows at most whose key's hash is owned, and returns how many. None of the keys may be in
-    /// the table: a key has one entry, and lives on one shard.
+    /// the table: a key has one entry, and lives on one shard. They can be looked up once the table is
+    /// [indexed](Self::index).
     pub(crate) fn restore(
         &mut self,
-        mut rows: impl Iterator<Item = Result<(K, V), Fault>>,
-        mut count: usize,
+        rows: impl Iterator<Item = Result<(K, V), Fault>>,
+        count: usize,
         owns: &dyn Fn(u64) -> bool,
         saver: &mut Saver,
     ) -> Result<usize, Fault>
@@ -295,28 +396,16 @@ impl<K: Record, V: Record> Table<K, V> {
         K: Key,
     {
         let before = self.entries.len();
-        let mut hashes = [0; BATCH];
-        while count > 0 {
-            let batch = count.min(BATCH);
-            count -= batch;
-            self.reserve(batch)?;
-            let (first, mut filled) = (self.entries.len(), 0);
-            for row in rows.by_ref().take(batch) {
-                let (key, value) = row?;
-                let hash = key.hash();
-                if owns(hash) {
-                    self.prefetch(hash);
-                    hashes[filled] = hash;
-                    filled += 1;
-                    self.entries.push((key, value));
-                }
+        self.entries.reserve(count)?;
+        for row in rows.take(count) {
+            let (key, value) = row?;
+            if owns(key.hash()) {
+                self.entries.push((key, value));
+                self.missing += 1;
             }
-            for (number, hash) in hashes[..filled].iter().enumerate() {
-                insert(&mut self.lines, tag(*hash), (first + number) as u32);
-            }
-            if self.is_watched() {
-                (first..first + filled).try_for_each(|at| self.touch(at, saver))?;
-            }
+        }
+        if self.is_watched() {
+            (before..self.entries.len()).try_for_each(|at| self.touch(at, saver))?;
         }
         Ok(self.entries.len() - before)
     }
@@ -335,7 +424,23 @@ impl<K: Record, V: Record> Table<K, V> {
         let mut table = Table::new(self.memory.clone());
         table.begin(saver);
         table.restore(stays, self.len(), &|_| true, saver)?;
+        table.index()?;
         Ok((self.entries.iter().filter(|(key, _)| moves(key.hash())).collect(), table))
+    }
+}
+
+/// Lines of an index that `keys` keys fill to 7/8 at most.
+fn lines_for(keys: usize) -> usize {
+    assert!(u32::try_from(keys).is_ok(), "a table of more than 2^32 keys");
+    (keys * 8).div_ceil(7 * WAYS).next_power_of_two().max(LINES_MIN)
+}
+
+/// Puts all entries of other lines into the index.
+fn place(lines: &mut [Line], dealt: &[Line]) {
+    for line in dealt {
+        for (&tag, &entry) in line.tags.iter().zip(&line.entries).filter(|(tag, _)| **tag != 0) {
+            insert(lines, tag, entry);
+        }
     }
 }
 

@@ -38,7 +38,7 @@ fn a_log_that_was_closed_needs_no_ring() {
             assert!(!has_ring(&disk, Path::new(DIRECTORY)), "a reader makes none");
             // On disk, whatever it was kept for.
             machine.crash(Crash::Power);
-            let (log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &after).unwrap();
+            let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &after).unwrap();
             assert_eq!((recovered.entries, recovered.torn, recovered.ring_lost), (count, None, false));
             assert_eq!(read(&disk, &after, 0).unwrap(), entries);
             assert_eq!(has_ring(&disk, Path::new(DIRECTORY)), next == Durability::Process);
@@ -77,7 +77,7 @@ fn a_ring_that_is_gone_is_refused_until_the_machine_restarts() {
         }
         if synced {
             machine.crash(Crash::Power);
-            let (log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+            let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
             assert!(recovered.ring_lost);
             assert_eq!(recovered.entries, count);
             log.close().unwrap();

@@ -84,7 +84,7 @@ fn on_real_disks_too() {
             let scratch = Scratch { directory: std::env::temp_dir().join(name), disk: disk.clone() };
             let options = options(durability);
             check(&disk, &scratch.directory, &options, true);
-            let (log, recovered) = Log::open(&disk, &scratch.directory, &options).unwrap();
+            let (mut log, recovered) = Log::open(&disk, &scratch.directory, &options).unwrap();
             assert_eq!(has_ring(&disk, &scratch.directory), durability == Durability::Process);
             log.close().unwrap();
             assert!(!has_ring(&disk, &scratch.directory));

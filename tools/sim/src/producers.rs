@@ -179,7 +179,7 @@ impl Service {
         if aborts {
             let mut transaction = connection.begin();
             group.clone().for_each(|k| transaction.send(Event { value: POISON, ..event(k) }));
-            if group.start % 2 == 0 { transaction.abort() } else { drop(transaction) }
+            if group.start.is_multiple_of(2) { transaction.abort() } else { drop(transaction) }
         }
         if group.end - group.start == 1 {
             connection.send_numbered(group.start, event(group.start)).map_err(told)?;

@@ -102,7 +102,7 @@ impl From<Halt> for Problem {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Dead => Problem::Broken("a life ended that was to be left alone".to_owned()),
-            Halt::Job(error) => Problem::Job(error),
+            Halt::Job(error) => Problem::Job(Box::new(error)),
             Halt::Broken(what) => Problem::Broken(what),
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Lives<'a> {
     }
 
     fn run(&mut self) -> Result<(), Problem> {
-        self.plan.check().and_then(|()| check(self.plan)).map_err(Problem::Job)?;
+        self.plan.check().and_then(|()| check(self.plan)).map_err(|error| Problem::Job(Box::new(error)))?;
         loop {
             let last = self.life >= self.scenario.deaths;
             self.begin(last);
@@ -336,7 +336,7 @@ impl<'a> Lives<'a> {
         let begun = take_up::begin(opened, |opened, checkpoint| {
             match Rig::build(plan, &sizes, &memory, &opened, checkpoint, false, keeper.clone()) {
                 Ok(rig) => Ok((rig, opened)),
-                Err(error) => Err((error, Some(opened))),
+                Err(error) => Err(Box::new((error, Some(opened)))),
             }
         });
         (self.survives, self.quiet) = (Tick(0), 0);

@@ -51,7 +51,7 @@ pub struct Failure {
 #[derive(Debug)]
 pub enum Problem {
     /// The job failed, and nothing had been done to it that would explain that.
-    Job(JobError),
+    Job(Box<JobError>),
     /// Something else that must not be.
     Broken(String),
 }
@@ -70,7 +70,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
-            Problem::Job(error) => Some(error),
+            Problem::Job(error) => Some(&**error),
             Problem::Broken(_) => None,
         }
     }

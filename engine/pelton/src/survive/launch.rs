@@ -1,6 +1,7 @@
 //! Starting a job that survives on its cores.
 
-use super::{check, graph, resized, shape, take_up};
+use super::take_up::{self, NotBegun};
+use super::{check, graph, resized, shape};
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::running::{check_sizes, sizes};
@@ -165,13 +166,13 @@ fn attempt(
     memory: &Arc<dyn Memory>,
     opened: Opened,
     checkpoint: Option<&Arc<Restored>>,
-) -> Result<Started, (JobError, Option<Opened>)> {
+) -> Result<Started, NotBegun> {
     let graph = graph(plan, &opened.manifest.job.partitions);
     let wirings = match wire_by(&graph, &sizes(config), opened.router(checkpoint), &**memory) {
         Ok(wirings) => wirings,
         Err(error) => {
             let (rings, ring_bytes) = (graph.rings(config.shards), config.ring_bytes);
-            return Err((JobError::Memory { rings, ring_bytes, error }, None));
+            return Err(Box::new((JobError::Memory { rings, ring_bytes, error }, None)));
         }
     };
     let stats = wirings.iter().map(Wiring::stats).collect();
@@ -194,13 +195,13 @@ fn attempt(
     };
     let commands = match Commands::new(opened.data.clone(), desk.clone()) {
         Ok(commands) => commands,
-        Err(error) => return Err((storage(error), None)),
+        Err(error) => return Err(Box::new((storage(error), None))),
     };
     let cores = match launch(config, Arc::new(build)) {
         Ok(cores) => cores,
         Err(error) => {
             let again = matches!(error, StartError::Build { .. });
-            return Err((error.into(), again.then_some(opened)));
+            return Err(Box::new((error.into(), again.then_some(opened))));
         }
     };
     let owners = owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -219,7 +220,7 @@ fn attempt(
     let surviving = |keeper| Surviving { desk: desk.clone(), keeper, opened };
     match thread {
         Ok(thread) => Ok(Started { cores, stats, surviving: surviving(Some(thread)) }),
-        Err(error) => Err((JobError::Start(StartError::Thread(error)), None)),
+        Err(error) => Err(Box::new((JobError::Start(StartError::Thread(error)), None))),
     }
 }
 

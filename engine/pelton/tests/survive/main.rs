@@ -2,6 +2,5 @@
 
 mod moved;
 mod resized;
-mod speed;
 mod stopped;
 mod support;

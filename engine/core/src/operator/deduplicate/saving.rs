@@ -77,7 +77,7 @@ impl<K: Key> Seen<K> {
         let table = &mut self.generations[index].passed;
         let owned = table.restore(rows, count, owns, &mut self.saver)?;
         if expected.is_first {
-            table.reserve(expected.room(count, owned))?;
+            table.expect(expected.room(count, owned))?;
         }
         Ok(())
     }
@@ -102,6 +102,9 @@ impl<K: Key> Seen<K> {
 
     pub(super) fn restored(&mut self) -> Result<(), Fault> {
         self.announced.end()?;
+        for generation in &mut self.generations {
+            generation.passed.index()?;
+        }
         self.tidy();
         Ok(())
     }

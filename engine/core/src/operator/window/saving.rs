@@ -130,7 +130,7 @@ where
                 let (table, count) = (&mut self.panes[pane].table, rows.left());
                 let owned = table.restore(rows, count, owns, &mut self.saver)?;
                 if expected.is_first {
-                    table.reserve(expected.room(count, owned))?;
+                    table.expect(expected.room(count, owned))?;
                 }
                 Ok(())
             }
@@ -173,6 +173,9 @@ where
     /// Every block has been taken back.
     pub(super) fn end_restore(&mut self) -> Result<(), Fault> {
         self.announced.end()?;
+        for pane in &mut self.panes {
+            pane.table.index()?;
+        }
         self.tidy();
         Ok(())
     }
