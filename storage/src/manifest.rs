@@ -74,6 +74,8 @@ pub struct Manifest {
     pub first_tick: u64,
     /// The checkpoint that this generation began from, if it did not begin from nothing.
     pub base: Option<u64>,
+    /// What the job was told to go back to last, so that it does so once.
+    pub restored: Option<String>,
     /// Which boot of the machine the last start was in. Staging rings of another one are gone.
     pub boot_id: String,
     /// Whether the last run ended of its own accord.
@@ -150,6 +152,7 @@ impl Default for Manifest {
             segment_bytes: 0,
             first_tick: 0,
             base: None,
+            restored: None,
             boot_id: String::new(),
             clean: false,
             configuration: BTreeMap::new(),

@@ -152,6 +152,8 @@ pub(crate) struct Ingress {
     marked: Vec<EventTime>,
     ended: bool,
     paused: bool,
+    /// The sources are to end once the shard is live.
+    closing: bool,
     /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
     turn: usize,
 }
@@ -187,6 +189,7 @@ impl Ingress {
             marked: Vec::new(),
             ended: false,
             paused: false,
+            closing: false,
             turn: 0,
         }
     }
@@ -224,7 +227,11 @@ impl Ingress {
 
     /// Ends all sources.
     pub(crate) fn close(&mut self) {
-        self.readers.iter_mut().for_each(|reader| reader.close());
+        // What was taken in before has to be taken in again first.
+        self.closing = !self.is_live();
+        if !self.closing {
+            self.readers.iter_mut().for_each(|reader| reader.close());
+        }
     }
 
     /// Ticks up to `through` will survive.
@@ -364,6 +371,11 @@ impl Ingress {
         }
         self.feed = Feed::Live;
         self.offset = self.latest.0.saturating_sub(now.0);
+        // What was made before was made by another clock.
+        self.made = Nanos(0);
+        if self.closing {
+            self.close();
+        }
         self.tick = self.tick.max(self.context.replayed.get());
         self.clocks.publish(self.shard, self.tick);
         Ok(None)

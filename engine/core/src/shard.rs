@@ -247,6 +247,10 @@ impl Shard {
 
     /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
     pub fn replay_moves(&mut self, moves: Vec<Move>) {
+        // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.
+        for moving in &moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
         self.moves = moves.into();
     }
 
@@ -259,7 +263,6 @@ impl Shard {
             }
             // Of an input that had ended before, nothing follows.
             self.ingress.reroute(moving.tick, &moving.router);
-            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
             self.moves.pop_front();
         }
         Ok(())

@@ -311,6 +311,7 @@ impl Stage {
     pub(crate) fn step(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
         let mut progress = Progress::default();
         if self.ended() {
+            self.moves.clear();
             return Ok(progress);
         }
         while progress.work < STEP_RECORDS_MAX {

@@ -22,7 +22,7 @@ use crate::bounds::BATCH;
 use crate::fault::{Fault, OutOfMemory};
 use crate::key::Key;
 use crate::memory::{Buf, Memory, Zeroable};
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_to_write};
 use crate::record::Record;
 use crate::rows;
 use crate::saver::{Saver, Step};
@@ -289,6 +289,7 @@ impl<K: Key, V> Table<K, V> {
     ///           |   8 tags, 8 numbers   |   8 tags, 8 numbers   |           ... and then as lines, each pair at home
     /// ```
     pub(crate) fn index(&mut self) -> Result<(), OutOfMemory> {
+        debug_assert_eq!(self.stale, 0, "a table that is being cleared");
         let missing = core::mem::take(&mut self.missing);
         let (keys, first) = (self.entries.len(), self.entries.len() - missing);
         // A table goes on growing, as far as there is room for its entries.
@@ -345,7 +346,10 @@ impl<K: Key, V> Table<K, V> {
                 return Ok(false);
             }
             counts[to] += 1;
-            let line = &mut self.lines[(to << shift) + line];
+            let at = (to << shift) + line;
+            // Wanted when this one is full.
+            prefetch_to_write(self.lines.as_ptr().wrapping_add(at + 1).cast());
+            let line = &mut self.lines[at];
             line.tags[way] = tag;
             line.entries[way] = number as u32;
         }
@@ -397,13 +401,15 @@ impl<K: Record, V: Record> Table<K, V> {
     {
         let before = self.entries.len();
         self.entries.reserve(count)?;
-        for row in rows.take(count) {
+        let outcome: Result<(), Fault> = rows.take(count).try_for_each(|row| {
             let (key, value) = row?;
             if owns(key.hash()) {
                 self.entries.push((key, value));
-                self.missing += 1;
             }
-        }
+            Ok(())
+        });
+        self.missing += self.entries.len() - before;
+        outcome?;
         if self.is_watched() {
             (before..self.entries.len()).try_for_each(|at| self.touch(at, saver))?;
         }
@@ -565,6 +571,39 @@ mod tests {
             table.clear();
             assert_eq!(table.iter().count(), 0);
             assert!(table.find(fold(1) & 0xffff_0000_0000_0fff, |_| true).is_none());
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_built_at_once_finds_every_key() {
+        let all = |_: u64| true;
+        // Of a hash of these the home is in the last of two shares: some go on in the first, or there are too many.
+        let last = |hash: u64| hash & 1 << 13 != 0;
+        type Choice<'a> = &'a dyn Fn(u64) -> bool;
+        for (keys, choice) in
+            [(30_000, &all as Choice<'_>), (200_000, &all), (31_000, &last), (33_500, &last)]
+        {
+            let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+            let (mut table, mut saver) = (table::<u64, u64>(), Saver::new(&memory));
+            let mut others = (0u64..).filter(|key| choice(key.hash()));
+            let chosen: alloc::vec::Vec<u64> = others.by_ref().take(keys).collect();
+            for some in chosen.chunks(1_000) {
+                let rows = some.iter().map(|&key| Ok((key, !key)));
+                assert_eq!(table.restore(rows, some.len(), &|_| true, &mut saver).unwrap(), some.len());
+            }
+            table.index().unwrap();
+            assert!(table.iter().map(|(key, _)| key).eq(&chosen));
+            let finds = |table: &Table<u64, u64>, key: u64| {
+                table.find(key.hash(), |other| *other == key) == Some(&!key)
+            };
+            assert!(chosen.iter().all(|&key| finds(&table, key)));
+            let others: alloc::vec::Vec<u64> = others.take(100).collect();
+            assert!(!others.iter().any(|&key| finds(&table, key)));
+            // A few more rows go into what is there.
+            let rows = others.iter().map(|&key| Ok((key, !key)));
+            table.restore(rows, others.len(), &|_| true, &mut saver).unwrap();
+            table.index().unwrap();
+            assert!(chosen.iter().chain(&others).all(|&key| finds(&table, key)));
         }
     }
 

@@ -10,12 +10,12 @@ use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{check_sizes, sizes};
 use crate::survive::{check, graph, resized, shape};
-use pelton_core::build::{ShardBuilder, wire};
+use pelton_core::build::{ShardBuilder, wire_by};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::snapshot::Checkpoint as _;
 use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
 use pelton_runtime::config::Config;
-use pelton_runtime::survive::{LogReplay, Restored, difference};
+use pelton_runtime::survive::{Desk, LogReplay, Restored, difference, router};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
 use std::collections::BTreeMap;
@@ -134,11 +134,15 @@ pub fn replay(
     let mut sizes = resized(&sizes(config), manifest.shards);
     sizes.key_groups = manifest.key_groups;
     let graph = graph(&plan, &manifest.job.partitions);
-    let wirings = wire(&graph, &sizes, &*memory).map_err(|error| JobError::Memory {
+    let router = router(&manifest, restored.as_ref().map(|restored| restored.tick()));
+    let wirings = wire_by(&graph, &sizes, router, &*memory).map_err(|error| JobError::Memory {
         rings: graph.rings(usize::from(manifest.shards)),
         ring_bytes: sizes.ring_bytes,
         error,
     })?;
+    let moves = manifest.moves.iter().filter(|moved| moved.tick > after.0 && moved.tick <= to.0);
+    let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
+    let desk = Desk::new(manifest.shards, manifest.key_groups, moves);
     let mut shards = Vec::new();
     let mut last = after;
     for wiring in wirings {
@@ -151,6 +155,7 @@ pub fn replay(
         plan.plantings.iter().for_each(|planting| planting(&mut builder));
         let mut shard = builder.finish();
         shard.restore(restored.as_ref().map(|restored| restored as _)).map_err(JobError::Fault)?;
+        shard.replay_moves(desk.moves());
         shard.pause();
         shards.push(shard);
     }

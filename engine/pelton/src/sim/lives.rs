@@ -16,7 +16,7 @@ use crate::running::check_sizes;
 use crate::survive::{Rig, check, shape, take_up};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, Tick, hash};
-use pelton_runtime::survive::{KeeperOptions, OpenError, Opened, SurvivalOptions, Task};
+use pelton_runtime::survive::{KeeperOptions, OpenError, Opened, SurvivalOptions, Task, Wish};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -121,6 +121,8 @@ struct Lives<'a> {
     pace: Chance,
     outside: Chance,
     commands: Chance,
+    /// Key groups that move while the job runs; as often as checkpoints are commanded.
+    moves: Chance,
     deaths: Chance,
     sizes: Chance,
     // The life at hand.
@@ -152,6 +154,7 @@ impl<'a> Lives<'a> {
             pace: chance("pace"),
             outside: chance("outside"),
             commands: chance("commands"),
+            moves: chance("moves"),
             deaths: chance("deaths"),
             sizes: chance("sizes"),
             life: 0,
@@ -313,8 +316,12 @@ impl<'a> Lives<'a> {
         let shape = shape(plan, self.shards, scenario.key_groups);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut opened = Opened::open(&disk, Path::new(DATA), &shape, options).map_err(JobError::Open)?;
-        let keeper =
-            KeeperOptions { interval_ns: scenario.checkpoint_ns, keep: scenario.keep, now: String::new };
+        let keeper = KeeperOptions {
+            interval_ns: scenario.checkpoint_ns,
+            balance_ns: 0,
+            keep: scenario.keep,
+            now: String::new,
+        };
         if let Task::Rescale { shards } = opened.task() {
             let before = scenario.sizes(usize::from(shards));
             self.tell(format!("{shards} shards' state is taken up, for {}", self.shards));
@@ -405,7 +412,14 @@ impl<'a> Lives<'a> {
         }
         if self.commands.happens(self.scenario.commands) {
             let name = self.commands.happens(300).then(|| format!("savepoint-{}-{}", self.life, self.step));
-            rig.desk.command(pelton_runtime::survive::Wish::Checkpoint(name));
+            rig.desk.command(Wish::Checkpoint(name));
+        }
+        if self.moves.happens(self.scenario.commands) {
+            let groups = u64::from(self.scenario.key_groups.max(1));
+            let (one, other) = (self.moves.below(groups) as u32, self.moves.below(groups) as u32);
+            let shard = self.moves.below(rig.survivors.len() as u64) as u16;
+            let wish = Wish::Move { first: one.min(other), last: one.max(other), shard };
+            rig.desk.command(if self.moves.happens(200) { Wish::Balance } else { wish });
         }
         if self.disk.has_ended() { Err(Halt::Dead) } else { Ok(()) }
     }

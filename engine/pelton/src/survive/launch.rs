@@ -55,6 +55,9 @@ impl Surviving {
         let Ok(mut keeper) = thread.join() else {
             return Err(JobError::Storage("the keeper of checkpoints panicked".to_owned()));
         };
+        if let Some(message) = self.desk.failure() {
+            return Err(JobError::Storage(message));
+        }
         // Only of a job that came to the end of its input are all logs written out.
         let whole = self.desk.survives() == Tick::END;
         if well && whole { keeper.finish().map_err(storage) } else { Ok(()) }
@@ -133,6 +136,7 @@ fn draw() -> u64 {
 fn keeper_options(config: &Config) -> KeeperOptions {
     KeeperOptions {
         interval_ns: config.checkpoint.interval_s * 1_000_000_000,
+        balance_ns: config.balance.interval_s * 1_000_000_000,
         keep: config.checkpoint.keep,
         now,
     }
@@ -242,6 +246,7 @@ fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()
         }
     }
     // The last answers: whoever asked should not wait for ever.
+    keeper.give_up();
     let _ = commands.turn();
     keeper
 }

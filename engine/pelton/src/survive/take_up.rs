@@ -56,9 +56,22 @@ pub(crate) fn rescale<E: From<JobError>>(
     keeper: KeeperOptions,
     mut drive: impl FnMut(&mut Rig) -> Result<(), E>,
 ) -> Result<(), E> {
-    let candidates = opened.candidates();
-    let restored = candidates.first().map(|newest| opened.restore(newest).map_err(storage)).transpose()?;
-    let keeper = KeeperOptions { interval_ns: 0, ..keeper };
+    let mut restored = None;
+    let mut first = None;
+    for candidate in &opened.candidates() {
+        // Read once before it is relied on: a rescaling is rare, and what is damaged gives way to the one before.
+        match opened.restore(candidate).and_then(|restored| restored.verify().map(|()| restored)) {
+            Ok(whole) => {
+                restored = Some(whole);
+                break;
+            }
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    if let Some(error) = first.filter(|_| restored.is_none()) {
+        return Err(storage(error).into());
+    }
+    let keeper = KeeperOptions { interval_ns: 0, balance_ns: 0, ..keeper };
     let mut rig = Rig::build(plan, before, memory, opened, restored.as_ref(), true, keeper)?;
     while !rig.is_settled() && !rig.is_finished() {
         drive(&mut rig)?;

@@ -263,6 +263,17 @@ pub static KEYS: &[Key] = &[
         set: |config, value| config.checkpoint.keep = value.count() as usize,
     },
     Key {
+        name: "balance.interval_s",
+        flag: "balance-interval-s",
+        doc: "How often a job with `durability` looks at what each key group is sent, in seconds, and moves groups from \
+              busy shards to idle ones where that evens the load out. 0 never does; `pelton rebalance` does it once. A \
+              move goes over the whole state of a stage in one piece, so not more often than the load changes.",
+        kind: Kind::Count { min: 0, max: 86_400 * 7 },
+        default: Fallback::Fixed("0"),
+        suggest: |_| Value::Count(0),
+        set: |config, value| config.balance.interval_s = value.count(),
+    },
+    Key {
         name: "log.segment",
         flag: "log-segment",
         doc: "The size of a file of the log, and of the memory in which each shard stages what is not yet written to \
@@ -303,7 +314,7 @@ pub(super) const SHARDS_MAX: usize = 1024;
 const BUFFER_MIN: u64 = 64 << 10;
 
 /// The smallest log segment: its header, and room for entries worth the file.
-const SEGMENT_MIN: u64 = 64 << 10;
+const SEGMENT_MIN: u64 = 4 << 20;
 
 /// The smallest memory limit: below it no job has room for a table.
 pub(super) const MEMORY_MIN: u64 = 16 << 20;
@@ -382,7 +393,10 @@ mod tests {
         let sections: Vec<_> = KEYS.iter().map(|key| key.section().0).collect();
         let mut order = sections.clone();
         order.dedup();
-        assert_eq!(order, [None, Some("tick"), Some("idle"), Some("checkpoint"), Some("log")]);
+        assert_eq!(
+            order,
+            [None, Some("tick"), Some("idle"), Some("checkpoint"), Some("balance"), Some("log")]
+        );
     }
 
     #[test]

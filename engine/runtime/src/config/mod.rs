@@ -36,7 +36,8 @@ pub use keys::{KEYS, Key, find};
 pub use layers::{Layers, Loaded, Origin, Setting};
 pub use machine::Machine;
 pub use model::{
-    CheckpointConfig, Config, DriverKind, Durability, IdleConfig, IdleStrategy, LogConfig, TickConfig,
+    BalanceConfig, CheckpointConfig, Config, DriverKind, Durability, IdleConfig, IdleStrategy, LogConfig,
+    TickConfig,
 };
 pub use reference::reference;
 pub use render::{show, template};

@@ -39,6 +39,8 @@ pub struct Config {
     pub restore: Option<String>,
     /// When state is saved, and how much of it is kept.
     pub checkpoint: CheckpointConfig,
+    /// Whether key groups move by themselves.
+    pub balance: BalanceConfig,
     /// How the logs are written.
     pub log: LogConfig,
 }
@@ -65,6 +67,13 @@ pub struct IdleConfig {
     pub spin_us: u64,
     /// The longest a parked core sleeps before it looks again, in microseconds.
     pub park_us: u64,
+}
+
+/// Whether key groups move from busy shards to idle ones by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalanceConfig {
+    /// Seconds from one look at what the shards have to do to the next; 0 for never.
+    pub interval_s: u64,
 }
 
 /// When state is saved, and how much of it is kept.
@@ -183,6 +192,7 @@ impl Config {
             data: None,
             restore: None,
             checkpoint: CheckpointConfig { interval_s: 0, keep: 0 },
+            balance: BalanceConfig { interval_s: 0 },
             log: LogConfig { segment_bytes: 0, direct: false, hash_ticks: 0 },
         }
     }

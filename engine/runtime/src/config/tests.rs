@@ -48,6 +48,7 @@ fn the_defaults_are_the_documented_ones() {
         data: None,
         restore: None,
         checkpoint: CheckpointConfig { interval_s: 60, keep: 2 },
+        balance: BalanceConfig { interval_s: 0 },
         log: LogConfig { segment_bytes: 64 << 20, direct: false, hash_ticks: 0 },
     };
     assert_eq!(loaded.config, expected);
@@ -106,7 +107,7 @@ fn every_key_reaches_its_field_from_every_layer() {
                 pin = false\ntick.records_max = 5\ntick.bytes_max = 2048\ntick.interval_idle_us = 6\n\
                 tick.interval_busy_us = 8\nidle.strategy = 'park'\nidle.spin_us = 9\nidle.park_us = 10\n\
                 durability = 'disk'\ndata = 'kept here'\nrestore = 'before-1.2'\ncheckpoint.interval_s = 11\n\
-                checkpoint.keep = 12\nlog.segment = '128 KB'\nlog.direct = true\nlog.hash_ticks = 13\n";
+                checkpoint.keep = 12\nbalance.interval_s = 13\nlog.segment = '8 MB'\nlog.direct = true\nlog.hash_ticks = 13\n";
     let expected = Config {
         cores: vec![2, 1],
         shards: 3,
@@ -121,7 +122,8 @@ fn every_key_reaches_its_field_from_every_layer() {
         data: Some("kept here".into()),
         restore: Some("before-1.2".to_owned()),
         checkpoint: CheckpointConfig { interval_s: 11, keep: 12 },
-        log: LogConfig { segment_bytes: 128 << 10, direct: true, hash_ticks: 13 },
+        balance: BalanceConfig { interval_s: 13 },
+        log: LogConfig { segment_bytes: 8 << 20, direct: true, hash_ticks: 13 },
     };
     assert_eq!(layers(file, &[], &[]).resolve().expect("sound").config, expected);
 
@@ -307,6 +309,7 @@ idle.spin_us          = 50000      # default
 idle.park_us          = 1000       # default
 checkpoint.interval_s = 60         # default
 checkpoint.keep       = 2          # default
+balance.interval_s    = 0          # default
 log.segment           = \"64 MB\"    # default
 log.direct            = false      # default
 log.hash_ticks        = 0          # default

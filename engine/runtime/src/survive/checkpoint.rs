@@ -52,6 +52,14 @@ impl Restored {
         Ok(Restored { tick, readers, damaged: AtomicBool::new(false) })
     }
 
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// When a part is damaged.
+    pub fn verify(&self) -> Result<(), StorageError> {
+        self.readers.iter().flat_map(SnapshotReader::blocks).try_for_each(|(_, block)| block.map(drop))
+    }
+
     /// Whether reading it came upon damage: an earlier checkpoint may still do.
     pub fn is_damaged(&self) -> bool {
         self.damaged.load(Relaxed)

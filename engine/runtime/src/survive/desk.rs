@@ -188,7 +188,8 @@ impl Desk {
         self.loads.iter().map(|load| load.swap(0, Ordering::Relaxed)).collect()
     }
 
-    pub(crate) fn moves(&self) -> Vec<Move> {
+    /// Moves of an earlier run, to be made again.
+    pub fn moves(&self) -> Vec<Move> {
         self.moves.clone()
     }
 
@@ -253,6 +254,11 @@ impl Desk {
     pub fn fail(&self, message: String) {
         self.notes().failure.get_or_insert(message);
         self.tell_shards();
+    }
+
+    /// Why the job had to stop, if what must survive could not be kept.
+    pub fn failure(&self) -> Option<String> {
+        self.notes().failure.clone()
     }
 
     /// Asks for something.

@@ -25,6 +25,8 @@ const INCREMENTS_MAX: usize = 8;
 pub struct KeeperOptions {
     /// Nanoseconds from one checkpoint to the next; 0 for those only that are asked for.
     pub interval_ns: u64,
+    /// Nanoseconds from one look at the shards' loads to the next; 0 for never.
+    pub balance_ns: u64,
     /// Checkpoints that are kept, savepoints aside.
     pub keep: usize,
     /// Text for the time of a checkpoint.
@@ -48,6 +50,8 @@ pub struct Keeper {
     state: State,
     /// When the last checkpoint was begun, or the keeper first turned.
     since: Option<u64>,
+    /// When loads were last looked at.
+    balanced: Option<u64>,
     command: Option<Command>,
     next_number: u64,
     /// The next checkpoint cannot build on the one before.
@@ -64,6 +68,8 @@ impl Keeper {
         options: KeeperOptions,
         owners: Vec<u16>,
     ) -> Self {
+        // Moves of an earlier run are made again, and then keys live where the last of them says.
+        let owners = manifest.moves.last().map_or(owners, |moved| moved.owners.clone());
         let next_number =
             manifest.checkpoints.iter().map(|checkpoint| checkpoint.number).max().unwrap_or(0) + 1;
         Keeper {
@@ -74,6 +80,7 @@ impl Keeper {
             owners,
             state: State::Idle,
             since: None,
+            balanced: None,
             command: None,
             next_number,
             full: true,
@@ -122,15 +129,24 @@ impl Keeper {
         let since = *self.since.get_or_insert(now_ns);
         let due = self.options.interval_ns > 0 && now_ns.saturating_sub(since) >= self.options.interval_ns;
         let mut notes = self.desk.notes();
-        if notes.over || !notes.live.iter().all(|live| *live) || !due && notes.commands.is_empty() {
+        let uneven = self.options.balance_ns > 0
+            && now_ns.saturating_sub(*self.balanced.get_or_insert(now_ns)) >= self.options.balance_ns;
+        if notes.over || !notes.live.iter().all(|live| *live) || !due && !uneven && notes.commands.is_empty()
+        {
             return false;
         }
-        self.command = notes.commands.pop_front();
+        self.command = if due { None } else { notes.commands.pop_front() };
+        if due {
+            self.since = Some(now_ns);
+        } else if self.command.is_none() {
+            let answer = Arc::default();
+            self.command = Some(Command { wish: Wish::Balance, answer });
+            self.balanced = Some(now_ns);
+        }
         notes.propose = true;
         notes.proposed = None;
         drop(notes);
         self.desk.tell_shards();
-        self.since = Some(now_ns);
         self.state = State::Asking;
         true
     }
@@ -143,6 +159,10 @@ impl Keeper {
         notes.reports.iter_mut().for_each(|report| *report = None);
         drop(notes);
         match self.command.as_ref().map(|command| command.wish.clone()) {
+            Some(Wish::Checkpoint(Some(name))) if self.is_taken(&name) => {
+                self.refuse(format!("there is a savepoint `{name}` already"));
+                Ok(true)
+            }
             None | Some(Wish::Checkpoint(_)) => self.announce_checkpoint(tick),
             Some(Wish::Move { first, last, shard }) => {
                 let mut owners = self.owners.clone();
@@ -174,6 +194,15 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.manifest.checkpoints.iter().any(|checkpoint| checkpoint.savepoint.as_deref() == Some(name))
+    }
+
+    /// The job is over: whoever waits for something is told.
+    pub fn give_up(&mut self) {
+        self.refuse("the job has ended".to_owned());
     }
 
     /// The command cannot be carried out.

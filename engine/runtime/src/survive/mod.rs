@@ -23,5 +23,5 @@ pub use commands::Commands;
 pub use desk::{Answer, CheckpointDone, Desk, Wish};
 pub use journal::LogReplay;
 pub use keeper::{Keeper, KeeperOptions};
-pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference};
+pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference, router};
 pub use survivor::{Canary, Survivor, SurvivorParts};

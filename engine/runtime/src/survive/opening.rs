@@ -15,7 +15,8 @@ use pelton_core::Tick;
 use pelton_core::hash::Router;
 use pelton_storage::disk::{Disk, Lives};
 use pelton_storage::{
-    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, Manifest, StorageError,
+    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest,
+    StorageError,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -202,7 +203,11 @@ impl Opened {
 
     /// If a savepoint is asked for, a new generation of shards begins from it; once, however often the job is started with it.
     fn begin_at_savepoint(&mut self) -> Result<(), OpenError> {
-        let Some(wanted) = self.options.restore.clone() else { return Ok(()) };
+        let wanted = self.options.restore.clone();
+        if wanted.is_none() || wanted == self.manifest.restored {
+            return Ok(());
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
         let checkpoints = &self.manifest.checkpoints;
         let named = |checkpoint: &&Checkpoint| {
             checkpoint.savepoint.as_ref() == Some(&wanted) || checkpoint.number.to_string() == wanted
@@ -214,12 +219,42 @@ impl Opened {
             };
             return Err(OpenError::NoCheckpoint { wanted, there: checkpoints.iter().map(name).collect() });
         };
-        if self.manifest.base != Some(found.number) {
-            // Checkpoints that were taken after it are of a history that is given up.
-            self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
-            self.begin_generation(&found, self.options.shards);
-        }
+        // Before anything is given up for it: it must be whole.
+        self.restore(&found)?.verify()?;
+        let last = self.last_tick()?;
+        // Checkpoints that were taken after it are of a history that is given up.
+        self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
+        self.manifest.restored = Some(wanted);
+        self.begin_generation(&found, self.options.shards);
+        // No tick of the history that is given up comes again: rows are known by their ticks.
+        self.manifest.first_tick = last.max(found.tick) + 1;
         Ok(())
+    }
+
+    /// The last tick that this directory knows of.
+    fn last_tick(&self) -> Result<u64, StorageError> {
+        let Manifest { generation, shards, segment_bytes, log_id, ref checkpoints, ref moves, .. } =
+            self.manifest;
+        let mut last = checkpoints
+            .iter()
+            .map(|known| known.tick)
+            .chain(moves.iter().map(|moved| moved.tick))
+            .max()
+            .unwrap_or(0);
+        for shard in 0..shards {
+            let durability =
+                if self.manifest.durability == "disk" { Durability::Disk } else { Durability::Process };
+            let options = LogOptions { durability, segment_bytes, id: log_id, generation, shard };
+            let directory = self.data.log(generation, shard);
+            if self.data.disk().list(&directory).is_err() {
+                continue;
+            }
+            let mut reader = LogReader::open(self.data.disk(), &directory, &options, 0)?;
+            while let Some(entry) = reader.next()? {
+                last = last.max(entry.tick);
+            }
+        }
+        Ok(last)
     }
 
     fn begin_generation(&mut self, from: &Checkpoint, shards: u16) {
@@ -256,6 +291,12 @@ impl Opened {
         let fits =
             |checkpoint: &&Checkpoint| checkpoint.generation == generation || Some(checkpoint.number) == base;
         let mut fitting: Vec<Checkpoint> = self.manifest.checkpoints.iter().filter(fits).cloned().collect();
+        // Behind the oldest of those that come and go the log is kept; what lies before it may be gone.
+        let passing =
+            |checkpoint: &&Checkpoint| checkpoint.generation == generation && checkpoint.savepoint.is_none();
+        if let Some(oldest) = fitting.iter().filter(passing).map(|checkpoint| checkpoint.tick).min() {
+            fitting.retain(|checkpoint| checkpoint.tick >= oldest);
+        }
         fitting.sort_by_key(|checkpoint| std::cmp::Reverse((checkpoint.generation, checkpoint.number)));
         fitting
     }
@@ -275,24 +316,17 @@ impl Opened {
         use pelton_core::snapshot::Checkpoint as _;
         let after = checkpoint.map_or(0, |checkpoint| checkpoint.tick().0);
         let moves = self.manifest.moves.iter().filter(|moved| moved.tick > after);
-        Desk::new(
-            self.manifest.shards,
-            self.manifest.key_groups,
-            moves.map(|moved| (Tick(moved.tick), moved.owners.clone())),
-        )
+        let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
+        let desk = Desk::new(self.manifest.shards, self.manifest.key_groups, moves);
+        // New ticks come after all that any earlier history used, too.
+        desk.recovered(Tick(self.manifest.first_tick.saturating_sub(1)));
+        desk
     }
 
     /// Where keys live in a run that begins from `checkpoint`, until they move.
     pub fn router(&self, checkpoint: Option<&Arc<Restored>>) -> Router {
         use pelton_core::snapshot::Checkpoint as _;
-        let Manifest { shards, key_groups, ref checkpoints, .. } = self.manifest;
-        let tick = checkpoint.map(|checkpoint| checkpoint.tick().0);
-        let same = |known: &&Checkpoint| Some(known.tick) == tick && known.shards == shards;
-        let owners = checkpoints.iter().rev().find(same).map(|known| known.owners.clone());
-        match owners.filter(|owners| owners.len() == key_groups as usize) {
-            Some(owners) => Router::with_owners(owners),
-            None => Router::new(key_groups, shards),
-        }
+        router(&self.manifest, checkpoint.map(|checkpoint| checkpoint.tick()))
     }
 
     /// What shard `shard` is made of, beginning from `checkpoint`.
@@ -316,6 +350,17 @@ impl Opened {
             paused: false,
             canary: self.options.canary,
         }
+    }
+}
+
+/// Where keys live in a run that begins from the checkpoint at `tick`, or anew, until they move.
+pub fn router(manifest: &Manifest, tick: Option<Tick>) -> Router {
+    let Manifest { shards, key_groups, ref checkpoints, .. } = *manifest;
+    let same = |known: &&Checkpoint| Some(Tick(known.tick)) == tick && known.shards == shards;
+    let owners = checkpoints.iter().rev().find(same).map(|known| known.owners.clone());
+    match owners.filter(|owners| owners.len() == key_groups as usize) {
+        Some(owners) => Router::with_owners(owners),
+        None => Router::new(key_groups, shards),
     }
 }
 
