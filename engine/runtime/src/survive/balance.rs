@@ -4,7 +4,8 @@
 const SKEW_PERCENT: u64 = 110;
 
 /// Where key groups should live, given where they live and how much there was to do for each; none if that is even enough, or nothing better
-/// can be had. Deterministic: the heaviest groups of the busiest shard move first, each to the shard that has the least to do.
+/// can be had. Deterministic: from the busiest shard to the idlest moves
+/// the group that leaves the two of them the most even, again and again until all are even enough.
 pub(crate) fn balanced(owners: &[u16], loads: &[u64], shards: u16) -> Option<Vec<u16>> {
     let mut owners = owners.to_vec();
     let mut sums = vec![0u64; usize::from(shards)];
@@ -16,15 +17,12 @@ pub(crate) fn balanced(owners: &[u16], loads: &[u64], shards: u16) -> Option<Vec
         if sums[busiest] * 100 <= mean * SKEW_PERCENT {
             break;
         }
-        // What moves must leave the receiver below the giver, or nothing is won.
-        let most = (sums[busiest] - sums[idlest]) / 2;
-        let here = |group: &usize| usize::from(owners[*group]) == busiest;
-        let fits = |group: &usize| (1..=most).contains(&loads[*group]);
-        let Some(group) =
-            (0..owners.len().min(loads.len())).filter(here).filter(fits).max_by_key(|group| loads[*group])
-        else {
-            break;
-        };
+        // The busier of the two afterwards; it must be less busy than the giver is now, or nothing is won. Of equals the lighter one moves.
+        let after = |group: &usize| (sums[busiest] - loads[*group]).max(sums[idlest] + loads[*group]);
+        let here = |group: &usize| usize::from(owners[*group]) == busiest && loads[*group] > 0;
+        let best =
+            (0..owners.len().min(loads.len())).filter(here).min_by_key(|group| (after(group), loads[*group]));
+        let Some(group) = best.filter(|group| after(group) < sums[busiest]) else { break };
         owners[group] = idlest as u16;
         sums[busiest] -= loads[group];
         sums[idlest] += loads[group];
