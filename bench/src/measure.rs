@@ -26,7 +26,8 @@ const SAMPLE_QUIET: Duration = Duration::from_secs(1);
 /// How often the twin is looked at.
 const TWIN_LOOK: Duration = Duration::from_millis(5);
 
-/// Where a run keeps what survives, if it keeps anything: a directory of its own, that is gone afterwards.
+/// Where a run keeps what survives, if it keeps anything: a directory of its own, that is gone afterwards unless
+/// a place for it was named.
 struct Place {
     scratch: Option<Scratch>,
     config: Config,

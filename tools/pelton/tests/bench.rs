@@ -96,25 +96,34 @@ fn json_is_one_line_with_every_promised_field() {
     }
 }
 
-/// One line of JSON of a run that succeeds and leaves nothing behind.
-fn json_of(args: &[&str]) -> serde_json::Value {
+/// One line of JSON of a run that succeeds and leaves behind, where it was told to keep its data, as many data directories as `kept` says.
+fn json_of(args: &[&str], kept: usize) -> serde_json::Value {
     let place = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), args[..2].join("-"));
+    let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).unwrap();
     let output =
         bench(&[args, &["--driver", "threads", "--pin", "false", "--data", &place, "--json"]].concat());
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    std::fs::remove_dir(&place).expect("it is empty again");
+    let left: Vec<_> = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left.len(), kept, "{args:?} leaves {left:?}");
+    for run in &left {
+        let data = run.join("data");
+        let verified =
+            Command::new(env!("CARGO_BIN_EXE_pelton")).args(["log", "verify"]).arg(&data).output().unwrap();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    }
+    std::fs::remove_dir_all(&place).unwrap();
     serde_json::from_slice(&output.stdout).expect("one line of JSON")
 }
 
 #[test]
 fn a_run_that_survives_says_what_and_how_long_a_flush_takes() {
-    let run = json_of(&["tumble_count", "--events", "20000", "--durability", "process"]);
+    let run = json_of(&["tumble_count", "--events", "20000", "--durability", "process"], 1);
     assert_eq!((&run["durability"], &run["correct"]), (&"process".into(), &true.into()));
     assert!(run["flush_us"].is_null());
     let latency =
         ["lat_tumble", "--rate", "5000", "--warmup", "0.1", "--duration", "0.2", "--durability", "disk"];
-    let run = json_of(&latency);
+    let run = json_of(&latency, 1);
     assert_eq!((&run["durability"], &run["correct"]), (&"disk".into(), &true.into()));
     assert!(
         run["flush_us"]["p50"].as_f64() > Some(0.0) && run["p50_over_flush"].as_f64() > Some(0.0),
@@ -124,7 +133,7 @@ fn a_run_that_survives_says_what_and_how_long_a_flush_takes() {
 
 #[test]
 fn checkpoints_are_measured_with_and_without() {
-    let run = json_of(&["checkpoint", "--keys", "20000", "--rate", "5000", "--duration", "3"]);
+    let run = json_of(&["checkpoint", "--keys", "20000", "--rate", "5000", "--duration", "3"], 0);
     assert_eq!(run["correct"], true);
     assert!(!run["checkpoints"].as_array().unwrap().is_empty());
     assert!(run["with_us"]["p999"].is_number() && run["without_us"]["p999"].is_number(), "{run}");
@@ -132,7 +141,7 @@ fn checkpoints_are_measured_with_and_without() {
 
 #[test]
 fn recoveries_are_measured_by_phase() {
-    let run = json_of(&["recovery", "--keys", "1000,2000", "--rate", "5000"]);
+    let run = json_of(&["recovery", "--keys", "1000,2000", "--rate", "5000"], 0);
     let sizes = run["sizes"].as_array().unwrap();
     assert_eq!(
         sizes.iter().map(|size| size["keys"].as_u64()).collect::<Vec<_>>(),

@@ -153,13 +153,19 @@ fn memory_too_small_for_the_rings_is_refused_with_what_is_needed() {
     );
 }
 
+/// How many keys a file sets.
+fn keys_of(file: &str) -> usize {
+    file.lines().filter(|line| !line.starts_with('#') && line.contains('=')).count()
+}
+
 #[test]
 fn check_passes_a_good_file_whatever_the_environment() {
     let place = Place::new("check").with("good.toml", "shards = 2\n[tick]\nrecords_max = 10\n");
     let mut command = place.pelton(&["config", "check", "good.toml"]);
     let output = command.env("PELTON_SHARDS", "0").output().expect("the command starts");
     assert_eq!(text(&output.stderr), "");
-    assert_eq!(text(&output.stdout), "good.toml: ok; 2 keys set, 20 at their defaults\n");
+    let keys = keys_of(&place.succeeds(&["config", "template"]));
+    assert_eq!(text(&output.stdout), format!("good.toml: ok; 2 keys set, {} at their defaults\n", keys - 2));
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -209,7 +215,7 @@ fn a_template_passes_its_own_check() {
     let place = place.with("pelton.toml", &template);
     assert_eq!(
         place.succeeds(&["config", "check", "pelton.toml"]),
-        "pelton.toml: ok; 22 keys set, 0 at their defaults\n"
+        format!("pelton.toml: ok; {} keys set, 0 at their defaults\n", keys_of(&template))
     );
     assert!(shown(&place.succeeds(&["config", "show"]), "cores").1.starts_with("pelton.toml:"));
 }

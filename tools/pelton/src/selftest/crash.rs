@@ -49,8 +49,8 @@ const RESCALE_EVERY: u64 = 5;
 const KILLS_AT_END: u64 = 2;
 /// The longest time from a start to such a kill, in milliseconds.
 const END_MS: u64 = 200;
-/// Sizes of the log's segments: small, so that many are begun.
-const SEGMENTS: [u64; 3] = [256 << 10, 1 << 20, 4 << 20];
+/// Sizes of the log's segments: the smallest that a configuration may ask for, so that many are begun.
+const SEGMENTS: [u64; 3] = [4 << 20, 8 << 20, 16 << 20];
 /// Lines of the child's own messages that are told with a problem.
 const TAIL: usize = 8;
 const SIGKILL: i32 = 9;
