@@ -14,7 +14,7 @@
 //! wins. Entries are dense, so the memory of a table is that of its keys and values and 10 to 18 bytes for each, and
 //! going through them is sequential. The index is at most 7/8 full; there is no removing of single keys.
 //!
-//! A table can be saved while it goes on changing: see [`watch`](crate::watch). Entries never move, so that a part of
+//! A table can be saved while it goes on changing: see `watch.rs`. Entries never move, so that a part of
 //! them is the same part from one checkpoint to the next. Once it is watched, whoever changes an entry says so; until
 //! then nothing is asked of anybody. This file holds the unsafe code that indexes lines and entries.
 
