@@ -176,7 +176,8 @@ pub(crate) fn recover(
         seen.live.push_back(Live { number: current, last_tick: seen.recovered.last_tick });
     }
     seen.recovered.end = end;
-    let segments = Segments::new(disk.clone(), directory, &header, name, file, seen.live, spares);
+    let first = seen.last.map_or(0, |group| group.opening.first);
+    let segments = Segments::new(disk.clone(), directory, &header, name, file, (seen.live, first), spares);
     let start = Start {
         ring,
         segments,
@@ -193,21 +194,34 @@ pub(crate) fn recover(
 /// Checks every group.
 fn look(walk: &mut Walk) -> Result<Seen, StorageError> {
     let mut seen = Seen::default();
+    // The first tick and the number of entries of each segment.
+    let mut contents: VecDeque<(u64, Option<u64>, u64)> = VecDeque::new();
     while let Some(group) = walk.step()? {
         let recovered = &mut seen.recovered;
-        recovered.first_tick = recovered.first_tick.or(group.first_tick);
         recovered.last_tick = group.last_tick;
-        recovered.entries += group.entries;
         recovered.released = recovered.released.max(group.opening.released);
         let number = walk.found.identity.segment(group.opening.position);
         match seen.live.back_mut() {
             Some(live) if live.number == number => live.last_tick = group.last_tick,
-            _ => seen.live.push_back(Live { number, last_tick: group.last_tick }),
+            _ => {
+                seen.live.push_back(Live { number, last_tick: group.last_tick });
+                contents.push_back((number, None, 0));
+            }
+        }
+        if let Some((_, first_tick, entries)) = contents.back_mut() {
+            *first_tick = first_tick.or(group.first_tick);
+            *entries += group.entries;
         }
         if seen.ring_from.is_none() && walk.is_in_ring(group.opening.position) {
             seen.ring_from = Some(group.opening.position);
         }
         seen.last = Some(group);
+    }
+    // A group that is in the ring only may give up segments that by the files are still in use.
+    let first = seen.last.map_or(0, |group| group.opening.first);
+    for (_, first_tick, entries) in contents.into_iter().filter(|(number, ..)| *number >= first) {
+        seen.recovered.first_tick = seen.recovered.first_tick.or(first_tick);
+        seen.recovered.entries += entries;
     }
     Ok(seen)
 }

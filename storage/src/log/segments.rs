@@ -76,17 +76,20 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// A log's segments as recovery found them.
+    /// A log's segments as recovery found them: those that hold groups, and which is the oldest in use by the last group. The files may
+    /// still be there of one that was given up by a group in the staging ring.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         directory: &Path,
         header: &SegmentHeader,
         ring_name: String,
         file: Arc<dyn DiskFile>,
-        live: VecDeque<Live>,
+        (mut live, first): (VecDeque<Live>, u64),
         spares: VecDeque<Spare>,
     ) -> Segments {
-        let first = live.front().expect("a log has at least one segment").number;
+        let in_use = live.partition_point(|live| live.number < first);
+        let retired = live.drain(..in_use).map(|live| live.number).collect();
+        assert!(!live.is_empty(), "a log has at least one segment");
         Segments {
             disk,
             directory: directory.to_path_buf(),
@@ -98,7 +101,7 @@ impl Segments {
             current: Open { number: header.number, file },
             next: Next::None,
             spares,
-            retired: VecDeque::new(),
+            retired,
             first,
             zeros: Some(vec![0; FILL_STEP as usize]),
             page: Some(vec![0; PAGE as usize]),

@@ -191,3 +191,41 @@ fn bytes_beyond_the_ring_s_head_were_never_appended() {
         log = again;
     }
 }
+
+#[test]
+fn what_a_group_in_the_ring_has_given_up_stays_given_up() {
+    let disk = machine();
+    let options = options(Durability::Process);
+    let entry = |tick| Owned { tick, kind: Kind::Tick, payload: vec![7; 1_000] };
+    let in_segment_1 = LogOptions::SEGMENT_BYTES_MIN / 1_000 + 8;
+    let (mut log, _) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+    for tick in 0..in_segment_1 {
+        append(&mut log, &entry(tick)).unwrap();
+        log.turn(0).unwrap();
+    }
+    log.sync().unwrap();
+    log.retire_before(in_segment_1).unwrap();
+    // The process dies: only the ring says that segment 0 is not wanted any more.
+    append(&mut log, &entry(in_segment_1)).unwrap();
+    drop(log);
+
+    let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+    assert_eq!(recovered.last_tick, in_segment_1);
+    let back = read(&disk, &options, 0).unwrap();
+    assert_eq!(
+        (recovered.entries, recovered.first_tick),
+        (back.len() as u64, back.first().map(|entry| entry.tick))
+    );
+    assert!(recovered.first_tick > Some(0), "{recovered:?}");
+    // Segment 0 is to be used again as segment 2.
+    let mut tick = in_segment_1;
+    while log.stats().recycled == 0 {
+        tick += 1;
+        append(&mut log, &entry(tick)).unwrap();
+        log.turn(0).unwrap();
+    }
+    log.sync().unwrap();
+    drop(log);
+    let (_, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+    assert_eq!(recovered.last_tick, tick);
+}
