@@ -129,8 +129,23 @@ pub(crate) fn after(identity: &Identity, end: u64, last_of_segment: bool) -> u64
 /// Checks the group at `position`. `bytes` begins there and ends with the segment, or where the staging ring's head is.
 /// At the head a group may stop without a PAD (`filling`).
 pub(crate) fn check(identity: &Identity, bytes: &[u8], position: u64, filling: bool) -> Result<Group, Fault> {
+    check_with(identity, bytes, position, filling, None)
+}
+
+/// As [`check`], with another entry in place of the one at a position.
+pub(crate) fn check_with(
+    identity: &Identity,
+    bytes: &[u8],
+    position: u64,
+    filling: bool,
+    other: Option<(u64, &[u8])>,
+) -> Result<Group, Fault> {
     let seed = identity.seed();
-    let opening = Opening::check(seed, bytes, position).map_err(|bad| Fault { position, bad })?;
+    let at = |at: u64| match other {
+        Some((position, entry)) if position == at => entry,
+        _ => &bytes[(at - position) as usize..],
+    };
+    let opening = Opening::check(seed, at(position), position).map_err(|bad| Fault { position, bad })?;
     let mut group = Group {
         opening,
         entries_end: position + GROUP_BYTES,
@@ -142,8 +157,7 @@ pub(crate) fn check(identity: &Identity, bytes: &[u8], position: u64, filling: b
         last_of_segment: false,
     };
     loop {
-        let at = group.entries_end;
-        let rest = &bytes[(at - position) as usize..];
+        let (rest, at) = (at(group.entries_end), group.entries_end);
         if filling && rest.is_empty() {
             group.closed = false;
             group.next = after(identity, at + PAD_BYTES, false);

@@ -16,6 +16,7 @@ mod group;
 mod inspect;
 mod log;
 mod manifest;
+mod mend;
 mod naming;
 mod reader;
 mod recover;

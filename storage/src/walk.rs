@@ -3,7 +3,7 @@
 //! Every group is checked from end to end before any of it is shown: its entries, its sequence number, its place behind
 //! the one before. A bad group at the very end was cut short while it was written, and never acknowledged; the walk
 //! ends there. One before a later group, or before what the ring knows to be written, is damage, and an error: going on
-//! behind it would pass over acknowledged entries.
+//! behind it would pass over acknowledged entries. So is one at the end in which a single byte is wrong (`mend`).
 //!
 //! One pass over each byte for its CRC32C; files are mapped one at a time.
 
@@ -12,11 +12,15 @@ use crate::entry::{ALIGN, Bad};
 use crate::find::{Found, Map};
 use crate::group::{self, Fault, Group};
 use crate::log::Ring;
+use crate::mend;
 use crate::segment::PAGE;
 use std::path::PathBuf;
 
 const DAMAGE_ADVICE: &str = "Entries from here on were acknowledged and cannot be trusted any more. Put back a good copy of the file, or start \
                              from a savepoint in a new data directory; what came after the savepoint has to be sent again.";
+const BYTE_ADVICE: &str = "With that byte the log's last group is whole, so it was written completely, perhaps acknowledged, and changed later. \
+                           Put back a good copy of the file, or that byte; or start from a savepoint in a new data directory; what came \
+                           after the savepoint has to be sent again.";
 const RING_ADVICE: &str = "The ring was left by a process that died, and holds entries that were acknowledged. If the segment files were put back \
                            from a copy, put back the ones that belong to the ring; else start from a savepoint in a new data directory.";
 
@@ -207,6 +211,16 @@ impl Walk {
                 if followed || self.ring.is_some() {
                     let at = fault.position - identity.base(number);
                     return Err(damaged("log segment", self.found.path(number), at, fault, DAMAGE_ADVICE));
+                }
+                if let Some(damage) = mend::damage(&identity, bytes, self.position, fault) {
+                    return Err(StorageError::Damaged {
+                        what: "log segment",
+                        path: self.found.path(number),
+                        at: damage.position - identity.base(number),
+                        expected: format!("the byte {:02x}", damage.expected),
+                        found: format!("{:02x}", damage.found),
+                        advice: BYTE_ADVICE,
+                    });
                 }
                 self.fault = Some(fault);
                 Ok(None)

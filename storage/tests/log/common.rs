@@ -3,6 +3,7 @@
 use pelton_storage::disk::{Disk, Lives};
 use pelton_storage::staging::Staging;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,13 @@ impl Chance {
         x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (x ^ (x >> 31)) % end
     }
+}
+
+/// Seeds; `PELTON_LOG_SEEDS=FROM..TO` names others.
+pub fn seeds(usual: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("PELTON_LOG_SEEDS") else { return usual };
+    let (from, to) = text.split_once("..").expect("PELTON_LOG_SEEDS is FROM..TO");
+    from.parse().unwrap()..to.parse().unwrap()
 }
 
 /// An entry, owned.

@@ -1,6 +1,6 @@
 //! Crashes of the simulated machine, at any operation: what was acknowledged is there, in order, and nothing else that was not appended.
 
-use crate::common::{Chance, DIRECTORY, Owned, make, make_room, options, read};
+use crate::common::{Chance, DIRECTORY, Owned, make, make_room, options, read, seeds};
 use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
 use pelton_storage::{Durability, Log, LogOptions, Recovered, StorageError};
 use std::path::Path;
@@ -175,37 +175,30 @@ fn slow(seed: u64) -> Faults {
     Faults { slow: 0..(seed % 12) as u32, short_write: 100, ..Faults::default() }
 }
 
-/// `PELTON_LOG_SEEDS=FROM..TO` runs others.
-fn seeds() -> std::ops::Range<u64> {
-    let Ok(text) = std::env::var("PELTON_LOG_SEEDS") else { return 0..200 };
-    let (from, to) = text.split_once("..").expect("PELTON_LOG_SEEDS is FROM..TO");
-    from.parse().unwrap()..to.parse().unwrap()
-}
-
 #[test]
 fn on_disk_nothing_acknowledged_is_lost() {
-    for seed in seeds() {
+    for seed in seeds(0..200) {
         check(seed, &[Durability::Disk], &[Crash::Process, Crash::Power], slow(seed));
     }
 }
 
 #[test]
 fn in_the_process_ring_everything_appended_survives_a_kill() {
-    for seed in seeds() {
+    for seed in seeds(0..200) {
         check(seed, &[Durability::Process], &[Crash::Process], slow(seed));
     }
 }
 
 #[test]
 fn the_durability_may_change_between_starts() {
-    for seed in seeds() {
+    for seed in seeds(0..200) {
         check(seed, &[Durability::Process, Durability::Disk], &[Crash::Process], slow(seed));
     }
 }
 
 #[test]
 fn failed_writes_and_syncs_lose_nothing_that_was_acknowledged() {
-    for seed in seeds() {
+    for seed in seeds(0..200) {
         let faults = Faults { sync_error: 10, write_error: 10, ..slow(seed) };
         check(seed, &[Durability::Disk], &[Crash::Process, Crash::Power], faults.clone());
         check(seed, &[Durability::Process], &[Crash::Process], faults);
@@ -216,7 +209,7 @@ fn failed_writes_and_syncs_lose_nothing_that_was_acknowledged() {
 #[test]
 fn a_process_log_after_a_power_loss_is_true_or_refused() {
     let (mut refused, mut lost) = (0, 0);
-    for seed in seeds() {
+    for seed in seeds(0..200) {
         let chance = &mut Chance(seed);
         let machine = Simulated::new(seed, slow(seed));
         let disk: Arc<dyn Disk> = Arc::new(machine.clone());

@@ -8,3 +8,4 @@ mod damage;
 mod erased;
 mod forged;
 mod life;
+mod mend;
