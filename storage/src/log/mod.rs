@@ -89,6 +89,8 @@ pub struct Log {
     first_written: u64,
     /// Nothing was appended since an empty group was written.
     sealed: bool,
+    /// Turns in a row without work, since the last group was written.
+    rested: u32,
     turns: u32,
     segments: Segments,
     writer: Box<dyn Writer>,
@@ -139,6 +141,7 @@ impl Log {
             released: start.released,
             first_written: start.segments.first,
             sealed: start.sealed,
+            rested: 0,
             turns: 0,
             ring: start.ring,
             segments: start.segments,
@@ -190,6 +193,9 @@ impl Log {
     }
 
     /// Looks at completions, submits what is to be written, and gets the next segment ready. True when something moved.
+    ///
+    /// With [`Durability::Disk`] a log to which nothing was appended for many turns gets an empty group, once: it seals
+    /// the ones before, as [`sync`](Log::sync) does at the end.
     ///
     /// `released` is the tick through which output was released; it goes into the next group.
     ///

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const PROCESS_GROUP_BYTES: u64 = 256 << 10;
 /// Turns after which a smaller group is written all the same.
 const PROCESS_GROUP_TURNS: u32 = 1 << 14;
+/// Turns without work after which a log rests, and is sealed: some 20 ms of a core that spins, and half a minute of one
+/// that is parked, so that commits at a steady rate do not wait for the flush of an empty group.
+const REST_TURNS: u32 = 1 << 16;
 /// How long one call to the kernel may sleep while [`Log::sync`] waits.
 const SYNC_WAIT: Duration = Duration::from_millis(100);
 
@@ -29,7 +32,32 @@ impl Log {
         moved |= self.segments.release(self.first_written)?;
         let consumed = self.head.saturating_sub(self.segments.identity.base(self.segments.current.number));
         moved |= self.segments.prepare(&mut *self.writer, SEGMENT_WRITE, consumed)?;
-        Ok(moved)
+        if self.sealed || moved || self.is_under_way() {
+            self.rested = 0;
+            return Ok(moved);
+        }
+        self.rested += 1;
+        if self.rested < REST_TURNS {
+            return Ok(false);
+        }
+        self.rested = 0;
+        self.seal_at_rest()
+    }
+
+    /// Whether anything is not written yet.
+    fn is_under_way(&self) -> bool {
+        self.open.is_some() || self.closed.is_some() || self.in_flight.is_some()
+    }
+
+    /// Writes an empty group behind the last one, which is then told from a write that was cut short, whatever happens
+    /// to it. With [`Durability::Process`] the staging ring says how much was written.
+    #[cold]
+    fn seal_at_rest(&mut self) -> Result<bool, StorageError> {
+        if self.segments.durability == Durability::Process || !self.begin_here() {
+            return Ok(false);
+        }
+        self.sealed = true;
+        self.submit()
     }
 
     /// Takes completions.
@@ -93,7 +121,7 @@ impl Log {
 
     /// Writes all that is there.
     pub(super) fn drain(&mut self) -> Result<(), StorageError> {
-        while self.open.is_some() || self.closed.is_some() || self.in_flight.is_some() {
+        while self.is_under_way() {
             self.step(true)?;
             if self.in_flight.is_some() {
                 let waited = self.writer.wait(SYNC_WAIT);

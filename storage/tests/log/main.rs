@@ -9,3 +9,4 @@ mod erased;
 mod forged;
 mod life;
 mod mend;
+mod rest;
