@@ -82,10 +82,10 @@ fn faults(chance: &mut Chance, shards: u64) -> Faults {
     }
     if chance.happens(100) {
         faults.bit_flips = chance.magnitude(8) as u32;
-        // Not in logs: damage to the last group of one after a crash cannot be told from a write that was cut short (seed 902256); what
-        // damage before that comes to is tested in the storage layer, byte by byte.
-        let places = [".snap", "MANIFEST"];
-        faults.flip_in = vec![(*chance.choose(&places)).to_owned()];
+        let place = *chance.choose(&[".snap", "MANIFEST", "seg-"]);
+        faults.flip_in = vec![place.to_owned()];
+        // Of the last group of a log after a crash, more than one damaged byte cannot be told from a write that was cut short.
+        faults.flip_apart = place == "seg-";
     }
     faults
 }

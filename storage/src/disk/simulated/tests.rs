@@ -48,6 +48,7 @@ fn story(seed: u64, rounds: u64) -> (String, u64) {
         slow: 0..9,
         bit_flips: 2,
         flip_in: vec!["file".to_owned()],
+        flip_apart: false,
     };
     let machine = machine(seed, Faults::default());
     durable_file(&machine, 128 << 10);
@@ -222,6 +223,40 @@ fn bits_turn_over_only_where_they_are_told_to() {
         assert_eq!(ones(&content(&machine)), expected);
         let other = machine.open(Path::new("/data/other"), How::Read).unwrap();
         assert_eq!(ones((*other.map().unwrap()).as_ref()), 0);
+    }
+}
+
+#[test]
+fn bits_that_are_to_be_apart_turn_over_once_in_each_directory() {
+    let faults =
+        Faults { bit_flips: 5, flip_in: vec!["file".to_owned()], flip_apart: true, ..Faults::default() };
+    let machine = machine(5, faults);
+    let directories = ["/data/a", "/data/b", "/data/c"].map(Path::new);
+    for directory in directories {
+        machine.create_directory(directory).unwrap();
+        for name in ["file-1", "file-2"] {
+            let file = machine.open(&directory.join(name), How::Create).unwrap();
+            file.fill_zeros(64 << 10).unwrap();
+            // Nothing is written in one of them.
+            file.write_at(if directory.ends_with("c") { &[] } else { &[0xFF; 100] }, 5_000).unwrap();
+            file.sync().unwrap();
+        }
+    }
+    for _ in 0..3 {
+        machine.crash(Crash::Process);
+        for directory in directories {
+            let zeros: u32 = ["file-1", "file-2"]
+                .iter()
+                .map(|name| {
+                    let file = machine.open(&directory.join(name), How::Read).unwrap();
+                    let map = file.map().unwrap();
+                    let bytes = (*map).as_ref();
+                    let written = bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
+                    written.abs_diff(if directory.ends_with("c") { 0 } else { 800 })
+                })
+                .sum();
+            assert_eq!(zeros, u32::from(!directory.ends_with("c")), "{}", directory.display());
+        }
     }
 }
 
