@@ -15,7 +15,7 @@ use crate::entry::{self, Bad, Entry, HEADER, Kind};
 use crate::find::find;
 use crate::group::{self, GROUP_BYTES, Group};
 use crate::log::{Durability, LogOptions};
-use crate::reader::look_at_ring;
+use crate::reader::{look_at_ring, no_ring};
 use crate::recover::Torn;
 use crate::segment::{self, FirstPage, PAGE, SegmentHeader};
 use crate::walk::{Walk, reason};
@@ -117,6 +117,10 @@ impl LogScan {
         let found = find(disk, directory, &options.identity(), How::Read)?;
         options.durability = found.durability.unwrap_or(options.durability);
         let (mut ring, mut unseen) = (None, None);
+        if found.durability.is_none() && look == Look::Alone {
+            let options = LogOptions { durability: Durability::Process, ..options };
+            unseen = no_ring(disk, directory, &options, &found).err();
+        }
         if found.durability == Some(Durability::Process) && look == Look::Alone {
             match look_at_ring(disk, directory, &options, &found) {
                 Ok(looked) => ring = looked,

@@ -13,10 +13,13 @@ use crate::entry::{self, Entry, HEADER, Kind};
 use crate::find::{Found, find};
 use crate::group::{GROUP_BYTES, Opening};
 use crate::log::{Durability, LogOptions, Ring};
-use crate::segment::PAGE;
+use crate::segment::{self, PAGE};
 use crate::walk::{RingPart, Walk};
 use std::path::Path;
 use std::sync::Arc;
+
+const RING_ADVICE: &str = "The ring was left by a process that died, and holds entries that were acknowledged: put back a good copy of \
+                           the file, or start from a savepoint in a new data directory.";
 
 /// Reads a log. See [`Log`](crate::Log) for an example.
 pub struct LogReader {
@@ -41,7 +44,11 @@ impl LogReader {
         let found = find(disk, directory, &options.identity(), How::Read)?;
         let ring = match found.durability {
             Some(Durability::Process) => look_at_ring(disk, directory, options, &found)?,
-            _ => None,
+            Some(Durability::Disk) => None,
+            None => {
+                no_ring(disk, directory, options, &found)?;
+                None
+            }
         };
         if ring.is_none() && found.durability == Some(Durability::Process) {
             found.without_ring(&**disk, &options.ring_name())?;
@@ -87,6 +94,36 @@ pub(crate) fn look_at_ring(
 ) -> Result<Option<RingPart>, StorageError> {
     let ring = Ring::look(&**disk, directory, options)?;
     ring.map(|ring| RingPart::of(&ring, found, &options.ring_name())).transpose()
+}
+
+/// Refuses a log without a segment whose staging ring holds entries: with [`Durability::Process`], the first segment's
+/// header is damaged, or its file is gone. None of its groups need be in the file to say so.
+pub(crate) fn no_ring(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    options: &LogOptions,
+    found: &Found,
+) -> Result<(), StorageError> {
+    if options.durability != Durability::Process {
+        return Ok(());
+    }
+    match Ring::look(&**disk, directory, options)? {
+        // A new log's ring is made before its first segment.
+        Some(ring) if ring.head() != found.identity.start(0) => {
+            let number = found.identity.segment(ring.written());
+            let damaged = found.leftovers.iter().find(|file| segment::number_in(&file.name) == Some(number));
+            let Some(file) = damaged else { return Err(found.missing(number)) };
+            Err(StorageError::Damaged {
+                what: "header of a log segment",
+                path: directory.join(&file.name),
+                at: 0,
+                expected: format!("the header of segment {number}, from which the staging ring goes on"),
+                found: "something else".into(),
+                advice: RING_ADVICE,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The last segment that begins before `from_tick`, or the first one.

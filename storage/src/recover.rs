@@ -22,6 +22,7 @@ use crate::find::{Found, find};
 use crate::group::{self, Group, PAD_BYTES};
 use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start};
 use crate::naming::name_files;
+use crate::reader::no_ring;
 use crate::segment::{Identity, PAGE, SegmentHeader, live_name, new_name};
 use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
@@ -87,7 +88,11 @@ pub(crate) fn recover(
     // 1. Nothing is changed.
     let ring = match was {
         Some(Durability::Process) => Ring::look(&**disk, directory, options)?,
-        _ => None,
+        Some(Durability::Disk) => None,
+        None => {
+            no_ring(disk, directory, options, &found)?;
+            None
+        }
     };
     let ring_lost = was == Some(Durability::Process) && ring.is_none();
     if ring_lost {

@@ -3,8 +3,8 @@
 //! # The fault model
 //!
 //! - **Writes** of a [`Writer`] take a number of polls ([`Faults::slow`]); until then they may have happened wholly, up to some sector of
-//!   512 bytes, or not at all. They read their memory when they happen. Some are carried out in two parts ([`Faults::short_write`]), some
-//!   fail after a part ([`Faults::write_error`]).
+//!   512 bytes, or not at all. They read their memory when they happen. Some are carried out in two parts, cut between sectors
+//!   ([`Faults::short_write`]), some fail after a part ([`Faults::write_error`]).
 //! - **Syncs** make a file's content durable, or fail ([`Faults::sync_error`]). After a failed one some of what was not durable is, the
 //!   rest never will be, and a later sync that succeeds says nothing about it. A sync is not of names.
 //! - **Names** become durable when their directory is synced. Directories right below the root are always there.

@@ -2,8 +2,8 @@
 //! is not there.
 
 use crate::common::{Chance, DIRECTORY, Owned, append, has_ring, make, options, read};
-use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
-use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
+use pelton_storage::disk::{Crash, Disk, Faults, How, Simulated};
+use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, LogScan, Look, StorageError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,4 +121,59 @@ fn a_log_that_failed_keeps_its_ring() {
     machine.set_faults(Faults::default());
     assert!(has_ring(&disk, Path::new(DIRECTORY)));
     assert_eq!(read(&disk, &options, 0).unwrap().len(), 1);
+}
+
+/// What was appended is only in the ring, and the only segment has lost its header, by one byte, or is gone: a log that
+/// looks as if it had never been.
+#[test]
+fn a_ring_without_its_first_segment_is_refused() {
+    for at in [Some(0), Some(12), Some(40), None] {
+        let (machine, disk) = machine(4);
+        let options = options(Durability::Process);
+        let path = Path::new(DIRECTORY).join("seg-00000000.log");
+        let mut log = open(&disk, &options);
+        log.append(1, Kind::Tick, b"only in the ring");
+        machine.crash(Crash::Process);
+        drop(log);
+        match at {
+            Some(at) => disk.open(&path, How::Write).unwrap().write_at(&[0xFF], at).unwrap(),
+            None => disk.remove(&path).unwrap(),
+        }
+        let error = read(&disk, &options, 0).unwrap_err();
+        match &error {
+            StorageError::Damaged { path: named, at: 0, .. } => {
+                assert!(at.is_some() && *named == path, "{error}")
+            }
+            StorageError::Missing { path: named, .. } => assert!(at.is_none() && *named == path, "{error}"),
+            other => panic!("{other}"),
+        }
+        let opened = Log::open(&disk, Path::new(DIRECTORY), &options).err().unwrap();
+        assert_eq!(opened.to_string(), error.to_string());
+        assert!(has_ring(&disk, Path::new(DIRECTORY)), "a refusal changes nothing");
+        if at.is_some() {
+            let scan =
+                LogScan::open(&disk, Path::new(DIRECTORY), options.id, 0, 0, Look::Alone).unwrap().unwrap();
+            assert_eq!(scan.unseen().map(ToString::to_string), Some(error.to_string()));
+        }
+        // The ring is gone with the machine.
+        machine.crash(Crash::Power);
+        assert_eq!(Log::open(&disk, Path::new(DIRECTORY), &options).unwrap().1.entries, 0);
+    }
+}
+
+/// One that was made before its first segment, and never used, is no reason to refuse.
+#[test]
+fn a_ring_that_was_never_used_is_nothing() {
+    for stop in 1..12 {
+        let (machine, disk) = machine(4);
+        let options = options(Durability::Process);
+        machine.stop_after(stop);
+        let _ = Log::open(&disk, Path::new(DIRECTORY), &options);
+        machine.crash(Crash::Process);
+        assert_eq!(
+            Log::open(&disk, Path::new(DIRECTORY), &options).unwrap().1.entries,
+            0,
+            "stopped after {stop}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! Time is counted in polls: a write that takes three is carried out by the third. What a write reads, it reads then and not when it was
 //! submitted, so memory that is changed too early shows.
 
+use super::content::SECTOR_BYTES;
 use super::{Node, Simulated, SimulatedFile, State};
 use crate::disk::{Completed, DiskFile, Source, WriteId, Writer};
 use std::collections::VecDeque;
@@ -173,7 +174,9 @@ fn carry_out(state: &mut State, request: &mut Request) -> Outcome {
             return Outcome::Done(Err(io::Error::from_raw_os_error(libc::EIO)));
         }
         if bytes.len() > 1 && state.chance.short_write.happens(state.faults.short_write) {
-            let part = 1 + state.chance.short_write.below(bytes.len() as u64 - 1) as usize;
+            // Up to some sector, as a page cache and a disk take it.
+            let part = 1 + state.chance.short_write.below(bytes.len() as u64 - 1);
+            let part = ((at + part) / SECTOR_BYTES * SECTOR_BYTES).saturating_sub(at) as usize;
             request.node.content().write(at, &bytes[..part]);
             request.written += part;
             request.delay = state.delay();
