@@ -6,11 +6,12 @@
 //!             ^ 1. here goes a mark    ^ 2. pages with traces become zeros, synced   3. so does the mark, synced
 //! ```
 //!
-//! What was cut short lies where the next groups will be written, with positions and checksums that are right: pages of
-//! it between pages of a later write that is cut short as well could make up a group that nobody has written. So it has
-//! to be gone from the disk itself before the log goes on; and a page cache does not show what is on the disk. A sync
-//! that fails leaves pages that read as zeros and count as clean: an attempt after it sees nothing to erase, and its
-//! sync has nothing to do.
+//! What was cut short (and not damaged: `mend` tells the two apart, and damage is refused before anything is erased) lies
+//! where the next groups will be written, with positions and checksums that are right: pages of it between pages of a
+//! later write that is cut short as well could make up a group that nobody has written. So it has to be gone from the
+//! disk itself before the log goes on; and a page cache does not show what is on the disk. A sync that fails leaves
+//! pages that read as zeros and count as clean: an attempt after it sees nothing to erase, and its sync has nothing to
+//! do.
 //!
 //! Therefore an attempt leaves evidence while it is not through: the mark, an entry of its own kind at the end of the
 //! log, in the page cache at least. An attempt that finds one writes zeros over all the rest of the segment, whatever

@@ -29,14 +29,15 @@
 //! A sector that holds a checksum or a position of this group was written with it: in what was there before, both
 //! are others. So only sectors wholly within a payload can be old without being noticed otherwise ("blind"), and an entry
 //! without one was not torn if one byte makes the group good. In a longer one, the difference that comes from a missing
-//! sector looks like that of one byte with a chance of (changes that are tried) / 2^32. What is tried is therefore
+//! sector looks like that of one byte with a chance of (changes that are tried) / 2^32. What is tried of its payload and
+//! the fields of its header is therefore
 //!
 //! | blind sectors of the entry | changes that count |
 //! |---|---|
 //! | none | of one byte |
-//! | up to 8 KiB in all | of one byte: one in 2,000 torn writes that lost nothing but such sectors is taken for damage |
-//! | up to 256 KiB in all, or one of them reads as zeros | of one bit, with the same chance at most |
-//! | more; or one holds a position from before its segment was recycled | none |
+//! | some | of one byte up to 8 KiB, of one bit up to 256 KiB: one in 2,000 torn writes that lost nothing but such sectors is taken for damage |
+//! | one reads as zeros | of one byte up to 1 KiB, of one bit up to 32 KiB: one in 16,000 |
+//! | one holds a position from before its segment was recycled | none |
 //!
 //! And two kinds of sectors can be old in a single byte: one of which only that byte is not zero, and one of a recycled
 //! segment in which only the position differs. With these the group counts as cut short. What remains is a payload of

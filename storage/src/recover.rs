@@ -1,7 +1,7 @@
 //! Opening a log after whatever happened to it.
 //!
-//! 1. Find the files and check every group (`find`, `walk`). What cannot be trusted is refused here, before anything is
-//!    changed.
+//! 1. Find the files and check every group (`find`, `walk`, `mend`). What cannot be trusted is refused here, before
+//!    anything is changed.
 //! 2. What a process that died left in its staging ring is closed with a PAD, and written to the segment files.
 //! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does
 //!    not.

@@ -117,8 +117,9 @@ impl Log {
     /// died, and was never acknowledged, is dropped and erased unless it is complete.
     ///
     /// # Errors
-    /// When the disk refuses, and when what is there cannot be trusted: damage before the last group, a segment that is
-    /// missing or belongs to another log, a later version. Nothing that a reader could see is changed then.
+    /// When the disk refuses, and when what is there cannot be trusted: damage before the last group or of one byte in
+    /// it, a segment that is missing or belongs to another log, a later version. Nothing that a reader could see is
+    /// changed then.
     pub fn open(
         disk: &Arc<dyn Disk>,
         directory: &Path,

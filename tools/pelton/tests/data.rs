@@ -302,19 +302,41 @@ fn an_entry_that_the_engine_cannot_read_is_found() {
     assert!(error.contains("(position "), "{error}");
 }
 
-#[test]
-fn a_write_that_was_cut_short_is_noted_and_no_damage() {
-    let place = Place::filled("torn");
+/// A log with an eleventh tick that nothing seals, and where the page of its group begins.
+fn unsealed(test: &str) -> (Place, usize) {
+    let place = Place::filled(test);
     let mut log = place.log(0, Durability::Disk);
     place.append(&mut log, 11);
     drop(log);
     let bytes = fs::read(place.segment(0)).expect("it is there");
     let last = bytes.iter().rposition(|&byte| byte != 0).expect("it is not empty");
-    place.flip(&place.segment(0), last / 4096 * 4096 + 110);
+    (place, last / 4096 * 4096)
+}
+
+#[test]
+fn a_write_that_was_cut_short_is_noted_and_no_damage() {
+    let (place, page) = unsealed("torn");
+    let mut bytes = fs::read(place.segment(0)).expect("it is there");
+    // Of the tick's entry only the beginning is left.
+    bytes[page + 100..page + 4096].fill(0);
+    fs::write(place.segment(0), bytes).expect("room");
     let shown = place.succeeds("log verify DATA");
     assert!(shown.starts_with("note: ") && shown.contains("a write was cut short at byte"), "{shown}");
     let shown = place.succeeds("log inspect DATA --shard 0");
     assert!(shown.contains("1-10") && shown.contains("torn in seg-00000000.log at byte"), "{shown}");
+}
+
+#[test]
+fn a_byte_of_what_was_written_last_is_damage() {
+    let (place, page) = unsealed("byte");
+    place.flip(&place.segment(0), page + 110);
+    let place_of = format!("seg-00000000.log: damaged log segment at byte {}: expected the byte ", page + 110);
+    let (findings, _) = place.fails("log verify DATA");
+    assert!(findings.starts_with("damage: ") && findings.contains(&place_of), "{findings}");
+    let (_, error) = place.fails("log inspect DATA --shard 0");
+    assert!(error.contains(&place_of), "{error}");
+    place.flip(&place.segment(0), page + 110);
+    place.succeeds("log verify DATA");
 }
 
 #[test]
