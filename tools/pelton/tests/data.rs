@@ -330,7 +330,8 @@ fn a_write_that_was_cut_short_is_noted_and_no_damage() {
 fn a_byte_of_what_was_written_last_is_damage() {
     let (place, page) = unsealed("byte");
     place.flip(&place.segment(0), page + 110);
-    let place_of = format!("seg-00000000.log: damaged log segment at byte {}: expected the byte ", page + 110);
+    let place_of =
+        format!("seg-00000000.log: damaged log segment at byte {}: expected the byte ", page + 110);
     let (findings, _) = place.fails("log verify DATA");
     assert!(findings.starts_with("damage: ") && findings.contains(&place_of), "{findings}");
     let (_, error) = place.fails("log inspect DATA --shard 0");
