@@ -233,8 +233,9 @@ fn is_perhaps_old(
 ) -> bool {
     let sector = (position + change.at as u64) / SECTOR * SECTOR;
     let in_position = (16..24).contains(&change.at);
-    if in_position && sector > position && sector + SECTOR <= position + entry_bytes as u64 {
-        // The checksum is in the sector before, and the next entry behind this one.
+    let is_last = entry::fields(bytes).kind == PAD;
+    if in_position && sector > position && (is_last || sector + SECTOR <= position + entry_bytes as u64) {
+        // The checksum is in the sector before, and the next entry behind this one; or nothing but zeros is, behind a PAD.
         let found = entry::u64_at(bytes, 16);
         return found < position && (position - found).is_multiple_of(identity.segment_bytes);
     }
@@ -417,6 +418,20 @@ mod tests {
             bytes.iter().zip(&group(start, &[vec![0; 400], vec![0; 2_000]])).filter(|(a, b)| a != b).count(),
             1
         );
+        assert_eq!(look(start, &bytes), None);
+    }
+
+    /// The simulator's seed 4003917: of the last sector of a group, which had replaced one just as long, only the position was another.
+    #[test]
+    fn a_pad_of_which_the_old_half_is_left_is_no_damage() {
+        let start = IDENTITY.segment_bytes * 5 + 4_096;
+        let payload = vec![0; 496 - GROUP_BYTES as usize - HEADER];
+        let whole = group(start, std::slice::from_ref(&payload));
+        let before = group(start - IDENTITY.segment_bytes, std::slice::from_ref(&payload));
+        let mut bytes = whole.clone();
+        bytes[512..].copy_from_slice(&before[512..]);
+        assert_eq!(bytes.iter().zip(&whole).filter(|(a, b)| a != b).count(), 1);
+        assert!(group::check(&IDENTITY, &bytes, start, false).is_err());
         assert_eq!(look(start, &bytes), None);
     }
 
