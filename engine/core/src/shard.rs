@@ -59,13 +59,33 @@ pub struct Shard {
     moves: VecDeque<Move>,
 }
 
-/// Hands notes over, in blocks of a size that suits everybody.
-fn put(out: &mut dyn SnapshotOut, section: Section, notes: &Notes) {
-    let bytes = notes.as_slice();
-    let blocks = bytes.len().div_ceil(NOTES_BLOCK_BYTES).max(1);
-    for chunk in 0..blocks {
-        let block = &bytes[chunk * NOTES_BLOCK_BYTES..bytes.len().min((chunk + 1) * NOTES_BLOCK_BYTES)];
-        out.block(BlockId { section, table: 0, chunk: chunk as u32 }, block);
+/// Notes that are being handed over, in blocks of a size that suits everybody: a service may leave many rows unacknowledged.
+struct Putting {
+    section: Section,
+    notes: Notes,
+    /// The next block.
+    chunk: usize,
+}
+
+/// Blocks of so many bytes of notes; there is one at any rate.
+fn blocks_of(bytes: usize) -> usize {
+    bytes.div_ceil(NOTES_BLOCK_BYTES).max(1)
+}
+
+impl Putting {
+    /// Hands over what there is room for; whether that was the last of it.
+    fn put(&mut self, out: &mut dyn SnapshotOut) -> bool {
+        let bytes = self.notes.as_slice();
+        while self.chunk < blocks_of(bytes.len()) {
+            if !out.room() {
+                return false;
+            }
+            let start = self.chunk * NOTES_BLOCK_BYTES;
+            let block = &bytes[start..bytes.len().min(start + NOTES_BLOCK_BYTES)];
+            out.block(BlockId { section: self.section, table: 0, chunk: self.chunk as u32 }, block);
+            self.chunk += 1;
+        }
+        true
     }
 }
 
@@ -78,6 +98,23 @@ struct Saving {
     operators: Vec<Option<usize>>,
     /// What the sinks keep, once they have been shown everything through the tick.
     sinks: Option<SinkNotes>,
+    /// The notes in hand.
+    putting: Option<Putting>,
+    /// Whether the sinks' notes have come to be.
+    sinks_put: bool,
+}
+
+impl Saving {
+    /// Puts notes, or goes on with those in hand; whether none are left.
+    fn put(&mut self, notes: Option<(Section, Notes)>, out: &mut dyn SnapshotOut) -> bool {
+        if let Some((section, notes)) = notes {
+            self.putting = Some(Putting { section, notes, chunk: 0 });
+        }
+        if self.putting.as_mut().is_none_or(|putting| putting.put(out)) {
+            self.putting = None;
+        }
+        self.putting.is_none()
+    }
 }
 
 /// How far a checkpoint is.
@@ -224,7 +261,14 @@ impl Shard {
         self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
         let mut all = alloc::vec![Some(notes)];
         all.extend(self.stages.iter_mut().map(Stage::frozen));
-        self.saving = Some(Saving { tick, operators: alloc::vec![None; all.len()], notes: all, sinks: None });
+        self.saving = Some(Saving {
+            tick,
+            operators: alloc::vec![None; all.len()],
+            notes: all,
+            sinks: None,
+            putting: None,
+            sinks_put: false,
+        });
         true
     }
 
@@ -279,6 +323,9 @@ impl Shard {
         // Sooner than anything else: until then nothing of later ticks leaves.
         self.show()?;
         let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
+        if !saving.put(None, out) {
+            return Ok(Saved::Partly);
+        }
         let mut whole = true;
         for number in 0..=self.stages.len() {
             if !out.room() {
@@ -291,8 +338,10 @@ impl Shard {
                     whole = false;
                     continue;
                 };
-                put(out, Section::notes(number), &notes);
                 saving.operators[number] = Some(0);
+                if !saving.put(Some((Section::notes(number), notes)), out) {
+                    return Ok(Saved::Partly);
+                }
             }
             let Some(index) = number.checked_sub(1) else { continue };
             let operators = self.stages[index].operators();
@@ -304,10 +353,15 @@ impl Shard {
                 *next += 1;
             }
         }
-        let Some(sinks) = saving.sinks.take_if(|_| whole) else { return Ok(Saved::Partly) };
-        put(out, Section::SINKS, &sinks.notes);
-        self.saving = None;
-        Ok(Saved::Wholly(sinks.syncs))
+        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Partly) };
+        if !core::mem::replace(&mut saving.sinks_put, true) {
+            let notes = core::mem::take(&mut sinks.notes);
+            if !saving.put(Some((Section::SINKS, notes)), out) {
+                return Ok(Saved::Partly);
+            }
+        }
+        let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.syncs);
+        Ok(Saved::Wholly(syncs.unwrap_or_default()))
     }
 
     /// Every chain that may end in a sink, in an order that never changes.
@@ -334,6 +388,7 @@ impl Shard {
     /// # Errors
     /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
     pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
+        self.first.check()?;
         let Some(checkpoint) = checkpoint else {
             let mut nobody = Earlier { shards: Vec::new(), mine: None };
             return self.each_chain(|chain| chain.recall_sinks(&mut nobody, Tick(0)));
@@ -343,15 +398,21 @@ impl Shard {
         let noted = |section| -> Result<Vec<Vec<u8>>, Fault> {
             let mut all = Vec::new();
             for shard in 0..before {
-                checkpoint.blocks(shard, section, &mut |_, bytes| {
-                    all.push(bytes.to_vec());
+                let mut blocks = 0;
+                let mut notes = Vec::new();
+                checkpoint.blocks(shard, section, &mut |id, bytes| {
+                    if id.chunk as usize == blocks {
+                        notes.extend_from_slice(bytes);
+                    }
+                    blocks += 1;
                     Ok(())
                 })?;
-            }
-            if all.len() != before {
-                let message =
-                    format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
-                return Err(Fault::Restore { message });
+                if blocks_of(notes.len()) != blocks {
+                    let message =
+                        format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
+                    return Err(Fault::Restore { message });
+                }
+                all.push(notes);
             }
             Ok(all)
         };
