@@ -203,6 +203,8 @@ pub struct Survival {
     pub barrier: Arc<AtomicU64>,
     /// Counts what each key group is sent, where anybody asks.
     pub loads: Option<Arc<[AtomicU64]>>,
+    /// Whether the run only takes up what other shards left, for another that follows it at once.
+    pub interim: bool,
 }
 
 impl ShardBuilder {
@@ -245,6 +247,7 @@ impl ShardBuilder {
             context.log.set(survival.log);
             context.generation.set(survival.generation);
             context.loads.replace(survival.loads.clone());
+            context.interim.set(survival.interim);
         }
         self.feed = Feed::Replayed { log: survival.replay, next: None };
         self.writing = survival.journal.map(Writing::new);
@@ -260,6 +263,7 @@ impl ShardBuilder {
             replay,
             barrier: Arc::default(),
             loads: None,
+            interim: false,
         });
         self.contexts.iter().for_each(|context| context.silent.set(true));
     }

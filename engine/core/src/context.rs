@@ -60,6 +60,8 @@ pub struct StageContext {
     pub survives: Cell<bool>,
     /// Whether the run is only to be looked at: nothing is handed to sinks.
     pub silent: Cell<bool>,
+    /// Whether the run only takes up what other shards left, for another that follows.
+    pub interim: Cell<bool>,
     /// The job's log, if it survives.
     pub log: Cell<u128>,
     /// The generation of the log.
@@ -95,6 +97,7 @@ impl StageContext {
             loads: RefCell::default(),
             survives: Cell::new(false),
             silent: Cell::new(false),
+            interim: Cell::new(false),
             log: Cell::new(0),
             generation: Cell::new(0),
             replayed: Cell::new(Tick(0)),

@@ -13,13 +13,14 @@
 
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
+use crate::dealing::Dealer;
 use crate::fault::Fault;
 use crate::hash::Router;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::journal::{Journal, Replay, encode, entry_bytes, padded};
 use crate::local::Local;
 use crate::notes::{Earlier, Notes};
-use crate::source::{Poll, Position, Reader};
+use crate::source::{Outset, Poll, Position, Reader};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -156,12 +157,21 @@ pub(crate) struct Ingress {
     closing: bool,
     /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
     turn: usize,
+    /// Deals the room in the log, of which one partition can have so much in one tick.
+    dealer: Dealer,
+    logged_most: usize,
+}
+
+/// What all of `partitions` may log together in an entry of `bytes` bytes, if the entry fits at all.
+fn logged_in(bytes: usize, partitions: usize) -> Option<usize> {
+    // What each of them logs may be padded.
+    bytes.checked_sub(entry_bytes(partitions) + partitions * padded(1))
 }
 
 impl Ingress {
     pub(crate) fn new(
         context: Rc<StageContext>,
-        readers: Vec<Box<dyn Reader>>,
+        mut readers: Vec<Box<dyn Reader>>,
         locals: Vec<Box<dyn Local>>,
         clocks: Clocks,
         budget: TickBudget,
@@ -169,6 +179,21 @@ impl Ingress {
     ) -> Self {
         let (shard, made) = (context.shard, Nanos(0));
         let IngressLog { feed, writing, barrier } = log;
+        let partitions = readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        let mut logged_most = usize::MAX;
+        if let Some(Writing { journal, .. }) = &writing {
+            let most = journal.entry_bytes_max();
+            logged_most = logged_in(most, partitions).unwrap_or_else(|| {
+                let message = format!(
+                    "an entry of the log has {most} bytes at most, which is too little for the {partitions} source partitions of a \
+                     shard: raise `log.segment`, or use fewer partitions or more shards"
+                );
+                context.fail(Fault::Storage { message });
+                0
+            });
+        }
+        let outset = Outset { logged_max: logged_most, interim: context.interim.get() };
+        readers.iter_mut().for_each(|reader| reader.begin(outset));
         Ingress {
             shard,
             context,
@@ -191,6 +216,8 @@ impl Ingress {
             paused: false,
             closing: false,
             turn: 0,
+            dealer: Dealer::new(partitions),
+            logged_most,
         }
     }
 
@@ -230,6 +257,7 @@ impl Ingress {
         // What was taken in before has to be taken in again first.
         self.closing = !self.is_live();
         if !self.closing {
+            self.dealer.clear();
             self.readers.iter_mut().for_each(|reader| reader.close());
         }
     }
@@ -332,12 +360,11 @@ impl Ingress {
         self.locals.iter_mut().map(|local| local.room()).fold(readers, usize::min)
     }
 
-    /// Bytes that partitions may log in one tick; none while the journal has no room.
+    /// Bytes that partitions may log in one tick; none while the journal has too little room.
     fn logged_max(&self) -> Option<usize> {
         let Some(writing) = &self.writing else { return Some(0) };
         let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
-        // What each of them logs may be padded.
-        writing.journal.room().checked_sub(entry_bytes(partitions) + partitions * padded(1))
+        logged_in(writing.journal.room(), partitions).filter(|room| *room >= self.dealer.wanted())
     }
 
     /// Follows the highest clock, if nothing is being made at it. Cheap enough to call after every frame.
@@ -415,9 +442,9 @@ impl Ingress {
         self.end_tick(tick, now, done)
     }
 
-    /// Reads the partitions, in order; whether all have ended. Each may take its share of the budget and what those before it left, so
-    /// that none keeps another from being read.
-    fn read(&mut self, budget: usize, mut logged_max: usize) -> Result<bool, Fault> {
+    /// Reads the partitions, in order; whether all have ended. Each may take its share of the budget, and of the room in the log, and what
+    /// those before it left, so that none keeps another from being read.
+    fn read(&mut self, budget: usize, room: usize) -> Result<bool, Fault> {
         let (now, tick) = (self.context.now.get(), self.context.tick.get());
         let mut done = true;
         let open = self.readers.iter().map(|reader| reader.open()).sum::<usize>().max(1);
@@ -427,19 +454,30 @@ impl Ingress {
         self.taken.clear();
         self.logged.clear();
         self.logged_lens.clear();
+        self.dealer.deal(room, open);
         for reader in 0..self.readers.len() {
             self.context.running.set(reader);
             for index in 0..self.readers[reader].partitions() {
-                if self.readers[reader].is_open(index) {
+                let (number, is_open) = (self.taken.len(), self.readers[reader].is_open(index));
+                if is_open {
                     left += share + usize::from(place % open < rest);
                     place += 1;
                 }
+                let logged_max = self.dealer.allowed(number, is_open);
                 let poll = Poll { now, tick, records_max: left, logged_max };
                 let before = self.logged.len();
                 let log = self.writing.is_some().then_some(&mut self.logged);
-                let taken = self.readers[reader].read(index, poll, log);
+                let (taken, waits) = self.readers[reader].read(index, poll, log);
                 let logged = self.logged.len() - before;
-                logged_max = logged_max.saturating_sub(padded(logged));
+                if waits > self.logged_most {
+                    let (names, most) = (self.context.names.borrow(), self.logged_most);
+                    let name = names.get(reader).map_or("a source", |name| name.as_str());
+                    let message = format!(
+                        "{name}: {waits} bytes are to be logged in one tick, and there is room for {most}: raise `log.segment`"
+                    );
+                    self.context.fail(Fault::Storage { message });
+                }
+                self.dealer.taken(number, padded(logged), waits, taken.asked);
                 left = left.saturating_sub(taken.records);
                 self.pump();
                 done &= taken.done;

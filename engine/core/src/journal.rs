@@ -22,6 +22,9 @@ pub trait Journal {
     /// Bytes of an entry that surely can be appended now; 0 while there is no room.
     fn room(&self) -> usize;
 
+    /// Bytes of the largest entry that there is room for sooner or later, whatever was appended before.
+    fn entry_bytes_max(&self) -> usize;
+
     /// Appends the entry of a tick.
     ///
     /// # Errors

@@ -85,6 +85,9 @@ pub struct Recalled<'a> {
     pub shards: Vec<&'a [u8]>,
     /// Which of them this writer continues; none if there are now more or fewer shards.
     pub mine: Option<usize>,
+    /// Whether the run only takes up what other shards left, with those shards, and another follows it at once: what it writes is the same that
+    /// a restart with them would have written, and more is to come.
+    pub interim: bool,
 }
 
 /// The writing end of a sink on one shard.
@@ -271,8 +274,9 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
             return Ok(());
         }
         let (log, generation) = (self.context.log.get(), self.context.generation.get());
-        let delivery = self.delivery;
-        let recalled = Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine };
+        let (delivery, interim) = (self.delivery, self.context.interim.get());
+        let recalled =
+            Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine, interim };
         let kept = self.writer.recall(&recalled)?;
         self.shown = match self.delivery {
             Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,

@@ -56,11 +56,24 @@ pub struct Poll {
     pub logged_max: usize,
 }
 
+/// What a partition is told before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outset {
+    /// The most bytes that it will ever be let log in one tick; `usize::MAX` where the job does not survive. What is larger, and cannot be
+    /// divided, has to be refused.
+    pub logged_max: usize,
+    /// Whether the run only takes up what other shards left, and takes in nothing: another run follows it at once.
+    pub interim: bool,
+}
+
 /// What a partition says after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// There may be more.
     Open,
+    /// There is more, for which so many bytes have to be logged in one tick, and that is more than `logged_max`. They are set aside, if they
+    /// are no more than the [outset](Outset) allows; then it is the partition's turn.
+    Waits(usize),
     /// There will be no more, ever.
     Done,
 }
@@ -69,6 +82,11 @@ pub enum Polled {
 pub trait Partition: 'static {
     /// What it yields.
     type Item;
+
+    /// Says what holds for the whole run, before anything else is asked.
+    fn begin(&mut self, outset: Outset) {
+        let _ = outset;
+    }
 
     /// Hands what is there, at most `poll.records_max` records, to `out`; never waits.
     fn poll(&mut self, poll: Poll, out: &mut impl FnMut(Self::Item)) -> Polled;
@@ -153,8 +171,11 @@ pub(crate) trait Reader: Pipe {
     /// Whether partition `index` has not ended.
     fn is_open(&self, index: usize) -> bool;
 
-    /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one.
-    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Taken;
+    /// Tells the partitions what holds for the whole run.
+    fn begin(&mut self, outset: Outset);
+
+    /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one; also says how many bytes it waits for, if any.
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize);
 
     /// Reads partition `index` as it was read when it gave `taken` and logged `logged`.
     fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]);
@@ -250,8 +271,13 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         self.partitions[index].is_some()
     }
 
-    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Taken {
+    fn begin(&mut self, outset: Outset) {
+        self.partitions.iter_mut().flatten().for_each(|partition| partition.begin(outset));
+    }
+
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize) {
         let asked = poll.records_max > 0;
+        let mut waits = 0;
         let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
@@ -266,6 +292,9 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 None => partition.poll(poll, &mut take),
                 Some(log) => partition.poll_logged(poll, log, &mut take),
             };
+            if let Polled::Waits(bytes) = polled {
+                waits = bytes;
+            }
             taken = Taken { records, watermark: partition.watermark(), done: polled == Polled::Done, asked };
             if taken.done
                 && let Some(message) = partition.failure()
@@ -274,7 +303,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
             }
         }
         self.note_taken(index, taken);
-        taken
+        (taken, waits)
     }
 
     fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) {

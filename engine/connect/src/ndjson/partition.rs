@@ -143,9 +143,11 @@ impl<T: DeserializeOwned + 'static> Partition for NdjsonPartition<T> {
 
     fn poll_logged(&mut self, poll: Poll, log: &mut Vec<u8>, out: &mut impl FnMut(T)) -> Polled {
         self.hashes = true;
+        if poll.logged_max < LOGGED {
+            return Polled::Waits(LOGGED);
+        }
         let mut records = 0;
-        let rest = Poll { records_max: if poll.logged_max < LOGGED { 0 } else { poll.records_max }, ..poll };
-        let polled = self.poll(rest, &mut |record| {
+        let polled = self.poll(poll, &mut |record| {
             records += 1;
             out(record);
         });

@@ -14,8 +14,8 @@ use pelton_runtime::survive::{
     Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
 };
 use pelton_runtime::{Duty, MemoryBudget, Running as Cores, StartError, clock, launch};
-use pelton_storage::StorageError;
 use pelton_storage::disk::{Blocking, Disk, Uring};
+use pelton_storage::{LogOptions, StorageError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -110,6 +110,12 @@ fn open(plan: &Plan, config: &Config) -> Result<Opened, JobError> {
         Durability::Process => pelton_storage::Durability::Process,
         Durability::None => return Err(problem("a job without durability keeps nothing")),
     };
+    let bytes = config.log.segment_bytes;
+    let (least, most) = (LogOptions::SEGMENT_BYTES_MIN, LogOptions::SEGMENT_BYTES_MAX);
+    if !bytes.is_power_of_two() || !(least..=most).contains(&bytes) {
+        let sizes = format!("must be a power of two from {least} to {most} bytes");
+        return Err(problem(&format!("segments of {bytes} bytes: the size (`log.segment`) {sizes}")));
+    }
     let disk: Arc<dyn Disk> = match config.driver {
         DriverKind::Glommio => Arc::new(Uring::new(config.log.direct)),
         DriverKind::Threads => Arc::new(Blocking::new()),

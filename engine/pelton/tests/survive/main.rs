@@ -2,5 +2,6 @@
 
 mod moved;
 mod resized;
+mod room;
 mod stopped;
 mod support;

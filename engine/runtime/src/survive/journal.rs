@@ -12,15 +12,23 @@ pub(crate) fn fault(error: StorageError) -> Fault {
 }
 
 /// The end of a log that the shard appends to.
-pub(crate) struct LogJournal(pub(crate) Rc<RefCell<Log>>);
+pub(crate) struct LogJournal {
+    pub(crate) log: Rc<RefCell<Log>>,
+    /// Bytes of the largest entry that it takes.
+    pub(crate) entry_bytes_max: usize,
+}
 
 impl Journal for LogJournal {
     fn room(&self) -> usize {
-        self.0.borrow().room()
+        self.log.borrow().room()
+    }
+
+    fn entry_bytes_max(&self) -> usize {
+        self.entry_bytes_max
     }
 
     fn append(&mut self, tick: Tick, entry: &[u8]) -> Result<(), Fault> {
-        let mut log = self.0.borrow_mut();
+        let mut log = self.log.borrow_mut();
         if entry.len() > log.room() {
             let message = format!(
                 "the input of tick {} takes {} bytes, and the log has room for {}: a source logged more than it was allowed to",

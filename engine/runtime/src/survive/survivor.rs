@@ -141,10 +141,14 @@ impl Survivor {
         builder.survive(Survival {
             log: options.id,
             generation: options.generation,
-            journal: Some(Box::new(LogJournal(log.clone()))),
+            journal: Some(Box::new(LogJournal {
+                log: log.clone(),
+                entry_bytes_max: options.payload_bytes_max(),
+            })),
             replay: Box::new(replay),
             barrier: desk.barrier().clone(),
             loads: Some(desk.load_counters()),
+            interim: paused,
         });
         builder.hash_ticks(hash_ticks);
         plant(&mut builder);

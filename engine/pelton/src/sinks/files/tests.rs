@@ -91,6 +91,7 @@ fn recall_as(
             checkpoint: Tick(checkpoint),
             shards,
             mine,
+            interim: false,
         })
         .map(|tick| tick.0)
 }

@@ -29,8 +29,10 @@ pub enum InletError {
     TooMany,
     /// A transaction, or a single record, is too large.
     TooLarge {
-        /// Its bytes when archived.
+        /// Its bytes when archived; of a transaction those through the first record that was too much.
         bytes: usize,
+        /// The most that it may have.
+        largest: usize,
     },
     /// A custom rkyv wrapper in the record refuses to be archived.
     Unarchivable {
@@ -75,10 +77,14 @@ impl fmt::Display for InletError {
             InletError::TooMany => {
                 write!(f, "the inlet remembers {PRODUCERS_MAX} producers, and cannot remember more")
             }
-            InletError::TooLarge { bytes } => write!(
+            InletError::TooLarge { bytes, largest } if *largest < TRANSACTION_BYTES_MAX => write!(
                 f,
-                "a transaction of {bytes} bytes; the most that one may have is {TRANSACTION_BYTES_MAX}, since it \
-                 enters in one tick"
+                "a transaction of {bytes} bytes; the most that the log has room for in one tick is {largest}: raise `log.segment`, which a \
+                 job that has begun takes up when it goes on from a savepoint or with another number of shards"
+            ),
+            InletError::TooLarge { bytes, largest } => write!(
+                f,
+                "a transaction of {bytes} bytes; the most that one may have is {largest}, since it enters in one tick: divide it"
             ),
             InletError::Unarchivable { record } => {
                 write!(f, "a record of type {record} could not be archived")

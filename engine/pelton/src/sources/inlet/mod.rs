@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
-/// transaction of one.
+/// transaction of one. Where the log's segments are small it is less: [`Producer::transaction_bytes_max`].
 pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of a producer's id.
 pub const PRODUCER_ID_BYTES_MAX: usize = 256;
@@ -117,7 +117,7 @@ impl<T: Record + Send> Inlet<T> {
     fn producer_by(
         &self,
         id: &str,
-        started: Option<Instant>,
+        mut started: Option<Instant>,
         recovered: Option<Instant>,
     ) -> Result<Producer<T>, InletError> {
         if id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX {
@@ -129,7 +129,11 @@ impl<T: Record + Send> Inlet<T> {
                 Phase::Live => return Producer::register(&self.shared, &mut state, id),
                 Phase::Ended => return Err(InletError::Closed),
                 Phase::Waiting => started,
-                Phase::Recovering => recovered,
+                Phase::Recovering => {
+                    // Should this run only make way for another, that one has as long to begin.
+                    started = recovered.or_else(|| Instant::now().checked_add(START_WAIT));
+                    recovered
+                }
             };
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {

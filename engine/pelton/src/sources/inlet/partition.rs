@@ -4,7 +4,7 @@ use super::log::{self, Entry, HEAD, take, take_u32, take_u64};
 use super::shared::{Batch, Head, InletCounts, Known, Phase, Shared};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
 use pelton_core::rows::decode_one;
-use pelton_core::source::{Partition, Poll, Polled};
+use pelton_core::source::{Outset, Partition, Poll, Polled};
 use pelton_core::{Record, Tick};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub struct InletPartition<T> {
     shared: Arc<Shared<T>>,
     run: u64,
     live: bool,
+    /// Another run follows this one.
+    interim: bool,
     /// Transactions taken from the producers, to be taken in next, and the bytes of them that have been.
     taken: Batch<T>,
     bytes_done: usize,
@@ -66,6 +68,7 @@ impl<T: Record + Send> InletPartition<T> {
             shared: shared.clone(),
             run,
             live: false,
+            interim: false,
             taken: Batch::new(),
             bytes_done: 0,
             table: Vec::new(),
@@ -111,27 +114,34 @@ impl<T: Record + Send> InletPartition<T> {
         Refilled::Some
     }
 
-    /// The producer's number in the log. A new one is named there first, if its name and `bytes` more fit.
-    fn number(&mut self, place: usize, bytes: usize, log: Option<(&mut Vec<u8>, usize)>) -> Option<u32> {
-        let fits = |name: usize| log.as_ref().is_none_or(|(_, room)| name + bytes <= *room);
+    /// The producer's number in the log. A new one is named there first, if its name and `bytes` more fit; if not, says what they come to.
+    fn number(
+        &mut self,
+        place: usize,
+        bytes: usize,
+        log: Option<(&mut Vec<u8>, usize)>,
+    ) -> Result<u32, Polled> {
+        let fits = |name: usize| match &log {
+            Some((_, room)) if name + bytes > *room => Err(Polled::Waits(name + bytes)),
+            _ => Ok(()),
+        };
         if self.numbers.len() <= place {
             self.numbers.resize(place + 1, None);
         }
         if let Some(number) = self.numbers[place] {
-            return fits(0).then_some(number);
+            return fits(0).map(|()| number);
         }
         // Gone if another run of the job has begun.
-        let id = self.shared.lock().producers.get(place).map(|known| known.id.clone())?;
-        if !fits(HEAD + id.len()) {
-            return None;
-        }
+        let id = self.shared.lock().producers.get(place).map(|known| known.id.clone());
+        let id = id.ok_or(Polled::Open)?;
+        fits(HEAD + id.len())?;
         let number = self.table.len() as u32;
         if let Some((log, _)) = log {
             log::put_name(log, number, &id);
         }
         self.table.push(Producing { id, place, last: 0, acknowledged: 0 });
         self.numbers[place] = Some(number);
-        Some(number)
+        Ok(number)
     }
 
     fn note_pending(&mut self, tick: Tick, producer: u32, last: u64) {
@@ -164,7 +174,10 @@ impl<T: Record + Send> InletPartition<T> {
                 (log, room)
             });
             // Without room for it in the log it waits for a tick that has more.
-            let Some(number) = self.number(producer, HEAD + bytes, place) else { break };
+            let number = match self.number(producer, HEAD + bytes, place) {
+                Ok(number) => number,
+                Err(polled) => return polled,
+            };
             let archived = &self.taken.bytes[self.bytes_done..self.bytes_done + bytes];
             if let Some(log) = log.as_deref_mut() {
                 log::put_records(log, number, first, count, archived);
@@ -196,6 +209,14 @@ impl<T: Record + Send> InletPartition<T> {
 
 impl<T: Record + Send> Partition for InletPartition<T> {
     type Item = T;
+
+    fn begin(&mut self, outset: Outset) {
+        self.interim = outset.interim;
+        let mut state = self.shared.lock();
+        if state.run == self.run {
+            state.logged_max = outset.logged_max;
+        }
+    }
 
     fn poll(&mut self, poll: Poll, out: &mut impl FnMut(T)) -> Polled {
         let polled = self.take_in(poll, None, out);
@@ -301,7 +322,8 @@ impl<T> Drop for InletPartition<T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if state.run == self.run {
-            state.phase = Phase::Ended;
+            // Whoever waits for a producer waits on, if another run goes on where this one was.
+            state.phase = if self.interim { Phase::Waiting } else { Phase::Ended };
         }
         drop(state);
         self.shared.room.notify_all();

@@ -20,6 +20,8 @@ pub struct Producer<T> {
     /// Its place in the table.
     place: usize,
     run: u64,
+    /// The most bytes of a transaction.
+    bytes_max: usize,
     /// The records in hand, in the form of the log.
     pub(super) bytes: Vec<u8>,
 }
@@ -56,7 +58,15 @@ impl<T: Record + Send> Producer<T> {
         known.in_use = true;
         let id = known.id.clone();
         state.handles += 1;
-        Ok(Producer { shared: shared.clone(), id, place, run: state.run, bytes: Vec::new() })
+        // With its first transaction goes its name.
+        let bytes_max = state.logged_max.saturating_sub(HEAD + id.len()).min(TRANSACTION_BYTES_MAX);
+        Ok(Producer { shared: shared.clone(), id, place, run: state.run, bytes_max, bytes: Vec::new() })
+    }
+
+    /// The most bytes that a transaction of this producer may have, counted as for
+    /// [`TRANSACTION_BYTES_MAX`]: less than that if the segments of the job's log are small.
+    pub fn transaction_bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// The number that the next record gets: one more than the last that was sent, or, after a restart of the process, than the last that
@@ -93,7 +103,7 @@ impl<T: Record + Send> Producer<T> {
         if let Err(error) = state.check(self.run) {
             return Err(TrySendError::Failed(record, error));
         }
-        if !state.has_room(1, self.shared.capacity) {
+        if !state.has_room(1, self.shared.capacity, None) {
             return Err(TrySendError::Full(record));
         }
         Ok(self.enter(state, 1, [record]))
@@ -164,9 +174,9 @@ impl<T: Record + Send> Producer<T> {
             });
         }
         let bytes = HEAD + self.bytes.len();
-        if bytes > TRANSACTION_BYTES_MAX {
+        if bytes > self.bytes_max {
             self.bytes.truncate(start);
-            return Err(InletError::TooLarge { bytes });
+            return Err(InletError::TooLarge { bytes, largest: self.bytes_max });
         }
         let len = (self.bytes.len() - start - RECORD_HEAD) as u32;
         self.bytes[start..start + RECORD_HEAD].copy_from_slice(&len.to_le_bytes());
@@ -199,11 +209,19 @@ impl<T: Record + Send> Producer<T> {
         records: impl IntoIterator<Item = T>,
     ) -> Result<u64, InletError> {
         let mut state = self.shared.lock();
+        let mut waits = None;
         loop {
-            state.check(self.run)?;
-            if state.has_room(count, self.shared.capacity) {
-                return Ok(self.enter(state, count, records));
+            let checked = state.check(self.run);
+            let room = state.has_room(count, self.shared.capacity, waits);
+            if checked.is_err() || room {
+                if let Some(me) = waits {
+                    state.leave_line(me);
+                    // There may be room for the one behind, too.
+                    self.shared.room.notify_all();
+                }
+                return checked.map(|()| self.enter(state, count, records));
             }
+            waits = Some(waits.unwrap_or_else(|| state.join_line()));
             state = self.shared.wait(&self.shared.room, state, Duration::MAX);
         }
     }

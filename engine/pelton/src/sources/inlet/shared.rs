@@ -24,6 +24,11 @@ pub(super) struct State<T> {
     pub(super) handles: usize,
     /// Counts the runs of the job: what was made for one is of no use in the next.
     pub(super) run: u64,
+    /// Bytes that the partition can log in one tick, in this run.
+    pub(super) logged_max: usize,
+    /// Those who wait for room, in the order in which they came, and the number of the one who comes next.
+    pub(super) line: VecDeque<u64>,
+    pub(super) next_in_line: u64,
     pub(super) phase: Phase,
     pub(super) counts: InletCounts,
     pub(super) wake: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -105,6 +110,9 @@ impl<T> Shared<T> {
             by_id: BTreeMap::new(),
             handles: 1,
             run: 0,
+            logged_max: usize::MAX,
+            line: VecDeque::new(),
+            next_in_line: 0,
             phase: Phase::Waiting,
             counts: InletCounts::default(),
             wake: None,
@@ -143,9 +151,24 @@ impl<T> State<T> {
         }
     }
 
-    /// Whether `count` more records fit. What is larger than the whole inlet fits when that is empty.
-    pub(super) fn has_room(&self, count: usize, capacity: usize) -> bool {
-        self.batch.records.is_empty() || self.batch.records.len() + count <= capacity
+    /// Whether `count` more records fit, and nobody came before who waits for room: `me` is the number of one who waits. What is larger than
+    /// the whole inlet fits when that is empty; were there no order, smaller ones could keep it from ever being that.
+    pub(super) fn has_room(&self, count: usize, capacity: usize, me: Option<u64>) -> bool {
+        let first = self.line.front().is_none_or(|first| Some(*first) == me);
+        first && (self.batch.records.is_empty() || self.batch.records.len() + count <= capacity)
+    }
+
+    /// Joins those who wait for room.
+    pub(super) fn join_line(&mut self) -> u64 {
+        let me = self.next_in_line;
+        self.next_in_line += 1;
+        self.line.push_back(me);
+        me
+    }
+
+    /// Leaves them, with or without having had any.
+    pub(super) fn leave_line(&mut self, me: u64) {
+        self.line.retain(|number| *number != me);
     }
 }
 

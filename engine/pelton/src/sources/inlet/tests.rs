@@ -1,7 +1,7 @@
 //! The partition and its producers by hand, through restarts.
 
 use super::*;
-use pelton_core::source::{Partition, Poll, Polled};
+use pelton_core::source::{Outset, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 
 const NOW: Duration = Duration::ZERO;
@@ -16,13 +16,23 @@ type Entry = (u64, Vec<String>, Vec<u8>);
 
 /// One tick of at most `records_max` records and `logged_max` bytes.
 fn step(partition: &mut InletPartition<String>, tick: u64, records_max: usize, logged_max: usize) -> Entry {
+    let (entry, polled) = try_step(partition, tick, records_max, logged_max);
+    assert_ne!(polled, Polled::Done);
+    entry
+}
+
+fn try_step(
+    partition: &mut InletPartition<String>,
+    tick: u64,
+    records_max: usize,
+    logged_max: usize,
+) -> (Entry, Polled) {
     let (mut records, mut logged) = (Vec::new(), b"before".to_vec());
     let polled =
         partition.poll_logged(poll(tick, records_max, logged_max), &mut logged, &mut |r| records.push(r));
-    assert_eq!(polled, Polled::Open);
     let logged = logged.strip_prefix(b"before").unwrap().to_vec();
     assert!(logged.len() <= logged_max);
-    (tick, records, logged)
+    ((tick, records, logged), polled)
 }
 
 fn new(capacity: usize) -> (Inlet<String>, InletSource<String>, InletPartition<String>) {
@@ -118,13 +128,119 @@ fn what_is_too_large_is_refused_at_commit() {
     let large = "x".repeat(TRANSACTION_BYTES_MAX / 4);
     assert_eq!(a.send_all(vec![large.clone(); 3]), Ok(3));
     let error = a.send_all(vec![large.clone(); 4]).unwrap_err();
-    assert!(matches!(error, InletError::TooLarge { bytes } if bytes > TRANSACTION_BYTES_MAX), "{error}");
+    assert!(
+        matches!(error, InletError::TooLarge { bytes, largest: TRANSACTION_BYTES_MAX } if bytes > TRANSACTION_BYTES_MAX),
+        "{error}"
+    );
     assert!(matches!(a.send(large.repeat(4)), Err(InletError::TooLarge { .. })));
     assert!(matches!(a.try_send(large.repeat(4)), Err(TrySendError::Failed(_, InletError::TooLarge { .. }))));
     assert_eq!(a.next_sequence(), Ok(4));
     let (_, records, logged) = step(&mut partition, 2, 10, MUCH);
     assert_eq!(records.len(), 3);
     assert!(logged.len() <= TRANSACTION_BYTES_MAX + HEAD_AND_NAME);
+}
+
+/// What could never be logged is refused where it is sent, and leaves no trace; what just fits is taken in.
+#[test]
+fn what_is_too_large_for_the_log_is_refused_at_the_producer() {
+    let (inlet, _, mut partition) = new(10);
+    partition.begin(Outset { logged_max: 1_000, interim: false });
+    assert!(step(&mut partition, 1, 10, 1_000).1.is_empty());
+    let mut a = inlet.producer_within("gateway", NOW).unwrap();
+    let largest = 1_000 - super::log::HEAD - "gateway".len();
+    assert_eq!(a.transaction_bytes_max(), largest);
+    let bytes = |text: &String| {
+        let mut bytes = Vec::new();
+        pelton_core::rows::encode_one(&mut bytes, text).unwrap();
+        super::log::HEAD + super::log::RECORD_HEAD + bytes.len()
+    };
+    let texts = (1..1_000).map(|len| "x".repeat(len));
+    let fits = texts.clone().rfind(|text| bytes(text) <= largest).unwrap();
+    let large = texts.clone().find(|text| bytes(text) > largest).unwrap();
+
+    let error = a.send(large.clone()).unwrap_err();
+    assert_eq!(error, InletError::TooLarge { bytes: bytes(&large), largest });
+    let (text, is) = (error.to_string(), bytes(&large));
+    assert!(
+        text.contains(&format!("{is} bytes"))
+            && text.contains(&largest.to_string())
+            && text.contains("`log.segment`"),
+        "{text}"
+    );
+    assert!(matches!(a.try_send(large.clone()), Err(TrySendError::Failed(record, _)) if record == large));
+    let mut transaction = a.begin();
+    transaction.send("first".into());
+    assert_eq!(transaction.error(), None);
+    transaction.send(fits.clone());
+    assert!(matches!(transaction.error(), Some(InletError::TooLarge { .. })), "said before the commit, too");
+    assert!(matches!(transaction.commit(), Err(InletError::TooLarge { .. })));
+    assert_eq!((a.next_sequence(), inlet.counts().sent), (Ok(1), 0), "no trace");
+
+    assert_eq!(a.send(fits.clone()), Ok(1));
+    let needs = super::log::HEAD + "gateway".len() + bytes(&fits);
+    let (entry, polled) = try_step(&mut partition, 2, 10, needs - 1);
+    assert_eq!((entry.1.len(), polled), (0, Polled::Waits(needs)), "it says how much it waits for");
+    assert_eq!(step(&mut partition, 3, 10, 1_000).1, [fits]);
+}
+
+/// One that needs the whole inlet has its turn, however many smaller ones come.
+#[test]
+fn who_waits_for_room_has_it_before_those_who_come_later() {
+    let (inlet, _, mut partition) = live(2);
+    let mut small = inlet.producer_within("small", NOW).unwrap();
+    let mut large = inlet.producer_within("large", NOW).unwrap();
+    assert_eq!(small.send("1".into()), Ok(1));
+    let large = std::thread::spawn(move || large.send_all(["a", "b", "c"].map(String::from)));
+    while inlet.shared.lock().line.is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(small.try_send("2".into()), Err(TrySendError::Full("2".into())), "though there is room");
+    let small = std::thread::spawn(move || small.send("2".into()));
+    while inlet.shared.lock().line.len() < 2 {
+        std::thread::yield_now();
+    }
+    let mut taken = Vec::new();
+    let mut tick = 2;
+    while taken.len() < 5 {
+        taken.extend(step(&mut partition, tick, 10, MUCH).1);
+        tick += 1;
+    }
+    assert_eq!(taken, ["1", "a", "b", "c", "2"]);
+    assert_eq!((large.join().unwrap(), small.join().unwrap()), (Ok(3), Ok(2)));
+    assert!(inlet.shared.lock().line.is_empty());
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_the_job_ends() {
+    let (inlet, _, mut partition) = live(1);
+    let mut a = inlet.producer_within("a", NOW).unwrap();
+    a.send("1".into()).unwrap();
+    let waits = std::thread::spawn(move || a.send("2".into()));
+    while inlet.shared.lock().line.is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(step(&mut partition, 2, 0, 0).1.len(), 0);
+    drop(partition);
+    assert_eq!(waits.join().unwrap(), Err(InletError::Closed));
+    assert!(inlet.shared.lock().line.is_empty());
+}
+
+/// A start with other shards runs the earlier ones once more, and then the new ones: who waits for a producer waits for these.
+#[test]
+fn a_run_that_makes_way_for_another_is_no_end() {
+    let (inlet, source, mut partition) = new(10);
+    partition.begin(Outset { logged_max: MUCH, interim: true });
+    let waits = {
+        let inlet = inlet.clone();
+        std::thread::spawn(move || inlet.producer("a").map(|a| a.next_sequence()))
+    };
+    drop(partition);
+    assert!(matches!(inlet.producer_within("b", NOW), Err(InletError::NotStarted)));
+    std::thread::sleep(Duration::from_millis(20));
+    let mut partition = source.open(0, 1);
+    partition.begin(Outset { logged_max: MUCH, interim: false });
+    assert!(step(&mut partition, 1, 10, MUCH).1.is_empty());
+    assert_eq!(waits.join().unwrap().unwrap(), Ok(1));
 }
 
 const HEAD_AND_NAME: usize = super::log::HEAD + PRODUCER_ID_BYTES_MAX;

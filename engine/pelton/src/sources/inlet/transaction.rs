@@ -35,6 +35,11 @@ impl<'a, T: Record + Send> Transaction<'a, T> {
         self.records.len()
     }
 
+    /// What is wrong with it so far, and will be said at the commit: a long transaction that has become too large need not be completed.
+    pub fn error(&self) -> Option<&InletError> {
+        self.error.as_ref()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -44,7 +49,7 @@ impl<'a, T: Record + Send> Transaction<'a, T> {
     /// transaction larger than the inlet waits until that is empty. Of an empty transaction nothing is sent.
     ///
     /// # Errors
-    /// When it is larger than [`TRANSACTION_BYTES_MAX`](super::TRANSACTION_BYTES_MAX), a record cannot be archived, or the job has ended or was
+    /// When it is larger than [any may be](Producer::transaction_bytes_max), a record cannot be archived, or the job has ended or was
     /// started again.
     pub fn commit(mut self) -> Result<u64, InletError> {
         if let Some(error) = self.error.take() {
