@@ -4,4 +4,5 @@ mod moved;
 mod resized;
 mod room;
 mod stopped;
+mod subscribed;
 mod support;

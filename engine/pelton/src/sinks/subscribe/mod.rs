@@ -90,8 +90,8 @@ pub fn subscribe<T: Record + Clone + Send>() -> (Subscription<T>, Subscriber<T>)
 }
 
 /// As [`subscribe`], exactly once: `handled` says for each shard which row of it the service handled last; nothing for a shard of which it
-/// has handled none. To restart with another number of shards, begin from a savepoint that the job was stopped with, and handle what is
-/// left of it first: later rows have the names of other shards.
+/// has handled none, also if it is no shard of the job any more. The job may be started again with another number of shards: what earlier
+/// shards left comes first, under their names, and what follows is of later ticks, so that the names stay in order.
 pub fn subscribe_from<T: Record + Clone + Send>(
     handled: impl IntoIterator<Item = Position>,
 ) -> (Subscription<T>, Subscriber<T>) {

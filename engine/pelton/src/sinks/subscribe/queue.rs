@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 pub(super) struct Kept<T> {
     /// The shard whose checkpoints it is part of: not the one that made it, if there were other shards then.
     pub(super) keeper: ShardId,
-    /// Whether it came from a checkpoint.
-    pub(super) recalled: bool,
     pub(super) row: Row<T>,
 }
 
@@ -28,11 +26,15 @@ struct State<T> {
     received: BTreeMap<ShardId, VecDeque<Kept<T>>>,
     /// For each shard its last row that was handled.
     handled: BTreeMap<ShardId, (Tick, u64)>,
+    /// For each shard the last row of it that has been put in since the sequence began, so that none is twice.
+    seen: BTreeMap<ShardId, (Tick, u64)>,
     /// Shards that have begun to write in this run, and how many of them have not ended.
     entered: BTreeSet<ShardId>,
     open: usize,
     /// Whether the rows of the checkpoint that this run begins from have been put in.
     recalled: bool,
+    /// Whether this run only takes up what other shards left: the next goes on with the same sequence.
+    interim: bool,
     /// Whether the job survives, so that a row that was received may be wanted again.
     survives: bool,
 }
@@ -48,9 +50,11 @@ impl<T> Queue<T> {
             fresh: VecDeque::new(),
             received: BTreeMap::new(),
             handled,
+            seen: BTreeMap::new(),
             entered: BTreeSet::new(),
             open: 0,
             recalled: false,
+            interim: false,
             survives: false,
         };
         Queue { state: Mutex::new(state), news: Condvar::new() }
@@ -60,17 +64,20 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A writer begins; what an earlier one of that shard left comes again, if it is wanted.
+    /// A writer begins. With the first of a run the sequence begins anew: what an earlier run left comes again, if it is wanted. After one that
+    /// made way for this it goes on, and one shard keeps what the others left, as the checkpoint between the two does.
     pub(super) fn enter(&self, shard: ShardId) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let new_run = state.open == 0 || state.entered.contains(&shard);
-        let gone = |kept: &Kept<T>| if kept.recalled { new_run } else { kept.keeper == shard };
-        state.fresh.retain(|kept| !gone(kept));
-        state.received.values_mut().for_each(|rows| rows.retain(|kept| !gone(kept)));
-        if new_run {
+        let mut state = self.lock();
+        if state.open == 0 || state.entered.contains(&shard) {
+            if state.interim {
+                state.each().for_each(|kept| kept.keeper = ShardId(0));
+            } else {
+                state.fresh.clear();
+                state.received.clear();
+                state.seen.clear();
+            }
             state.entered.clear();
-            (state.recalled, state.survives) = (false, false);
+            (state.recalled, state.interim, state.survives) = (false, false, false);
         }
         state.entered.insert(shard);
         state.open += 1;
@@ -83,13 +90,18 @@ impl<T> Queue<T> {
     }
 
     /// The job survives, and begins with the rows that its checkpoint held. Every writer has all of them, and the first puts them in: were
-    /// it each its own, later rows of a shard could come before earlier ones that another kept for it.
+    /// it each its own, later rows of a shard could come before earlier ones that another kept for it. `interim` says that another run goes on
+    /// where this one ends.
     ///
     /// # Errors
     /// What `read` returns.
-    pub(super) fn recall<E>(&self, read: impl FnOnce() -> Result<Vec<Kept<T>>, E>) -> Result<(), E> {
+    pub(super) fn recall<E>(
+        &self,
+        interim: bool,
+        read: impl FnOnce() -> Result<Vec<Kept<T>>, E>,
+    ) -> Result<(), E> {
         let mut state = self.lock();
-        state.survives = true;
+        (state.survives, state.interim) = (true, interim);
         if !state.recalled {
             let rows = read()?;
             state.recalled = true;
@@ -155,14 +167,25 @@ impl<T> Kept<T> {
 
 impl<T> State<T> {
     fn put(&mut self, rows: impl Iterator<Item = Kept<T>>) {
-        let handled = &self.handled;
-        let is_new = |kept: &Kept<T>| handled.get(&kept.row.shard).is_none_or(|last| kept.name() > *last);
-        self.fresh.extend(rows.filter(is_new));
+        for kept in rows {
+            let (shard, name) = (kept.row.shard, kept.name());
+            let behind = |last: &BTreeMap<_, _>| last.get(&shard).is_none_or(|last| name > *last);
+            if behind(&self.handled) && behind(&self.seen) {
+                if self.survives {
+                    self.seen.insert(shard, name);
+                }
+                self.fresh.push_back(kept);
+            }
+        }
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Kept<T>> {
+        self.received.values_mut().flatten().chain(&mut self.fresh)
     }
 
     /// Whether there will be no more rows.
     fn ended(&self) -> bool {
-        self.open == 0 && !self.entered.is_empty()
+        self.open == 0 && !self.entered.is_empty() && !self.interim
     }
 }
 

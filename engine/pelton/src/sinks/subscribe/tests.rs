@@ -25,6 +25,16 @@ fn recall(
     notes: &[Vec<u8>],
     mine: Option<usize>,
 ) -> Result<u64, Fault> {
+    recall_in(false, writer, checkpoint, notes, mine)
+}
+
+fn recall_in(
+    interim: bool,
+    writer: &mut Writer,
+    checkpoint: u64,
+    notes: &[Vec<u8>],
+    mine: Option<usize>,
+) -> Result<u64, Fault> {
     let shards = notes.iter().map(Vec::as_slice).collect();
     writer
         .recall(&Recalled {
@@ -34,6 +44,7 @@ fn recall(
             checkpoint: Tick(checkpoint),
             shards,
             mine,
+            interim,
         })
         .map(|tick| tick.0)
 }
@@ -145,6 +156,41 @@ fn with_other_shards_the_rows_left_come_once_and_first() {
     assert_eq!(received(&rows), ["0, tick 2", "1, tick 2", "2, tick 2", "1, tick 6"]);
     let again: Vec<_> = writers.iter_mut().map(note).collect();
     assert_eq!(again.iter().map(|bytes| bytes[0]).collect::<Vec<_>>(), [3, 1]);
+}
+
+/// A start with other shards runs the earlier ones once more: the service sees one sequence.
+#[test]
+fn a_run_that_makes_way_for_another_is_no_end() {
+    let (rows, sink) = subscribe_from([at(2, 2, 0)]);
+    let mut writers: Vec<_> = (0..3).map(|shard| sink.open(ShardId(shard))).collect();
+    for (shard, writer) in writers.iter_mut().enumerate() {
+        recall_in(true, writer, 0, &[], None).unwrap();
+        write(writer, 2, &[&format!("{shard}, tick 2")]);
+        write(writer, 3, &[&format!("{shard}, tick 3")]);
+        writer.flush().unwrap();
+    }
+    let first: Vec<_> = (0..2).map(|_| rows.try_recv().unwrap()).collect();
+    assert_eq!(first.iter().map(|row| &*row.row).collect::<Vec<_>>(), ["0, tick 2", "0, tick 3"]);
+    rows.acknowledge(first[0].position());
+    let notes: Vec<_> = writers.iter_mut().map(note).collect();
+    let waiting = rows.clone();
+    drop(writers);
+    assert!(!rows.is_finished());
+
+    // Nothing twice, be it received or not, and nothing of a shard that there is no more is lost.
+    let mut writers: Vec<_> = (0..2).map(|shard| sink.open(ShardId(shard))).collect();
+    assert!(!rows.is_finished());
+    for writer in writers.iter_mut().rev() {
+        recall(writer, 5, &notes, None).unwrap();
+        write(writer, 6, &["tick 6"]);
+        writer.flush().unwrap();
+    }
+    assert_eq!(received(&waiting), ["1, tick 2", "1, tick 3", "2, tick 3", "tick 6", "tick 6"]);
+    assert_eq!(rows.unacknowledged(), 6);
+    let notes: Vec<_> = writers.iter_mut().map(note).collect();
+    assert_eq!(notes.iter().map(|bytes| bytes[0]).collect::<Vec<_>>(), [5, 1], "shard 0 keeps what was left");
+    drop(writers);
+    assert!(rows.is_finished());
 }
 
 #[test]

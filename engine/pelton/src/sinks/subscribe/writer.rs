@@ -41,7 +41,7 @@ fn read_rows<T: Record>(bytes: &[u8], keeper: ShardId, into: &mut Vec<Kept<T>>) 
         let shard =
             u16::try_from(noted.number()?).map_err(|_| bad("a row is of a shard that there cannot be"))?;
         let (seq, at, row) = (noted.number()?, noted.time()?, decode_one(noted.bytes()?)?);
-        into.push(Kept { keeper, recalled: true, row: Row { tick, shard: ShardId(shard), seq, at, row } });
+        into.push(Kept { keeper, row: Row { tick, shard: ShardId(shard), seq, at, row } });
     }
     if noted.is_empty() && outer.is_empty() { Ok(()) } else { Err(bad("they are longer than they say")) }
 }
@@ -61,7 +61,7 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     fn flush(&mut self) -> Result<(), Fault> {
         let shard = self.shard;
         if !self.batch.is_empty() {
-            self.queue.put(self.batch.drain(..).map(|row| Kept { keeper: shard, recalled: false, row }));
+            self.queue.put(self.batch.drain(..).map(|row| Kept { keeper: shard, row }));
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     }
 
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
-        self.queue.recall(|| {
+        self.queue.recall(recalled.interim, || {
             let mut rows = Vec::new();
             // Shown at most once: what was not handled is not shown again.
             let again = recalled.delivery != Delivery::AtMostOnce;
