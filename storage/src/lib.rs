@@ -37,7 +37,7 @@ pub use reader::LogReader;
 pub use recover::{Recovered, Torn};
 pub use region::{HUGE_PAGE_BYTES, Region};
 pub use snapshot::{
-    BLOCK_BYTES_MAX, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
+    BLOCK_BYTES, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
     checkpoint_directory, snapshot_path,
 };
 pub use verify::{Finding, Severity, verify};

@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile, How, Lives, Writer};
 use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter};
 use crate::staging::Staging;
-use crate::{BLOCK_BYTES_MAX, StorageError};
+use crate::{BLOCK_BYTES, StorageError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -38,7 +38,8 @@ fn generations_of_checkpoints_are_read_back() {
         check_generations(&disk, Path::new("/data"), seed, 3_000);
     }
     let disk: Arc<dyn Disk> = Arc::new(Simulated::new(99, Faults { slow: 0..3, ..Faults::default() }));
-    check_generations(&disk, Path::new("/data"), 99, BLOCK_BYTES_MAX);
+    check_generations(&disk, Path::new("/data"), 99, BLOCK_BYTES);
+    check_generations(&disk, Path::new("/long"), 99, 12 * BLOCK_BYTES);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn a_disk_that_does_not_answer_leaves_no_room_and_blocks_nobody() {
     }
     assert!(!writer.room() && writer.in_flight());
     assert!(writer.file_bytes() <= 512 << 10, "what waits must be bounded by the buffers");
-    assert!(writer.file_bytes() + (BLOCK_BYTES_MAX as u64) + 10_100 >= 512 << 10, "buffers must be used");
+    assert!(writer.file_bytes() + (BLOCK_BYTES as u64) + 10_100 >= 512 << 10, "buffers must be used");
 }
 
 #[test]

@@ -21,7 +21,7 @@ mod stream;
 mod writer;
 
 pub use reader::SnapshotReader;
-pub use writer::{BLOCK_BYTES_MAX, SnapshotFile, SnapshotWriter};
+pub use writer::{BLOCK_BYTES, SnapshotFile, SnapshotWriter};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! A file that only grows, written behind the caller's back.
 //!
 //! Bytes go into one of eight buffers; a full one is handed to the disk's writer and comes back when it has been written. Nothing here
-//! waits: when all buffers are on their way there is no room. One call of `turn` hands over one buffer at most, because the kernel may copy
+//! waits: when all buffers are on their way there is no room. What is larger than all of them has more made for it, which go when they have been
+//! written. One call of `turn` hands over one buffer at most, because the kernel may copy
 //! it before it returns.
 //!
 //! Data is made durable every few megabytes and not only at the end: a sync of all of a large snapshot at once would keep the device busy
@@ -73,12 +74,12 @@ impl Stream {
         self.position
     }
 
-    /// Takes bytes, for which there must be room.
+    /// Takes bytes.
     pub(super) fn put(&mut self, mut bytes: &[u8]) {
-        assert!(bytes.len() <= self.room(), "bytes were given without room for them");
         self.position += bytes.len() as u64;
         while !bytes.is_empty() {
-            let mut buffer = self.filling.take().or_else(|| self.spare.pop()).expect("there is room");
+            let buffer = self.filling.take().or_else(|| self.spare.pop());
+            let mut buffer = buffer.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
             let (now, later) = bytes.split_at(bytes.len().min(BUFFER_BYTES - buffer.len()));
             buffer.extend_from_slice(now);
             if buffer.len() == BUFFER_BYTES {
@@ -134,7 +135,9 @@ impl Stream {
             }
             if let Some(mut memory) = completed.memory.filter(|memory| memory.capacity() >= BUFFER_BYTES) {
                 memory.clear();
-                self.spare.push(memory);
+                if self.spare.len() < BUFFERS {
+                    self.spare.push(memory);
+                }
             }
         }
         // The sync that ends a flush covers what was written before it was asked for, so it has to come after everything else.

@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest block.
-pub const BLOCK_BYTES_MAX: usize = 128 << 10;
+/// Room for a block of this length is asked for: most are shorter by far. One that is longer, because what it holds cannot be divided, has memory made
+/// for it until it has been written.
+pub const BLOCK_BYTES: usize = 128 << 10;
 
 /// Index entries written by one `turn`.
 const ENTRIES_PER_TURN: usize = 512;
 
 const _: () = assert!(
-    BUFFERS * BUFFER_BYTES >= 2 * BLOCK_BYTES_MAX + BUFFER_BYTES,
+    BUFFERS * BUFFER_BYTES >= 2 * BLOCK_BYTES + BUFFER_BYTES,
     "one block is written while the next comes"
 );
 const _: () = assert!(ENTRIES_PER_TURN * ENTRY_BYTES < BUFFER_BYTES, "a turn's entries fit a buffer");
@@ -150,16 +151,17 @@ impl SnapshotWriter {
         })
     }
 
-    /// Whether a block of any length can be taken now. If not, come back after [`turn`](Self::turn).
+    /// Whether a block can be taken now. If not, come back after [`turn`](Self::turn).
     pub fn room(&self) -> bool {
-        self.stream.room() >= block_bytes(BLOCK_BYTES_MAX)
+        self.stream.room() >= block_bytes(BLOCK_BYTES)
     }
 
-    /// Takes a block: checksum and copy, no system call. There must be [`room`](Self::room), the block must not be longer than
-    /// [`BLOCK_BYTES_MAX`], and each name may be used once.
+    /// Takes a block: checksum and copy, no system call. There must be [`room`](Self::room), be it for less than a block that is longer than
+    /// [`BLOCK_BYTES`], and each name may be used once.
     pub fn block(&mut self, section: u32, table: u32, chunk: u32, bytes: &[u8]) {
         assert!(matches!(self.step, Step::Taking), "a block was given after the snapshot was finished");
-        assert!(bytes.len() <= BLOCK_BYTES_MAX, "a block of {} bytes is too long", bytes.len());
+        assert!(self.room(), "a block was given without room for it");
+        assert!(bytes.len() <= u32::MAX as usize, "a block of {} bytes is too long", bytes.len());
         let at = self.stream.position();
         let (header, crc) = block_header((section, table, chunk), self.id.number, bytes);
         self.stream.put(&header);

@@ -3,6 +3,7 @@
 use crate::support::{Named, Scratch, config, job};
 use pelton::config::Durability;
 use pelton::prelude::*;
+use pelton::sources::inlet;
 use std::time::Duration;
 
 fn check(durability: Durability, shards: usize, checkpoints: bool) {
@@ -30,6 +31,48 @@ fn check(durability: Durability, shards: usize, checkpoints: bool) {
     job.run(&config).unwrap();
     named.add(rows.take_named());
     named.check(numbers);
+}
+
+/// A key and records of so many bytes that no block of a checkpoint was made for them.
+#[test]
+fn long_keys_and_records_are_part_of_checkpoints() {
+    let (scratch, numbers) = (Scratch::new("long"), 2_000u64);
+    let config = config(scratch.path(), Durability::Process, 2);
+    let text = |n: u64| format!("{n:04}").repeat(if n % 100 == 7 { 100_000 } else { 1_000 });
+    let (texts, source) = inlet::<(u64, String)>(1_000);
+    let rows = collect();
+    let sorted = |rows: &pelton::sinks::Collect<(String, u64)>| {
+        let mut rows: Vec<_> =
+            rows.take().into_iter().map(|(key, count)| (key[..4].to_owned(), count)).collect();
+        rows.sort_unstable();
+        rows
+    };
+    let job = Job::new("long")
+        .source(source)
+        .event_time(|(n, _)| EventTime::from_millis(*n as i64), in_order())
+        .key_by(|(n, text)| format!("{n} {text}"))
+        .deduplicate(secs(1_000))
+        .key_by(|(_, text)| text.clone())
+        .window(tumbling(secs(1_000)))
+        .count()
+        .map(|row| (row.key, row.value))
+        .sink(rows.clone());
+    let running = job.start(&config).unwrap();
+    let mut producer = texts.producer("a").unwrap();
+    for n in 0..numbers {
+        producer.send((n, text(n % 500))).unwrap();
+    }
+    producer.wait_acknowledged(numbers, secs(60)).unwrap();
+    running.checkpoint(None).unwrap();
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    assert!(sorted(&rows).is_empty());
+
+    let running = job.start(&config).unwrap();
+    drop((producer, texts));
+    running.wait().unwrap();
+    let expected: Vec<_> = (0..500).map(|n| (format!("{n:04}"), 4)).collect();
+    assert_eq!(sorted(&rows), expected);
 }
 
 #[test]
