@@ -6,6 +6,8 @@
 mod launch;
 mod rig;
 pub(crate) mod take_up;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use launch::{Started, Surviving, start};
 pub(crate) use rig::Rig;

@@ -1,6 +1,7 @@
 //! Jobs that are stopped, killed, changed and resized, and give the results that they would have given.
 
 mod moved;
+mod refused;
 mod resized;
 mod room;
 mod stopped;

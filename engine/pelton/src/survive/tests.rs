@@ -1,0 +1,210 @@
+//! Jobs that survive on one thread and a machine in memory: restarts of the machine, drains, and disks that fail.
+
+use super::rig::Rig;
+use super::{shape, take_up};
+use crate::error::JobError;
+use crate::prelude::*;
+use crate::sinks::Collect;
+use crate::sources::{Inlet, inlet};
+use pelton_core::build::Sizes;
+use pelton_core::memory::{HeapMemory, Memory};
+use pelton_core::{Nanos, TickBudget};
+use pelton_runtime::Duty as _;
+use pelton_runtime::survive::{Canary, KeeperOptions, Opened, SurvivalOptions};
+use pelton_storage::Durability;
+use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+const SHARDS: u16 = 2;
+const SEGMENT_BYTES: u64 = 64 << 10;
+const IDLE_NANOS: u64 = 1_000;
+
+/// An inlet's numbers, as they are.
+fn job() -> (Inlet<u64>, Job, Collect<u64>) {
+    let ((numbers, source), rows) = (inlet(100_000), collect());
+    (numbers, Job::new("numbers").source(source).rebalance().map(|n: u64| n).sink(rows.clone()), rows)
+}
+
+fn options(durability: Durability) -> SurvivalOptions {
+    SurvivalOptions {
+        durability,
+        shards: SHARDS,
+        segment_bytes: SEGMENT_BYTES,
+        hash_ticks: 0,
+        restore: None,
+        canary: Canary::None,
+        log_id: 7,
+        configuration: BTreeMap::new(),
+    }
+}
+
+fn keeper() -> KeeperOptions {
+    KeeperOptions { interval_ns: 0, balance_ns: 0, keep: 2, now: || "now".to_owned() }
+}
+
+/// A life of the job, and the clock of the machine.
+struct Life {
+    rig: Rig,
+    now: u64,
+    /// The directory is locked as long as this lives.
+    _opened: Opened,
+}
+
+impl Life {
+    fn begin(job: &Job, disk: &Simulated, durability: Durability, now: u64) -> Result<Self, JobError> {
+        let plan = job.plan();
+        let shape = shape(&plan, usize::from(SHARDS), 64);
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let tick = TickBudget { records_max: 64, interval_idle_nanos: IDLE_NANOS, interval_busy_nanos: IDLE_NANOS };
+        let sizes = Sizes { shards: SHARDS, key_groups: 64, ring_bytes: 64 << 10, tick, tick_bytes_max: 1 << 20 };
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options(durability))?;
+        take_up::begin(opened, |opened, checkpoint| {
+            let rig = Rig::build(&plan, &sizes, &memory, &opened, checkpoint, false, keeper());
+            let rig = rig.map_err(|error| Box::new((error, None)))?;
+            Ok(Life { rig, now, _opened: opened })
+        })
+    }
+
+    /// A few steps of everything.
+    fn step(&mut self) -> Result<(), JobError> {
+        for _ in 0..20 {
+            self.now += IDLE_NANOS;
+            self.rig.keeper.turn(self.now);
+            for shard in 0..usize::from(SHARDS) {
+                self.rig.step(shard, Nanos(self.now)).map_err(JobError::Fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps until that is so.
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Rig) -> bool) -> Result<(), JobError> {
+        for _ in 0..5_000 {
+            if is_so(&mut self.rig) {
+                return Ok(());
+            }
+            self.step()?;
+        }
+        panic!("it never came about: {what}");
+    }
+
+    /// Steps until so many rows have been shown; those, in order.
+    fn shown(&mut self, rows: &Collect<u64>, count: u64) -> Vec<u64> {
+        let mut seen = Vec::new();
+        self.until("rows", |_| {
+            seen.extend(rows.take());
+            seen.len() as u64 >= count
+        })
+        .unwrap();
+        seen.sort_unstable();
+        seen
+    }
+}
+
+/// The clock of a machine begins anew when it restarts, and ticks go on all the same.
+#[test]
+fn a_restart_of_the_machine_is_none_of_the_log() {
+    let disk = Simulated::new(1, Faults::default());
+    let (numbers, job, rows) = job();
+    // It had been running for a month.
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 30 * 86_400 * 1_000_000_000).unwrap();
+    life.until("live", |_| numbers.is_recovered()).unwrap();
+    let mut a = numbers.producer("a").unwrap();
+    for n in 1..=100 {
+        a.send(n).unwrap();
+    }
+    life.until("acknowledged", |_| a.acknowledged() == 100).unwrap();
+    drop((a, life));
+    disk.crash(Crash::Power);
+    rows.take();
+
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 5).unwrap();
+    life.until("live", |_| numbers.is_recovered()).unwrap();
+    let mut a = numbers.producer("a").unwrap();
+    assert_eq!(a.send(101), Ok(101));
+    life.until("new input", |_| a.acknowledged() == 101).unwrap();
+    assert!(life.now < 1_000_000_000, "within a moment, not in a month");
+    assert_eq!(life.shown(&rows, 101), (1..=101).collect::<Vec<u64>>());
+}
+
+/// Told to end while it still takes in again what was logged, a job does that first, and loses nothing.
+#[test]
+fn a_drain_during_the_replay_comes_after_it() {
+    let disk = Simulated::new(2, Faults::default());
+    let (numbers, job, rows) = job();
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+    life.until("live", |_| numbers.is_recovered()).unwrap();
+    let mut a = numbers.producer("a").unwrap();
+    for n in 1..=5_000 {
+        a.send(n).unwrap();
+    }
+    life.until("acknowledged", |_| a.acknowledged() == 5_000).unwrap();
+    drop((a, life));
+    disk.crash(Crash::Power);
+    rows.take();
+
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+    for survivor in life.rig.survivors.iter_mut().flatten() {
+        assert!(!survivor.shard().is_live());
+        survivor.drain();
+    }
+    life.until("the end", |rig| rig.is_finished()).unwrap();
+    let mut seen = rows.take();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=5_000).collect::<Vec<u64>>());
+}
+
+/// After a write or a sync that failed the job stops, says so, and acknowledges nothing; on a sound disk it goes on with all that it
+/// acknowledged.
+#[test]
+fn a_disk_that_fails_ends_the_job_and_loses_nothing() {
+    let faults = [
+        ("sync_error", Faults { sync_error: 1_000, ..Faults::default() }, "Input/output error"),
+        ("write_error", Faults { write_error: 1_000, ..Faults::default() }, "Input/output error"),
+        ("full", Faults { full_at_bytes: Some(1), ..Faults::default() }, "no space left"),
+    ];
+    for (number, (what, faults, about)) in faults.into_iter().enumerate() {
+        let disk = Simulated::new(number as u64, Faults::default());
+        let (numbers, job, rows) = job();
+        let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+        life.until("live", |_| numbers.is_recovered()).unwrap();
+        let mut a = numbers.producer("a").unwrap();
+        for n in 1..=1_000 {
+            a.send(n).unwrap();
+        }
+        life.until("acknowledged", |_| a.acknowledged() == 1_000).unwrap();
+        assert_eq!(life.shown(&rows, 1_000), (1..=1_000).collect::<Vec<u64>>());
+        disk.set_faults(faults);
+        let mut sent = 1_000;
+        let error = loop {
+            sent += 1;
+            a.send(sent).unwrap();
+            match life.step() {
+                Ok(()) => assert!(sent < 100_000, "{what}: it notices"),
+                Err(error) => break error,
+            }
+        };
+        let error = error.to_string();
+        assert!(error.contains(about), "{what}: {error}");
+        // What fitted into the segment in hand may have been taken in before the disk was full.
+        let acknowledged = a.acknowledged();
+        assert!(acknowledged == 1_000 || what == "full", "{what}: {acknowledged} of {sent} acknowledged");
+        let again = life.step().unwrap_err().to_string();
+        assert!(again.contains(about), "nothing is tried again: {again}");
+        assert_eq!(a.acknowledged(), acknowledged);
+        assert!(rows.take().iter().all(|n| *n <= acknowledged), "{what}: nothing is shown that may be lost");
+        drop((a, life));
+
+        disk.set_faults(Faults::default());
+        disk.crash(Crash::Power);
+        let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+        life.until("live", |_| numbers.is_recovered()).unwrap();
+        let a = numbers.producer("a").unwrap();
+        let known = a.next_sequence().unwrap() - 1;
+        assert!((acknowledged..=sent).contains(&known), "{what}: {known} of {acknowledged} to {sent}");
+        assert_eq!(life.shown(&rows, known), (1..=known).collect::<Vec<u64>>(), "{what}");
+    }
+}
