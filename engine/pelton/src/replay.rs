@@ -135,6 +135,17 @@ pub fn replay(
     sizes.key_groups = manifest.key_groups;
     let graph = graph(&plan, &manifest.job.partitions);
     let router = router(&manifest, restored.as_ref().map(|restored| restored.tick()));
+    // Moves before the oldest checkpoint are not kept.
+    let here = manifest.checkpoints.iter().filter(|other| other.generation == manifest.generation);
+    if let Some(oldest) = here.min_by_key(|other| other.tick).filter(|oldest| oldest.tick > after.0)
+        && oldest.owners != router.owners()
+    {
+        return Err(JobError::Storage(format!(
+            "{}: key groups had moved before the checkpoint at tick {}, and where they were then is not kept; ask for later ticks",
+            data.display(),
+            oldest.tick
+        )));
+    }
     let wirings = wire_by(&graph, &sizes, router, &*memory).map_err(|error| JobError::Memory {
         rings: graph.rings(usize::from(manifest.shards)),
         ring_bytes: sizes.ring_bytes,

@@ -57,8 +57,10 @@ impl Life {
         let plan = job.plan();
         let shape = shape(&plan, usize::from(SHARDS), 64);
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let tick = TickBudget { records_max: 64, interval_idle_nanos: IDLE_NANOS, interval_busy_nanos: IDLE_NANOS };
-        let sizes = Sizes { shards: SHARDS, key_groups: 64, ring_bytes: 64 << 10, tick, tick_bytes_max: 1 << 20 };
+        let tick =
+            TickBudget { records_max: 64, interval_idle_nanos: IDLE_NANOS, interval_busy_nanos: IDLE_NANOS };
+        let sizes =
+            Sizes { shards: SHARDS, key_groups: 64, ring_bytes: 64 << 10, tick, tick_bytes_max: 1 << 20 };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options(durability))?;
         take_up::begin(opened, |opened, checkpoint| {

@@ -3,6 +3,7 @@
 use crate::support::{Named, Scratch, config, job, twin};
 use pelton::config::Durability;
 use pelton::prelude::*;
+use pelton::sources::inlet;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -91,4 +92,91 @@ fn skew_is_seen_and_evened_out() {
     let on_two = late.iter().filter(|row| row.shard.0 == 1).count();
     assert!(on_two * 6 > late.len(), "{on_two} of {} rows came from the other shard", late.len());
     assert_eq!(rows.iter().map(|row| row.row.value).sum::<u64>(), 1_000_000);
+}
+
+/// Skew is looked for every so often, and evened out with nobody asking; the results are what they would have been.
+#[test]
+fn a_policy_moves_groups_while_nobody_asks() {
+    let scratch = Scratch::new("policy");
+    let mut config = config(scratch.path(), Durability::Process, 2);
+    config.balance.interval_s = 1;
+    let router = pelton::core::hash::Router::new(config.key_groups, 2);
+    let here = |key: &u64| router.shard(pelton::Key::hash(key)).0 == 0;
+    let keys: Vec<u64> = (0..1_000).filter(here).take(8).collect();
+    let (numbers, source) = inlet::<u64>(1_000);
+    let rows = collect();
+    let of = keys.clone();
+    let running = Job::new("policy")
+        .source(source)
+        .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+        .key_by(move |n| of[*n as usize % 8])
+        .window(tumbling(secs(1)))
+        .count()
+        .sink(rows.clone())
+        .start(&config)
+        .unwrap();
+    let mut producer = numbers.producer("a").unwrap();
+    let mut named = Vec::new();
+    let began = std::time::Instant::now();
+    let mut sent = 0;
+    // Until the other shard has shown a good deal.
+    while named.iter().filter(|row: &&pelton::sinks::Row<_>| row.shard.0 == 1).count() < 100 {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing was moved");
+        for _ in 0..8_000 {
+            producer.send(sent).unwrap();
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        named.extend(rows.take_named());
+    }
+    drop((producer, numbers));
+    running.wait().unwrap();
+    named.extend(rows.take_named());
+    let moves = pelton::replay::manifest(scratch.path()).unwrap().moves;
+    assert!(!moves.is_empty());
+    let counted: BTreeMap<_, _> =
+        named.iter().map(|row| ((row.row.window.start.as_secs(), row.row.key), row.row.value)).collect();
+    assert_eq!(counted.len(), named.len(), "each once");
+    let mut expected = BTreeMap::new();
+    (0..sent).for_each(|n| *expected.entry((n as i64 / 1_000, keys[n as usize % 8])).or_insert(0) += 1);
+    assert!(counted == expected);
+}
+
+/// What was recorded of the state before, between and after moves is what a replay comes to, from wherever it begins.
+#[test]
+fn a_replay_goes_across_moves() {
+    let (scratch, rows, numbers) = (Scratch::new("replayed"), collect(), 4_000_000);
+    let mut config = config(scratch.path(), Durability::Process, 3);
+    config.log.hash_ticks = 8;
+    config.tick.records_max = 2_000;
+    config.log.segment_bytes = 8 << 20;
+    config.checkpoint.keep = 10;
+    let job = job(numbers, &rows);
+    let running = job.start(&config).unwrap();
+    let first = running.move_groups(0..=500, 2).unwrap();
+    let checkpoint = running.checkpoint(None).unwrap();
+    let second = running.move_groups(300..=900, 1).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    assert!(first.tick < checkpoint.tick && checkpoint.tick < second.tick);
+    for from in
+        [pelton::Tick(0), first.tick, checkpoint.tick, pelton::Tick(checkpoint.tick.0 + 1), second.tick]
+    {
+        let replay = |to| pelton::replay::replay(&job, &config, scratch.path(), from, to, |_| {});
+        let replayed = match replay(pelton::Tick::END) {
+            Ok(replayed) => replayed,
+            Err(error) => {
+                // Moves before the oldest checkpoint are not kept.
+                assert!(
+                    from <= checkpoint.tick && error.to_string().contains("ask for later ticks"),
+                    "{error}"
+                );
+                continue;
+            }
+        };
+        assert_eq!(replayed.different, 0, "from {from:?}: {replayed:?}");
+        assert!(replayed.compared > 0, "from {from:?}: {replayed:?}");
+    }
+    assert!(rows.take().len() > 1);
 }

@@ -125,7 +125,9 @@ fn the_state_of_another_job_is_left_alone() {
         .window(tumbling(secs(2)))
         .count()
         .sink(collect());
-    for (job, about) in [(other, "it is of job `digits`, and this is job `other`"), (changed, "where the job had")] {
+    for (job, about) in
+        [(other, "it is of job `digits`, and this is job `other`"), (changed, "where the job had")]
+    {
         let error = job.start(&config).unwrap_err();
         assert!(matches!(error, JobError::Open(_)) && error.to_string().contains(about), "{error}");
         assert!(content(scratch.path()) == before, "nothing was changed");
@@ -165,7 +167,10 @@ fn a_disk_without_room_is_refused_with_what_is_needed() {
     config.log.segment_bytes = 1 << 30;
     config.key_groups = 1_024;
     let error = job(1_000, &collect()).start(&config).unwrap_err().to_string();
-    assert!(error.contains("no space left on the device") && error.contains("2199023255552 bytes"), "{error}");
+    assert!(
+        error.contains("no space left on the device") && error.contains("2199023255552 bytes"),
+        "{error}"
+    );
     assert!(!scratch.path().join("MANIFEST").exists(), "nothing was begun");
 }
 

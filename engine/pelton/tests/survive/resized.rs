@@ -1,6 +1,6 @@
 //! Started again with another number of shards, and from savepoints.
 
-use crate::support::{Counted, Scratch, config, job, twin};
+use crate::support::{Counted, Named, Scratch, config, job, twin};
 use pelton::config::Durability;
 use pelton::prelude::*;
 use pelton::sinks::Collect;
@@ -63,4 +63,40 @@ fn from_a_savepoint() {
     config.restore = Some("after-lunch".to_owned());
     let error = job.start(&config).unwrap_err().to_string();
     assert!(error.contains("`after-lunch`") && error.contains("`before-lunch`"), "{error}");
+}
+
+/// The name of the savepoint stays in the configuration: later starts go on where the one before was.
+#[test]
+fn a_savepoint_is_begun_from_once() {
+    for shards in [2, 3] {
+        let (scratch, rows, numbers) = (Scratch::new("once"), collect(), 1_500_000);
+        let job = job(numbers, &rows);
+        let mut config = config(scratch.path(), Durability::Process, 2);
+        let running = job.start(&config).unwrap();
+        let saved = running.checkpoint(Some("lunch")).unwrap();
+        running.stop(Stop::Now);
+        running.wait().unwrap();
+        let mut named = Named::default();
+        named.add(rows.take_named().into_iter().filter(|row| row.tick <= saved.tick).collect());
+
+        config.restore = Some("lunch".to_owned());
+        config.shards = shards;
+        let mut generations = Vec::new();
+        let mut ended = false;
+        for round in 0..200 {
+            let running = job.start(&config).unwrap();
+            ended = running.wait_for(Duration::from_millis(5 + round * round * 10));
+            running.stop(Stop::Now);
+            running.wait().unwrap();
+            named.add(rows.take_named());
+            generations.push(pelton::replay::manifest(scratch.path()).unwrap().generation);
+            if ended {
+                break;
+            }
+        }
+        assert!(ended && generations.len() > 2, "{generations:?}");
+        assert!(generations.iter().all(|generation| *generation == 1), "{generations:?}");
+        // Had it begun from there again, windows would have come again under names that were not used before.
+        named.check(numbers);
+    }
 }

@@ -391,3 +391,60 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pelton_storage::disk::{Faults, Simulated};
+
+    fn checkpoint(generation: u32, number: u64, tick: u64, savepoint: Option<&str>) -> Checkpoint {
+        Checkpoint {
+            number,
+            tick,
+            generation,
+            shards: 1,
+            savepoint: savepoint.map(str::to_owned),
+            owners: vec![0],
+            partitions: vec![1],
+            digests: Vec::new(),
+            needs: vec![number],
+            bytes: 1,
+            created: "now".to_owned(),
+        }
+    }
+
+    /// Behind the oldest checkpoint that comes and goes the log is kept, and not before: a savepoint from before it has no log to follow it.
+    #[test]
+    fn what_has_no_log_behind_it_is_no_candidate() {
+        let disk: Arc<dyn Disk> = Arc::new(Simulated::new(1, Faults::default()));
+        let shape =
+            JobShape { name: "job".to_owned(), lines: Vec::new(), partitions: vec![1], key_groups: 1 };
+        let options = SurvivalOptions {
+            durability: Durability::Disk,
+            shards: 1,
+            segment_bytes: 64 << 10,
+            hash_ticks: 0,
+            restore: None,
+            canary: Canary::None,
+            log_id: 7,
+            configuration: BTreeMap::new(),
+        };
+        let mut opened = Opened::open(&disk, Path::new("/data/job"), &shape, options).unwrap();
+        assert!(opened.candidates().is_empty());
+        let candidates = |opened: &mut Opened, checkpoints: &[Checkpoint]| -> Vec<u64> {
+            opened.manifest.checkpoints = checkpoints.to_vec();
+            opened.candidates().iter().map(|checkpoint| checkpoint.number).collect()
+        };
+        opened.manifest.generation = 1;
+        opened.manifest.base = Some(2);
+        let (given_up, base) = (checkpoint(0, 1, 10, Some("other")), checkpoint(0, 2, 20, Some("base")));
+        let (old, new) = (checkpoint(1, 4, 40, Some("old")), checkpoint(1, 7, 70, Some("new")));
+        let passing = [checkpoint(1, 5, 50, None), checkpoint(1, 6, 60, None)];
+        assert_eq!(candidates(&mut opened, &[given_up.clone(), base.clone()]), [2]);
+        assert_eq!(candidates(&mut opened, &[given_up.clone(), base.clone(), old.clone()]), [4, 2]);
+        let mut all = vec![given_up, base, old];
+        all.extend(passing);
+        all.push(new);
+        assert_eq!(candidates(&mut opened, &all), [7, 6, 5], "of the others the log may be gone");
+    }
+}
