@@ -100,3 +100,44 @@ fn a_savepoint_is_begun_from_once() {
         named.check(numbers);
     }
 }
+
+/// What was logged after a savepoint is given up, but there until the restored job has saved its state for the first time.
+#[test]
+fn what_is_given_up_stays_until_the_new_state_stands_by_itself() {
+    for resized in [false, true] {
+        let (scratch, rows, numbers) = (Scratch::new("given-up"), collect(), 1 << 40);
+        let job = job(numbers, &rows);
+        let mut config = config(scratch.path(), Durability::Process, 2);
+        let running = job.start(&config).unwrap();
+        running.checkpoint(Some("lunch")).unwrap();
+        running.checkpoint(None).unwrap();
+        running.stop(Stop::Now);
+        running.wait().unwrap();
+        let log = |generation: u32| {
+            let shard = scratch.path().join(format!("log/g{generation:04}/shard-0000"));
+            std::fs::read_dir(shard).is_ok_and(|mut files| files.next().is_some())
+        };
+        assert!(log(0));
+
+        config.restore = Some("lunch".to_owned());
+        for _ in 0..2 {
+            let running = job.start(&config).unwrap();
+            running.stop(Stop::Now);
+            running.wait().unwrap();
+            assert!(log(0) && log(1), "nothing has been saved since");
+        }
+        if resized {
+            // What other shards left becomes a checkpoint.
+            config.shards = 3;
+        }
+        let running = job.start(&config).unwrap();
+        if !resized {
+            running.checkpoint(None).unwrap();
+        }
+        assert!(!log(0));
+        assert!(log(if resized { 2 } else { 1 }));
+        running.stop(Stop::Now);
+        running.wait().unwrap();
+        rows.take();
+    }
+}

@@ -12,6 +12,7 @@
 
 use super::balance;
 use super::desk::{Begin, CheckpointDone, Command, Desk, Report, Wish};
+use super::opening::stands_alone;
 use pelton_core::Tick;
 use pelton_storage::{Checkpoint, DataDirectory, Manifest, Moved, SnapshotFile, SnapshotId, StorageError};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Keeper {
     balanced: Option<u64>,
     command: Option<Command>,
     next_number: u64,
+    /// Logs of earlier generations have been let go.
+    stands_alone: bool,
     /// The next checkpoint cannot build on the one before.
     full: bool,
     increments: usize,
@@ -74,6 +77,7 @@ impl Keeper {
             manifest.checkpoints.iter().map(|checkpoint| checkpoint.number).max().unwrap_or(0) + 1;
         Keeper {
             data,
+            stands_alone: stands_alone(&manifest),
             manifest,
             desk,
             options,
@@ -351,6 +355,9 @@ impl Keeper {
         self.store()?;
         self.data.remove_unreferenced(&self.manifest)?;
         let generation = self.manifest.generation;
+        if !std::mem::replace(&mut self.stands_alone, true) {
+            self.data.remove_logs_before(generation)?;
+        }
         let here =
             |checkpoint: &&Checkpoint| checkpoint.generation == generation && checkpoint.savepoint.is_none();
         let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();

@@ -193,7 +193,9 @@ impl Opened {
         opened.manifest.configuration = opened.options.configuration.clone();
         opened.store()?;
         opened.data.remove_unreferenced(&opened.manifest)?;
-        opened.data.remove_logs_before(opened.manifest.generation)?;
+        if stands_alone(&opened.manifest) {
+            opened.data.remove_logs_before(opened.manifest.generation)?;
+        }
         Ok(opened)
     }
 
@@ -351,6 +353,13 @@ impl Opened {
             canary: self.options.canary,
         }
     }
+}
+
+/// Whether nothing of an earlier generation of shards is wanted any more: this one has a checkpoint of its own. Until then the log of what was given up
+/// for a savepoint stays, though nothing begins from it: it may be the only place where some of the input is.
+pub(crate) fn stands_alone(manifest: &Manifest) -> bool {
+    let Manifest { generation, ref checkpoints, .. } = *manifest;
+    generation == 0 || checkpoints.iter().any(|checkpoint| checkpoint.generation == generation)
 }
 
 /// Where keys live in a run that begins from the checkpoint at `tick`, or anew, until they move.
