@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Room for a block of this length is asked for: most are shorter by far. One that is longer, because what it holds cannot be divided, has memory made
-/// for it until it has been written.
+/// Room for a block of this length is asked for: most are shorter by far. One that is longer, because what it holds cannot be divided, has
+/// memory made for it until it has been written.
 pub const BLOCK_BYTES: usize = 128 << 10;
 
 /// Index entries written by one `turn`.

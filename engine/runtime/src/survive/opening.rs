@@ -355,8 +355,8 @@ impl Opened {
     }
 }
 
-/// Whether nothing of an earlier generation of shards is wanted any more: this one has a checkpoint of its own. Until then the log of what was given up
-/// for a savepoint stays, though nothing begins from it: it may be the only place where some of the input is.
+/// Whether nothing of an earlier generation of shards is wanted any more: this one has a checkpoint of its own. Until then the log of what
+/// was given up for a savepoint stays, though nothing begins from it: it may be the only place where some of the input is.
 pub(crate) fn stands_alone(manifest: &Manifest) -> bool {
     let Manifest { generation, ref checkpoints, .. } = *manifest;
     generation == 0 || checkpoints.iter().any(|checkpoint| checkpoint.generation == generation)
