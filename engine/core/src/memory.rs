@@ -214,9 +214,12 @@ impl<T> Buf<T> {
         T: Zeroable,
     {
         self.clear();
+        let arrives_zeroed = len > self.capacity;
         self.reserve(len)?;
-        // SAFETY: there is room for `len` items and all-zero bytes are a valid `T`.
-        unsafe { core::ptr::write_bytes(self.base(), 0, len) };
+        if !arrives_zeroed {
+            // SAFETY: there is room for `len` items and all-zero bytes are a valid `T`.
+            unsafe { core::ptr::write_bytes(self.base(), 0, len) };
+        }
         self.len = len;
         Ok(())
     }

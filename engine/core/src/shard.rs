@@ -14,6 +14,7 @@ use crate::ids::{Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
 use crate::moving::Move;
 use crate::notes::{Earlier, Noted, Notes};
+use crate::owns::Owns;
 use crate::push::Pipe;
 use crate::sink::{MakeDurable, SinkNotes};
 use crate::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
@@ -430,13 +431,14 @@ impl Shard {
             }
         }
         let (router, id) = (self.first.router(), self.id);
-        let owns = |hash| mine.is_some() || router.as_ref().is_none_or(|router| router.shard(hash) == id);
+        let here = |hash| router.as_ref().is_none_or(|router| router.shard(hash) == id);
+        let owns = if mine.is_some() { Owns::All } else { Owns::Some(&here) };
         for (index, stage) in self.stages.iter_mut().enumerate() {
             for (number, operator) in stage.operators().iter_mut().enumerate() {
                 let section = Section::operator(index + 1, number);
                 for shard in (0..before).filter(|shard| mine.is_none_or(|mine| mine == *shard)) {
                     checkpoint
-                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, &owns))?;
+                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, owns))?;
                 }
                 operator.restored()?;
             }

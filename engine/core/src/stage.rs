@@ -23,6 +23,7 @@ use crate::local::Local;
 use crate::moving::Move;
 use crate::notes::{Earlier, Notes};
 use crate::operator::Operator;
+use crate::owns::Owns;
 use crate::ring::Consumer;
 use crate::snapshot::Section;
 use alloc::boxed::Box;
@@ -238,7 +239,7 @@ impl Stage {
         }
         let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
         for (number, id, bytes) in blocks {
-            self.operators[number].restore(id, &bytes, &|_| true)?;
+            self.operators[number].restore(id, &bytes, Owns::All)?;
         }
         self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
         self.context.set_router(router);

@@ -18,11 +18,15 @@
 //! them is the same part from one checkpoint to the next. Once it is watched, whoever changes an entry says so; until
 //! then nothing is asked of anybody. This file holds the unsafe code that indexes lines and entries.
 
+mod building;
+
+use self::building::{Deal, SHARE_LINES};
 use crate::bounds::BATCH;
 use crate::fault::{Fault, OutOfMemory};
 use crate::key::Key;
 use crate::memory::{Buf, Memory, Zeroable};
-use crate::prefetch::{prefetch, prefetch_to_write};
+use crate::owns::Owns;
+use crate::prefetch::prefetch;
 use crate::record::Record;
 use crate::rows;
 use crate::saver::{Saver, Step};
@@ -34,11 +38,6 @@ use alloc::vec::Vec;
 const WAYS: usize = 8;
 const LINES_MIN: usize = 8;
 
-/// An index of at most this many lines is built where it lies: it is in the cache, or soon will be.
-const SHARE_LINES: usize = 4 << 10;
-/// Shares of an index that is built: as many places as can be written to in turn without missing the cache.
-const SHARES_MAX: usize = 512;
-
 /// One cache line of the index.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -47,6 +46,9 @@ struct Line {
     tags: [u32; WAYS],
     entries: [u32; WAYS],
 }
+
+/// A line without keys.
+const FREE: Line = Line { tags: [0; WAYS], entries: [0; WAYS] };
 
 // SAFETY: integers.
 unsafe impl Zeroable for Line {}
@@ -80,6 +82,8 @@ pub struct Table<K, V> {
     stale: usize,
     /// The last entries, which were restored and are not in the index yet.
     missing: usize,
+    /// If there is one, all entries are missing, and the index is being dealt out.
+    deal: Option<Deal>,
     watch: Watch<(K, V)>,
     memory: Arc<dyn Memory>,
 }
@@ -88,7 +92,7 @@ impl<K, V> Table<K, V> {
     /// An empty table without storage.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         let (lines, entries) = (Buf::new(memory.clone()), Buf::new(memory.clone()));
-        Table { lines, entries, stale: 0, missing: 0, watch: Watch::new(memory.clone()), memory }
+        Table { lines, entries, stale: 0, missing: 0, deal: None, watch: Watch::new(memory.clone()), memory }
     }
 
     /// Keys in the table.
@@ -115,15 +119,15 @@ impl<K, V> Table<K, V> {
         debug_assert_eq!(self.stale, 0, "a table that is being cleared");
         self.entries.reserve(additional)?;
         let keys = self.entries.len() + additional;
-        if keys * 8 > self.lines.len() * WAYS * 7 { self.grow(keys) } else { Ok(()) }
+        if keys * 8 > self.lines.len() * WAYS * 7 { self.grow(lines_for(keys)) } else { Ok(()) }
     }
 
     #[cold]
-    fn grow(&mut self, keys: usize) -> Result<(), OutOfMemory> {
-        let mut lines: Buf<Line> = Buf::new(self.memory.clone());
-        lines.zero(lines_for(keys))?;
-        place(&mut lines, &self.lines);
-        self.lines = lines;
+    fn grow(&mut self, lines: usize) -> Result<(), OutOfMemory> {
+        let mut grown: Buf<Line> = Buf::new(self.memory.clone());
+        grown.zero(lines)?;
+        each_pair(&self.lines, |tag, entry| insert(&mut grown, tag, entry));
+        self.lines = grown;
         Ok(())
     }
 
@@ -237,6 +241,7 @@ impl<K, V> Table<K, V> {
             self.entries.clear();
             self.stale = self.lines.len();
             self.missing = 0;
+            self.deal = None;
         }
         let from = self.stale.saturating_sub(lines);
         self.lines.refill_with_zeros(from..self.stale);
@@ -276,42 +281,59 @@ impl<K, V> Table<K, V> {
 impl<K: Key, V> Table<K, V> {
     /// Makes room for `additional` keys that are to be restored.
     pub(crate) fn expect(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        self.entries.reserve(additional)
+        self.entries.reserve(additional)?;
+        let lines = lines_for(self.entries.len() + additional);
+        // A deal that is under way goes on if it can.
+        let is_large = lines > SHARE_LINES && (self.deal.is_none() || lines > self.lines.len());
+        if is_large && self.missing == self.entries.len() { self.deal_out(lines) } else { Ok(()) }
     }
 
     /// All rows have been restored: those that are not in the index yet are put there.
-    ///
-    /// In the order in which the keys came every line would be a miss. Where they are many, they are dealt out first,
-    /// to shares of the index that fit into the cache, and then each share is built by itself:
-    ///
-    /// ```text
-    ///  lines    | tag, number | tag, number | ... free |    a share holds the pairs that belong to it, unordered ...
-    ///           |   8 tags, 8 numbers   |   8 tags, 8 numbers   |           ... and then as lines, each pair at home
-    /// ```
     pub(crate) fn index(&mut self) -> Result<(), OutOfMemory> {
         debug_assert_eq!(self.stale, 0, "a table that is being cleared");
-        let missing = core::mem::take(&mut self.missing);
-        let (keys, first) = (self.entries.len(), self.entries.len() - missing);
-        // A table goes on growing, as far as there is room for its entries.
-        let room = self.entries.capacity().min(keys + keys / 8);
-        if missing == 0 {
+        let (keys, mut first) = (self.entries.len(), self.entries.len() - self.missing);
+        if self.missing == 0 {
             return Ok(());
         }
-        if missing > first && lines_for(room) > SHARE_LINES {
-            if self.lines.len() < lines_for(room) {
-                self.lines = Buf::new(self.memory.clone());
+        // A table goes on growing, as far as there is room for its entries.
+        let lines = lines_for(self.entries.capacity().min(keys + keys / 8));
+        let is_dealt = self.deal.is_some() && keys * 8 <= self.lines.len() * WAYS * 7;
+        if !is_dealt && self.missing > first && lines > SHARE_LINES {
+            self.deal_out(lines)?;
+            first = 0;
+        }
+        self.missing = 0;
+        match self.deal.take() {
+            Some(deal) => deal.settle(&mut self.lines, &self.memory)?,
+            // Few keys, or hashes that are hardly any.
+            None => {
+                if self.lines.len() < lines {
+                    self.grow(lines)?;
+                }
+                self.insert_from(first);
             }
-            let lines = lines_for(room).max(self.lines.len());
-            self.lines.zero(lines)?;
-            if self.build()? {
-                return Ok(());
-            }
-            // Hashes that are hardly any: there is nothing to be dealt out.
-            self.lines.zero(lines)?;
-            self.insert_from(0);
-        } else {
-            self.reserve(room - keys)?;
-            self.insert_from(first);
+        }
+        Ok(())
+    }
+
+    /// Begins an index of `lines` lines at least, with all entries that there are.
+    fn deal_out(&mut self, lines: usize) -> Result<(), OutOfMemory> {
+        let lines = lines.max(self.lines.len());
+        if self.lines.len() < lines {
+            self.lines = Buf::new(self.memory.clone());
+        }
+        self.lines.zero(lines)?;
+        self.deal = Some(Deal::new(lines));
+        self.deal_from(0)
+    }
+
+    /// Deals out the entries from number `first` on, if the index is being dealt out.
+    fn deal_from(&mut self, first: usize) -> Result<(), OutOfMemory> {
+        let Some(deal) = &mut self.deal else { return Ok(()) };
+        let tags = self.entries[first..].iter().map(|(key, _)| tag(key.hash()));
+        if !deal.deal(&mut self.lines, first, tags) {
+            self.deal = None;
+            self.lines.zero(self.lines.len())?;
         }
         Ok(())
     }
@@ -329,47 +351,6 @@ impl<K: Key, V> Table<K, V> {
                 insert(&mut self.lines, *tag, (from + number) as u32);
             }
         }
-    }
-
-    /// Builds the index of all entries in lines that are empty. False, with lines of any content, if one share would
-    /// have more entries than it has room for.
-    fn build(&mut self) -> Result<bool, OutOfMemory> {
-        let mask = self.lines.len() - 1;
-        let share = SHARE_LINES.max(self.lines.len() / SHARES_MAX);
-        let shift = share.ilog2();
-        let mut counts = alloc::vec![0u32; self.lines.len() >> shift];
-        for (number, (key, _)) in self.entries.iter().enumerate() {
-            let tag = tag(key.hash());
-            let to = home(tag, mask) >> shift;
-            let (line, way) = (counts[to] as usize / WAYS, counts[to] as usize % WAYS);
-            if line == share {
-                return Ok(false);
-            }
-            counts[to] += 1;
-            let at = (to << shift) + line;
-            // Wanted when this one is full.
-            prefetch_to_write(self.lines.as_ptr().wrapping_add(at + 1).cast());
-            let line = &mut self.lines[at];
-            line.tags[way] = tag;
-            line.entries[way] = number as u32;
-        }
-        // What does not fit into a share goes on in the next one, which therefore comes before it; and what comes
-        // after the last one is the first one, so that the last one is taken out first and put back last.
-        let (mut dealt, mut last) = (Buf::new(self.memory.clone()), Buf::new(self.memory.clone()));
-        dealt.reserve(share)?;
-        last.reserve(share)?;
-        for to in (0..counts.len()).rev() {
-            let into = if to + 1 == counts.len() { &mut last } else { &mut dealt };
-            let used = to << shift..(to << shift) + (counts[to] as usize).div_ceil(WAYS);
-            into.clear();
-            into.extend_from_slice(&self.lines[used.clone()]);
-            self.lines.refill_with_zeros(used);
-            if to + 1 < counts.len() {
-                place(&mut self.lines, &dealt);
-            }
-        }
-        place(&mut self.lines, &last);
-        Ok(true)
     }
 }
 
@@ -393,7 +374,7 @@ impl<K: Record, V: Record> Table<K, V> {
         &mut self,
         rows: impl Iterator<Item = Result<(K, V), Fault>>,
         count: usize,
-        owns: &dyn Fn(u64) -> bool,
+        owns: Owns<'_>,
         saver: &mut Saver,
     ) -> Result<usize, Fault>
     where
@@ -403,13 +384,15 @@ impl<K: Record, V: Record> Table<K, V> {
         self.entries.reserve(count)?;
         let outcome: Result<(), Fault> = rows.take(count).try_for_each(|row| {
             let (key, value) = row?;
-            if owns(key.hash()) {
+            if owns.key(|| key.hash()) {
                 self.entries.push((key, value));
             }
             Ok(())
         });
         self.missing += self.entries.len() - before;
         outcome?;
+        // While they are at hand.
+        self.deal_from(before)?;
         if self.is_watched() {
             (before..self.entries.len()).try_for_each(|at| self.touch(at, saver))?;
         }
@@ -429,7 +412,7 @@ impl<K: Record, V: Record> Table<K, V> {
         let stays = self.entries.iter().filter(|(key, _)| !moves(key.hash())).cloned().map(Ok);
         let mut table = Table::new(self.memory.clone());
         table.begin(saver);
-        table.restore(stays, self.len(), &|_| true, saver)?;
+        table.restore(stays, self.len(), Owns::All, saver)?;
         table.index()?;
         Ok((self.entries.iter().filter(|(key, _)| moves(key.hash())).collect(), table))
     }
@@ -441,11 +424,12 @@ fn lines_for(keys: usize) -> usize {
     (keys * 8).div_ceil(7 * WAYS).next_power_of_two().max(LINES_MIN)
 }
 
-/// Puts all entries of other lines into the index.
-fn place(lines: &mut [Line], dealt: &[Line]) {
-    for line in dealt {
+/// Hands over the pairs of tag and entry number of all lines.
+#[inline(always)]
+fn each_pair(lines: &[Line], mut take: impl FnMut(u32, u32)) {
+    for line in lines {
         for (&tag, &entry) in line.tags.iter().zip(&line.entries).filter(|(tag, _)| **tag != 0) {
-            insert(lines, tag, entry);
+            take(tag, entry);
         }
     }
 }
@@ -574,37 +558,84 @@ mod tests {
         }
     }
 
+    /// The table has just these keys, in this order, and finds them, one by one and in batches.
+    fn check(table: &mut Table<u64, u64>, keys: &[u64], others: &[u64]) {
+        assert!(table.iter().map(|(key, _)| key).eq(keys));
+        let finds =
+            |table: &Table<u64, u64>, key: u64| table.find(key.hash(), |other| *other == key) == Some(&!key);
+        assert!(keys.iter().all(|&key| finds(table, key)));
+        assert!(!others.iter().any(|&key| finds(table, key)));
+        let mut lookups = table.lookups();
+        for (number, &key) in keys.iter().enumerate() {
+            let at = lookups.locate(key.hash(), || unreachable!("{key} is there"), || 0);
+            // The first of those with its tag; its own unless they are several.
+            assert!(at as usize == number || tag(lookups.entry(at).0.hash()) == tag(key.hash()));
+        }
+    }
+
     #[test]
     fn an_index_that_is_built_at_once_finds_every_key() {
         let all = |_: u64| true;
         // Of a hash of these the home is in the last of two shares: some go on in the first, or there are too many.
         let last = |hash: u64| hash & 1 << 13 != 0;
         type Choice<'a> = &'a dyn Fn(u64) -> bool;
-        for (keys, choice) in
-            [(30_000, &all as Choice<'_>), (200_000, &all), (31_000, &last), (33_500, &last)]
-        {
+        let choices = [
+            (30_000, &all as Choice<'_>),
+            (150_000, &all),
+            (31_000, &last),
+            (33_500, &last),
+            (70_000, &last),
+        ];
+        for (keys, choice) in choices {
             let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-            let (mut table, mut saver) = (table::<u64, u64>(), Saver::new(&memory));
             let mut others = (0u64..).filter(|key| choice(key.hash()));
-            let chosen: alloc::vec::Vec<u64> = others.by_ref().take(keys).collect();
-            for some in chosen.chunks(1_000) {
-                let rows = some.iter().map(|&key| Ok((key, !key)));
-                assert_eq!(table.restore(rows, some.len(), &|_| true, &mut saver).unwrap(), some.len());
-            }
-            table.index().unwrap();
-            assert!(table.iter().map(|(key, _)| key).eq(&chosen));
-            let finds = |table: &Table<u64, u64>, key: u64| {
-                table.find(key.hash(), |other| *other == key) == Some(&!key)
-            };
-            assert!(chosen.iter().all(|&key| finds(&table, key)));
+            let mut chosen: alloc::vec::Vec<u64> = others.by_ref().take(keys).collect();
             let others: alloc::vec::Vec<u64> = others.take(100).collect();
-            assert!(!others.iter().any(|&key| finds(&table, key)));
-            // A few more rows go into what is there.
-            let rows = others.iter().map(|&key| Ok((key, !key)));
-            table.restore(rows, others.len(), &|_| true, &mut saver).unwrap();
-            table.index().unwrap();
-            assert!(chosen.iter().chain(&others).all(|&key| finds(&table, key)));
+            // Announced not at all; or after the first rows and, as if those of another shard began there, in the
+            // middle: too few, just so many, too many.
+            let some = [(keys / 100, 0), (keys / 3, keys), (keys, 0), (3 * keys, 1)].map(Some);
+            for announced in core::iter::once(None).chain(some) {
+                let (mut table, mut saver) = (table::<u64, u64>(), Saver::new(&memory));
+                for (number, some) in chosen.chunks(1_000).enumerate() {
+                    let rows = some.iter().map(|&key| Ok((key, !key)));
+                    assert_eq!(table.restore(rows, some.len(), Owns::All, &mut saver).unwrap(), some.len());
+                    match announced {
+                        Some((rest, _)) if number == 0 => table.expect(rest).unwrap(),
+                        Some((_, rest)) if number == keys / 2_000 => table.expect(rest).unwrap(),
+                        _ => {}
+                    }
+                }
+                table.index().unwrap();
+                check(&mut table, &chosen, &others);
+                // A few more rows go into what is there, and far more begin it anew.
+                let far: alloc::vec::Vec<u64> = (1..=2 * keys as u64).map(|key| key << 40).collect();
+                for more in [&others, &far] {
+                    let rows = more.iter().map(|&key| Ok((key, !key)));
+                    table.restore(rows, more.len(), Owns::All, &mut saver).unwrap();
+                    table.index().unwrap();
+                    chosen.extend(more);
+                    check(&mut table, &chosen, &[]);
+                }
+                chosen.truncate(keys);
+            }
         }
+    }
+
+    #[test]
+    fn rows_that_came_back_in_part_are_forgotten_whole() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (mut table, mut saver) = (table::<u64, u64>(), Saver::new(&memory));
+        let rows = |from: u64| (from..from + 50_000).map(|key| Ok((key, !key)));
+        table.restore(rows(0), 50_000, Owns::All, &mut saver).unwrap();
+        table.expect(50_000).unwrap();
+        table.restore(rows(50_000), 50_000, Owns::All, &mut saver).unwrap();
+        table.clear();
+        let even = |hash: u64| hash.is_multiple_of(2);
+        table.restore(rows(1_000), 50_000, Owns::Some(&even), &mut saver).unwrap();
+        table.index().unwrap();
+        let (here, elsewhere): (alloc::vec::Vec<u64>, alloc::vec::Vec<u64>) =
+            (1_000..51_000).partition(|key: &u64| even(key.hash()));
+        check(&mut table, &here, &elsewhere);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::ids::EventTime;
 use crate::key::Key;
 use crate::memory::Memory;
 use crate::operator::Operator;
+use crate::owns::Owns;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, is_fixed, read};
@@ -256,7 +257,7 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
         })
     }
 
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
         self.seen.restore(block, bytes, owns)
     }
 

@@ -30,6 +30,7 @@ pub use window::WindowOperator;
 use crate::fault::Fault;
 use crate::frame::Frame;
 use crate::ids::EventTime;
+use crate::owns::Owns;
 use crate::push::Pipe;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
 use alloc::vec::Vec;
@@ -64,7 +65,7 @@ pub trait Operator: Pipe {
     ///
     /// # Errors
     /// When the block is none of this operator's, or its state does not fit into the memory limit.
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault>;
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault>;
 
     /// Takes the rows out whose key's hash `moves`, as blocks of `section` that the operator of another shard [restores](Self::restore).
     /// Between two ticks, and not while a checkpoint is being saved. Costs a pass over the state.
@@ -95,7 +96,7 @@ macro_rules! keeps_no_state {
             &mut self,
             _: $crate::snapshot::BlockId,
             _: &[u8],
-            _: &dyn Fn(u64) -> bool,
+            _: $crate::owns::Owns<'_>,
         ) -> Result<(), $crate::fault::Fault> {
             Ok(())
         }

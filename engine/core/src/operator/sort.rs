@@ -24,6 +24,7 @@ use crate::ids::EventTime;
 use crate::key::Key;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
+use crate::owns::Owns;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, digest, is_fixed, read};
@@ -190,7 +191,7 @@ where
         })
     }
 
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
         self.restore_block(block, bytes, owns)
     }
 

@@ -13,6 +13,7 @@ use crate::ids::{EventTime, ShardId};
 use crate::key::Key;
 use crate::memory::HeapMemory;
 use crate::operator::{DeduplicateOperator, Operator, SortOperator, WindowOperator};
+use crate::owns::Owns;
 use crate::partition::Keyed;
 use crate::push::{Pipe, Push, keeps_nothing};
 use crate::record::{Record, is_fixed, with_archived};
@@ -139,11 +140,7 @@ fn tick<O: Operator, R: Clone>(
     subject.rows.borrow_mut().drain(..).collect()
 }
 
-fn restore<'a>(
-    operator: &mut impl Operator,
-    shards: impl IntoIterator<Item = &'a Blocks>,
-    owns: &dyn Fn(u64) -> bool,
-) {
+fn restore<'a>(operator: &mut impl Operator, shards: impl IntoIterator<Item = &'a Blocks>, owns: Owns<'_>) {
     for blocks in shards {
         blocks.iter().for_each(|(id, bytes)| operator.restore(*id, bytes, owns).unwrap());
     }
@@ -222,7 +219,7 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             if extracts && chance(6) == 0 {
                 let third = chance(3);
                 let blocks = (self.extract)(&mut subject.operator, &|hash| hash % 3 == third).unwrap();
-                restore(&mut subject.operator, [&blocks.into_iter().collect()], &|_| true);
+                restore(&mut subject.operator, [&blocks.into_iter().collect()], Owns::All);
             }
         }
         assert!(played.iter().any(|tick| !tick.rows.is_empty()), "seed {seed}: nothing left");
@@ -235,7 +232,7 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
     /// `played[0]` is the tick after which the state was frozen.
     fn check_restored(&self, blocks: &Blocks, played: &[Played<R>], seed: u64, digests: bool) {
         let mut again = (self.make)();
-        restore(&mut again.operator, [blocks], &|_| true);
+        restore(&mut again.operator, [blocks], Owns::All);
         self.check_goes_on(&mut again, played, seed, digests);
     }
 
@@ -261,12 +258,12 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
     /// Several shards take over, and one takes over from them.
     fn check_split(&self, blocks: &Blocks, subject: &Subject<O, R>, seed: u64) {
         let mut nobody = (self.make)();
-        restore(&mut nobody.operator, [blocks], &|_| false);
+        restore(&mut nobody.operator, [blocks], Owns::Some(&|_| false));
         let nothing = nobody.operator.digest();
         for shards in [2, 3] {
             let mut parts: Vec<_> = (0..shards).map(|_| (self.make)()).collect();
             for (shard, part) in parts.iter_mut().enumerate() {
-                restore(&mut part.operator, [blocks], &|hash| hash % shards == shard as u64);
+                restore(&mut part.operator, [blocks], Owns::Some(&|hash| hash % shards == shard as u64));
             }
             let all = parts.iter().map(|part| part.operator.digest().wrapping_sub(nothing));
             assert_eq!(
@@ -276,7 +273,7 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             );
             let parts: Vec<_> = parts.iter_mut().map(|part| save_all(&mut part.operator, true)).collect();
             let mut whole = (self.make)();
-            restore(&mut whole.operator, &parts, &|_| true);
+            restore(&mut whole.operator, &parts, Owns::All);
             if self.adds_up {
                 assert_eq!(
                     whole.operator.digest(),
@@ -285,20 +282,20 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
                 );
             }
             let mut original = (self.make)();
-            restore(&mut original.operator, [blocks], &|_| true);
+            restore(&mut original.operator, [blocks], Owns::All);
             self.check_alike(&mut original, &mut whole, seed);
             // A part moves, and moves back.
             let (mut from, mut to) = ((self.make)(), (self.make)());
-            restore(&mut from.operator, [blocks], &|_| true);
+            restore(&mut from.operator, [blocks], Owns::All);
             let moved = (self.extract)(&mut from.operator, &|hash| hash % shards == 1).unwrap();
-            restore(&mut to.operator, [&moved.into_iter().collect()], &|_| true);
+            restore(&mut to.operator, [&moved.into_iter().collect()], Owns::All);
             let sum = from.operator.digest().wrapping_add(to.operator.digest()).wrapping_sub(nothing);
             assert_eq!(sum, subject.operator.digest(), "seed {seed}: what left and what stayed");
             let back = (self.extract)(&mut to.operator, &|_| true).unwrap();
             assert_eq!(to.operator.digest(), nothing);
-            restore(&mut from.operator, [&back.into_iter().collect()], &|_| true);
+            restore(&mut from.operator, [&back.into_iter().collect()], Owns::All);
             let mut original = (self.make)();
-            restore(&mut original.operator, [blocks], &|_| true);
+            restore(&mut original.operator, [blocks], Owns::All);
             self.check_alike(&mut original, &mut from, seed);
         }
     }
@@ -479,7 +476,7 @@ fn a_checkpoint_of_another_job_is_refused() {
     let blocks = save_all(&mut subject.operator, true);
     let refused = |blocks: &Blocks, windows| {
         let mut other = window::<u64, u64, _>(sum(|n: &u64| *n), windows).operator;
-        let outcome = blocks.iter().try_for_each(|(id, bytes)| other.restore(*id, bytes, &|_| true));
+        let outcome = blocks.iter().try_for_each(|(id, bytes)| other.restore(*id, bytes, Owns::All));
         match outcome.and_then(|()| other.restored()) {
             Err(Fault::Restore { message }) => message,
             outcome => panic!("{outcome:?}"),

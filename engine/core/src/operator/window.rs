@@ -30,6 +30,7 @@ use crate::key::Key;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::order::Order;
+use crate::owns::Owns;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::prefetch::prefetch_slice;
 use crate::push::{Pipe, Push, forward};
@@ -487,7 +488,7 @@ where
         })
     }
 
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: &dyn Fn(u64) -> bool) -> Result<(), Fault> {
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
         self.restore_block(block, bytes, owns)
     }
 

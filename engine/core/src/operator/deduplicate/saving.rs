@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::key::Key;
 use crate::leaving::Leaving;
 use crate::notes::{Noted, Notes};
+use crate::owns::Owns;
 use crate::rows::decode;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
 use alloc::format;
@@ -61,12 +62,7 @@ impl<K: Key> Seen<K> {
         Ok(step.end())
     }
 
-    pub(super) fn restore(
-        &mut self,
-        block: BlockId,
-        bytes: &[u8],
-        owns: &dyn Fn(u64) -> bool,
-    ) -> Result<(), Fault> {
+    pub(super) fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
         if block.table == 0 {
             return self.restore_header(&mut Noted::new(bytes));
         }

@@ -16,6 +16,7 @@ use crate::key::Key;
 use crate::leaving::Leaving;
 use crate::memory::Buf;
 use crate::notes::{Noted, Notes};
+use crate::owns::Owns;
 use crate::push::Push;
 use crate::record::Record;
 use crate::rows::decode;
@@ -62,7 +63,7 @@ where
         &mut self,
         block: BlockId,
         bytes: &[u8],
-        owns: &dyn Fn(u64) -> bool,
+        owns: Owns<'_>,
     ) -> Result<(), Fault> {
         if block.table == 0 {
             return self.restore_header(&mut Noted::new(bytes));
@@ -72,7 +73,7 @@ where
         let expected = self.announced.take(block, count)?;
         for row in rows {
             let row = row?;
-            if owns(row.hash) {
+            if owns.key(|| row.hash) {
                 let arrival = row.arrival;
                 let place = self.waiting.add(row, &mut self.saver)?;
                 if let Some(origins) = &mut self.origins {

@@ -132,10 +132,10 @@ fn a_restart() {
     let blocks = save_all(&mut subject.operator, true);
     for _ in 0..3 {
         let mut again = self::subject(&memory);
-        let took = nanos_of(|| restore(&mut again.operator, [&blocks], &|_| true));
+        let took = nanos_of(|| restore(&mut again.operator, [&blocks], Owns::All));
         eprintln!("5 M rows of {} bytes restored in {:.1} ms", size_of::<(u64, (u64, u64))>(), took / 1e6);
         let mut half = self::subject(&memory);
-        let took = nanos_of(|| restore(&mut half.operator, [&blocks], &|hash| hash % 2 == 0));
+        let took = nanos_of(|| restore(&mut half.operator, [&blocks], Owns::Some(&|hash| hash % 2 == 0)));
         eprintln!("every second of them in {:.1} ms", took / 1e6);
     }
 }

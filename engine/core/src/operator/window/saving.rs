@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::key::Key;
 use crate::leaving::Leaving;
 use crate::notes::{Noted, Notes};
+use crate::owns::Owns;
 use crate::push::Push;
 use crate::rows::{Rows, decode};
 use crate::snapshot::{BlockId, Section, SnapshotOut};
@@ -114,7 +115,7 @@ where
         &mut self,
         block: BlockId,
         bytes: &[u8],
-        owns: &dyn Fn(u64) -> bool,
+        owns: Owns<'_>,
     ) -> Result<(), Fault> {
         if block.table == 0 {
             return self.restore_header(&mut Noted::new(bytes));
@@ -256,13 +257,13 @@ impl<K: Key, C: crate::record::Record> Run<K, C> {
         &mut self,
         rows: Rows<'_, (K, C)>,
         expected: &Expected<Place>,
-        owns: &dyn Fn(u64) -> bool,
+        owns: Owns<'_>,
     ) -> Result<(), Fault> {
         let (before, count) = (self.rows.len(), rows.left());
         self.rows.reserve(count)?;
         for row in rows {
             let row = row?;
-            if owns(row.0.hash()) {
+            if owns.key(|| row.0.hash()) {
                 self.rows.push(row);
             }
         }
