@@ -18,6 +18,7 @@ mod log;
 mod manifest;
 mod mend;
 mod naming;
+mod prefetch;
 mod reader;
 mod recover;
 mod region;

@@ -7,6 +7,7 @@ use super::format::{
 use super::{BlockEntry, SnapshotId, SnapshotIndex, note, snapshot_path};
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
+use crate::prefetch::prefetch;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,7 +96,28 @@ impl SnapshotReader {
 
     /// All blocks with their content, ascending by name.
     pub fn blocks(&self) -> impl Iterator<Item = (&BlockEntry, Result<&[u8], StorageError>)> {
-        self.index.entries().iter().map(|entry| (entry, self.block(entry)))
+        self.blocks_of(self.index.entries())
+    }
+
+    /// Some of the index's blocks, one after the other: while one is looked at, the next comes into the cache.
+    pub fn blocks_of<'a>(
+        &'a self,
+        entries: &'a [BlockEntry],
+    ) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
+        entries.iter().enumerate().map(|(number, entry)| {
+            if let Some(next) = entries.get(number + 1) {
+                self.ask_for(next);
+            }
+            (entry, self.block(entry))
+        })
+    }
+
+    /// A block is wanted soon.
+    fn ask_for(&self, entry: &BlockEntry) {
+        let file = self.files.binary_search_by_key(&entry.number, |file| file.number);
+        if let Some(bytes) = file.ok().and_then(|file| self.files[file].bytes_of(entry)) {
+            prefetch(&bytes[..bytes.len().min(TOUCHED_BYTES)]);
+        }
     }
 }
 
@@ -248,13 +270,15 @@ impl Mapped {
         Ok(SnapshotIndex::new(id, entries, needs, self.bytes().len() as u64))
     }
 
+    /// Header, payload and padding of a block, if the file is that long.
+    fn bytes_of(&self, entry: &BlockEntry) -> Option<&[u8]> {
+        let at = usize::try_from(entry.at).ok().filter(|at| at.is_multiple_of(BLOCK_ALIGNMENT))?;
+        self.bytes().get(at..at.checked_add(block_bytes(entry.len as usize))?)
+    }
+
     fn block(&self, entry: &BlockEntry) -> Result<&[u8], StorageError> {
         let len = entry.len as usize;
-        let bytes = usize::try_from(entry.at)
-            .ok()
-            .filter(|at| at.is_multiple_of(BLOCK_ALIGNMENT))
-            .and_then(|at| self.bytes().get(at..at.checked_add(block_bytes(len))?));
-        let Some(bytes) = bytes else {
+        let Some(bytes) = self.bytes_of(entry) else {
             let found = format!("a file of {} bytes", self.bytes().len());
             let expected = format!("block {:?} of {len} bytes", entry.key());
             return Err(self.damaged("snapshot block", entry.at as usize, expected, found));

@@ -79,8 +79,9 @@ impl Checkpoint for Restored {
         let reader = &self.readers[shard];
         let entries = reader.index().entries();
         let first = entries.partition_point(|entry| entry.section < section.0);
-        for entry in entries[first..].iter().take_while(|entry| entry.section == section.0) {
-            let bytes = reader.block(entry).map_err(|error| {
+        let behind = first + entries[first..].partition_point(|entry| entry.section == section.0);
+        for (entry, bytes) in reader.blocks_of(&entries[first..behind]) {
+            let bytes = bytes.map_err(|error| {
                 self.damaged.store(true, Relaxed);
                 fault(error)
             })?;
