@@ -174,6 +174,21 @@ impl Shard {
         Ok(Step { work, published, finished })
     }
 
+    /// Does a bounded part of what was put off when the state came back from a checkpoint; true when nothing is left. For a driver that has
+    /// nothing else to do: whatever depends on it waits for it or does it. It costs time, and changes nothing that can be seen.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn catch_up(&mut self) -> Result<bool, Fault> {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            self.running = index + 1;
+            if !stage.catch_up()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Ends all sources, as if there were no more input: what is under way completes, and windows close.
     pub fn drain(&mut self) {
         self.ingress.close();

@@ -95,6 +95,8 @@ pub(crate) struct Stage {
     /// Moves of key groups that are still to come, in the order of their ticks, and whether the first has taken out what goes.
     moves: VecDeque<Move>,
     handed_over: bool,
+    /// Operators may have put something off.
+    behind: bool,
 }
 
 /// What a step of a stage came to.
@@ -134,6 +136,7 @@ impl Stage {
             frozen: None,
             moves: VecDeque::new(),
             handed_over: false,
+            behind: true,
         }
     }
 
@@ -242,6 +245,7 @@ impl Stage {
             self.operators[number].restore(id, &bytes, Owns::All)?;
         }
         self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
+        self.behind = true;
         self.context.set_router(router);
         self.moves.pop_front();
         self.handed_over = false;
@@ -297,13 +301,28 @@ impl Stage {
         Ok(())
     }
 
+    /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
+    pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
+        if self.behind {
+            for operator in &mut self.operators {
+                if !operator.catch_up()? {
+                    return Ok(false);
+                }
+            }
+            self.context.check()?;
+            self.behind = false;
+        }
+        Ok(true)
+    }
+
     fn note_state(&mut self, tick: Tick) {
         if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
-            let state = self.operators.iter().fold(0, |digest, operator| join(digest, operator.digest()));
+            let state = self.operators.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
             self.hashes.push((tick, state));
         }
         if let Some(trace) = self.trace {
-            let state = self.operators.iter().fold(trace, |digest, operator| join(digest, operator.digest()));
+            let state =
+                self.operators.iter_mut().fold(trace, |digest, operator| join(digest, operator.digest()));
             self.trace = Some(join(state, tick.0));
         }
     }

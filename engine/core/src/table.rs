@@ -20,7 +20,7 @@
 
 mod building;
 
-use self::building::{Deal, SHARE_LINES};
+use self::building::{Built, Deal, SHARE_LINES, STEP_KEYS};
 use crate::bounds::BATCH;
 use crate::fault::{Fault, OutOfMemory};
 use crate::key::Key;
@@ -74,6 +74,16 @@ fn matching(tags: &[u32; WAYS], tag: u32) -> u32 {
 /// Entries of a table, and a table of its others.
 pub(crate) type Parted<'a, K, V> = (Vec<&'a (K, V)>, Table<K, V>);
 
+/// How entries that are missing in the index are being put there.
+enum Building {
+    /// Not yet.
+    No,
+    /// All entries at once.
+    Dealing(Deal),
+    /// One by one: few keys, or hashes that are hardly any.
+    Singly,
+}
+
 /// Keys of type `K`, each with a `V`.
 pub struct Table<K, V> {
     lines: Buf<Line>,
@@ -82,8 +92,7 @@ pub struct Table<K, V> {
     stale: usize,
     /// The last entries, which were restored and are not in the index yet.
     missing: usize,
-    /// If there is one, all entries are missing, and the index is being dealt out.
-    deal: Option<Deal>,
+    building: Building,
     watch: Watch<(K, V)>,
     memory: Arc<dyn Memory>,
 }
@@ -92,7 +101,15 @@ impl<K, V> Table<K, V> {
     /// An empty table without storage.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         let (lines, entries) = (Buf::new(memory.clone()), Buf::new(memory.clone()));
-        Table { lines, entries, stale: 0, missing: 0, deal: None, watch: Watch::new(memory.clone()), memory }
+        Table {
+            lines,
+            entries,
+            stale: 0,
+            missing: 0,
+            building: Building::No,
+            watch: Watch::new(memory.clone()),
+            memory,
+        }
     }
 
     /// Keys in the table.
@@ -241,7 +258,7 @@ impl<K, V> Table<K, V> {
             self.entries.clear();
             self.stale = self.lines.len();
             self.missing = 0;
-            self.deal = None;
+            self.building = Building::No;
         }
         let from = self.stale.saturating_sub(lines);
         self.lines.refill_with_zeros(from..self.stale);
@@ -281,67 +298,68 @@ impl<K, V> Table<K, V> {
 impl<K: Key, V> Table<K, V> {
     /// Makes room for `additional` keys that are to be restored.
     pub(crate) fn expect(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        self.entries.reserve(additional)?;
-        let lines = lines_for(self.entries.len() + additional);
-        // A deal that is under way goes on if it can.
-        let is_large = lines > SHARE_LINES && (self.deal.is_none() || lines > self.lines.len());
-        if is_large && self.missing == self.entries.len() { self.deal_out(lines) } else { Ok(()) }
+        self.entries.reserve(additional)
+    }
+
+    /// Keys that were restored and cannot be looked up yet. As long as there are any, none can, and none may be added.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
     }
 
     /// All rows have been restored: those that are not in the index yet are put there.
     pub(crate) fn index(&mut self) -> Result<(), OutOfMemory> {
+        while !self.index_some()? {}
+        Ok(())
+    }
+
+    /// As [`index`](Self::index), a bounded part of it; true when nothing is missing any more.
+    pub(crate) fn index_some(&mut self) -> Result<bool, OutOfMemory> {
         debug_assert_eq!(self.stale, 0, "a table that is being cleared");
-        let (keys, mut first) = (self.entries.len(), self.entries.len() - self.missing);
         if self.missing == 0 {
-            return Ok(());
+            return Ok(true);
         }
-        // A table goes on growing, as far as there is room for its entries.
-        let lines = lines_for(self.entries.capacity().min(keys + keys / 8));
-        let is_dealt = self.deal.is_some() && keys * 8 <= self.lines.len() * WAYS * 7;
-        if !is_dealt && self.missing > first && lines > SHARE_LINES {
-            self.deal_out(lines)?;
-            first = 0;
-        }
-        self.missing = 0;
-        match self.deal.take() {
-            Some(deal) => deal.settle(&mut self.lines, &self.memory)?,
-            // Few keys, or hashes that are hardly any.
-            None => {
-                if self.lines.len() < lines {
-                    self.grow(lines)?;
+        match &mut self.building {
+            Building::No => {
+                let keys = self.entries.len();
+                // A table goes on growing, as far as there is room for its entries.
+                let lines = lines_for(self.entries.capacity().min(keys + keys / 8)).max(self.lines.len());
+                if self.missing > keys - self.missing && lines > SHARE_LINES {
+                    self.missing = keys;
+                    if self.lines.len() < lines {
+                        self.lines = Buf::new(self.memory.clone());
+                    }
+                    self.lines.zero(lines)?;
+                    self.building = Building::Dealing(Deal::new(lines));
+                } else {
+                    if self.lines.len() < lines {
+                        self.grow(lines)?;
+                    }
+                    self.building = Building::Singly;
                 }
-                self.insert_from(first);
             }
+            Building::Dealing(deal) => match deal.step(&mut self.lines, &self.entries, &self.memory)? {
+                Built::Partly => {}
+                Built::Wholly => self.missing = 0,
+                Built::Crowded => {
+                    self.lines.zero(self.lines.len())?;
+                    self.building = Building::Singly;
+                }
+            },
+            Building::Singly => self.insert_some(),
         }
-        Ok(())
+        if self.missing == 0 {
+            self.building = Building::No;
+        }
+        Ok(self.missing == 0)
     }
 
-    /// Begins an index of `lines` lines at least, with all entries that there are.
-    fn deal_out(&mut self, lines: usize) -> Result<(), OutOfMemory> {
-        let lines = lines.max(self.lines.len());
-        if self.lines.len() < lines {
-            self.lines = Buf::new(self.memory.clone());
-        }
-        self.lines.zero(lines)?;
-        self.deal = Some(Deal::new(lines));
-        self.deal_from(0)
-    }
-
-    /// Deals out the entries from number `first` on, if the index is being dealt out.
-    fn deal_from(&mut self, first: usize) -> Result<(), OutOfMemory> {
-        let Some(deal) = &mut self.deal else { return Ok(()) };
-        let tags = self.entries[first..].iter().map(|(key, _)| tag(key.hash()));
-        if !deal.deal(&mut self.lines, first, tags) {
-            self.deal = None;
-            self.lines.zero(self.lines.len())?;
-        }
-        Ok(())
-    }
-
-    fn insert_from(&mut self, first: usize) {
+    /// Puts some of the missing entries into the index one by one.
+    fn insert_some(&mut self) {
         let mut tags = [0; BATCH];
-        for from in (first..self.entries.len()).step_by(BATCH) {
-            let batch = &self.entries[from..self.entries.len().min(from + BATCH)];
+        let first = self.entries.len() - self.missing;
+        let behind = self.entries.len().min(first + STEP_KEYS);
+        for from in (first..behind).step_by(BATCH) {
+            let batch = &self.entries[from..behind.min(from + BATCH)];
             for ((key, _), tag) in batch.iter().zip(&mut tags) {
                 let hash = key.hash();
                 self.prefetch(hash);
@@ -351,6 +369,7 @@ impl<K: Key, V> Table<K, V> {
                 insert(&mut self.lines, *tag, (from + number) as u32);
             }
         }
+        self.missing -= behind - first;
     }
 }
 
@@ -380,6 +399,10 @@ impl<K: Record, V: Record> Table<K, V> {
     where
         K: Key,
     {
+        if let Building::Dealing(_) = core::mem::replace(&mut self.building, Building::No) {
+            // Of an index that was begun without these rows nothing can be used.
+            self.lines.zero(self.lines.len())?;
+        }
         let before = self.entries.len();
         self.entries.reserve(count)?;
         let outcome: Result<(), Fault> = rows.take(count).try_for_each(|row| {
@@ -391,8 +414,6 @@ impl<K: Record, V: Record> Table<K, V> {
         });
         self.missing += self.entries.len() - before;
         outcome?;
-        // While they are at hand.
-        self.deal_from(before)?;
         if self.is_watched() {
             (before..self.entries.len()).try_for_each(|at| self.touch(at, saver))?;
         }
@@ -593,7 +614,7 @@ mod tests {
             let others: alloc::vec::Vec<u64> = others.take(100).collect();
             // Announced not at all; or after the first rows and, as if those of another shard began there, in the
             // middle: too few, just so many, too many.
-            let some = [(keys / 100, 0), (keys / 3, keys), (keys, 0), (3 * keys, 1)].map(Some);
+            let some = [(keys / 100, 1), (keys / 3, keys), (keys, 5), (3 * keys, 20)].map(Some);
             for announced in core::iter::once(None).chain(some) {
                 let (mut table, mut saver) = (table::<u64, u64>(), Saver::new(&memory));
                 for (number, some) in chosen.chunks(1_000).enumerate() {
@@ -601,7 +622,11 @@ mod tests {
                     assert_eq!(table.restore(rows, some.len(), Owns::All, &mut saver).unwrap(), some.len());
                     match announced {
                         Some((rest, _)) if number == 0 => table.expect(rest).unwrap(),
-                        Some((_, rest)) if number == keys / 2_000 => table.expect(rest).unwrap(),
+                        Some((_, rest)) if number == keys / 2_000 => {
+                            table.expect(rest).unwrap();
+                            // Begun too early.
+                            (0..rest).take_while(|_| !table.index_some().unwrap()).for_each(drop);
+                        }
                         _ => {}
                     }
                 }
@@ -629,6 +654,7 @@ mod tests {
         table.restore(rows(0), 50_000, Owns::All, &mut saver).unwrap();
         table.expect(50_000).unwrap();
         table.restore(rows(50_000), 50_000, Owns::All, &mut saver).unwrap();
+        assert!((0..9).all(|_| !table.index_some().unwrap()) && table.missing() > 0);
         table.clear();
         let even = |hash: u64| hash.is_multiple_of(2);
         table.restore(rows(1_000), 50_000, Owns::Some(&even), &mut saver).unwrap();

@@ -273,7 +273,7 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
         self.seen.restored()
     }
 
-    fn digest(&self) -> u64 {
+    fn digest(&mut self) -> u64 {
         self.seen.digest()
     }
 }

@@ -51,7 +51,7 @@ pub trait Operator: Pipe {
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault>;
 
     /// A digest of the operator's state, equal for equal states.
-    fn digest(&self) -> u64;
+    fn digest(&mut self) -> u64;
 
     /// A checkpoint begins: what the operator holds now is what [`save`](Self::save) writes, whatever happens to it meanwhile. Takes no time
     /// to speak of. Called between two ticks; `full` says that nothing that was saved before counts.
@@ -78,11 +78,20 @@ pub trait Operator: Pipe {
         moves: &dyn Fn(u64) -> bool,
     ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault>;
 
-    /// All blocks have been taken back.
+    /// All blocks have been taken back. What would take long with much state, and what nothing is let out of yet, may be put off.
     ///
     /// # Errors
     /// As for [`restore`](Self::restore).
     fn restored(&mut self) -> Result<(), Fault>;
+
+    /// Does a bounded part of what was put off when the state was [restored](Self::restored); true when nothing is left. It does not matter
+    /// when it is called, or whether: whatever is let out, saved or compared waits for what it needs.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn catch_up(&mut self) -> Result<bool, Fault> {
+        Ok(true)
+    }
 }
 
 /// The methods of [`Operator`] that checkpoints need, for an operator that keeps nothing between ticks.

@@ -47,7 +47,7 @@ impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
 
     keeps_no_state!();
 
-    fn digest(&self) -> u64 {
+    fn digest(&mut self) -> u64 {
         0
     }
 }

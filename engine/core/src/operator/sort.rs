@@ -207,7 +207,7 @@ where
         self.end_restore()
     }
 
-    fn digest(&self) -> u64 {
+    fn digest(&mut self) -> u64 {
         let of =
             |waiting: &Waiting<T>| join(join(waiting.at as u64, waiting.arrival), digest(&waiting.record));
         // A sum, so that places do not show.

@@ -16,8 +16,10 @@
 //!
 //! This module never reads a clock and never iterates a table to produce output.
 
+mod behind;
 mod saving;
 
+use self::behind::Behind;
 use crate::aggregate::Aggregate;
 use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
@@ -46,6 +48,8 @@ use alloc::vec::Vec;
 
 /// Rows ahead that a closing window asks memory for.
 const EMIT_AHEAD: usize = 8;
+/// Rows that leave in the time that a part of catching up takes.
+const CATCH_UP_ROWS: usize = 1_024;
 /// Lines of a table's index that are emptied in the time in which a row leaves.
 const LINES_PER_ROW: usize = 8;
 
@@ -58,10 +62,12 @@ struct Run<K, C> {
     watch: Watch<(K, C)>,
 }
 
-struct Pane<K, C> {
+struct Pane<K, C, I> {
     start: i64,
     table: Table<K, C>,
     runs: Vec<Run<K, C>>,
+    /// Of a table that came back and cannot be looked up yet: what is to be added to it.
+    behind: Option<Behind<K, I>>,
 }
 
 /// What a closing window is at.
@@ -89,7 +95,7 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     aggregate: A,
     windows: Windows,
     /// In the order of their starts; few.
-    panes: Vec<Pane<K, A::Acc>>,
+    panes: Vec<Pane<K, A::Acc, A::Item>>,
     spare: Vec<Table<K, A::Acc>>,
     /// Tables that still have to be emptied.
     stale: Vec<Table<K, A::Acc>>,
@@ -195,6 +201,9 @@ where
             batch.iter().for_each(|keyed| self.add_late(keyed));
             return Ok(());
         };
+        if self.panes[pane].behind.is_some() {
+            return batch.iter().try_for_each(|keyed| self.add_one(keyed));
+        }
         let table = &mut self.panes[pane].table;
         table.reserve(batch.len())?;
         let mut lookups = table.lookups();
@@ -235,6 +244,9 @@ where
             self.add_late(keyed);
             return Ok(());
         };
+        if self.panes[pane].behind.is_some() {
+            return self.put_off(pane, keyed);
+        }
         let table = &mut self.panes[pane].table;
         table.reserve(1)?;
         let at = table.place(hash, |k| k.is(&keyed.key), || read(&keyed.key), || self.aggregate.empty());
@@ -261,8 +273,9 @@ where
 
     /// The first pane of the closing window from number `from` on that has a table to sort.
     fn unsorted(&self, from: usize) -> Option<usize> {
-        let open =
-            |pane: &Pane<K, A::Acc>| self.windows.holds(self.end, pane.start) && !pane.table.is_empty();
+        let open = |pane: &Pane<K, A::Acc, A::Item>| {
+            self.windows.holds(self.end, pane.start) && !pane.table.is_empty()
+        };
         (from..self.panes.len()).find(|&pane| open(&self.panes[pane]))
     }
 
@@ -450,10 +463,16 @@ where
             match self.closing {
                 Closing::No if !self.stale.is_empty() => self.clear_stale(&mut budget),
                 Closing::No => match self.due.filter(|&end| end <= passed) {
-                    Some(end) => {
-                        self.end = end;
-                        self.sort(0)?;
-                    }
+                    Some(end) => match self.behind_of(end) {
+                        Some(pane) => {
+                            self.catch_up_pane(pane)?;
+                            budget = budget.saturating_sub(CATCH_UP_ROWS);
+                        }
+                        None => {
+                            self.end = end;
+                            self.sort(0)?;
+                        }
+                    },
                     None => {
                         self.closed = self.closed.max(passed);
                         return self.context.check().map(|()| true);
@@ -477,6 +496,7 @@ where
     }
 
     fn freeze(&mut self, full: bool) {
+        self.catch_up_now();
         self.freeze_panes(full);
     }
 
@@ -497,6 +517,7 @@ where
         section: Section,
         moves: &dyn Fn(u64) -> bool,
     ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
+        while !self.catch_up_some()? {}
         self.extract_rows(section, moves)
     }
 
@@ -504,7 +525,12 @@ where
         self.end_restore()
     }
 
-    fn digest(&self) -> u64 {
+    fn catch_up(&mut self) -> Result<bool, Fault> {
+        self.catch_up_some()
+    }
+
+    fn digest(&mut self) -> u64 {
+        self.catch_up_now();
         let of = |start: i64, key: &K, acc: &A::Acc| {
             record::digest(&Keyed { at: start, key: key.clone(), item: acc.clone() })
         };

@@ -174,9 +174,7 @@ where
     /// Every block has been taken back.
     pub(super) fn end_restore(&mut self) -> Result<(), Fault> {
         self.announced.end()?;
-        for pane in &mut self.panes {
-            pane.table.index()?;
-        }
+        self.fall_behind()?;
         self.tidy();
         Ok(())
     }
@@ -243,7 +241,7 @@ where
         let mut table = self.spare.pop().unwrap_or_else(|| self.new_table());
         table.begin(&self.saver);
         let runs = self.spare_lists.pop().unwrap_or_default();
-        self.panes.insert(index, Pane { start, table, runs });
+        self.panes.insert(index, Pane { start, table, runs, behind: None });
     }
 }
 
