@@ -1,5 +1,6 @@
 //! Jobs that are stopped, killed, changed and resized, and give the results that they would have given.
 
+mod many;
 mod moved;
 mod refused;
 mod resized;

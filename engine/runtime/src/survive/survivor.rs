@@ -6,8 +6,8 @@
 //! 2. the log's turn: completions are reaped, the next group is sent to the disk
 //! 3. through which tick the log survives is published; what all logs survive is released to the sinks
 //! 4. if a checkpoint is being saved, a bounded part of it
-//! 5. with nothing else to do: a bounded part of what was put off when the state came back
-//! 6. with nothing to do but a flush under way: a short sleep in the kernel, for a core that spins starves the workers that do the flush
+//! 5. with nothing to do but a flush under way: a short sleep in the kernel, for a core that spins starves the workers that do the flush
+//! 6. with nothing to do at all: a bounded part of what was put off when the state came back
 //!
 //! Lives on its core's thread and holds the only handle to its log.
 
@@ -366,13 +366,11 @@ impl Duty for Survivor {
         }
         let idle = step.work == 0 && !step.published && !flushed && !saved;
         self.quiet = if idle { self.quiet.saturating_add(1) } else { 0 };
-        // Not in a replay: whoever waits for this shard should not wait for that, too.
-        if idle && self.live && !self.shard.catch_up()? {
-            step.work += 1;
-        }
-        if self.quiet >= QUIET_STEPS && self.wait()? {
+        if self.quiet >= QUIET_STEPS {
             // Not idle: a core that parks would find out late that the write is done.
-            step.work += 1;
+            step.work += usize::from(self.wait()?);
+            // Not in a replay, for then others wait for this shard; and after those who do the flush had their turn.
+            step.work += usize::from(self.live && !self.shard.catch_up()?);
         }
         if saved && step.work == 0 {
             step.work = 1;
