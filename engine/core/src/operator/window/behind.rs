@@ -75,6 +75,8 @@ where
         for pane in &mut self.panes {
             if pane.table.missing() > AT_ONCE_KEYS {
                 pane.behind.get_or_insert_with(|| Behind::new(&self.memory));
+                // Asks for the memory: a start that has not enough of it fails at once.
+                pane.table.index_some()?;
             } else {
                 pane.table.index()?;
             }
