@@ -390,6 +390,40 @@ fn record_of_pair(key: u64, at: i64) -> (u64, Keyed<u64, ((), u64)>) {
     keyed(key, at, ((), key % 7))
 }
 
+/// Folds what it is given in its order.
+#[derive(Clone)]
+struct Chain;
+
+impl Aggregate<u64> for Chain {
+    type Item = u64;
+    type Acc = u64;
+    type Out = u64;
+
+    fn item(&self, number: &u64) -> u64 {
+        *number
+    }
+    fn empty(&self) -> u64 {
+        0
+    }
+    fn add(&self, acc: &mut u64, item: u64) {
+        *acc = join(*acc, item);
+    }
+    fn merge(&self, acc: &mut u64, other: &u64) {
+        *acc = join(*acc, *other);
+    }
+    fn finish(&self, acc: &u64) -> u64 {
+        *acc
+    }
+}
+
+#[test]
+fn windows_in_which_the_order_of_records_shows() {
+    for seed in 0..3 {
+        let record = |key, at: i64| keyed(key, at, at as u64);
+        window_case!(u64, Chain, tumbling(nanos(900)), record, 50).check(seed, false);
+    }
+}
+
 #[test]
 fn windows_with_keys_that_own_memory() {
     let mut same = 0;
