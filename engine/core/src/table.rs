@@ -31,6 +31,7 @@ use crate::record::Record;
 use crate::rows;
 use crate::saver::{Saver, Step};
 use crate::watch::Watch;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -79,7 +80,7 @@ enum Building {
     /// Not yet.
     No,
     /// All entries at once.
-    Dealing(Deal),
+    Dealing(Box<Deal>),
     /// One by one: few keys, or hashes that are hardly any.
     Singly,
 }
@@ -329,7 +330,7 @@ impl<K: Key, V> Table<K, V> {
                         self.lines = Buf::new(self.memory.clone());
                     }
                     self.lines.zero(lines)?;
-                    self.building = Building::Dealing(Deal::new(lines));
+                    self.building = Building::Dealing(Box::new(Deal::new(lines)));
                 } else {
                     if self.lines.len() < lines {
                         self.grow(lines)?;
