@@ -173,6 +173,20 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         self.context.survives.get()
     }
 
+    /// Keeps a row until it is released, unless it was shown before. Out of the way of jobs that do not survive: where rows are written at
+    /// once, the compiler then leaves out what of a record no writer looks at.
+    #[cold]
+    #[inline(never)]
+    fn hold(&mut self, at: EventTime, row: T) {
+        let tick = self.context.tick.get();
+        let replayed = self.delivery == Delivery::AtMostOnce && tick <= self.context.replayed.get();
+        if tick <= self.shown || replayed {
+            self.context.stats.rows_known.add(1);
+        } else {
+            self.held.push_back((tick, at, row));
+        }
+    }
+
     /// Hands over what is sealed and released.
     fn show(&mut self) -> Result<(), Fault> {
         let through = self.released.min(self.sealed);
@@ -209,12 +223,8 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
 impl<T: 'static, W: SinkWriter<T>> Push<T> for ToSink<T, W> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, row: T) {
-        let tick = self.context.tick.get();
-        if tick <= self.shown || self.delivery == Delivery::AtMostOnce && tick <= self.context.replayed.get()
-        {
-            self.context.stats.rows_known.add(1);
-        } else if self.holds() {
-            self.held.push_back((tick, at, row));
+        if self.holds() {
+            self.hold(at, row);
         } else {
             self.rows += 1;
             self.writer.write(at, row);

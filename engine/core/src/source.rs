@@ -281,16 +281,19 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
-            // Counted in a local, which stays in a register.
+            // Counted in a local, which stays in a register if the partition's loop is inlined here: so each of the two calls has a closure of
+            // its own, and what is made of it only one caller.
             let mut records = 0;
-            let mut take = |record| {
-                records += 1;
-                next.push(EventTime::MIN, record);
-            };
             let polled = match log {
                 _ if !asked => Polled::Open,
-                None => partition.poll(poll, &mut take),
-                Some(log) => partition.poll_logged(poll, log, &mut take),
+                None => partition.poll(poll, &mut |record| {
+                    records += 1;
+                    next.push(EventTime::MIN, record);
+                }),
+                Some(log) => partition.poll_logged(poll, log, &mut |record| {
+                    records += 1;
+                    next.push(EventTime::MIN, record);
+                }),
             };
             if let Polled::Waits(bytes) = polled {
                 waits = bytes;
