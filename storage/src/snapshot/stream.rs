@@ -5,8 +5,8 @@
 //! written. One call of `turn` hands over one buffer at most, because the kernel may copy
 //! it before it returns.
 //!
-//! Data is made durable every few megabytes and not only at the end: a sync of all of a large snapshot at once would keep the device busy
-//! for as long as that takes, and the log waits for the same device.
+//! Data is made durable every 256 KiB and not only at the end, and nothing more is handed over meanwhile: a flush of the log, which waits for
+//! the same device, waits for all that the device has by then.
 
 use crate::disk::{DiskFile, Source, WriteId, Writer};
 use crate::error::StorageError;
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 pub(super) const BUFFERS: usize = 8;
 // Little in tests, so that small snapshots meet it too.
-const SYNC_EVERY_BYTES: usize = if cfg!(test) { 128 << 10 } else { 8 << 20 };
+const SYNC_EVERY_BYTES: usize = if cfg!(test) { 128 << 10 } else { 256 << 10 };
 
 pub(super) struct Stream {
     path: PathBuf,
@@ -34,6 +34,8 @@ pub(super) struct Stream {
     submitted: u64,
     /// Bytes handed to the writer since a sync was last asked for.
     unsynced: usize,
+    /// A write whose sync is not over yet: until it is, nothing more is handed over.
+    syncing: Option<WriteId>,
     /// Bytes covered by the sync of a flush. The others cover only what had been written by then, which nobody knows.
     flushed: u64,
     under_way: usize,
@@ -55,6 +57,7 @@ impl Stream {
             position: 0,
             submitted: 0,
             unsynced: 0,
+            syncing: None,
             flushed: 0,
             under_way: 0,
             next: 0,
@@ -130,6 +133,7 @@ impl Stream {
         while let Some(completed) = self.writer.completed() {
             moved = true;
             self.under_way -= 1;
+            self.syncing = self.syncing.filter(|id| *id != completed.id);
             if let Err(error) = completed.result {
                 return Err(self.fail("write", error));
             }
@@ -143,7 +147,9 @@ impl Stream {
         // The sync that ends a flush covers what was written before it was asked for, so it has to come after everything else.
         let last = self.flushing && self.full.len() <= 1;
         if !last {
-            if let Some(buffer) = self.full.pop_front() {
+            if self.syncing.is_none()
+                && let Some(buffer) = self.full.pop_front()
+            {
                 let sync = self.unsynced + buffer.len() >= SYNC_EVERY_BYTES;
                 self.submit(buffer, sync)?;
                 moved = true;
@@ -167,6 +173,7 @@ impl Stream {
         if let Err(error) = self.writer.submit(id, &self.file, Source::Owned(buffer), self.submitted, sync) {
             return Err(self.fail("write", error));
         }
+        self.syncing = sync.then_some(id);
         self.next += 1;
         self.under_way += 1;
         self.submitted += len as u64;
