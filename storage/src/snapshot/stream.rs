@@ -192,3 +192,75 @@ impl Stream {
         self.failed.insert(failure).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Completed, Disk, Faults, How, Simulated};
+    use std::cell::RefCell;
+    use std::path::Path;
+    use std::rc::Rc;
+
+    /// A write, and whether it is to be made durable.
+    type Write = (WriteId, Vec<u8>, bool);
+
+    /// A writer that is done with what it has when it is told so.
+    #[derive(Clone, Default)]
+    struct Held(Rc<RefCell<VecDeque<Write>>>, Rc<RefCell<Vec<Completed>>>);
+
+    impl Held {
+        fn let_go(&self) {
+            for (id, memory, _) in self.0.take() {
+                self.1.borrow_mut().push(Completed { id, result: Ok(()), memory: Some(memory) });
+            }
+        }
+    }
+
+    impl Writer for Held {
+        fn submit(
+            &mut self,
+            id: WriteId,
+            _: &Arc<dyn DiskFile>,
+            source: Source,
+            _: u64,
+            sync: bool,
+        ) -> io::Result<()> {
+            let Source::Owned(bytes) = source else { unreachable!("a stream owns what it writes") };
+            self.0.borrow_mut().push_back((id, bytes, sync));
+            Ok(())
+        }
+        fn completed(&mut self) -> Option<Completed> {
+            self.1.borrow_mut().pop()
+        }
+        fn in_flight(&self) -> usize {
+            self.0.borrow().len()
+        }
+        fn wait(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_device_never_has_more_than_one_sync_makes_durable() {
+        let disk = Simulated::new(1, Faults::default());
+        let file = disk.open(Path::new("/stream"), How::Create).unwrap();
+        let held = Held::default();
+        let mut stream = Stream::new("/stream".into(), file, Box::new(held.clone()));
+        let (mut given, mut syncs) = (0, 0);
+        for _ in 0..1_000 {
+            let bytes = stream.room();
+            stream.put(&vec![7; bytes]);
+            given += bytes;
+            while stream.turn().unwrap() {}
+            let on_its_way = held.0.borrow().iter().map(|(_, bytes, _)| bytes.len()).sum::<usize>();
+            assert!(on_its_way <= SYNC_EVERY_BYTES, "{on_its_way} bytes are on their way");
+            assert!(held.0.borrow().iter().rev().skip(1).all(|(.., sync)| !sync), "something follows a sync");
+            syncs += held.0.borrow().iter().filter(|(.., sync)| *sync).count();
+            held.let_go();
+        }
+        assert!(
+            given > 100 * SYNC_EVERY_BYTES && syncs >= given / SYNC_EVERY_BYTES - 8,
+            "{given} bytes, {syncs} syncs"
+        );
+    }
+}
