@@ -1,6 +1,7 @@
 //! `pelton bench checkpoint`: what checkpoints of much state do to latency, and what they cost.
 //!
-//! One run, in turns: for a while no checkpoint is made, then one, and so on. A row's latency counts for the turn in which it was released.
+//! One run, in turns: for a while no checkpoint is made, then one, and so on. A turn with one lasts until what it made superfluous has been
+//! deleted. A row's latency counts for the turn in which it was released.
 //! Both histograms so see the same job, the same load and the same mood of the machine.
 
 use super::job::{WINDOW_MS, job};
@@ -161,24 +162,40 @@ fn run(
         let start = Instant::now();
         recorder.set_making(true);
         let done = running.checkpoint(None).map_err(engine_error)?;
+        let seconds = hundredths(start.elapsed().as_secs_f64());
+        let manifest = manifest(data)?;
+        wait_for(running, interrupt, || is_cleared(data, &manifest))?;
         recorder.set_making(false);
         // The next turn without is as long as this one with.
         turn = start.elapsed().max(TURN);
         seconds_with += start.elapsed().as_secs_f64();
-        let seconds = hundredths(start.elapsed().as_secs_f64());
-        checkpoints.push(Made { number: done.number, full: is_full(data)?, seconds, bytes: done.bytes });
+        checkpoints.push(Made { number: done.number, full: is_full(&manifest), seconds, bytes: done.bytes });
     }
     let to_ms = recorder.end();
     wait_for(running, interrupt, || recorder.is_complete())?;
     Ok(Turns { checkpoints, seconds_with, seconds_without, from_ms, to_ms })
 }
 
-/// Whether the newest checkpoint needs no other.
-fn is_full(data: &Path) -> Result<bool, BenchError> {
+fn manifest(data: &Path) -> Result<Manifest, BenchError> {
     let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
     let manifest = Manifest::load(&disk, data).map_err(engine_error)?;
-    let newest = manifest.and_then(|manifest| manifest.checkpoints.into_iter().max_by_key(|one| one.number));
-    Ok(newest.is_some_and(|checkpoint| checkpoint.needs.is_empty()))
+    manifest.ok_or_else(|| BenchError::Options("the job keeps no manifest".to_owned()))
+}
+
+/// Whether the newest checkpoint needs no other.
+fn is_full(manifest: &Manifest) -> bool {
+    let newest = manifest.checkpoints.iter().max_by_key(|one| one.number);
+    newest.is_some_and(|checkpoint| checkpoint.needs.is_empty())
+}
+
+/// Whether what the newest checkpoint made superfluous has been deleted: that is a part of its cost.
+fn is_cleared(data: &Path, manifest: &Manifest) -> bool {
+    let needed = manifest.referenced();
+    let Ok(there) = data.join("checkpoint").read_dir() else { return true };
+    there.flatten().all(|entry| {
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        number.is_none_or(|number| needed.binary_search(&number).is_ok())
+    })
 }
 
 fn hundredths(number: f64) -> f64 {

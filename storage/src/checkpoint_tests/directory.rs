@@ -1,6 +1,6 @@
 use super::*;
 use crate::disk::{Blocking, Faults, Simulated};
-use crate::{DataDirectory, DirectoryOptions};
+use crate::{DataDirectory, DirectoryOptions, snapshot_path};
 use std::process::{Command, Stdio};
 
 const CHILD: &str = "PELTON_TEST_TRY_LOCK";
@@ -171,4 +171,39 @@ fn what_no_checkpoint_needs_is_removed() {
     assert_eq!(removed(&[4]), [0; 0]);
     assert_eq!(disk.list(&checkpoints).unwrap(), ["00000003", "00000004"]);
     assert_eq!(removed(&[]), [3, 4]);
+}
+
+#[test]
+fn what_no_checkpoint_needs_can_be_removed_in_parts() {
+    let scratch = Scratch::new("parts");
+    let data = open(&blocking(), &scratch.0).unwrap();
+    let (disk, checkpoints) = (data.disk(), data.checkpoints());
+    let (mut random, mut twin) = (Random(4), Twin::default());
+    let mut list = Vec::new();
+    for number in 1..=3 {
+        twin.live(&mut random, 20, 500);
+        list.push(checkpoint(&snapshot(disk, &checkpoints, &mut twin, &mut random, number, None).unwrap()));
+    }
+    // One that is on its way.
+    SnapshotFile::create(disk.as_ref(), &checkpoints, id(4)).unwrap();
+    let manifest = manifest(list.split_off(2));
+    let size = |number| {
+        let path = snapshot_path(&checkpoints, number, SHARD);
+        disk.open(&path, How::Read).map_or(0, |file| file.len().unwrap())
+    };
+    let part = size(1) / 3 + 1;
+    let mut calls = 0;
+    loop {
+        let before = size(1) + size(2);
+        if !data.remove_part(&manifest, 3, part).unwrap() {
+            break;
+        }
+        calls += 1;
+        assert!(before - (size(1) + size(2)) <= part, "no more than asked for");
+        assert!(calls < 100);
+    }
+    assert!(calls >= 8, "{calls}: two files in three or more parts, and their directories");
+    assert_eq!(disk.list(&checkpoints).unwrap(), ["00000003", "00000004"]);
+    assert_eq!(read(disk, &checkpoints, 3).unwrap(), twin.blocks);
+    assert_eq!(data.remove_unreferenced(&manifest).unwrap(), [4]);
 }

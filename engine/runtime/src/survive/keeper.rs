@@ -7,6 +7,8 @@
 //!  keeping    all have saved: sinks made durable, manifest stored, old checkpoints and logs let go
 //! ```
 //!
+//! Old snapshots are deleted a part at a time, behind everything else, for the logs' flushes wait for what the file system does.
+//!
 //! The keeper waits for the disk, so it lives on a thread of its own; that thread is started by whoever runs the job. It reads no clock.
 //! Whatever fails here stops the job: a job that cannot keep its state must say so.
 
@@ -20,6 +22,10 @@ use std::sync::atomic::Ordering;
 
 /// Checkpoints in a row that may build on each other.
 const INCREMENTS_MAX: usize = 8;
+
+/// Bytes of old snapshots that are deleted at a time, and how often.
+const REMOVED_BYTES: u64 = 4 << 20;
+const REMOVE_INTERVAL_NS: u64 = 20_000_000;
 
 /// How the keeper keeps.
 #[derive(Clone, Debug)]
@@ -57,6 +63,8 @@ pub struct Keeper {
     next_number: u64,
     /// Logs of earlier generations have been let go.
     stands_alone: bool,
+    /// Checkpoints before this one may be there that nobody needs, and when a part of them was deleted last.
+    removing: Option<(u64, u64)>,
     /// The next checkpoint cannot build on the one before.
     full: bool,
     increments: usize,
@@ -87,6 +95,7 @@ impl Keeper {
             balanced: None,
             command: None,
             next_number,
+            removing: None,
             full: true,
             increments: 0,
         }
@@ -114,13 +123,33 @@ impl Keeper {
     /// The job has ended well.
     ///
     /// # Errors
-    /// When the manifest cannot be stored.
+    /// When the manifest cannot be stored, or what it does not need any more cannot be deleted.
     pub fn finish(&mut self) -> Result<(), StorageError> {
+        self.remove_now()?;
         self.manifest.clean = true;
         self.store()
     }
 
+    /// Deletes a part of what nobody needs, if it is time.
+    fn remove(&mut self, now_ns: u64) -> Result<(), StorageError> {
+        let Some((before, since)) = self.removing else { return Ok(()) };
+        if now_ns.saturating_sub(since) >= REMOVE_INTERVAL_NS {
+            let more = self.data.remove_part(&self.manifest, before, REMOVED_BYTES)?;
+            self.removing = more.then_some((before, now_ns));
+        }
+        Ok(())
+    }
+
+    /// Deletes all that nobody needs and that has not been deleted yet. No snapshot is on its way.
+    fn remove_now(&mut self) -> Result<(), StorageError> {
+        if self.removing.take().is_some() {
+            self.data.remove_unreferenced(&self.manifest)?;
+        }
+        Ok(())
+    }
+
     fn try_turn(&mut self, now_ns: u64) -> Result<bool, StorageError> {
+        self.remove(now_ns)?;
         match &self.state {
             State::Idle => Ok(self.ask(now_ns)),
             State::Asking => self.announce(),
@@ -353,7 +382,9 @@ impl Keeper {
         let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();
         self.manifest.moves.retain(|moved| oldest.is_none_or(|oldest| moved.tick > oldest));
         self.store()?;
-        self.data.remove_unreferenced(&self.manifest)?;
+        // Were there still something of the last time, it would never end.
+        self.remove_now()?;
+        self.removing = Some((number, 0));
         let generation = self.manifest.generation;
         if !std::mem::replace(&mut self.stands_alone, true) {
             self.data.remove_logs_before(generation)?;
