@@ -242,6 +242,11 @@ impl Ingress {
         self.ended || !matches!(self.feed, Feed::Replayed { .. })
     }
 
+    /// The lowest clock of any shard.
+    pub(crate) fn written(&self) -> Tick {
+        self.clocks.lowest()
+    }
+
     /// The highest clock of any shard.
     pub(crate) fn highest(&self) -> Tick {
         self.tick.max(self.clocks.highest())
@@ -544,6 +549,10 @@ impl Ingress {
         if let Some(Writing { journal, entry }) = &mut self.writing {
             encode(entry, now, &self.taken, &self.logged_lens, &self.logged);
             journal.append(tick, entry)?;
+            if !self.logged.is_empty() {
+                // Producers wait for that.
+                self.context.wanted.set(tick);
+            }
         }
         Ok(())
     }

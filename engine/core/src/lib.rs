@@ -68,5 +68,5 @@ pub use ingress::{IngressEntry, Taken, TickBudget};
 pub use key::Key;
 pub use owns::Owns;
 pub use record::Record;
-pub use shard::{Saved, Shard, Step};
+pub use shard::{Saved, Shard, Step, TakenIn};
 pub use window::{Window, Windowed};

@@ -42,6 +42,13 @@ pub struct Step {
     pub finished: bool,
 }
 
+/// What the first half of a step came to, for the second.
+#[must_use = "the shard has to act on it"]
+pub struct TakenIn {
+    work: usize,
+    published: bool,
+}
+
 /// A shard of a running job.
 pub struct Shard {
     id: ShardId,
@@ -154,11 +161,30 @@ impl Shard {
     /// # Errors
     /// A [`Fault`], after which the shard must not be stepped again.
     pub fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        let taken = self.take_in(now)?;
+        self.act(taken)
+    }
+
+    /// The first half of a [step](Self::step): takes in what there is and sends it. Its ticks are made then, and written down if there is a
+    /// journal, so that a driver can see to it that they survive while the shard [acts](Self::act) on them.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn take_in(&mut self, now: Nanos) -> Result<TakenIn, Fault> {
         self.running = 0;
         if !self.moves.is_empty() {
             self.move_again()?;
         }
-        let (mut work, mut published) = self.ingress.step(now, self.streak >= BUSY_STEPS)?;
+        let (work, published) = self.ingress.step(now, self.streak >= BUSY_STEPS)?;
+        Ok(TakenIn { work, published })
+    }
+
+    /// The second half of a [step](Self::step): merges, acts and sends for each later stage.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn act(&mut self, taken: TakenIn) -> Result<Step, Fault> {
+        let TakenIn { mut work, mut published } = taken;
         for (index, stage) in self.stages.iter_mut().enumerate() {
             self.running = index + 1;
             let ingress = &mut self.ingress;
@@ -197,6 +223,19 @@ impl Shard {
     /// Every tick up to this one has been made here, and written down if there is a journal.
     pub fn clock(&self) -> Tick {
         self.ingress.clock()
+    }
+
+    /// Every tick up to this one has been made on every shard, and written down there if there is a journal.
+    pub fn written(&self) -> Tick {
+        self.ingress.written()
+    }
+
+    /// Through which tick somebody waits for the input of all shards to survive: for rows that are held, for producers, or for a checkpoint.
+    /// It never falls. What comes later may as well survive a little later.
+    pub fn wanted(&self) -> Tick {
+        let saving = self.saving.as_ref().map_or(Tick(0), |saving| saving.tick);
+        let contexts = self.stages.iter().map(|stage| stage.context().wanted.get());
+        contexts.fold(self.first.wanted.get().max(saving), Tick::max)
     }
 
     /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.

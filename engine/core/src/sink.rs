@@ -144,6 +144,8 @@ pub struct ToSink<T, W> {
     held: VecDeque<(Tick, EventTime, T)>,
     sealed: Tick,
     released: Tick,
+    /// Rows through this tick need not be held, as none before them is.
+    at_once: Tick,
     /// Rows through this tick were shown by an earlier run.
     shown: Tick,
     finished: bool,
@@ -162,6 +164,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             held: VecDeque::new(),
             sealed: Tick(0),
             released: if holds { Tick(0) } else { Tick::END },
+            at_once: if holds { Tick(0) } else { Tick::END },
             shown: Tick(0),
             finished: false,
             closed: false,
@@ -173,7 +176,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         self.context.survives.get()
     }
 
-    /// Keeps a row until it is released, unless it was shown before. Out of the way of jobs that do not survive: where rows are written at
+    /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs that do not survive: where rows are written at
     /// once, the compiler then leaves out what of a record no writer looks at.
     #[cold]
     #[inline(never)]
@@ -182,7 +185,13 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         let replayed = self.delivery == Delivery::AtMostOnce && tick <= self.context.replayed.get();
         if tick <= self.shown || replayed {
             self.context.stats.rows_known.add(1);
+        } else if tick <= self.released && self.held.is_empty() {
+            self.at_once = self.released;
+            self.rows += 1;
+            self.writer.write(at, row);
         } else {
+            self.at_once = Tick(0);
+            self.context.wanted.set(tick);
             self.held.push_back((tick, at, row));
         }
     }
@@ -223,11 +232,11 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
 impl<T: 'static, W: SinkWriter<T>> Push<T> for ToSink<T, W> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, row: T) {
-        if self.holds() {
-            self.hold(at, row);
-        } else {
+        if self.context.tick.get() <= self.at_once {
             self.rows += 1;
             self.writer.write(at, row);
+        } else {
+            self.hold(at, row);
         }
     }
 }

@@ -203,8 +203,17 @@ impl Log {
     /// # Errors
     /// When a write or sync has failed, now or before, or there is no room for the next segment.
     pub fn turn(&mut self, released: u64) -> Result<bool, StorageError> {
+        self.turn_if(released, true)
+    }
+
+    /// As [`turn`](Self::turn); but unless it is `urgent`, a group is submitted only when it has become large, whatever the durability.
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn).
+    pub fn turn_if(&mut self, released: u64, urgent: bool) -> Result<bool, StorageError> {
         self.released = self.released.max(released);
-        self.guarded(|log| log.step(false))
+        let urgent = urgent && self.segments.durability == Durability::Disk;
+        self.guarded(|log| log.step(urgent))
     }
 
     /// The tick of the first entry that is not durable yet. Always `None` with [`Durability::Process`].

@@ -9,10 +9,10 @@ use crate::segment::{PAGE, SegmentHeader, live_name};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Unwritten bytes that make a group with [`Durability::Process`].
-const PROCESS_GROUP_BYTES: u64 = 256 << 10;
+/// Unwritten bytes that make a group that nobody waits for.
+const GROUP_BYTES_ENOUGH: u64 = 256 << 10;
 /// Turns after which a smaller group is written all the same.
-const PROCESS_GROUP_TURNS: u32 = 1 << 14;
+const GROUP_TURNS: u32 = 1 << 14;
 /// Turns without work after which a log rests, and is sealed: some 20 ms of a core that spins, and half a minute of one
 /// that is parked, so that commits at a steady rate do not wait for the flush of an empty group.
 const REST_TURNS: u32 = 1 << 16;
@@ -23,10 +23,10 @@ const GROUP_WRITE: WriteId = WriteId(1);
 const SEGMENT_WRITE: WriteId = WriteId(2);
 
 impl Log {
-    /// One turn. `force` writes what is there, however little it is.
-    pub(super) fn step(&mut self, force: bool) -> Result<bool, StorageError> {
+    /// One turn. `urgent` writes what is there, however little it is.
+    pub(super) fn step(&mut self, urgent: bool) -> Result<bool, StorageError> {
         let mut moved = self.reap()?;
-        if self.in_flight.is_none() && self.is_time(force) {
+        if self.in_flight.is_none() && self.is_time(urgent) {
             moved |= self.submit()?;
         }
         moved |= self.segments.release(self.first_written)?;
@@ -83,22 +83,22 @@ impl Log {
     }
 
     /// Whether there is something that should be written now.
-    fn is_time(&mut self, force: bool) -> bool {
+    fn is_time(&mut self, urgent: bool) -> bool {
         if self.closed.is_some() {
             return true;
         }
         if self.open.is_none() {
             return false;
         }
-        if force || self.segments.durability == Durability::Disk {
+        if urgent {
             return true;
         }
         self.turns += 1;
-        let enough = PROCESS_GROUP_BYTES.min(self.segments.identity.segment_bytes / 4);
+        let enough = GROUP_BYTES_ENOUGH.min(self.segments.identity.segment_bytes / 4);
         // What is unwritten must not keep out an entry that the log would otherwise take.
         let largest = self.segments.identity.segment_bytes / 2 - PAGE;
         let short = self.room_here().max(self.room_beyond()) < largest + HEADER as u64;
-        short || self.head - self.written >= enough || self.turns >= PROCESS_GROUP_TURNS
+        short || self.head - self.written >= enough || self.turns >= GROUP_TURNS
     }
 
     /// Submits the oldest group that is not written. None is in flight.

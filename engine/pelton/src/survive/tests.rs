@@ -210,3 +210,45 @@ fn a_disk_that_fails_ends_the_job_and_loses_nothing() {
         assert_eq!(life.shown(&rows, known), (1..=known).collect::<Vec<u64>>(), "{what}");
     }
 }
+
+/// What the log holds is flushed when somebody waits for it, on whatever shard, and a little later when nobody does.
+#[test]
+fn logs_are_flushed_when_somebody_waits() {
+    let disk = Simulated::new(3, Faults::default());
+    let (source, rows) = (generate(|w, of| (w as u64..1 << 20).step_by(of)).partitions(2), collect());
+    let job = Job::new("rare");
+    let _ = job
+        .source(source)
+        .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+        .key_by(|n| n % 8)
+        .window(tumbling(secs(10)))
+        .count()
+        .map(|row: Windowed<u64, u64>| row.value)
+        .sink(rows.clone());
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+    life.until("live", |rig| rig.desk.all_live()).unwrap();
+    let begun = life.now;
+    // The clock stands still, but for ticks to be made.
+    let quietly = |life: &mut Life, steps: u64| {
+        for _ in 0..steps {
+            life.now += IDLE_NANOS;
+            for shard in 0..usize::from(SHARDS) {
+                life.rig.step(shard, Nanos(life.now)).unwrap();
+            }
+        }
+        (life.rig.desk.survives(), rows.take().len())
+    };
+    let (before, _) = quietly(&mut life, 1);
+    let (survives, shown) = quietly(&mut life, 40);
+    assert_eq!((survives, shown), (before, 0), "nobody waits, and no millisecond is over");
+    // 10,000 numbers are a window: 79 ticks of 64 on each of two shards.
+    let (survives, shown) = quietly(&mut life, 50);
+    assert!(life.now - begun < 900_000, "still within a millisecond: {}", life.now - begun);
+    assert!(survives > before && shown == 8, "{shown} rows are shown, and the log through {survives:?}");
+    let window = survives;
+    let (survives, shown) = quietly(&mut life, 20);
+    assert_eq!((survives, shown), (window, 0), "nobody waits again");
+    life.now += 1_000_000;
+    let (survives, shown) = quietly(&mut life, 10);
+    assert!(survives > window && shown == 0, "what nobody waits for is flushed by now");
+}

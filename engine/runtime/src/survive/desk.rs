@@ -140,6 +140,8 @@ pub(crate) struct Notes {
 pub struct Desk {
     /// Through which tick each shard's log will survive.
     lines: Clocks,
+    /// Through which tick somebody on each shard waits for all logs.
+    wants: Clocks,
     /// The highest last tick of the logs that were found.
     recovered: AtomicU64,
     changes: AtomicU64,
@@ -163,6 +165,7 @@ impl Desk {
         let notes = Notes { reports, live: vec![false; count], ..Notes::default() };
         Arc::new(Desk {
             lines: Clocks::new(count),
+            wants: Clocks::new(count),
             recovered: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             barrier: Arc::default(),
@@ -199,6 +202,10 @@ impl Desk {
 
     pub(crate) fn lines(&self) -> &Clocks {
         &self.lines
+    }
+
+    pub(crate) fn wants(&self) -> &Clocks {
+        &self.wants
     }
 
     /// Ticks up to this one survive in the logs of all shards.

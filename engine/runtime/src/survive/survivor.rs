@@ -3,7 +3,7 @@
 //! Each step does this, never waiting for long:
 //!
 //! 1. the shard's own step, which appends what it takes in to the log
-//! 2. the log's turn: completions are reaped, the next group is sent to the disk
+//! 2. the log's turn: completions are reaped; the next group is sent to the disk when somebody, on any shard, waits for what is in it
 //! 3. through which tick the log survives is published; what all logs survive is released to the sinks
 //! 4. if a checkpoint is being saved, a bounded part of it
 //! 5. with nothing to do but a flush under way: a short sleep in the kernel, for a core that spins starves the workers that do the flush
@@ -33,6 +33,9 @@ const FLUSH_WAIT: Duration = Duration::from_micros(20);
 
 /// Far enough ahead that no shard has come there when the barrier goes up. Ticks are only numbers: skipping them costs nothing.
 const CHECKPOINT_AHEAD: u64 = 1 << 20;
+
+/// After so long what nobody waits for is flushed as well, so that a crash costs little work.
+const FLUSH_LATEST_NS: u64 = 1_000_000;
 
 /// A flush that goes unwatched for this many steps without work is waited for.
 const QUIET_STEPS: u32 = 4;
@@ -95,6 +98,9 @@ pub struct Survivor {
     quiet: u32,
     /// Changes of the desk that were seen.
     seen: u64,
+    /// There has been something to flush since then.
+    unflushed: Option<Nanos>,
+    wanted: Tick,
     published: Tick,
     released: Tick,
     retired: Tick,
@@ -156,7 +162,7 @@ impl Survivor {
         let mut shard = builder.finish();
         shard.replay_moves(desk.moves());
         shard.restore(checkpoint.as_deref().map(|checkpoint| checkpoint as _))?;
-        Ok(Survivor {
+        let mut survivor = Survivor {
             id,
             shard,
             log,
@@ -172,12 +178,17 @@ impl Survivor {
             canary,
             quiet: 0,
             seen: 0,
+            unflushed: None,
+            wanted: Tick(0),
             published: Tick(0),
             released: Tick(0),
             retired: Tick(0),
             saving: None,
             last: None,
-        })
+        };
+        // What the checkpoint holds survives.
+        survivor.publish();
+        Ok(survivor)
     }
 
     /// The shard inside.
@@ -198,8 +209,44 @@ impl Survivor {
         self.released
     }
 
-    /// Publishes through which tick the log survives, and releases what all logs do.
+    /// Publishes through which tick the log survives, and releases what all logs do; whether others have something new to see.
     fn release(&mut self) -> Result<bool, Fault> {
+        let risen = self.publish();
+        // What was appended survives a process, and a shard's clock shows no tick before that.
+        let all = if self.flushes { self.desk.lines().lowest() } else { self.shard.written() };
+        if all > self.released {
+            self.released = all;
+            self.shard.release(all)?;
+        }
+        Ok(risen)
+    }
+
+    /// Tells the others through which tick somebody here waits for all logs; whether that is news.
+    fn want(&mut self) -> bool {
+        let wanted = self.shard.wanted();
+        let news = self.flushes && wanted > self.wanted && wanted < Tick::END;
+        if news {
+            self.wanted = wanted;
+            self.desk.wants().publish(self.id, wanted);
+        }
+        news
+    }
+
+    /// Whether what the log holds should be flushed now: somebody waits for it, or nobody did for long enough.
+    fn is_urgent(&mut self, now: Nanos) -> bool {
+        let log = self.log.borrow();
+        let Some(first) = log.pending().filter(|_| !log.in_flight()) else {
+            self.unflushed = None;
+            return false;
+        };
+        let since = *self.unflushed.get_or_insert(now);
+        first <= self.desk.wants().highest().0
+            || self.shard.clock() == Tick::END
+            || now.0.saturating_sub(since.0) >= FLUSH_LATEST_NS
+    }
+
+    /// Publishes through which tick the log survives.
+    fn publish(&mut self) -> bool {
         let pending = self.log.borrow().pending().filter(|_| self.canary != Canary::Unflushed);
         let clock = self.shard.clock();
         // Never back: an entry may be older than what is published only if it is no input.
@@ -209,12 +256,7 @@ impl Survivor {
             self.published = through;
             self.desk.lines().publish(self.id, through);
         }
-        let all = self.desk.lines().lowest();
-        if all > self.released {
-            self.released = all;
-            self.shard.release(all)?;
-        }
-        Ok(risen)
+        risen
     }
 
     /// Looks at what was left at the desk.
@@ -336,18 +378,23 @@ impl Duty for Survivor {
         if !self.begun {
             self.begin();
         }
-        let mut step = self.shard.step(now)?;
+        let taken = self.shard.take_in(now)?;
+        // Where nothing has to be flushed, what the shard does next need not even be held.
+        let mut told = !self.flushes && self.release()?;
+        let mut step = self.shard.act(taken)?;
         if self.hashes {
             self.log_hashes();
         }
-        let flushed = self.log.borrow_mut().turn(self.released.0).map_err(fault)?;
-        let risen = self.release()?;
-        step.published |= risen;
         let changes = self.desk.changes();
         if changes != self.seen {
             self.seen = changes;
             self.look()?;
         }
+        told |= self.want();
+        let urgent = self.is_urgent(now);
+        let flushed = self.log.borrow_mut().turn_if(self.released.0, urgent).map_err(fault)?;
+        told |= self.release()?;
+        step.published |= told;
         if self.moving && !self.shard.is_moving() {
             self.moving = false;
             self.desk.report(self.id, Report::Moved);
