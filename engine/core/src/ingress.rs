@@ -242,6 +242,11 @@ impl Ingress {
         self.ended || !matches!(self.feed, Feed::Replayed { .. })
     }
 
+    /// `tick`, or that of a checkpoint or move before it that this shard has not heard of.
+    pub(crate) fn short_of_barrier(&self, tick: Tick) -> Tick {
+        self.barrier.limit(tick)
+    }
+
     /// The lowest clock of any shard.
     pub(crate) fn written(&self) -> Tick {
         self.clocks.lowest()

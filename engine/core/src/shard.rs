@@ -231,7 +231,7 @@ impl Shard {
     }
 
     /// Through which tick somebody waits for the input of all shards to survive: for rows that are held, for producers, or for a checkpoint.
-    /// It never falls. What comes later may as well survive a little later.
+    /// What comes later may as well survive a little later.
     pub fn wanted(&self) -> Tick {
         let saving = self.saving.as_ref().map_or(Tick(0), |saving| saving.tick);
         let contexts = self.stages.iter().map(|stage| stage.context().wanted.get());
@@ -264,13 +264,15 @@ impl Shard {
         self.ingress.is_live()
     }
 
-    /// Says that the input of all shards through `through` will survive. Rows of these ticks leave.
+    /// Says that the input of all shards through `through` will survive. Rows of these ticks leave; but not those behind a checkpoint whose rows
+    /// are not all out yet. Returns through which tick they have left; until that is `through`, this has to be called again.
     ///
     /// # Errors
     /// When a sink fails.
-    pub fn release(&mut self, through: Tick) -> Result<(), Fault> {
+    pub fn release(&mut self, through: Tick) -> Result<Tick, Fault> {
         self.survives = self.survives.max(through);
-        self.show()
+        self.show()?;
+        Ok(self.released)
     }
 
     fn show(&mut self) -> Result<(), Fault> {
@@ -278,7 +280,10 @@ impl Shard {
             // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
             let waits =
                 self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
-            let through = waits.map_or(self.survives, |tick| self.survives.min(tick));
+            // One that has been announced may have been passed by all others. Nobody passes it before it stands there, so to look afterwards is
+            // soon enough.
+            let survives = self.ingress.short_of_barrier(self.survives);
+            let through = waits.map_or(survives, |tick| survives.min(tick));
             if through > self.released {
                 self.released = through;
                 self.ingress.release(through);

@@ -8,8 +8,9 @@
 //! often each is shown follows from the [`Delivery`].
 //!
 //! ```text
-//!  tick sealed, not released    held here
+//!  tick not released yet        held here
 //!  tick released                written, committed; then the writer is flushed, once for all ticks released together
+//!  row of a released tick       written as it comes; committed and flushed when the tick is sealed
 //!  checkpoint                   once its ticks are released, the writer notes what it keeps
 //! ```
 

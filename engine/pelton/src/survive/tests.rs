@@ -5,17 +5,19 @@ use super::{shape, take_up};
 use crate::error::JobError;
 use crate::prelude::*;
 use crate::sinks::Collect;
+use crate::sinks::{Sink, SinkWriter};
 use crate::sources::{Inlet, inlet};
 use pelton_core::build::Sizes;
 use pelton_core::memory::{HeapMemory, Memory};
-use pelton_core::{Nanos, TickBudget};
+use pelton_core::sink::SinkNotes;
+use pelton_core::{Fault, Nanos, ShardId, Tick, TickBudget};
 use pelton_runtime::Duty as _;
-use pelton_runtime::survive::{Canary, KeeperOptions, Opened, SurvivalOptions};
+use pelton_runtime::survive::{Canary, KeeperOptions, Opened, SurvivalOptions, Wish};
 use pelton_storage::Durability;
 use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const SHARDS: u16 = 2;
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -251,4 +253,63 @@ fn logs_are_flushed_when_somebody_waits() {
     life.now += 1_000_000;
     let (survives, shown) = quietly(&mut life, 10);
     assert!(survives > window && shown == 0, "what nobody waits for is flushed by now");
+}
+
+/// Writes nothing, and notes through which tick it was shown rows.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<Tick>>>);
+
+struct NotingWriter {
+    sink: Noting,
+    shown: Tick,
+}
+
+impl Sink<u64> for Noting {
+    type Writer = NotingWriter;
+
+    fn open(&self, _: ShardId) -> NotingWriter {
+        NotingWriter { sink: self.clone(), shown: Tick(0) }
+    }
+}
+
+impl SinkWriter<u64> for NotingWriter {
+    fn write(&mut self, _: EventTime, _: u64) {}
+
+    fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        self.shown = tick;
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn note(&mut self, _: &mut SinkNotes) -> Result<(), Fault> {
+        self.sink.0.lock().unwrap().push(self.shown);
+        Ok(())
+    }
+}
+
+/// A shard whose input has ended holds back nobody's clock, so others may be beyond a checkpoint before it has heard of it. Its sinks
+/// are shown no row behind the checkpoint before they have noted what they keep.
+#[test]
+fn sinks_note_nothing_behind_a_checkpoint() {
+    let (disk, sink) = (Simulated::new(4, Faults::default()), Noting::default());
+    // One partition, so that the second shard's input ends at once.
+    let source = generate(|w, of| (w as u64..1 << 20).step_by(of)).partitions(1);
+    let job = Job::new("noting");
+    let _ = job.source(source).rebalance().map(|n: u64| n).sink(sink.clone());
+    let mut life = Life::begin(&job, &disk, Durability::Process, 1).unwrap();
+    life.until("live", |rig| rig.desk.all_live()).unwrap();
+    life.rig.desk.command(Wish::Checkpoint(None));
+    for _ in 0..400 {
+        life.now += IDLE_NANOS;
+        life.rig.keeper.turn(life.now);
+        life.rig.step(0, Nanos(life.now)).unwrap();
+    }
+    life.until("the checkpoint", |rig| !rig.keeper.manifest().checkpoints.is_empty()).unwrap();
+    let tick = Tick(life.rig.keeper.manifest().checkpoints[0].tick);
+    let noted = sink.0.lock().unwrap().clone();
+    assert_eq!(noted.len(), usize::from(SHARDS));
+    assert!(noted.iter().all(|shown| *shown <= tick), "{noted:?} at a checkpoint at {tick:?}");
 }

@@ -111,6 +111,8 @@ impl Keeper {
         match self.try_turn(now_ns) {
             Ok(moved) => moved,
             Err(error) => {
+                // The manifest in memory may not be the one that counts.
+                self.removing = None;
                 if let Some(command) = self.command.take() {
                     command.answer.give(Err(error.to_string()));
                 }
@@ -125,9 +127,9 @@ impl Keeper {
     /// # Errors
     /// When the manifest cannot be stored, or what it does not need any more cannot be deleted.
     pub fn finish(&mut self) -> Result<(), StorageError> {
-        self.remove_now()?;
         self.manifest.clean = true;
-        self.store()
+        self.store()?;
+        self.remove_now()
     }
 
     /// Deletes a part of what nobody needs, if it is time.

@@ -215,8 +215,7 @@ impl Survivor {
         // What was appended survives a process, and a shard's clock shows no tick before that.
         let all = if self.flushes { self.desk.lines().lowest() } else { self.shard.written() };
         if all > self.released {
-            self.released = all;
-            self.shard.release(all)?;
+            self.released = self.shard.release(all)?;
         }
         Ok(risen)
     }
@@ -375,6 +374,25 @@ impl Survivor {
 
 impl Duty for Survivor {
     fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        let step = self.try_step(now);
+        if step.is_err() && !self.flushes {
+            // Others go by the shard's clock: what it showed before it failed was written down.
+            self.publish();
+        }
+        step
+    }
+
+    fn drain(&mut self) {
+        self.shard.drain();
+    }
+
+    fn position(&self) -> Position {
+        Duty::position(&self.shard)
+    }
+}
+
+impl Survivor {
+    fn try_step(&mut self, now: Nanos) -> Result<Step, Fault> {
         if !self.begun {
             self.begin();
         }
@@ -423,13 +441,5 @@ impl Duty for Survivor {
             step.work = 1;
         }
         Ok(step)
-    }
-
-    fn drain(&mut self) {
-        self.shard.drain();
-    }
-
-    fn position(&self) -> Position {
-        Duty::position(&self.shard)
     }
 }
