@@ -8,6 +8,7 @@
 //!  checkpoint  everything that was shown arrives before it counts
 //! ```
 
+use pelton::core::notes::Noted;
 use pelton::core::sink::{Recalled, SinkNotes};
 use pelton::sim::Chance;
 use pelton::sinks::{Sink, SinkWriter};
@@ -127,7 +128,8 @@ impl Sink<Shown> for Database {
     type Writer = Writer;
 
     fn open(&self, shard: ShardId) -> Writer {
-        Writer { shard: shard.0, rows: Vec::new(), batches: VecDeque::new(), database: self.clone() }
+        let (rows, batches) = (Vec::new(), VecDeque::new());
+        Writer { shard: shard.0, rows, shown: Tick(0), batches, database: self.clone() }
     }
 
     fn remembers(&self) -> bool {
@@ -140,6 +142,8 @@ pub struct Writer {
     shard: u16,
     /// Of the tick in progress.
     rows: Vec<Shown>,
+    /// The last tick of which it was shown rows.
+    shown: Tick,
     batches: VecDeque<Batch>,
     database: Database,
 }
@@ -151,6 +155,7 @@ impl SinkWriter<Shown> for Writer {
 
     fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
         let rows = std::mem::take(&mut self.rows);
+        self.shown = tick;
         let mut tables = self.database.tables();
         tables.latest = tables.latest.max(tick);
         // What is shown before it survives may be computed anew under another name, and another row under its own.
@@ -183,6 +188,7 @@ impl SinkWriter<Shown> for Writer {
 
     fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         self.flush()?;
+        notes.notes.number(self.shown.0);
         let (database, shard) = (self.database.clone(), self.shard);
         notes.syncs.push(Box::new(move || {
             database.tables().arrive_all(shard);
@@ -192,7 +198,18 @@ impl SinkWriter<Shown> for Writer {
     }
 
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
-        let through = self.database.tables().through.get(&self.shard).copied().unwrap_or_default();
+        let mut tables = self.database.tables();
+        for noted in &recalled.shards {
+            let (shown, checkpoint) = (Noted::new(noted).number()?, recalled.checkpoint.0);
+            if shown > checkpoint {
+                // Whoever goes on from such a note has rows twice.
+                let conflict = format!(
+                    "rows of tick {shown} had been shown when the sink noted what it keeps at {checkpoint}"
+                );
+                tables.conflict.get_or_insert(conflict);
+            }
+        }
+        let through = tables.through.get(&self.shard).copied().unwrap_or_default();
         Ok(through.max(recalled.checkpoint))
     }
 }
