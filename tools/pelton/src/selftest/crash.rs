@@ -159,7 +159,9 @@ impl<'a> Crash<'a> {
         let mut draw = Draw::new(seed, mode.name());
         let segment = SEGMENTS[draw.below(SEGMENTS.len() as u64) as usize];
         let out = directory.join("out");
-        let faulty = options.faults.then(|| FaultyDisk::new(&directory)).transpose()?;
+        // With `process` what the device lost may be gone: a start then refuses, and says so.
+        let faults = options.faults && mode == Mode::Disk;
+        let faulty = faults.then(|| FaultyDisk::new(&directory)).transpose()?;
         Ok(Crash {
             options,
             mode,
