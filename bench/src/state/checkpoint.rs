@@ -20,6 +20,7 @@ use pelton_storage::Manifest;
 use pelton_storage::disk::{Blocking, Disk};
 use serde::Serialize;
 use std::fmt;
+use std::fs::DirEntry;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,11 +192,11 @@ fn is_full(manifest: &Manifest) -> bool {
 /// Whether what the newest checkpoint made superfluous has been deleted: that is a part of its cost.
 fn is_cleared(data: &Path, manifest: &Manifest) -> bool {
     let needed = manifest.referenced();
-    let Ok(there) = data.join("checkpoint").read_dir() else { return true };
-    there.flatten().all(|entry| {
+    let is_needed = |entry: DirEntry| {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         number.is_none_or(|number| needed.binary_search(&number).is_ok())
-    })
+    };
+    data.join("checkpoint").read_dir().is_ok_and(|there| there.flatten().all(is_needed))
 }
 
 fn hundredths(number: f64) -> f64 {

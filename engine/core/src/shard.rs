@@ -166,7 +166,7 @@ impl Shard {
     }
 
     /// The first half of a [step](Self::step): takes in what there is and sends it. Its ticks are made then, and written down if there is a
-    /// journal, so that a driver can see to it that they survive while the shard [acts](Self::act) on them.
+    /// journal, so that a driver for whom that is enough can [release](Self::release) them before the shard [acts](Self::act) on them.
     ///
     /// # Errors
     /// As for [`step`](Self::step).

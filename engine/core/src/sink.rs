@@ -177,8 +177,8 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         self.context.survives.get()
     }
 
-    /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs that do not survive: where rows are written at
-    /// once, the compiler then leaves out what of a record no writer looks at.
+    /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs that do not survive: where rows are
+    /// written at once, the compiler then leaves out what of a record no writer looks at.
     #[cold]
     #[inline(never)]
     fn hold(&mut self, at: EventTime, row: T) {

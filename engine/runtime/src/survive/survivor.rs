@@ -222,8 +222,11 @@ impl Survivor {
 
     /// Tells the others through which tick somebody here waits for all logs; whether that is news.
     fn want(&mut self) -> bool {
+        if !self.flushes {
+            return false;
+        }
         let wanted = self.shard.wanted();
-        let news = self.flushes && wanted > self.wanted && wanted < Tick::END;
+        let news = wanted > self.wanted && wanted < Tick::END;
         if news {
             self.wanted = wanted;
             self.desk.wants().publish(self.id, wanted);

@@ -54,6 +54,8 @@ const SEGMENTS: [u64; 3] = [4 << 20, 8 << 20, 16 << 20];
 /// Lines of the child's own messages that are told with a problem.
 const TAIL: usize = 8;
 const SIGKILL: i32 = 9;
+/// How a start says that something of a log or snapshot is missing, or not what it was.
+const REFUSALS: [&str; 2] = ["damaged log segment", "the log segment is not there"];
 
 /// How a life is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ struct Crash<'a> {
     starts: Latencies,
     report: Report,
     faulty: Option<FaultyDisk>,
+    /// The device has lost writes that the mode does not promise to survive, and no start has read what is left.
+    may_refuse: bool,
 }
 
 /// Runs the cycles for one mode. Problems are part of the report; an error is the test's own.
@@ -159,9 +163,7 @@ impl<'a> Crash<'a> {
         let mut draw = Draw::new(seed, mode.name());
         let segment = SEGMENTS[draw.below(SEGMENTS.len() as u64) as usize];
         let out = directory.join("out");
-        // With `process` what the device lost may be gone: a start then refuses, and says so.
-        let faults = options.faults && mode == Mode::Disk;
-        let faulty = faults.then(|| FaultyDisk::new(&directory)).transpose()?;
+        let faulty = options.faults.then(|| FaultyDisk::new(&directory)).transpose()?;
         Ok(Crash {
             options,
             mode,
@@ -179,6 +181,7 @@ impl<'a> Crash<'a> {
             starts: Latencies::default(),
             report: Report::new(mode, &options.driver, seed),
             faulty,
+            may_refuse: false,
             directory,
         })
     }
@@ -197,9 +200,9 @@ impl<'a> Crash<'a> {
         }
     }
 
-    /// One life of the child. Nothing happens once there is a problem: what it left is the evidence.
+    /// One life of the child. Nothing happens once there is a problem: what it left is the evidence. Nor once a start has been refused.
     fn live(&mut self, fate: Fate, interrupt: &Interrupt) -> Result<(), Box<dyn Error>> {
-        if !self.report.problems.is_empty() {
+        if !self.report.problems.is_empty() || self.report.refused.is_some() {
             return Ok(());
         }
         if interrupt.is_raised() {
@@ -229,7 +232,11 @@ impl<'a> Crash<'a> {
         self.first_open = (self.first_open..units.len()).find(|at| open(&units[*at])).unwrap_or(units.len());
         self.judge_end(end, status, fate);
         match &self.faulty {
-            Some(disk) if matches!(fate, Fate::Starved(_)) && self.report.problems.is_empty() => disk.mend(),
+            Some(disk) if matches!(fate, Fate::Starved(_)) && self.report.problems.is_empty() => {
+                // With `process` the log's files are written and not flushed. What is missing must be missed, and never passed over.
+                self.may_refuse = self.mode == Mode::Process;
+                disk.mend()
+            }
             _ => Ok(()),
         }
     }
@@ -285,7 +292,10 @@ impl<'a> Crash<'a> {
                 return End::Killed;
             }
             Err(end) => return end,
-            Ok(()) => self.starts.record(started.elapsed().as_nanos() as u64),
+            Ok(()) => {
+                self.may_refuse = false;
+                self.starts.record(started.elapsed().as_nanos() as u64);
+            }
         }
         if !self.report.problems.is_empty() {
             return End::Killed;
@@ -387,6 +397,13 @@ impl<'a> Crash<'a> {
         };
         let tail = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = tail.lines().collect();
+        let refusal = lines.last().filter(|line| REFUSALS.iter().any(|words| line.contains(words)));
+        if let Some(refusal) = refusal.filter(|_| {
+            self.may_refuse && end == End::Itself && status.code() == Some(1) && !self.ledger.ended
+        }) {
+            self.report.refused = Some((*refusal).to_owned());
+            return;
+        }
         let tail = lines[lines.len().saturating_sub(TAIL)..].join(" | ");
         self.report.problems.push(format!("life {life}, {fate:?}: {problem}; it said: {tail}"));
     }
@@ -398,6 +415,10 @@ impl<'a> Crash<'a> {
             return Ok(());
         }
         self.shown.iter().try_for_each(|shown| shown.verify(problems))?;
+        if self.report.refused.is_some() {
+            // Not all of it has come; what once stood there stands there.
+            return Ok(());
+        }
         let found = verify(&self.directory.join("out"), &self.plan, problems)?;
         (self.report.rows, self.report.windows) = (found.records, found.windows);
         Ok(())

@@ -82,7 +82,7 @@ pub struct CrashOptions {
     /// The driver: glommio or threads.
     #[arg(long, value_name = "NAME", default_value = "glommio")]
     pub driver: String,
-    /// With `disk`, keep the data on a file system whose flushes are made to fail now and then; needs root and loop devices.
+    /// Keep the data on a file system whose flushes are made to fail now and then; needs root and loop devices.
     #[arg(long)]
     pub faults: bool,
     /// What chance is made of; drawn unless it is given.

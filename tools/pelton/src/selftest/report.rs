@@ -28,6 +28,8 @@ pub struct Report {
     pub stops: u64,
     /// Of the lives, those that ended by themselves when the disk's flushes failed.
     pub starved: u64,
+    /// What a start said that was refused after the disk had lost writes that the mode does not promise to survive; the last life then.
+    pub refused: Option<String>,
     /// Starts with another number of shards than before.
     pub rescales: u64,
     /// Checkpoints that were completed.
@@ -82,6 +84,7 @@ impl Report {
             kills_during_start: 0,
             stops: 0,
             starved: 0,
+            refused: None,
             rescales: 0,
             checkpoints: 0,
             records: 0,
@@ -138,9 +141,13 @@ impl fmt::Display for Report {
         for problem in &self.problems {
             writeln!(f, "  WRONG: {problem}")?;
         }
-        match &self.evidence {
-            Some(path) => write!(f, "  everything is kept in {}", path.display()),
-            None => {
+        match (&self.evidence, &self.refused) {
+            (Some(path), _) => write!(f, "  everything is kept in {}", path.display()),
+            (None, Some(refused)) => write!(
+                f,
+                "  the disk lost what {durability} does not promise to keep, and the start was refused; what was shown is still there: {refused}"
+            ),
+            (None, None) => {
                 write!(f, "  every acknowledged record stands there once, none twice, every window is right")
             }
         }
