@@ -132,7 +132,7 @@ fn engine(
     let quiet = matches!(load, Load::Latency { .. });
     progress.phase("running", load.events());
     let start = Instant::now();
-    let running = prepared.job.start(config).map_err(engine_error)?;
+    let running = prepared.job.start_with(config).map_err(engine_error)?;
     let throughput = watch(&running, start, if quiet { SAMPLE_QUIET } else { SAMPLE }, progress, interrupt);
     let seconds = start.elapsed().as_secs_f64();
     if interrupt.is_raised() {

@@ -12,7 +12,7 @@ fn config(shards: usize) -> Config {
 
 /// What the run produced, and how many windows it closed. No event may be late: the bound is that of the events.
 fn run_with(config: &Config, prepared: Prepared) -> (Tally, u64) {
-    let counts = prepared.job.run(config).expect("the job runs").total;
+    let counts = prepared.job.run_with(config).expect("the job runs").total;
     assert_eq!(counts.late, 0);
     ((prepared.produced)().tally, counts.windows)
 }

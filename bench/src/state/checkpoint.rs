@@ -114,7 +114,7 @@ fn measure(options: &StateOptions, interrupt: &Interrupt) -> Result<CheckpointRe
     let keys = options.keys(options.keys[0], config.shards);
     let source = Touches::new(keys);
     let recorder = Recorder::new(source.clone());
-    let running = job(source.clone(), recorder.clone()).start(&config).map_err(engine_error)?;
+    let running = job(source.clone(), recorder.clone()).start_with(&config).map_err(engine_error)?;
     let turns = run(&running, &source, &recorder, &data, options.seconds, interrupt);
     running.stop(Stop::Now);
     running.wait().map_err(engine_error)?;

@@ -221,7 +221,7 @@ pub fn live(
             first.fetch_min(now_ns(), Ordering::Relaxed);
         }
     });
-    let running = job(source.clone(), rows).start(&config).map_err(engine_error)?;
+    let running = job(source.clone(), rows).start_with(&config).map_err(engine_error)?;
     let started_ns = now_ns();
     match life {
         Life::First => {

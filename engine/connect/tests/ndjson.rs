@@ -40,7 +40,7 @@ impl Drop for Scratch {
 fn config() -> Config {
     let flags =
         [("driver", "threads"), ("pin", "false"), ("cores", "1"), ("shards", "2"), ("buffer", "64 KB")];
-    Config::load(None, &flags).unwrap().config
+    Config::load_with(None, &flags).unwrap().config
 }
 
 type Reports = Arc<Mutex<Vec<String>>>;
@@ -60,7 +60,7 @@ fn reported(source: Ndjson<Row>) -> (Ndjson<Row>, Reports) {
 fn run(source: Ndjson<Row>) -> (Vec<Row>, LineCounts, Vec<String>) {
     let (source, reports) = reported(source);
     let rows = collect();
-    Job::new("read").source(source.clone()).sink(rows.clone()).run(&config()).unwrap();
+    Job::new("read").source(source.clone()).sink(rows.clone()).run_with(&config()).unwrap();
     let reports = std::mem::take(&mut *reports.lock().unwrap());
     (rows.take(), source.counts(), reports)
 }
@@ -145,7 +145,7 @@ fn a_failing_reader_stops_the_job_with_its_place() {
     {
         let halting = Halting { bytes: b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2", calls: 0, at_the_end };
         let job = Job::new("broken").source(ndjson::reader("socket", halting)).sink(collect::<Row>());
-        let error = job.run(&config()).unwrap_err().to_string();
+        let error = job.run_with(&config()).unwrap_err().to_string();
         assert!(error.contains(&format!("socket: {said}, after line 1")), "{error}");
     }
 }
@@ -155,9 +155,9 @@ fn a_stream_can_be_read_once_and_a_file_again() {
     let twice = |source: Ndjson<Row>| {
         let rows = collect();
         let job = Job::new("twice").source(source.clone()).sink(rows.clone());
-        job.run(&config()).unwrap();
+        job.run_with(&config()).unwrap();
         assert_eq!(rows.take().len(), 4);
-        job.run(&config()).map(|_| (rows.take().len(), source.counts().lines))
+        job.run_with(&config()).map(|_| (rows.take().len(), source.counts().lines))
     };
     let file = Scratch::new("twice", MIXED);
     assert_eq!(

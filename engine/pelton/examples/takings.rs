@@ -3,10 +3,7 @@
 //!
 //! `cargo run --example takings` twice: the second run goes on where the first one was.
 
-use pelton::config::Durability;
 use pelton::prelude::*;
-use pelton::sinks::file_ndjson;
-use pelton::sources::inlet;
 
 #[pelton::record]
 struct Order {
@@ -28,8 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .sink(file_ndjson(here.join("takings")));
 
     let config =
-        Config { durability: Durability::Disk, data: Some(here.join("takings.data")), ..Config::default() };
-    let running = job.start(&config)?;
+        Config { durability: Durability::Disk, data: Some(here.join("takings.data")), ..Config::load()? };
+    let running = job.start_with(&config)?;
 
     // What the engine has of this till, be it from an earlier run: the numbers go on from there.
     let mut till = orders.producer("till-7")?;

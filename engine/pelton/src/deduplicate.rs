@@ -40,7 +40,7 @@ where
     ///     .key_by(|(id, _ms)| *id)
     ///     .deduplicate(secs(60))
     ///     .sink(rows.clone())
-    ///     .run(&Config::default())?;
+    ///     .run()?;
     /// let mut passed = rows.take();
     /// passed.sort();
     /// assert_eq!(passed, [(1, 100), (1, 100_000), (2, 110), (3, 120)]);

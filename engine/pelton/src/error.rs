@@ -1,6 +1,7 @@
 //! Why a job did not start, or did not end well.
 
 use pelton_core::{Fault, OutOfMemory};
+use pelton_runtime::config::ConfigError;
 use pelton_runtime::survive::OpenError;
 use pelton_runtime::{RunError, StartError};
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum JobError {
         /// The job.
         job: String,
     },
+    /// `./pelton.toml` or a `PELTON_...` variable of the environment is not allowed.
+    Config(ConfigError),
     /// A size that no job can run with, in a configuration made by hand; `Config::load` returns none such.
     Size {
         /// What is wrong with it.
@@ -73,6 +76,7 @@ impl fmt::Display for JobError {
                  input; call `.ingestion_time()` or `.idle_after(..)` on the source's own stream, before `key_by`, windows, \
                  `rebalance` and unions of different stages"
             ),
+            JobError::Config(error) => error.fmt(f),
             JobError::Size { problem } => f.write_str(problem),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
@@ -94,6 +98,7 @@ impl fmt::Display for JobError {
 impl std::error::Error for JobError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            JobError::Config(error) => Some(error),
             JobError::Open(error) => Some(error),
             JobError::Start(error) => Some(error),
             JobError::Run(error) => Some(error),
@@ -106,6 +111,12 @@ impl std::error::Error for JobError {
             | JobError::Storage(_)
             | JobError::Empty { .. } => None,
         }
+    }
+}
+
+impl From<ConfigError> for JobError {
+    fn from(error: ConfigError) -> Self {
+        JobError::Config(error)
     }
 }
 

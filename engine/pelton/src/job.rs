@@ -2,7 +2,7 @@
 
 use crate::error::JobError;
 use crate::flow::SourceRoot;
-use crate::running::{Recording, Running};
+use crate::running::{Progress, Recording, Running};
 use crate::stream::{Place, Stream};
 use pelton_core::build::{Edge, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
@@ -27,7 +27,7 @@ pub(crate) type Planting = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 ///
 /// let total = fold(0u64, |sum, n| *sum += n, |left, right| left + right);
 /// let job = Job::new("sum").source(from_iter(|| 1..=100u64)).filter(|n| n % 2 == 0).sink(total.clone());
-/// job.run(&Config::default())?;
+/// job.run()?;
 /// assert_eq!(total.take(), 2_550);
 /// # Ok::<(), pelton::JobError>(())
 /// ```
@@ -195,19 +195,46 @@ impl Job {
         Stream { job: self.clone(), flow: SourceRoot { source, number, name }, place }
     }
 
-    /// Runs the job until its sources have ended and every window has closed.
+    /// Runs the job until its sources have ended and every window has closed, configured by the defaults, `./pelton.toml` if there is
+    /// one, and the `PELTON_...` variables of the environment: [`Config::load`].
     ///
     /// # Errors
-    /// See [`JobError`]: the job is not complete, cannot be started, or failed on its way.
-    pub fn run(&self, config: &Config) -> Result<crate::Progress, JobError> {
-        self.start(config)?.wait()
+    /// See [`JobError`]: the job is not complete, is configured wrongly, cannot be started, or failed on its way.
+    pub fn run(&self) -> Result<Progress, JobError> {
+        self.run_with(&Config::load()?)
     }
 
-    /// Sets the job going and returns at once.
+    /// As [`run`](Self::run), configured by `config` alone.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let rows = collect();
+    /// let job = Job::new("copy").source(from_iter(|| 0..3)).sink(rows.clone());
+    /// let progress = job.run_with(&Config { shards: 3, ..Config::load()? })?;
+    /// assert_eq!(progress.shards.len(), 3);
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
     ///
     /// # Errors
-    /// When the job is not complete or cannot be started.
-    pub fn start(&self, config: &Config) -> Result<Running, JobError> {
+    /// As for [`run`](Self::run).
+    pub fn run_with(&self, config: &Config) -> Result<Progress, JobError> {
+        self.start_with(config)?.wait()
+    }
+
+    /// Sets the job going, configured as by [`run`](Self::run), and returns at once.
+    ///
+    /// # Errors
+    /// When the job is not complete, is configured wrongly, or cannot be started.
+    pub fn start(&self) -> Result<Running, JobError> {
+        self.start_with(&Config::load()?)
+    }
+
+    /// As [`start`](Self::start), configured by `config` alone.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_with(&self, config: &Config) -> Result<Running, JobError> {
         Running::start(&self.plan(), config, false)
     }
 
@@ -216,7 +243,7 @@ impl Job {
     ///
     /// # Errors
     /// As for [`run`](Self::run).
-    pub fn record(&self, config: &Config) -> Result<Recording, JobError> {
+    pub fn record_with(&self, config: &Config) -> Result<Recording, JobError> {
         Running::start(&self.plan(), config, true)?.into_recording()
     }
 }

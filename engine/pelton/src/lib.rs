@@ -27,7 +27,7 @@
 //!     .window_all()
 //!     .max_by(|row| row.value)
 //!     .sink(hottest.clone());
-//! job.run(&Config::default())?;
+//! job.run()?;
 //!
 //! let rows = hottest.take();
 //! assert_eq!(rows.len(), 3);

@@ -1,14 +1,22 @@
-//! Everything that a job usually needs: `use pelton::prelude::*`.
+//! Everything that a program with a job in it usually needs: `use pelton::prelude::*`.
+//!
+//! Jobs, sources, sinks, aggregates and windows; how a job is configured, stopped and how its rows are delivered; and the errors that a
+//! `main` returns. What only a source or a sink of one's own needs is in [`sources`](crate::sources) and [`sinks`](crate::sinks).
 
+pub use crate::error::JobError;
 pub use crate::job::Job;
-pub use crate::sinks::{collect, fold, for_each};
-pub use crate::sources::{channel, from_iter, from_vec, generate};
+pub use crate::running::{Progress, Running};
+pub use crate::sinks::{
+    Delivery, collect, file_ndjson, file_with, fold, for_each, subscribe, subscribe_from,
+};
+pub use crate::sources::{Inlet, InletError, Producer, channel, from_iter, from_vec, generate, inlet};
 pub use crate::timing::{from_source, in_order, out_of_order};
+pub use pelton_connect::ndjson;
 pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, sum};
 pub use pelton_core::window::{Window, Windowed, hopping, tumbling};
 pub use pelton_core::{EventTime, Key, Record};
 pub use pelton_runtime::Stop;
-pub use pelton_runtime::config::Config;
+pub use pelton_runtime::config::{Config, Durability};
 pub use std::time::Duration;
 
 /// A duration of whole seconds.

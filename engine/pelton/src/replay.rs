@@ -71,7 +71,6 @@ pub fn manifest(data: &Path) -> Result<Manifest, JobError> {
 /// shard, stage). The job must be the one whose data it is; of `config` only sizes count.
 ///
 /// ```
-/// use pelton::config::Durability;
 /// use pelton::prelude::*;
 /// use pelton::{Tick, replay};
 ///
@@ -85,7 +84,7 @@ pub fn manifest(data: &Path) -> Result<Manifest, JobError> {
 ///     .sink(collect());
 /// let mut config = Config { durability: Durability::Process, data: Some(data.clone()), ..Config::default() };
 /// config.log.hash_ticks = 1;
-/// job.run(&config)?;
+/// job.run_with(&config)?;
 ///
 /// let replayed = replay::replay(&job, &config, &data, Tick(0), Tick::END, |state| assert!(!state.differs()))?;
 /// assert!(replayed.compared > 0);

@@ -37,7 +37,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
     ///     .event_time(|(ms, _)| EventTime::from_millis(*ms), out_of_order(millis(15)))
     ///     .sort()
     ///     .sink(rows.clone())
-    ///     .run(&Config::default())?;
+    ///     .run()?;
     /// assert_eq!(rows.take(), [(10, 'a'), (10, 'b'), (20, 'c'), (30, 'd')]);
     /// # Ok::<(), pelton::JobError>(())
     /// ```

@@ -94,7 +94,7 @@ fn check(path: &Path, seeds: u64) -> Twin {
             ("shards", shards),
             ("buffer", "64 KB"),
         ];
-        let progress = job.run(&Config::load(None, &flags).unwrap().config).unwrap();
+        let progress = job.run_with(&Config::load_with(None, &flags).unwrap().config).unwrap();
         let rows = compare(results.frequencies.take(), &results.pace.take(), &twin, "on threads");
         assert_eq!(Some(rows), exact);
         let counts = source.counts();

@@ -34,7 +34,7 @@ fn time(n: &u64) -> EventTime {
 
 /// The job runs out of memory in the middle, and says so.
 fn refused(job: &Job) {
-    match job.run(&config(4 << 20)) {
+    match job.run_with(&config(4 << 20)) {
         Err(JobError::Run(RunError::Fault { fault: Fault::OutOfMemory(error), position, .. })) => {
             assert_eq!(error.limit, 4 << 20);
             assert!(
@@ -112,13 +112,13 @@ fn a_slow_stage_holds_back_those_before_it() {
         .flat_map(|n| (0..2).map(move |_| n))
         .rebalance()
         .sink(total.clone());
-    job.run(&config(6 << 20)).unwrap();
+    job.run_with(&config(6 << 20)).unwrap();
     assert_eq!(total.take(), 2 * 80 * (40_000 * 39_999 / 2));
 }
 
 /// The job panics, and the report says where.
 fn panics(job: &Job, operator: &str) {
-    match job.run(&config(ROOMY)) {
+    match job.run_with(&config(ROOMY)) {
         Err(JobError::Run(RunError::Panic { position, panicked, .. })) => {
             assert_eq!(panicked.message, "user code");
             assert!(panicked.location.unwrap().contains("faults.rs"));
@@ -226,7 +226,7 @@ fn an_aggregate_that_panics_while_it_makes_a_value_leaves_a_sound_table() {
 
 #[test]
 fn a_job_that_cannot_be_is_refused_at_the_start() {
-    let message = |job: &Job| job.run(&config(ROOMY)).unwrap_err().to_string();
+    let message = |job: &Job| job.run_with(&config(ROOMY)).unwrap_err().to_string();
     assert!(message(&Job::new("empty")).contains("no source"));
 
     let job = Job::new("open");
@@ -246,7 +246,7 @@ fn a_job_that_cannot_be_is_refused_at_the_start() {
     assert!(message(&job).contains("`.idle_after(..)`"));
 
     let job = Job::new("small").source(numbers()).rebalance().sink(for_each(|_| ()));
-    assert!(matches!(job.run(&config(32 * 1024)), Err(JobError::Memory { rings: 4, .. })));
+    assert!(matches!(job.run_with(&config(32 * 1024)), Err(JobError::Memory { rings: 4, .. })));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_job_without_end_stops_when_told_to() {
             .window(tumbling(Duration::from_micros(10)))
             .count()
             .sink(rows.clone());
-        let running = job.start(&config(ROOMY)).unwrap();
+        let running = job.start_with(&config(ROOMY)).unwrap();
         while running.progress().total.windows < 10 {
             std::thread::yield_now();
         }
@@ -281,7 +281,8 @@ fn a_job_without_end_stops_when_told_to() {
 fn a_channel_says_when_its_job_has_gone() {
     use pelton::sources::SendError;
     let (sender, source) = channel(4);
-    let running = Job::new("gone").source(source).sink(for_each(|_: u64| ())).start(&config(ROOMY)).unwrap();
+    let running =
+        Job::new("gone").source(source).sink(for_each(|_: u64| ())).start_with(&config(ROOMY)).unwrap();
     sender.send(1).unwrap();
     running.stop(Stop::Now);
     running.wait().unwrap();
@@ -300,8 +301,8 @@ fn sizes_that_no_job_can_run_with_are_errors() {
         Config { ring_bytes: 100_000, ..good.clone() },
         Config { ring_bytes: 64, ..good.clone() },
     ] {
-        let error = job().run(&bad).unwrap_err();
+        let error = job().run_with(&bad).unwrap_err();
         assert!(matches!(error, JobError::Size { .. }), "{error}");
     }
-    job().run(&good).unwrap();
+    job().run_with(&good).unwrap();
 }

@@ -337,7 +337,7 @@ fn config() -> Config {
         ("buffer", "64 KB"),
         ("memory", "16 MB"),
     ];
-    Config::load(None, &flags).unwrap().config
+    Config::load_with(None, &flags).unwrap().config
 }
 
 fn stream_of(count: u64) -> impl Iterator<Item = Fixed> {
@@ -356,14 +356,14 @@ fn what_is_remembered_is_bounded_and_what_is_dropped_is_counted() {
         .sort()
         .sink(passed.clone());
     // The ids alone would take 30 MB.
-    let progress = job.run(&config()).unwrap();
+    let progress = job.run_with(&config()).unwrap();
     assert_eq!((passed.take(), progress.total.duplicates, progress.total.late), (600_000, 600_000, 0));
 }
 
 #[test]
 fn what_does_not_fit_is_an_error_with_figures() {
     let check = |job: Job| {
-        let error = job.run(&config()).unwrap_err().to_string();
+        let error = job.run_with(&config()).unwrap_err().to_string();
         assert!(error.contains("out of memory") && error.contains("16777216"), "{error}");
     };
     let stream = |name: &str| {

@@ -119,7 +119,7 @@ fn measure(shards: usize, build: impl Fn(Job, Events) -> Job) -> (u64, u64) {
         pin: false,
         ..Config::default()
     };
-    let running = job.start(&config).unwrap();
+    let running = job.start_with(&config).unwrap();
     // Read without allocating: the report itself must not be counted.
     let wait_for = |records: u64| loop {
         let progress = running.progress();

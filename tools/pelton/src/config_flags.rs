@@ -16,7 +16,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use pelton_runtime::config::{Config, ConfigError, FILE_NAME, KEYS, Key, Kind, Loaded, default_file};
+use pelton_runtime::config::{Config, ConfigError, FILE_NAME, KEYS, Key, Kind, Loaded};
 
 const HEADING: &str = "Configuration";
 
@@ -33,11 +33,7 @@ impl ConfigFlags {
     /// Merges all layers. Without `--config`, `./pelton.toml` is the file if it is there.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let set: Vec<_> = self.set.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        let file = match &self.file {
-            Some(named) => Some(named.as_path()),
-            None => default_file(),
-        };
-        Config::load(file, &set)
+        Config::load_with(self.file.as_deref(), &set)
     }
 }
 

@@ -15,7 +15,6 @@
 //! whose lines are others, is refused: see [`NdjsonPartition`] for how that is known.
 //!
 //! ```
-//! use pelton::connect::ndjson;
 //! use pelton::prelude::*;
 //! use serde::Deserialize;
 //!
@@ -29,7 +28,7 @@
 //! # std::fs::write(&path, "{\"shop\":\"north\",\"cents\":250}\n{\"shop\":\"south\"}\n{\"shop\":\"north\",\"cents\":50}\n")?;
 //! let sales = ndjson::file::<Sale>(&path)?.on_malformed(|line| eprintln!("{line}"));
 //! let total = fold(0, |sum, sale: Sale| *sum += sale.cents, |a, b| a + b);
-//! Job::new("sales").source(sales.clone()).sink(total.clone()).run(&Config::default())?;
+//! Job::new("sales").source(sales.clone()).sink(total.clone()).run()?;
 //!
 //! assert_eq!(total.take(), 300);
 //! assert_eq!(sales.counts().malformed, 1);

@@ -12,7 +12,6 @@
 mod job;
 mod report;
 
-use pelton::connect::ndjson;
 use pelton::prelude::*;
 use std::error::Error;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -55,7 +54,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     });
 
     let (job, results) = job::event_frequency(events.clone());
-    let progress = job.run(&Config::load(None, &[])?.config)?;
+    let progress = job.run()?;
 
     let mut frequencies = results.frequencies.take();
     frequencies.sort_by(|a, b| (a.window.end, &a.key).cmp(&(b.window.end, &b.key)));

@@ -34,7 +34,7 @@ pub struct Row<T> {
 /// ```
 /// use pelton::prelude::*;
 /// let rows = collect();
-/// Job::new("copy").source(from_iter(|| 0..3)).sink(rows.clone()).run(&Config::default())?;
+/// Job::new("copy").source(from_iter(|| 0..3)).sink(rows.clone()).run()?;
 /// let mut numbers = rows.take();
 /// numbers.sort();
 /// assert_eq!(numbers, [0, 1, 2]);

@@ -23,7 +23,7 @@ pub struct Fold<A, F, M> {
 /// ```
 /// use pelton::prelude::*;
 /// let longest = fold(0, |longest: &mut usize, word: &str| *longest = word.len().max(*longest), usize::max);
-/// Job::new("longest").source(from_iter(|| ["fig", "plum"])).sink(longest.clone()).run(&Config::default())?;
+/// Job::new("longest").source(from_iter(|| ["fig", "plum"])).sink(longest.clone()).run()?;
 /// assert_eq!(longest.take(), 4);
 /// # Ok::<(), pelton::JobError>(())
 /// ```

@@ -22,7 +22,7 @@ pub struct ForEach<F>(F);
 /// let job = Job::new("watch").source(from_iter(|| 0..10)).sink(for_each(move |_: i32| {
 ///     count.fetch_add(1, Ordering::Relaxed);
 /// }));
-/// job.run(&Config::default())?;
+/// job.run()?;
 /// assert_eq!(seen.load(Ordering::Relaxed), 10);
 /// # Ok::<(), pelton::JobError>(())
 /// ```

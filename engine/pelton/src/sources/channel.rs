@@ -74,7 +74,7 @@ impl<T: fmt::Debug> std::error::Error for SendError<T> {}
 ///
 /// let (orders, source) = channel(1_024);
 /// let total = fold(0u64, |sum, price| *sum += price, |a, b| a + b);
-/// let running = Job::new("orders").source(source).sink(total.clone()).start(&Config::default())?;
+/// let running = Job::new("orders").source(source).sink(total.clone()).start()?;
 /// for price in [5, 7] {
 ///     orders.send(price)?;
 /// }

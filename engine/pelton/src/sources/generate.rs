@@ -25,7 +25,7 @@ pub struct Generate<F> {
 /// // Partition `w` of `p` makes the numbers that leave `w` when divided by `p`.
 /// let numbers = generate(|w, p| (w as u64..1_000).step_by(p));
 /// let sum = fold(0, |sum, n| *sum += n, |a, b| a + b);
-/// Job::new("sum").source(numbers).sink(sum.clone()).run(&Config::default())?;
+/// Job::new("sum").source(numbers).sink(sum.clone()).run()?;
 /// assert_eq!(sum.take(), 499_500);
 /// # Ok::<(), pelton::JobError>(())
 /// ```
@@ -44,7 +44,7 @@ where
 /// use pelton::prelude::*;
 /// let words = from_iter(|| "to be or not to be".split(' '));
 /// let rows = collect();
-/// Job::new("words").source(words).sink(rows.clone()).run(&Config::default())?;
+/// Job::new("words").source(words).sink(rows.clone()).run()?;
 /// assert_eq!(rows.take().len(), 6);
 /// # Ok::<(), pelton::JobError>(())
 /// ```
@@ -131,7 +131,7 @@ pub struct FromVec<T>(Arc<[T]>);
 /// ```
 /// use pelton::prelude::*;
 /// let rows = collect();
-/// Job::new("copy").source(from_vec(vec![3, 1, 2])).sink(rows.clone()).run(&Config::default())?;
+/// Job::new("copy").source(from_vec(vec![3, 1, 2])).sink(rows.clone()).run()?;
 /// assert_eq!(rows.take().len(), 3);
 /// # Ok::<(), pelton::JobError>(())
 /// ```

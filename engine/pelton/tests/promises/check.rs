@@ -80,7 +80,7 @@ pub fn check_by<R: Clone + Debug + PartialEq + Send + 'static>(
     }
     for (driver, cores, shards, records_max, ring_bytes) in RUNS {
         let config = config(driver, cores, shards, records_max, ring_bytes);
-        let recording = match job.record(&config) {
+        let recording = match job.record_with(&config) {
             Err(JobError::Start(StartError::IoUring(why))) => {
                 eprintln!("skipped on this machine: {why}");
                 continue;

@@ -101,7 +101,7 @@ fn late_records_are_counted() {
     for (cores, shards) in [(1, 1), (2, 3)] {
         let config = config(DriverKind::Threads, cores, shards, 32, 65_536);
         let (with, rows) = job(&events, 300, 300, 500);
-        let counted = with.run(&config).unwrap().total.late;
+        let counted = with.run_with(&config).unwrap().total.late;
         let late = rows.take().into_iter().filter(|row| row.0 == LATE).count();
         assert!(late > 100);
         assert_eq!(counted, late as u64);
@@ -114,7 +114,7 @@ fn late_records_are_counted() {
             .window(tumbling(nanos(300)))
             .count()
             .sink(rows.clone());
-        let counted = without.run(&config).unwrap().total.late;
+        let counted = without.run_with(&config).unwrap().total.late;
         let in_time: u64 = rows.take().into_iter().map(|row| row.value).sum();
         assert_eq!(in_time + counted, events.len() as u64);
     }

@@ -226,7 +226,7 @@ fn a_channel_is_a_source() {
     let (sender, source) = channel(16);
     let rows = collect();
     let job = Job::new("channel").source(source).sink(rows.clone());
-    let running = job.start(&config(DriverKind::Threads, 1, 2, 64, 65_536)).unwrap();
+    let running = job.start_with(&config(DriverKind::Threads, 1, 2, 64, 65_536)).unwrap();
     (0..5_000u64).for_each(|n| sender.send(n).unwrap());
     drop(sender);
     running.wait().unwrap();

@@ -47,7 +47,7 @@ fn check(shards: usize, checkpoints: u64) {
     let (mut named, mut ended, mut saved) = (BTreeMap::new(), false, 0);
     for round in 0..400u64 {
         hurried.fetch_add(NUMBERS / LIVES, Ordering::Relaxed);
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         ended = running.wait_for(Duration::from_millis(5 + round * 37 % 150));
         if !ended && round % checkpoints == 0 && running.checkpoint(None).is_ok() {
             saved += 1;

@@ -12,7 +12,7 @@ fn results_are_the_same_wherever_keys_live() {
     for shards in [2, 3, 4] {
         let (scratch, rows, numbers) = (Scratch::new("moved"), collect(), 800_000);
         let config = config(scratch.path(), Durability::Process, shards);
-        let running = job(numbers, &rows).start(&config).unwrap();
+        let running = job(numbers, &rows).start_with(&config).unwrap();
         let mut moves = 0;
         for round in 0..20u32 {
             let (first, shard) = (round * 97 % 900, (round as u16 * 7) % shards as u16);
@@ -39,7 +39,7 @@ fn a_restart_makes_the_moves_again() {
     let mut named = Named::default();
     let mut ended = false;
     for round in 0..200u64 {
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         if round % 2 == 0 {
             let first = (round as u32 * 131) % 900;
             // It may have ended before.
@@ -79,7 +79,7 @@ fn skew_is_seen_and_evened_out() {
         .window(tumbling(secs(1)))
         .count()
         .sink(rows.clone())
-        .start(&config)
+        .start_with(&config)
         .unwrap();
     while running.progress().total.records_in < 100_000 && !running.is_finished() {
         std::thread::sleep(Duration::from_millis(1));
@@ -113,7 +113,7 @@ fn a_policy_moves_groups_while_nobody_asks() {
         .window(tumbling(secs(1)))
         .count()
         .sink(rows.clone())
-        .start(&config)
+        .start_with(&config)
         .unwrap();
     let mut producer = numbers.producer("a").unwrap();
     let mut named = Vec::new();
@@ -152,7 +152,7 @@ fn a_replay_goes_across_moves() {
     config.log.segment_bytes = 8 << 20;
     config.checkpoint.keep = 10;
     let job = job(numbers, &rows);
-    let running = job.start(&config).unwrap();
+    let running = job.start_with(&config).unwrap();
     let first = running.move_groups(0..=500, 2).unwrap();
     let checkpoint = running.checkpoint(None).unwrap();
     let second = running.move_groups(300..=900, 1).unwrap();

@@ -26,7 +26,7 @@ fn content(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn left(durability: Durability) -> (Scratch, Config, Named) {
     let (scratch, rows) = (Scratch::new("refused"), collect());
     let config = config(scratch.path(), durability, 2);
-    let running = job(4_000_000, &rows).start(&config).unwrap();
+    let running = job(4_000_000, &rows).start_with(&config).unwrap();
     running.checkpoint(None).unwrap();
     running.stop(Stop::Now);
     running.wait().unwrap();
@@ -60,7 +60,7 @@ fn a_newer_format_is_left_alone() {
         fs::write(path, bytes).unwrap();
         let found = content(scratch.path());
         let rows = collect();
-        let error = job(4_000_000, &rows).start(&config).unwrap_err().to_string();
+        let error = job(4_000_000, &rows).start_with(&config).unwrap_err().to_string();
         assert!(error.contains(&format!("this {what} has format version 9")), "{error}");
         assert!(error.contains("Nothing was changed") && rows.take().is_empty(), "{error}");
         // That a start was tried may show elsewhere: in the manifest, and in logs that other shards have taken up by then.
@@ -91,7 +91,7 @@ fn a_newer_format_is_left_alone() {
 
     // As it was, the job goes on.
     let rows = collect();
-    let running = job(4_000_000, &rows).start(&config).unwrap();
+    let running = job(4_000_000, &rows).start_with(&config).unwrap();
     running.stop(Stop::Now);
     running.wait().unwrap();
 }
@@ -103,8 +103,8 @@ const SNAPSHOT_CRC_AT: usize = 4092;
 fn a_directory_has_one_job_at_a_time() {
     let (scratch, rows) = (Scratch::new("two"), collect());
     let config = config(scratch.path(), Durability::Process, 2);
-    let running = job(4_000_000, &rows).start(&config).unwrap();
-    let error = job(4_000_000, &collect()).start(&config).unwrap_err().to_string();
+    let running = job(4_000_000, &rows).start_with(&config).unwrap();
+    let error = job(4_000_000, &collect()).start_with(&config).unwrap_err().to_string();
     assert!(error.contains("another process is at work in this data directory"), "{error}");
     running.checkpoint(None).unwrap();
     running.stop(Stop::Now);
@@ -128,12 +128,12 @@ fn the_state_of_another_job_is_left_alone() {
     for (job, about) in
         [(other, "it is of job `digits`, and this is job `other`"), (changed, "where the job had")]
     {
-        let error = job.start(&config).unwrap_err();
+        let error = job.start_with(&config).unwrap_err();
         assert!(matches!(error, JobError::Open(_)) && error.to_string().contains(about), "{error}");
         assert!(content(scratch.path()) == before, "nothing was changed");
     }
     let rows = collect();
-    let running = job(4_000_000, &rows).start(&config).unwrap();
+    let running = job(4_000_000, &rows).start_with(&config).unwrap();
     running.stop(Stop::Now);
     running.wait().unwrap();
     named.add(rows.take_named());
@@ -152,7 +152,7 @@ fn a_place_where_nothing_can_be_kept_is_refused() {
     for (place, about) in places {
         for durability in [Durability::Process, Durability::Disk] {
             let rows = collect();
-            let error = job(1_000, &rows).start(&config(&place, durability, 1)).unwrap_err();
+            let error = job(1_000, &rows).start_with(&config(&place, durability, 1)).unwrap_err();
             assert!(matches!(error, JobError::Open(_)) && error.to_string().contains(about), "{error}");
             assert!(rows.take().is_empty());
         }
@@ -166,7 +166,7 @@ fn a_disk_without_room_is_refused_with_what_is_needed() {
     let mut config = config(scratch.path(), Durability::Disk, 1_024);
     config.log.segment_bytes = 1 << 30;
     config.key_groups = 1_024;
-    let error = job(1_000, &collect()).start(&config).unwrap_err().to_string();
+    let error = job(1_000, &collect()).start_with(&config).unwrap_err().to_string();
     assert!(
         error.contains("no space left on the device") && error.contains("2199023255552 bytes"),
         "{error}"
@@ -178,7 +178,7 @@ fn a_disk_without_room_is_refused_with_what_is_needed() {
 fn a_place_that_forgets_is_noted() {
     let place = Path::new("/dev/shm").join(format!("pelton-noted-{}", std::process::id()));
     let rows = collect();
-    let running = job(1_000, &rows).start(&config(&place, Durability::Disk, 1)).unwrap();
+    let running = job(1_000, &rows).start_with(&config(&place, Durability::Disk, 1)).unwrap();
     let notes = running.notes().to_vec();
     running.wait().unwrap();
     fs::remove_dir_all(&place).unwrap();
@@ -191,7 +191,7 @@ fn a_keeper_that_fails_is_reported() {
     for at_the_end in [false, true] {
         let (scratch, rows) = (Scratch::new("keeper"), collect());
         let config = config(scratch.path(), Durability::Process, 2);
-        let running = job(if at_the_end { NUMBERS } else { 1 << 40 }, &rows).start(&config).unwrap();
+        let running = job(if at_the_end { NUMBERS } else { 1 << 40 }, &rows).start_with(&config).unwrap();
         // Nothing can be written under this name any more, and the next manifest is.
         fs::create_dir_all(scratch.path().join("MANIFEST.new/in-the-way")).unwrap();
         if !at_the_end {
@@ -201,7 +201,7 @@ fn a_keeper_that_fails_is_reported() {
         assert!(error.contains("MANIFEST.new"), "{error}");
         fs::remove_dir_all(scratch.path().join("MANIFEST.new")).unwrap();
         if at_the_end {
-            job(NUMBERS, &rows).run(&config).unwrap();
+            job(NUMBERS, &rows).run_with(&config).unwrap();
         }
     }
 }
@@ -209,7 +209,7 @@ fn a_keeper_that_fails_is_reported() {
 #[test]
 fn a_savepoint_has_a_name_of_its_own() {
     let (scratch, rows) = (Scratch::new("names"), collect());
-    let running = job(1 << 40, &rows).start(&config(scratch.path(), Durability::Process, 2)).unwrap();
+    let running = job(1 << 40, &rows).start_with(&config(scratch.path(), Durability::Process, 2)).unwrap();
     let first = running.checkpoint(Some("monday")).unwrap();
     let error = running.checkpoint(Some("monday")).unwrap_err().to_string();
     assert!(error.contains("there is a savepoint `monday` already"), "{error}");
@@ -230,7 +230,7 @@ fn a_savepoint_has_a_name_of_its_own() {
 fn a_damaged_savepoint_changes_nothing() {
     let (scratch, rows) = (Scratch::new("damaged"), collect());
     let mut config = config(scratch.path(), Durability::Process, 2);
-    let running = job(1 << 40, &rows).start(&config).unwrap();
+    let running = job(1 << 40, &rows).start_with(&config).unwrap();
     let saved = running.checkpoint(Some("damaged")).unwrap();
     running.checkpoint(None).unwrap();
     running.stop(Stop::Now);
@@ -246,12 +246,12 @@ fn a_damaged_savepoint_changes_nothing() {
     fs::write(&path, bytes).unwrap();
     let before = content(scratch.path());
     config.restore = Some("damaged".to_owned());
-    let error = job(1 << 40, &rows).start(&config).unwrap_err().to_string();
+    let error = job(1 << 40, &rows).start_with(&config).unwrap_err().to_string();
     assert!(error.contains("damaged"), "{error}");
     assert!(content(scratch.path()) == before, "nothing was changed");
 
     config.restore = None;
-    let running = job(1 << 40, &rows).start(&config).unwrap();
+    let running = job(1 << 40, &rows).start_with(&config).unwrap();
     running.stop(Stop::Now);
     running.wait().unwrap();
     named.add(rows.take_named());

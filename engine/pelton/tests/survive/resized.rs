@@ -23,7 +23,7 @@ fn with_other_numbers_of_shards() {
     let mut ended = false;
     for round in 0..100u64 {
         let shards = [2, 3, 1, 8, 4][round as usize % 5];
-        let running = job.start(&config(scratch.path(), Durability::Process, shards)).unwrap();
+        let running = job.start_with(&config(scratch.path(), Durability::Process, shards)).unwrap();
         ended = running.wait_for(Duration::from_millis(5 + round % 23));
         running.stop(Stop::Now);
         running.wait().unwrap();
@@ -41,7 +41,7 @@ fn from_a_savepoint() {
     let (scratch, rows, numbers) = (Scratch::new("savepoint"), collect(), 4_000_000);
     let job = job(numbers, &rows);
     let mut config = config(scratch.path(), Durability::Process, 2);
-    let running = job.start(&config).unwrap();
+    let running = job.start_with(&config).unwrap();
     let saved = running.checkpoint(Some("before-lunch")).unwrap();
     running.wait().unwrap();
     let first = rows.take_named();
@@ -49,7 +49,7 @@ fn from_a_savepoint() {
 
     config.shards = 3;
     config.restore = Some("before-lunch".to_owned());
-    job.run(&config).unwrap();
+    job.run_with(&config).unwrap();
     let mut seen = BTreeMap::new();
     for row in first.into_iter().filter(|row| row.tick <= saved.tick) {
         seen.insert((row.row.window.start.as_secs(), row.row.key), row.row.value);
@@ -61,7 +61,7 @@ fn from_a_savepoint() {
     assert!(seen == twin(numbers));
 
     config.restore = Some("after-lunch".to_owned());
-    let error = job.start(&config).unwrap_err().to_string();
+    let error = job.start_with(&config).unwrap_err().to_string();
     assert!(error.contains("`after-lunch`") && error.contains("`before-lunch`"), "{error}");
 }
 
@@ -72,7 +72,7 @@ fn a_savepoint_is_begun_from_once() {
         let (scratch, rows, numbers) = (Scratch::new("once"), collect(), 1_500_000);
         let job = job(numbers, &rows);
         let mut config = config(scratch.path(), Durability::Process, 2);
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         let saved = running.checkpoint(Some("lunch")).unwrap();
         running.stop(Stop::Now);
         running.wait().unwrap();
@@ -84,7 +84,7 @@ fn a_savepoint_is_begun_from_once() {
         let mut generations = Vec::new();
         let mut ended = false;
         for round in 0..200 {
-            let running = job.start(&config).unwrap();
+            let running = job.start_with(&config).unwrap();
             ended = running.wait_for(Duration::from_millis(5 + round * round * 10));
             running.stop(Stop::Now);
             running.wait().unwrap();
@@ -108,7 +108,7 @@ fn what_is_given_up_stays_until_the_new_state_stands_by_itself() {
         let (scratch, rows, numbers) = (Scratch::new("given-up"), collect(), 1 << 40);
         let job = job(numbers, &rows);
         let mut config = config(scratch.path(), Durability::Process, 2);
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         running.checkpoint(Some("lunch")).unwrap();
         running.checkpoint(None).unwrap();
         running.stop(Stop::Now);
@@ -121,7 +121,7 @@ fn what_is_given_up_stays_until_the_new_state_stands_by_itself() {
 
         config.restore = Some("lunch".to_owned());
         for _ in 0..2 {
-            let running = job.start(&config).unwrap();
+            let running = job.start_with(&config).unwrap();
             running.stop(Stop::Now);
             running.wait().unwrap();
             assert!(log(0) && log(1), "nothing has been saved since");
@@ -130,7 +130,7 @@ fn what_is_given_up_stays_until_the_new_state_stands_by_itself() {
             // What other shards left becomes a checkpoint.
             config.shards = 3;
         }
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         if !resized {
             running.checkpoint(None).unwrap();
         }

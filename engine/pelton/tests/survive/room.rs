@@ -18,7 +18,7 @@ fn what_the_log_has_no_room_for_is_refused_and_stops_nobody() {
         let (texts, source) = inlet::<String>(1_000);
         let job =
             Job::new("too-large").source(source).map(|text: String| text.len() as u64).sink(rows.clone());
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         let mut a = texts.producer("a").unwrap();
         let mut b = texts.producer("b").unwrap();
         let largest = a.transaction_bytes_max();
@@ -113,7 +113,7 @@ fn a_busy_source_starves_nobody() {
         config.tick.records_max = 1 << 20;
         let each = vec![(2_000, 500), (10, large), (2_000, 500), (10, large)];
         let sizes = Job::new("starves").source(Greedy { each }).sink(rows.clone());
-        sizes.run(&config).unwrap();
+        sizes.run_with(&config).unwrap();
         let rows = rows.take_named();
         assert_eq!(rows.len(), 4_020);
         let last = rows.iter().rposition(|row| row.row == large as u64).unwrap();
@@ -127,7 +127,7 @@ fn what_could_never_be_logged_ends_the_job() {
     let mut config = config(scratch.path(), Durability::Disk, 1);
     config.log.segment_bytes = 64 << 10;
     let job = Job::new("never").source(Greedy { each: vec![(3, 70_000)] }).sink(collect());
-    let error = job.run(&config).unwrap_err().to_string();
+    let error = job.run_with(&config).unwrap_err().to_string();
     assert!(error.contains("70000 bytes") && error.contains("`log.segment`"), "{error}");
 }
 
@@ -138,7 +138,7 @@ fn segments_of_a_size_that_cannot_be_are_refused() {
         let mut config = config(scratch.path(), Durability::Process, 1);
         config.log.segment_bytes = bytes;
         let error =
-            Job::new("segments").source(from_iter(|| 0..1u64)).sink(collect()).run(&config).unwrap_err();
+            Job::new("segments").source(from_iter(|| 0..1u64)).sink(collect()).run_with(&config).unwrap_err();
         assert!(matches!(error, pelton::JobError::Size { .. }), "{error}");
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing was made");
     }
@@ -151,7 +151,7 @@ fn more_partitions_than_an_entry_has_room_for_are_refused() {
     config.log.segment_bytes = 64 << 10;
     let numbers = generate(|w, of| (w as u64..10).step_by(of)).partitions(5_000);
     let job = Job::new("partitions").source(numbers).sink(rows.clone());
-    let error = job.start(&config).unwrap_err().to_string();
+    let error = job.start_with(&config).unwrap_err().to_string();
     assert!(error.contains("5000 source partitions") && error.contains("`log.segment`"), "{error}");
     assert!(rows.take().is_empty());
 }

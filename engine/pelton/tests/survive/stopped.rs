@@ -12,7 +12,7 @@ fn check(durability: Durability, shards: usize, checkpoints: bool) {
     let mut named = Named::default();
     let mut ended = false;
     for round in 0..200u64 {
-        let running = job.start(&config).unwrap();
+        let running = job.start_with(&config).unwrap();
         if checkpoints && round % 2 == 1 {
             // It may have ended before.
             let _ = running.checkpoint(None);
@@ -28,7 +28,7 @@ fn check(durability: Durability, shards: usize, checkpoints: bool) {
     assert!(ended, "it makes headway");
     named.check(numbers);
     // Once more, from the end: everything that comes is known.
-    job.run(&config).unwrap();
+    job.run_with(&config).unwrap();
     named.add(rows.take_named());
     named.check(numbers);
 }
@@ -57,7 +57,7 @@ fn long_keys_and_records_are_part_of_checkpoints() {
         .count()
         .map(|row| (row.key, row.value))
         .sink(rows.clone());
-    let running = job.start(&config).unwrap();
+    let running = job.start_with(&config).unwrap();
     let mut producer = texts.producer("a").unwrap();
     for n in 0..numbers {
         producer.send((n, text(n % 500))).unwrap();
@@ -68,7 +68,7 @@ fn long_keys_and_records_are_part_of_checkpoints() {
     running.wait().unwrap();
     assert!(sorted(&rows).is_empty());
 
-    let running = job.start(&config).unwrap();
+    let running = job.start_with(&config).unwrap();
     drop((producer, texts));
     running.wait().unwrap();
     let expected: Vec<_> = (0..500).map(|n| (format!("{n:04}"), 4)).collect();

@@ -63,7 +63,8 @@ fn it_sees_one_sequence_whatever_the_number_of_shards() {
         let stop = Arc::new(AtomicBool::new(false));
         // It listens before the job is started, and so sees whatever a start shows.
         let listens = service(rows, database, stop.clone());
-        let running = job(numbers, sink).start(&config(scratch.path(), Durability::Process, shards)).unwrap();
+        let running =
+            job(numbers, sink).start_with(&config(scratch.path(), Durability::Process, shards)).unwrap();
         if round % 3 == 1 {
             // It may have ended before.
             let _ = running.checkpoint(None);
@@ -93,7 +94,7 @@ fn much_that_is_not_acknowledged_comes_again() {
     let (scratch, numbers) = (Scratch::new("unacknowledged"), 1_000_000);
     let config = config(scratch.path(), Durability::Process, 2);
     let (rows, sink) = subscribe_from([]);
-    let running = job(numbers, sink).start(&config).unwrap();
+    let running = job(numbers, sink).start_with(&config).unwrap();
     while rows.unacknowledged() < 5_000 {
         thread::sleep(Duration::from_millis(1));
     }
@@ -108,7 +109,7 @@ fn much_that_is_not_acknowledged_comes_again() {
         let listens = service(rows, Database::default(), stop);
         let mut config = config.clone();
         config.shards = shards;
-        job(numbers, sink).run(&config).unwrap();
+        job(numbers, sink).run_with(&config).unwrap();
         let (database, _) = listens.join().unwrap();
         if shards == 2 {
             assert!(database.counts == twin(numbers));

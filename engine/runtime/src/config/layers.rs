@@ -20,7 +20,7 @@ use super::suggest::did_you_mean;
 use super::value::{Fallback, Value};
 use super::{CoresSpec, environment, file};
 
-/// What a configuration is made from, gathered but not yet judged. `Config::load` gathers the process's own.
+/// What a configuration is made from, gathered but not yet judged. `Config::load_with` gathers the process's own.
 #[derive(Clone, Debug)]
 pub struct Layers {
     /// The file, if there is one.

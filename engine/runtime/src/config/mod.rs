@@ -1,8 +1,8 @@
 //! Configuration: every knob of a running engine, where its value came from, and why a bad one is refused.
 //!
 //! Four layers, each overriding the one before it: the defaults, the file `pelton.toml`, the environment
-//! (`PELTON_...`) and the command line. [`Config::load`] merges them into a [`Loaded`], which remembers for each key
-//! the layer that won; [`check`] judges a file on its own. What is refused comes back as one [`ConfigError`] that
+//! (`PELTON_...`) and the command line. [`Config::load_with`] merges them into a [`Loaded`], which remembers for each
+//! key the layer that won, and [`Config::load`] does so where there is no command line; [`check`] judges a file on its own. What is refused comes back as one [`ConfigError`] that
 //! lists every problem with its place, the offending value, what is allowed and, for a misspelt name, the likely one.
 //!
 //! One table, [`KEYS`], says everything about a key: its documentation, type, bounds, default and what to suggest
@@ -49,7 +49,7 @@ use std::path::Path;
 /// The file that is read when none is named, if it exists in the working directory.
 pub const FILE_NAME: &str = "pelton.toml";
 
-/// `./pelton.toml` when there is one: what to hand to [`Config::load`] when the user named no file.
+/// `./pelton.toml` when there is one: what [`Config::load_with`] reads when no file is named.
 ///
 /// Anything of that name counts, even a dangling link, so that a file which cannot be read is reported and never
 /// quietly passed over.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use super::layers::{Layers, Loaded};
 use super::machine::Machine;
-use super::{file, limits};
+use super::{default_file, file, limits};
 
 /// Every knob of a running engine, resolved for the machine it runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,30 +128,55 @@ pub enum IdleStrategy {
 }
 
 impl Default for Config {
-    /// The defaults for this machine. No file, variable or flag is looked at.
+    /// The defaults for this machine, and nothing else: **no file, no environment variable and no flag is read**. So
+    /// `Config { shards: 3, ..Config::default() }` is the same whatever the program is started with, which suits tests; a program that
+    /// its operator should be able to tune writes `..Config::load()?`.
     fn default() -> Self {
         Layers::none(Machine::detect()).resolve().expect("the defaults suit every machine").config
     }
 }
 
 impl Config {
-    /// Merges the defaults, `file` (if any), the process's `PELTON_...` variables and `flags`.
+    /// The configuration that the operator of this process asked for: the defaults, `./pelton.toml` if there is one, and the
+    /// `PELTON_...` variables of the environment, each layer overriding the one before it.
+    ///
+    /// What the program itself insists on overrides all of them:
+    ///
+    /// ```
+    /// use pelton_runtime::config::{Config, Durability};
+    ///
+    /// let config = Config { durability: Durability::Disk, data: Some("orders.data".into()), ..Config::load()? };
+    /// assert!(config.shards > 0);
+    /// # Ok::<(), pelton_runtime::config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file or a variable is not allowed: every problem at once, each with its place.
+    pub fn load() -> Result<Config, ConfigError> {
+        Ok(Config::load_with(None, &[])?.config)
+    }
+
+    /// Merges the defaults, a file, the process's `PELTON_...` variables and `flags`, and says of each value where it came from. The
+    /// file is `file`, or else `./pelton.toml` if there is one; it is an error when the one that is named is not there.
     ///
     /// A flag is a key's dotted name and the text given for it. The later of two flags for one key wins.
     ///
     /// ```
     /// use pelton_runtime::config::Config;
     ///
-    /// let loaded = Config::load(None, &[("cores", "1"), ("buffer", "256 KB")])?;
+    /// let loaded = Config::load_with(None, &[("cores", "1"), ("buffer", "256 KB")])?;
     /// assert_eq!(loaded.config.ring_bytes, 256 * 1024);
     ///
-    /// let error = Config::load(None, &[("shards", "0")]).unwrap_err();
+    /// let error = Config::load_with(None, &[("shards", "0")]).unwrap_err();
     /// assert!(error.to_string().contains("--shards"));
     /// # Ok::<(), pelton_runtime::config::ConfigError>(())
     /// ```
-    pub fn load(file: Option<&Path>, flags: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    ///
+    /// # Errors
+    /// When a layer is not allowed: every problem at once, each with its place.
+    pub fn load_with(file: Option<&Path>, flags: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
         let layers = Layers {
-            file: file.map(file::read).transpose()?,
+            file: file.or(default_file()).map(file::read).transpose()?,
             environment: std::env::vars_os().collect(),
             flags: flags.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
             machine: Machine::detect(),

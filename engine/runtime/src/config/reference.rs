@@ -28,6 +28,16 @@ A running engine is tuned by four layers, each overriding the one before it:
 `show` takes the same flags as every command that runs an engine, so `pelton config show --cores 4` answers what
 `pelton bench --cores 4` would run with. What `show` and `template` print can be used as a file.
 
+In a program:
+
+| call | reads |
+|---|---|
+| `job.run()`, `job.start()` | the defaults, `./pelton.toml` if it is there, and the environment |
+| `job.run_with(&config)`, `job.start_with(&config)` | nothing: what stands in `config` |
+| `Config::load()` | the same three layers, as a value to change fields of: `Config { shards: 3, ..Config::load()? }` |
+| `Config::load_with(file, flags)` | all four layers: a named file, or else `./pelton.toml` if it is there, and flags |
+| `Config::default()` | the defaults alone, no file and no environment: for tests |
+
 Sizes are written `\"64 KB\"`, `\"512 MB\"` or `\"2 GB\"`, in powers of 1,024 (`KiB` means the same), or as a plain number
 of bytes. A fraction is allowed if it comes to whole bytes: `\"1.5 GB\"`.
 

@@ -13,7 +13,7 @@ use super::value::{Fallback, Kind};
 /// ```
 /// use pelton_runtime::config::{Config, show};
 ///
-/// let shown = show(&Config::load(None, &[("buffer", "64 KB")])?);
+/// let shown = show(&Config::load_with(None, &[("buffer", "64 KB")])?);
 /// assert!(shown.contains("buffer"));
 /// assert!(shown.contains("# flag --buffer"));
 /// # Ok::<(), pelton_runtime::config::ConfigError>(())

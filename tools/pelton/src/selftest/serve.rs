@@ -140,9 +140,9 @@ impl ServeCommand {
             ("log.segment", &segment),
             ("checkpoint.interval_s", "0"),
         ];
-        let config = Config::load(None, &settings)?.config;
+        let config = Config::load_with(None, &settings)?.config;
         let (inlets, sources): (Vec<_>, Vec<_>) = (0..self.partitions).map(|_| inlet(CAPACITY)).unzip();
-        let running = job(Inlets(sources), &self.out).start(&config)?;
+        let running = job(Inlets(sources), &self.out).start_with(&config)?;
         let mut out = BufWriter::new(io::stdout().lock());
         let named: Result<Vec<_>, InletError> = (0..self.producers)
             .map(|number| {

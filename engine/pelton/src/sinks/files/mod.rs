@@ -51,7 +51,6 @@ pub struct FileSink<F> {
 ///
 /// ```
 /// use pelton::prelude::*;
-/// use pelton::sinks::file_ndjson;
 ///
 /// #[derive(serde::Serialize)]
 /// struct Total {
@@ -61,7 +60,7 @@ pub struct FileSink<F> {
 ///
 /// # let directory = std::env::temp_dir().join(format!("pelton-doc-files-{}", std::process::id()));
 /// let totals = from_iter(|| [Total { shop: "north", cents: 250 }, Total { shop: "south", cents: 70 }]);
-/// Job::new("totals").source(totals).sink(file_ndjson(&directory)).run(&Config::default())?;
+/// Job::new("totals").source(totals).sink(file_ndjson(&directory)).run()?;
 ///
 /// let lines = std::fs::read_to_string(directory.join("part-0000.ndjson"))?;
 /// assert_eq!(lines, "{\"shop\":\"north\",\"cents\":250}\n{\"shop\":\"south\",\"cents\":70}\n");
@@ -83,14 +82,13 @@ pub fn file_ndjson<T: Serialize + 'static>(
 ///
 /// ```
 /// use pelton::prelude::*;
-/// use pelton::sinks::file_with;
 /// use std::io::Write;
 ///
 /// # let directory = std::env::temp_dir().join(format!("pelton-doc-with-{}", std::process::id()));
 /// let squares = file_with(&directory, "csv", |row: &(u32, u32), out| {
 ///     let _ = writeln!(out, "{},{}", row.0, row.1);
 /// });
-/// Job::new("squares").source(from_iter(|| 1..4)).map(|n| (n, n * n)).sink(squares).run(&Config::default())?;
+/// Job::new("squares").source(from_iter(|| 1..4)).map(|n| (n, n * n)).sink(squares).run()?;
 /// assert_eq!(std::fs::read_to_string(directory.join("part-0000.csv"))?, "1,1\n2,4\n3,9\n");
 /// # std::fs::remove_dir_all(&directory)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

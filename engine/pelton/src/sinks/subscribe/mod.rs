@@ -69,10 +69,9 @@ pub struct Subscriber<T> {
 ///
 /// ```
 /// use pelton::prelude::*;
-/// use pelton::sinks::subscribe;
 ///
 /// let (rows, sink) = subscribe();
-/// let running = Job::new("count").source(from_iter(|| 0..3u64)).sink(sink).start(&Config::default())?;
+/// let running = Job::new("count").source(from_iter(|| 0..3u64)).sink(sink).start()?;
 /// let mut sum = 0;
 /// while let Some(row) = rows.recv(Duration::from_secs(10)) {
 ///     sum += row.row;

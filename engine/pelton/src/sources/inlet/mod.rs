@@ -66,11 +66,10 @@ pub struct InletSource<T> {
 ///
 /// ```
 /// use pelton::prelude::*;
-/// use pelton::sources::inlet;
 ///
 /// let (orders, source) = inlet::<i64>(1_024);
 /// let total = fold(0, |sum, price| *sum += price, |a, b| a + b);
-/// let running = Job::new("orders").source(source).sink(total.clone()).start(&Config::default())?;
+/// let running = Job::new("orders").source(source).sink(total.clone()).start()?;
 ///
 /// let mut gateway = orders.producer("gateway-1")?;
 /// let sequence = gateway.send(5)?;
