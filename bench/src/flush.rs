@@ -70,7 +70,7 @@ pub fn measure(config: &Config, directory: &Path, interrupt: &Interrupt) -> Resu
 fn flush(config: &Config, directory: &Path, interrupt: &Interrupt) -> Result<Latencies, StorageError> {
     let disk: Arc<dyn Disk> = match config.driver {
         DriverKind::Glommio => Arc::new(Uring::new(config.log.direct)),
-        DriverKind::Threads => Arc::new(Blocking::new()),
+        DriverKind::Threads | DriverKind::Auto => Arc::new(Blocking::new()),
     };
     let directory = directory.join("flush-floor");
     let segment_bytes = config.log.segment_bytes;

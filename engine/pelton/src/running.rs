@@ -10,7 +10,7 @@ use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::survive::{CheckpointDone, Wish};
-use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, Stop, Stopper, launch};
+use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, launch};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub struct Running {
     surviving: Option<Surviving>,
     stats: Vec<Arc<ShardStats>>,
     records: Arc<Mutex<Vec<ShardRecord>>>,
+    notes: Vec<String>,
 }
 
 /// How far a job is.
@@ -123,10 +124,15 @@ impl Running {
     pub(crate) fn start(plan: &Plan, config: &Config, record: bool) -> Result<Running, JobError> {
         plan.check()?;
         check_sizes(config.shards, config.key_groups, config.ring_bytes)?;
+        // Once for all of it, so that the cores and the log's disk agree.
+        let driver = config.choose_driver().map_err(StartError::IoUring)?;
+        let config = &Config { driver: driver.kind, ..config.clone() };
+        let mut notes: Vec<String> = driver.note.into_iter().collect();
         if config.durability != Durability::None && !record {
             let Started { cores: inner, stats, surviving } = survive::start(plan, config)?;
             attach(plan, &inner);
-            return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default() });
+            notes.extend_from_slice(surviving.notes());
+            return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default(), notes });
         }
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
@@ -156,7 +162,7 @@ impl Running {
         };
         let inner = launch(config, Arc::new(build))?;
         attach(plan, &inner);
-        Ok(Running { inner, surviving: None, stats, records })
+        Ok(Running { inner, surviving: None, stats, records, notes })
     }
 
     /// Has the job, which must survive, save its state now, after one tick on all shards, while it runs on; returns when that is done.
@@ -207,9 +213,22 @@ impl Running {
         }
     }
 
-    /// What is odd about the place that the job keeps its data in, one sentence each.
+    /// What is odd about where the job runs and keeps its data, one line each: that plain threads drive it since io_uring is blocked here,
+    /// say. For the program to print, or not.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let job = Job::new("numbers").source(from_iter(|| 0..10)).sink(for_each(drop));
+    /// let running = job.start(&Config::default())?;
+    /// for note in running.notes() {
+    ///     eprintln!("note: {note}");
+    /// }
+    /// running.wait()?;
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
     pub fn notes(&self) -> &[String] {
-        self.surviving.as_ref().map_or(&[], Surviving::notes)
+        &self.notes
     }
 
     /// How far the job is, now. Cheap: reads counters that the cores write anyway.

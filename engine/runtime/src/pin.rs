@@ -73,7 +73,7 @@ pub(crate) fn pin_current_thread(cpu: usize) -> Result<(), PinError> {
 }
 
 /// The CPUs that the current thread may run on.
-fn current_mask() -> Vec<usize> {
+pub(crate) fn current_mask() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
 }
 

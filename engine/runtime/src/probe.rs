@@ -62,6 +62,27 @@ const MEMLOCK_ADVICE: &str = "raise it with `ulimit -l 8192`, `LimitMEMLOCK=8M` 
 
 impl fmt::Display for IoUringBlocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say_cause(f)?;
+        f.write_str(". Or set `driver = \"threads\"`, which does without io_uring")
+    }
+}
+
+/// The cause alone.
+struct Cause<'a>(&'a IoUringBlocked);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.say_cause(f)
+    }
+}
+
+impl IoUringBlocked {
+    /// What is in the way, and what would put it out of it, without the advice to do without.
+    pub(crate) fn cause(&self) -> impl fmt::Display + '_ {
+        Cause(self)
+    }
+
+    fn say_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("io_uring cannot be used here: ")?;
         match self {
             IoUringBlocked::Forbidden { sysctl: Some(2) } => f.write_str(
@@ -103,7 +124,7 @@ impl fmt::Display for IoUringBlocked {
             }
             IoUringBlocked::Other { errno } => write!(f, "{}", io::Error::from_raw_os_error(*errno))?,
         }
-        f.write_str(". Or set `driver = \"threads\"`, which does without io_uring")
+        Ok(())
     }
 }
 

@@ -8,11 +8,13 @@
 use crate::config::{Config, DriverKind};
 use crate::control::{Control, Order};
 use crate::doorbell::Bells;
-use crate::driver::Seat;
+use crate::driver::workers::{self, Done, Place};
+use crate::driver::{ChosenDriver, Seat, glommio, threads};
 use crate::duty::Build;
 use crate::error::{RunError, StartError};
+use crate::on_core::OnCore;
 use crate::panics;
-use crate::probe::probe_io_uring;
+use crate::pin::current_mask;
 use crate::stats::{CoreStats, Counters};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -33,7 +35,17 @@ pub struct Running {
     control: Arc<Control>,
     bells: Bells,
     counters: Arc<[Counters]>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<CoreThread>,
+    driver: ChosenDriver,
+}
+
+/// The thread of a core.
+#[derive(Debug)]
+enum CoreThread {
+    /// Its own, which ends with it.
+    Own(JoinHandle<()>),
+    /// One with an executor, which outlives it.
+    Lent(Done),
 }
 
 /// Stops a job from another thread than the one that waits for it.
@@ -65,26 +77,42 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
     if cores == 0 || shards > usize::from(u16::MAX) {
         return Err(StartError::Shape { cores: config.cores.len(), shards });
     }
-    if config.driver == DriverKind::Glommio {
-        probe_io_uring().map_err(StartError::IoUring)?;
-    }
+    let driver = config.choose_driver().map_err(StartError::IoUring)?;
     let bells = Bells::new(cores);
     let mut running = Running {
         control: Arc::new(Control::new(cores, bells.clone())),
         bells,
         counters: (0..cores).map(|_| Counters::default()).collect(),
         threads: Vec::with_capacity(cores),
+        driver,
     };
     let config = Arc::new(config.clone());
+    let inherited = if running.driver.kind == DriverKind::Glommio { current_mask() } else { Vec::new() };
     for (core, &cpu) in config.cores.iter().take(cores).enumerate() {
         let (config, build) = (config.clone(), build.clone());
         let (control, bells, counters) =
             (running.control.clone(), running.bells.clone(), running.counters.clone());
-        let body = move || {
+        let place =
+            Place { core, cpus: if config.pin { vec![cpu] } else { inherited.clone() }, pinned: config.pin };
+        let run = move |run: &mut dyn FnMut(&Seat<'_>) -> Result<(), StartError>| {
             let (config, build, control, bells) = (&*config, &build, &*control, &bells);
-            run_core(&Seat { core, cpu, cores, config, build, control, bells, counters: &counters[core] });
+            let counters = &counters[core];
+            run_core(&Seat { core, cpu, cores, config, build, control, bells, counters }, run)
         };
-        match thread::Builder::new().name(format!("pelton-{core}")).spawn(body) {
+        let started = match running.driver.kind {
+            DriverKind::Glommio => {
+                let work =
+                    Box::new(move |executor: &mut Option<_>| run(&mut |seat| glommio::run(seat, executor)));
+                workers::run(&place, work).map(CoreThread::Lent)
+            }
+            DriverKind::Threads | DriverKind::Auto => {
+                let body = move || {
+                    run(&mut threads::run);
+                };
+                thread::Builder::new().name(format!("pelton-{core}")).spawn(body).map(CoreThread::Own)
+            }
+        };
+        match started {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
                 running.control.cannot_start(StartError::Thread(error));
@@ -96,13 +124,20 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
     Ok(running)
 }
 
-/// The life of a core's thread.
-fn run_core(seat: &Seat<'_>) {
+/// The life of a core on its thread; whether the thread is fit for another.
+fn run_core(seat: &Seat<'_>, run: &mut dyn FnMut(&Seat<'_>) -> Result<(), StartError>) -> bool {
     panics::record_here();
-    match panics::catch(|| seat.run()) {
+    let _on_core = OnCore::enter();
+    let mut fit = true;
+    match panics::catch(|| run(seat)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => seat.control.cannot_start(error),
+        Ok(Err(error)) => {
+            // A shard that could not be built is no fault of the thread's.
+            fit = matches!(error, StartError::Build { .. } | StartError::BuildPanic { .. });
+            seat.control.cannot_start(error);
+        }
         Err(panicked) => {
+            fit = false;
             // Before the start this is how it failed to start; later it is how the job failed. Tell both.
             let message = panicked.to_string();
             seat.control.fail(RunError::Core { cpu: seat.cpu, panicked });
@@ -110,6 +145,7 @@ fn run_core(seat: &Seat<'_>) {
         }
     }
     seat.control.leave();
+    fit
 }
 
 impl Running {
@@ -126,6 +162,11 @@ impl Running {
     /// The doorbells of the cores, for producers outside of them.
     pub fn bells(&self) -> Bells {
         self.bells.clone()
+    }
+
+    /// What drives the cores, and why, if that was left open.
+    pub fn driver(&self) -> &ChosenDriver {
+        &self.driver
     }
 
     /// What each core did so far.
@@ -154,7 +195,10 @@ impl Running {
 
     fn join(&mut self) {
         for thread in self.threads.drain(..) {
-            thread.join().expect("an engine thread catches its own panics");
+            match thread {
+                CoreThread::Own(thread) => thread.join().expect("an engine thread catches its own panics"),
+                CoreThread::Lent(done) => done.wait(),
+            }
         }
     }
 }

@@ -8,9 +8,11 @@ use std::process::Command;
 use clap::{Args, Subcommand, ValueEnum};
 use pelton_bench::state::{Life, StateOptions, checkpoint, live, recovery};
 use pelton_bench::{BenchError, Interrupt, Options};
+use pelton_runtime::StartError;
 use pelton_runtime::config::{Config, ConfigError, Durability};
 
 use crate::config_flags::ConfigFlags;
+use crate::output;
 
 /// Measure the engine: the default suite, or one workload.
 #[derive(Args)]
@@ -127,7 +129,7 @@ impl BenchCommand {
             duration: self.duration,
             json: self.json,
             report: self.report,
-            config: load(&self.config)?,
+            config: on_this_machine(load(&self.config)?)?,
         };
         Ok(pelton_bench::run(&options, &mut out, &Interrupt::on_ctrl_c())?)
     }
@@ -145,10 +147,19 @@ fn load(flags: &ConfigFlags) -> Result<Config, ConfigError> {
     }
 }
 
+/// Decides on the driver, where that is left to the machine, so that what is reported is what ran; says so if it is not the usual one.
+fn on_this_machine(config: Config) -> Result<Config, StartError> {
+    let driver = config.choose_driver().map_err(StartError::IoUring)?;
+    if let Some(note) = driver.note {
+        output::note(&note);
+    }
+    Ok(Config { driver: driver.kind, ..config })
+}
+
 impl StateArgs {
-    fn options(&self, keys: &[u64]) -> Result<StateOptions, ConfigError> {
+    fn options(&self, keys: &[u64]) -> Result<StateOptions, Box<dyn Error>> {
         let keys = if self.keys.is_empty() { keys } else { &self.keys };
-        let mut config = load(&self.config)?;
+        let mut config = on_this_machine(load(&self.config)?)?;
         if config.durability == Durability::None {
             config.durability = Durability::Disk;
         }

@@ -118,7 +118,7 @@ fn open(plan: &Plan, config: &Config) -> Result<Opened, JobError> {
     }
     let disk: Arc<dyn Disk> = match config.driver {
         DriverKind::Glommio => Arc::new(Uring::new(config.log.direct)),
-        DriverKind::Threads => Arc::new(Blocking::new()),
+        DriverKind::Threads | DriverKind::Auto => Arc::new(Blocking::new()),
     };
     let options = SurvivalOptions {
         durability,

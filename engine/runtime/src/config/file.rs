@@ -235,7 +235,7 @@ mod tests {
         check(
             "driver = 'glomio'",
             &["p.toml:1: `'glomio'` is not allowed for `driver`: did you mean `glommio`? \
-               (allowed: \"glommio\" or \"threads\") [C04]"],
+               (allowed: \"auto\", \"glommio\" or \"threads\") [C04]"],
         );
         check(
             "tick = 5",

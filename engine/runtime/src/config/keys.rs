@@ -93,17 +93,20 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "driver",
         flag: "driver",
-        doc: "What drives the shards. Choose \"threads\" where io_uring is blocked, as in many containers.",
+        doc: "What drives the shards, and whether io_uring or plain system calls write the log. Name one to be sure of \
+              it: with \"glommio\" the start is refused where io_uring is blocked, as in many containers.",
         kind: Kind::Choice(&[
+            ("auto", "glommio where io_uring can be used, threads elsewhere, which is then said"),
             ("glommio", "one glommio executor per core; needs io_uring"),
             ("threads", "one plain thread per core; needs nothing of the kernel"),
         ]),
-        default: Fallback::Fixed("glommio"),
-        suggest: |machine| Value::Choice(if machine.io_uring { "glommio" } else { "threads" }),
+        default: Fallback::Fixed("auto"),
+        suggest: |_| Value::Choice("auto"),
         set: |config, value| {
             config.driver = match value.word() {
                 "threads" => DriverKind::Threads,
-                _ => DriverKind::Glommio,
+                "glommio" => DriverKind::Glommio,
+                _ => DriverKind::Auto,
             }
         },
     },

@@ -110,6 +110,8 @@ pub enum Durability {
 /// What drives the shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DriverKind {
+    /// Glommio where io_uring can be used, threads elsewhere: [`Config::choose_driver`] says which.
+    Auto,
     /// One glommio executor per core; needs io_uring.
     Glommio,
     /// One plain thread per core, for machines where io_uring is blocked.
@@ -209,7 +211,7 @@ impl Config {
             key_groups: 0,
             memory_bytes: 0,
             ring_bytes: 0,
-            driver: DriverKind::Glommio,
+            driver: DriverKind::Auto,
             pin: false,
             tick: TickConfig { records_max: 0, bytes_max: 0, interval_idle_us: 0, interval_busy_us: 0 },
             idle: IdleConfig { strategy: IdleStrategy::Park, spin_us: 0, park_us: 0 },

@@ -35,7 +35,7 @@ fn the_defaults_are_the_documented_ones() {
         key_groups: 1024,
         memory_bytes: 2 << 30,
         ring_bytes: 1 << 20,
-        driver: DriverKind::Glommio,
+        driver: DriverKind::Auto,
         pin: true,
         tick: TickConfig {
             records_max: 4096,
@@ -186,7 +186,7 @@ fn problems_of_all_layers_are_reported_together() {
         "the configuration has 4 problems:\n  \
          p.toml:1: `0` is not allowed for `shards` (allowed: a whole number from 1 to 1024) [C04]\n  \
          PELTON_CORSE: no key has this variable; did you mean `PELTON_CORES`? [C03]\n  \
-         --driver: `thread` is not allowed for `driver`: did you mean `threads`? (allowed: \"glommio\" or \"threads\") [C04]\n  \
+         --driver: `thread` is not allowed for `driver`: did you mean `threads`? (allowed: \"auto\", \"glommio\" or \"threads\") [C04]\n  \
          p.toml:2: `'1 TB'` is not allowed for `memory`: this machine has 16 GB of memory \
          (allowed: a size such as \"64 KB\" or \"2 GB\", from 16 MB to 64 TB) [C05]"
     );
@@ -295,7 +295,7 @@ shards                = 3          # default, one per core
 key_groups            = 1024       # default
 memory                = \"4 GB\"     # p.toml:1
 buffer                = \"1 MB\"     # default
-driver                = \"glommio\"  # default
+driver                = \"auto\"     # default
 pin                   = true       # default
 durability            = \"none\"     # default
 data                  = \"\"         # default

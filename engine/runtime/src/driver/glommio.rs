@@ -10,6 +10,7 @@
 //!   The same could happen if the machine takes the CPU away for that long at the wrong moment: glommio then sleeps
 //!   until its next timer. The heartbeat sees to it that there is one.
 //! - Where io_uring is blocked glommio panics: the probe comes first, at launch.
+//! - An executor leaves a file open for good, so it is used again: see [`workers`](super::workers).
 
 use super::Seat;
 use crate::cycle::{Cycle, Next};
@@ -41,18 +42,30 @@ const HEARTBEAT: Duration = Duration::from_millis(10);
 /// What glommio registers with the kernel for its own IO. The hot path has none, so the least it accepts.
 const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// Runs the core on the current thread.
-pub(super) fn run(seat: &Seat<'_>) -> Result<(), StartError> {
-    let executor = make_executor(seat)?;
+/// Runs the core on the current thread, in its executor, which is made if there is none.
+pub(crate) fn run(seat: &Seat<'_>, executor: &mut Option<LocalExecutor>) -> Result<(), StartError> {
+    // A thread that was used before is pinned already; asked once more, the system says whether it still may be.
+    seat.pin()?;
+    let executor = match executor {
+        Some(executor) => executor,
+        None => executor.insert(make_executor(seat)?),
+    };
     executor.run(async {
-        let _heartbeat = spawn_local(async {
+        let heartbeat = spawn_local(async {
             loop {
                 sleep(HEARTBEAT).await;
             }
         });
-        let mut cycle = seat.take()?;
-        turn_until_over(seat, &mut cycle).await;
-        Ok(())
+        let ran = match seat.take() {
+            Ok(mut cycle) => {
+                turn_until_over(seat, &mut cycle).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        // Merely dropped it would be a task of the next job's.
+        heartbeat.cancel().await;
+        ran
     })
 }
 

@@ -3,10 +3,14 @@
 //! They differ in how they rest. [`threads`] is a plain loop. [`glommio`] runs the same loop as one long-lived task of
 //! an executor, so that connectors and timers can live beside it. glommio is named in this directory and nowhere else.
 
+mod choice;
 pub(crate) mod glommio;
 pub(crate) mod threads;
+pub(crate) mod workers;
 
-use crate::config::{Config, DriverKind};
+pub use choice::ChosenDriver;
+
+use crate::config::Config;
 use crate::control::Control;
 use crate::cycle::{Cycle, Shard};
 use crate::doorbell::Bells;
@@ -33,15 +37,9 @@ pub(crate) struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    /// Runs the core on the current thread.
-    pub(crate) fn run(&self) -> Result<(), StartError> {
-        if self.config.pin {
-            pin_current_thread(self.cpu).map_err(StartError::Pin)?;
-        }
-        match self.config.driver {
-            DriverKind::Threads => threads::run(self),
-            DriverKind::Glommio => glommio::run(self),
-        }
+    /// Pins the current thread, if that is asked for.
+    fn pin(&self) -> Result<(), StartError> {
+        if self.config.pin { pin_current_thread(self.cpu).map_err(StartError::Pin) } else { Ok(()) }
     }
 
     /// Builds this core's shards, every `cores`-th of them, and waits until all other cores have built theirs.

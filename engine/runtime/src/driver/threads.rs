@@ -7,7 +7,8 @@ use crate::idle::Rest;
 use std::hint;
 
 /// Runs the core on the current thread.
-pub(super) fn run(seat: &Seat<'_>) -> Result<(), StartError> {
+pub(crate) fn run(seat: &Seat<'_>) -> Result<(), StartError> {
+    seat.pin()?;
     let mut cycle = seat.take()?;
     while let Next::Turn(rest) = cycle.turn() {
         match rest {

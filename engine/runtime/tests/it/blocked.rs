@@ -3,11 +3,10 @@
 //! A seccomp filter binds only the thread that installs it and those it starts, so each test blocks a thread of its
 //! own. A limit binds the whole process, so that test runs in a child process.
 
-use crate::fake::{HUNG, config, fakes, step};
+use crate::fake::{HUNG, config, fakes, in_child, step};
 use pelton_runtime::config::{Config, DriverKind, IdleStrategy};
 use pelton_runtime::{Running, StartError, launch};
-use std::process::Command;
-use std::{env, thread};
+use std::thread;
 
 fn start(config: &Config) -> Result<Running, StartError> {
     launch(config, fakes(|_| |steps, _| step(1, false, steps == 9)))
@@ -58,8 +57,43 @@ fn without_io_uring_glommio_says_why_and_plain_threads_run() {
     }
 }
 
+/// Left to the machine, a job runs on plain threads where io_uring is blocked, and says why in one line.
+#[test]
+fn without_io_uring_a_job_that_leaves_it_open_runs_on_threads_and_says_so() {
+    for (errno, says) in [(libc::EPERM, "EPERM"), (libc::ENOSYS, "ENOSYS"), (libc::ENOMEM, "ulimit -l")] {
+        blocked(libc::SYS_io_uring_setup, errno, move || {
+            let running = start(&config(2, 2, DriverKind::Auto, IdleStrategy::Park)).unwrap();
+            assert_eq!(running.driver().kind, DriverKind::Threads);
+            let note = running.driver().note.clone().unwrap();
+            assert!(
+                note.starts_with("the job runs on plain threads, since io_uring cannot be used"),
+                "{note}"
+            );
+            assert!(note.contains(says) && note.lines().count() == 1, "{note}");
+            assert!(!note.contains("Or set"), "it did: {note}");
+            assert!(running.wait_for(HUNG));
+            running.wait().unwrap();
+        });
+    }
+}
+
+#[test]
+fn with_io_uring_a_job_that_leaves_it_open_runs_on_glommio() {
+    if pelton_runtime::probe_io_uring().is_err() {
+        return;
+    }
+    let running = start(&config(2, 2, DriverKind::Auto, IdleStrategy::Park)).unwrap();
+    assert_eq!((running.driver().kind, running.driver().note.as_ref()), (DriverKind::Glommio, None));
+    assert!(running.wait_for(HUNG));
+    running.wait().unwrap();
+}
+
+/// In a process of its own, where no thread is left that was pinned before.
 #[test]
 fn without_the_right_to_pin_the_error_names_the_cpu_and_unpinned_threads_run() {
+    if in_child("blocked::without_the_right_to_pin_the_error_names_the_cpu_and_unpinned_threads_run") {
+        return;
+    }
     for driver in [DriverKind::Threads, DriverKind::Glommio] {
         blocked(libc::SYS_sched_setaffinity, libc::EPERM, move || {
             let unpinned = config(1, 1, driver, IdleStrategy::Park);
@@ -92,15 +126,9 @@ fn a_pin_that_had_no_effect_is_noticed() {
     });
 }
 
-const CHILD: &str = "PELTON_TEST_MEMLOCK_CHILD";
-
 #[test]
 fn a_low_memlock_limit_is_named_with_what_is_needed() {
-    if env::var_os(CHILD).is_none() {
-        let test = "blocked::a_low_memlock_limit_is_named_with_what_is_needed";
-        let mut child = Command::new(env::current_exe().unwrap());
-        let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if in_child("blocked::a_low_memlock_limit_is_named_with_what_is_needed") {
         return;
     }
     let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };

@@ -1,6 +1,6 @@
 //! Both drivers under all idle strategies, with duties that pretend: who runs where, who wakes whom, how jobs end.
 
-use crate::fake::{HUNG, combinations, config, fakes, idle_until_drained, step};
+use crate::fake::{HUNG, combinations, config, fakes, idle_until_drained, in_child, step};
 use pelton_core::{Fault, ShardId};
 use pelton_runtime::config::{Config, DriverKind, IdleStrategy};
 use pelton_runtime::{Duty, RunError, Running, StartError, Stop, launch};
@@ -302,5 +302,79 @@ fn timers_beside_an_idle_spinning_shard_fire_on_time() {
         finish(launch(&config, build).unwrap(), "timers").unwrap();
         // Left to glommio's own preempt timer, each sleep would take 100 ms.
         assert!(begin.elapsed() < SLEEPS * Duration::from_millis(50), "pin {pin}: {:?}", begin.elapsed());
+    }
+}
+
+/// Files that the process has open.
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// A service may start and stop jobs for as long as it lives.
+#[test]
+fn two_hundred_starts_leave_no_file_open() {
+    if in_child("drivers::two_hundred_starts_leave_no_file_open") {
+        return;
+    }
+    for (driver, pin) in
+        [(DriverKind::Threads, false), (DriverKind::Glommio, false), (DriverKind::Glommio, true)]
+    {
+        let cpu = core_affinity::get_core_ids().unwrap()[0].id;
+        let config = Config { cores: vec![cpu; 2], pin, ..config(2, 2, driver, IdleStrategy::Park) };
+        let mut before = 0;
+        for start in 0..200 {
+            let running = launch(&config, idle_until_drained()).unwrap();
+            // Now and then one that does not start at all, one that fails, and one that is dropped as it is.
+            match start % 5 {
+                0 => running.stop(Stop::Now),
+                1 => drop(launch(&config, Arc::new(|shard| Err(no_topic(shard)))).unwrap_err()),
+                2 => {
+                    let fails = launch(&config, fakes(|shard| move |_, _| Err(no_topic(shard)))).unwrap();
+                    finish(fails, "a job that fails").unwrap_err();
+                }
+                _ => {}
+            }
+            if start % 5 < 4 {
+                running.stop(Stop::Drain);
+                finish(running, "one of many").unwrap();
+            } else {
+                drop(running);
+            }
+            if start == 20 {
+                before = open_files();
+            }
+        }
+        assert!(open_files() <= before, "{driver:?}, pin {pin}: {before} files, now {}", open_files());
+    }
+}
+
+fn no_topic(shard: ShardId) -> Fault {
+    Fault::External { shard, message: "no such topic".to_owned() }
+}
+
+/// A job that runs beside another has threads of its own, and the next ones use all of them again.
+#[test]
+fn jobs_side_by_side_do_not_share_a_core_s_thread() {
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let seen = threads.clone();
+    let build = fakes(move |_| {
+        seen.lock().unwrap().push(thread::current().id());
+        |_, draining| step(0, false, draining)
+    });
+    // Of its own: other tests leave such threads behind, too.
+    let config = Config { cores: vec![0; 7], ..config(7, 7, DriverKind::Glommio, IdleStrategy::Park) };
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let jobs = [launch(&config, build.clone()).unwrap(), launch(&config, build.clone()).unwrap()];
+        for running in jobs {
+            running.stop(Stop::Drain);
+            finish(running, "one of two").unwrap();
+        }
+        let mut now = std::mem::take(&mut *threads.lock().unwrap());
+        now.sort_unstable_by_key(|id| format!("{id:?}"));
+        now.dedup();
+        assert_eq!(now.len(), 14, "each core has one of its own");
+        assert!(before.is_empty() || before == now, "and they are used again");
+        before = now;
     }
 }

@@ -3,8 +3,10 @@
 use pelton_core::{Fault, Nanos, ShardId, Step, Tick};
 use pelton_runtime::config::{Config, DriverKind, IdleConfig, IdleStrategy};
 use pelton_runtime::{Build, Duty, Position};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{env, thread};
 
 /// Longer than any test takes; a test that needs it has hung.
 pub const HUNG: Duration = Duration::from_secs(120);
@@ -60,6 +62,22 @@ pub fn config(cores: usize, shards: usize, driver: DriverKind, strategy: IdleStr
         idle: IdleConfig { strategy, spin_us: 20, park_us: 3_600_000_000 },
         ..Config::default()
     }
+}
+
+/// Runs the current test, which is `name`, in a process of its own: for what binds or counts all of a process. False in that process, where
+/// the test is to go on.
+pub fn in_child(name: &str) -> bool {
+    const CHILD: &str = "PELTON_TEST_CHILD";
+    if env::var_os(CHILD).is_some() {
+        return false;
+    }
+    assert!(name.ends_with(thread::current().name().unwrap()), "{name} is this test");
+    let mut child = Command::new(env::current_exe().unwrap());
+    let output = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{}", text.concat());
+    assert!(text[0].contains("1 passed"), "{}", text.concat());
+    true
 }
 
 /// Every driver with every idle strategy.

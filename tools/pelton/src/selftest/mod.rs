@@ -79,8 +79,8 @@ pub struct CrashOptions {
     /// The most shards that the job is started with.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub shards_max: u64,
-    /// The driver: glommio or threads.
-    #[arg(long, value_name = "NAME", default_value = "glommio")]
+    /// The driver: auto, glommio or threads.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     pub driver: String,
     /// Keep the data on a file system whose flushes are made to fail now and then; needs root and loop devices.
     #[arg(long)]
