@@ -71,7 +71,7 @@ where
         let (job, edge, place) = self.send_whole("deduplicate");
         let kept = type_name::<K>();
         job.plan().describe(format!("`{}`: deduplication within {horizon} ns, keeping {kept}", place.name));
-        let flow = Deduplicated { edge, horizon, late, name: place.name.clone(), marker: PhantomData };
+        let flow = Deduplicated { edge, horizon, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }
 }

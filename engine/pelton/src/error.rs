@@ -24,6 +24,13 @@ pub enum JobError {
         /// The stream, by what was done to it before.
         stream: String,
     },
+    /// A sink is to show the rows of two streams that are to be delivered differently.
+    Disputed {
+        /// The job.
+        job: String,
+        /// The stream that ends in the sink, by what was done to it last.
+        stream: String,
+    },
     /// There is no stream at all.
     Empty {
         /// The job.
@@ -77,6 +84,11 @@ impl fmt::Display for JobError {
                  `rebalance` and unions of different stages"
             ),
             JobError::Config(error) => error.fmt(f),
+            JobError::Disputed { job, stream } => write!(
+                f,
+                "job `{job}`: the stream `{stream}` is a union of streams for which different deliveries were chosen, or for only one of \
+                 which any was; say which one holds for it: call `.deliver(..)` behind the union"
+            ),
             JobError::Size { problem } => f.write_str(problem),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
@@ -106,6 +118,7 @@ impl std::error::Error for JobError {
             JobError::Memory { error, .. } => Some(error),
             JobError::Unfinished { .. }
             | JobError::Clockless { .. }
+            | JobError::Disputed { .. }
             | JobError::Size { .. }
             | JobError::CannotSurvive { .. }
             | JobError::Storage(_)

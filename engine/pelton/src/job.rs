@@ -3,6 +3,7 @@
 use crate::error::JobError;
 use crate::flow::SourceRoot;
 use crate::running::{Progress, Recording, Running};
+use crate::settings::{Delivering, Label};
 use crate::stream::{Place, Stream};
 use pelton_core::build::{Edge, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
@@ -57,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) shape: Vec<String>,
     /// A stream that is to be delivered exactly once by a sink that forgets.
     pub(crate) forgetful: Option<String>,
+    /// A stream that ends in a sink and is a union of streams that are to be delivered differently.
+    pub(crate) disputed: Option<String>,
     generators: usize,
     queues: usize,
     /// A stream that asks for the clock where there is none.
@@ -104,12 +107,13 @@ impl Plan {
     pub(crate) fn behind(&mut self, stage: StageId, before: &Place, name: String) -> Place {
         // Without event time before the exchange there is none behind it either.
         let origins = if before.origins.is_empty() { Vec::new() } else { vec![WatermarkOrigin::Input] };
-        Place { stage, root: self.next_root(&name), origins, sources: Vec::new(), name, delivery: None }
+        let (root, label, delivery) = (self.next_root(&name), Label::new(&name), before.delivery);
+        Place { stage, root, origins, sources: Vec::new(), name, label, delivery }
     }
 
     /// The place of a stream that begins in a queue, in the stage of `before`.
     pub(crate) fn beside(&mut self, before: &Place, name: String) -> Place {
-        Place { root: self.next_root(&name), name, delivery: None, ..before.clone() }
+        Place { root: self.next_root(&name), label: Label::new(&name), name, ..before.clone() }
     }
 
     /// Notes how a stream ends.
@@ -126,6 +130,9 @@ impl Plan {
     pub(crate) fn check(&self) -> Result<(), JobError> {
         if let Some(stream) = self.open.values().next() {
             return Err(JobError::Unfinished { job: self.name.clone(), stream: stream.clone() });
+        }
+        if let Some(stream) = &self.disputed {
+            return Err(JobError::Disputed { job: self.name.clone(), stream: stream.clone() });
         }
         if let Some(stream) = &self.clockless {
             return Err(JobError::Clockless { job: self.name.clone(), stream: stream.clone() });
@@ -153,6 +160,7 @@ impl Job {
             plantings: Vec::new(),
             shape: Vec::new(),
             forgetful: None,
+            disputed: None,
             generators: 0,
             queues: 0,
             clockless: None,
@@ -189,10 +197,12 @@ impl Job {
             root,
             origins: Vec::new(),
             sources: vec![number],
-            name: name.clone(),
-            delivery: None,
+            label: Label::new(&name),
+            name,
+            delivery: Delivering::Unsaid,
         };
-        Stream { job: self.clone(), flow: SourceRoot { source, number, name }, place }
+        let label = place.label.clone();
+        Stream { job: self.clone(), flow: SourceRoot { source, number, label }, place }
     }
 
     /// Runs the job until its sources have ended and every window has closed, configured by the defaults, `./pelton.toml` if there is

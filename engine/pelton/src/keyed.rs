@@ -53,8 +53,8 @@ impl<G> Stream<G> {
     /// The stream of late records that the operator which this one begins with puts into `queue`.
     pub(crate) fn late<F: Flow>(&self, queue: usize) -> Late<F> {
         let name = format!("{} > late", self.place.name);
-        let place = self.job.plan().beside(&self.place, name.clone());
-        let flow = Forked { stage: self.place.stage, queue, name, marker: PhantomData };
+        let place = self.job.plan().beside(&self.place, name);
+        let flow = Forked { stage: self.place.stage, queue, label: place.label.clone(), marker: PhantomData };
         Stream { job: self.job.clone(), flow, place }
     }
 }
@@ -109,14 +109,15 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let name = format!("{} > window", place.name);
         let (by, kept) = (type_name::<K>(), type_name::<A::Acc>());
         job.plan().describe(format!("`{name}`: {windows:?} by {by}, keeping {kept}"));
-        let behind = job.plan().behind(to, &place, name.clone());
+        let behind = job.plan().behind(to, &place, name);
         let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {
             let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge, &origins);
             let end = ByKey::new(key.clone(), item.clone(), shard.router(), lanes);
             flow.plant(shard, end);
         });
-        let flow = Aggregated { edge, windows, aggregate, late, name, marker: PhantomData };
+        let label = behind.label.clone();
+        let flow = Aggregated { edge, windows, aggregate, late, label, marker: PhantomData };
         Stream { job, flow, place: behind }
     }
 

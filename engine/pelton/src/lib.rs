@@ -50,6 +50,7 @@ mod keyed;
 pub mod prelude;
 pub mod replay;
 mod running;
+mod settings;
 pub mod sim;
 pub mod sinks;
 mod sort;

@@ -220,7 +220,7 @@ impl Running {
     /// use pelton::prelude::*;
     ///
     /// let job = Job::new("numbers").source(from_iter(|| 0..10)).sink(for_each(drop));
-    /// let running = job.start(&Config::default())?;
+    /// let running = job.start()?;
     /// for note in running.notes() {
     ///     eprintln!("note: {note}");
     /// }

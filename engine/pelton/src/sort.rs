@@ -107,7 +107,7 @@ where
     fn sorted<C>(self, compare: C, late: Option<usize>) -> Stream<Sorted<F, K, C>> {
         let (job, edge, place) = self.send_whole("sort");
         job.plan().describe(format!("`{}`: sorting, keeping {}", place.name, type_name::<F::Item>()));
-        let flow = Sorted { edge, compare, late, name: place.name.clone(), marker: PhantomData };
+        let flow = Sorted { edge, compare, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }
 }

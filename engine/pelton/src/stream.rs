@@ -5,6 +5,7 @@ use crate::flow::{
 };
 use crate::job::Job;
 use crate::keyed::{AllWindows, Keyed};
+use crate::settings::{Delivering, Label};
 use crate::timing::WatermarkStrategy;
 use pelton_core::context::WatermarkOrigin;
 use pelton_core::local::{ToBoth, ToQueue};
@@ -47,10 +48,12 @@ pub(crate) struct Place {
     pub(crate) origins: Vec<WatermarkOrigin>,
     /// The sources that feed it within stage 0.
     pub(crate) sources: Vec<usize>,
-    /// What it is called in reports.
+    /// What it is called in reports: what was done to it so far.
     pub(crate) name: String,
-    /// How its rows are to be delivered, if that was said.
-    pub(crate) delivery: Option<Delivery>,
+    /// What the stretch that it is at the end of is called.
+    pub(crate) label: Label,
+    /// How its rows are to be delivered.
+    pub(crate) delivery: Delivering,
 }
 
 impl<F: Flow> Stream<F> {
@@ -60,9 +63,11 @@ impl<F: Flow> Stream<F> {
         Stream { job, flow: flow(inner), place }
     }
 
-    /// Calls the stretch so far `name` in reports of errors and panics.
+    /// Calls the stretch so far, back to the source, exchange, window or fork that it begins with, `name` in reports of errors and
+    /// panics. What is done to the stream from here on is called after it: `name > map > window`.
     pub fn named(mut self, name: &str) -> Self {
-        self.place.name = name.to_owned();
+        name.clone_into(&mut self.place.name);
+        self.place.label.set(name);
         self
     }
 
@@ -151,8 +156,8 @@ impl<F: Flow> Stream<F> {
         let edge = self.job.plan().next_edge(self.place.stage, to, true);
         let job = self.job.clone();
         let name = format!("{} > rebalance", self.place.name);
-        let flow = Rebalanced { edge, name: name.clone(), marker: PhantomData };
         let place = job.plan().behind(to, &self.place, name);
+        let flow = Rebalanced { edge, label: place.label.clone(), marker: PhantomData };
         self.send_in_turn(edge, chunk);
         Stream { job, flow, place }
     }
@@ -203,9 +208,9 @@ impl<F: Flow> Stream<F> {
     /// A new stream that begins in a queue where this one is.
     fn branch(&self, name: &str) -> Stream<Forked<F, F::Item>> {
         let name = format!("{} > {name}", self.place.name);
-        let place = self.job.plan().beside(&self.place, name.clone());
+        let place = self.job.plan().beside(&self.place, name);
         let queue = self.job.plan().next_queue();
-        let flow = Forked { stage: self.place.stage, queue, name, marker: PhantomData };
+        let flow = Forked { stage: self.place.stage, queue, label: place.label.clone(), marker: PhantomData };
         Stream { job: self.job.clone(), flow, place }
     }
 
@@ -221,13 +226,14 @@ impl<F: Flow> Stream<F> {
         let job = self.job.clone();
         let name = format!("({} + {})", self.place.name, other.place.name);
         let queue = job.plan().next_queue();
-        let (stage, edges, place);
+        let (stage, edges, mut place);
+        let delivery = self.place.delivery.and(other.place.delivery);
         if self.place.stage == other.place.stage {
             (stage, edges) = (self.place.stage, None);
             let mut both = self.place.clone();
             both.origins.extend(&other.place.origins);
             both.sources.extend(&other.place.sources);
-            place = job.plan().beside(&both, name.clone());
+            place = job.plan().beside(&both, name);
             self.into_queue(queue);
             other.into_queue(queue);
         } else {
@@ -235,12 +241,14 @@ impl<F: Flow> Stream<F> {
             stage = job.plan().next_stage();
             let left = job.plan().next_edge(self.place.stage, stage, false);
             let right = job.plan().next_edge(other.place.stage, stage, false);
-            place = job.plan().behind(stage, &self.place, name.clone());
+            place = job.plan().behind(stage, &self.place, name);
             self.send_in_turn(left, 1);
             other.send_in_turn(right, 1);
             edges = Some([left, right]);
         }
-        Stream { job, flow: Joined { stage, queue, edges, name, marker: PhantomData }, place }
+        place.delivery = delivery;
+        let label = place.label.clone();
+        Stream { job, flow: Joined { stage, queue, edges, label, marker: PhantomData }, place }
     }
 
     fn into_queue(self, queue: usize) {
@@ -251,11 +259,29 @@ impl<F: Flow> Stream<F> {
         });
     }
 
-    /// How often the sink that this stream ends in shows each row, should the job be stopped and go on. Unless told, a sink that
-    /// [remembers](Sink::remembers) delivers exactly once, and any other at least once. Without [durability](crate::Config::durability)
-    /// it makes no difference.
+    /// How often the sinks that this stream ends in show each row, should the job be stopped and go on: all of them, whatever is done to
+    /// the stream before, unless it is said anew. Unless told, a sink that [remembers](Sink::remembers) delivers exactly once, and any
+    /// other at least once. Without [durability](crate::Config::durability) it makes no difference.
+    ///
+    /// Behind a [union](Self::union) of streams that were told different things it has to be said again: otherwise the job does not start.
+    ///
+    /// ```
+    /// use pelton::Delivery;
+    /// use pelton::prelude::*;
+    ///
+    /// let rows = collect();
+    /// Job::new("readings")
+    ///     .source(from_iter(|| 0..100))
+    ///     .deliver(Delivery::AtMostOnce)
+    ///     .rebalance()
+    ///     .map(|n| 2 * n)
+    ///     .sink(rows.clone()) // at most once
+    ///     .run()?;
+    /// assert_eq!(rows.take().len(), 100);
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
     pub fn deliver(mut self, delivery: Delivery) -> Self {
-        self.place.delivery = Some(delivery);
+        self.place.delivery = Delivering::Said(delivery);
         self
     }
 
@@ -263,8 +289,15 @@ impl<F: Flow> Stream<F> {
     pub fn sink<S: Sink<F::Item>>(self, sink: S) -> Job {
         let Stream { job, flow, place } = self;
         let usual = if sink.remembers() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
-        let delivery = place.delivery.unwrap_or(usual);
         let mut plan = job.plan();
+        let delivery = match place.delivery {
+            Delivering::Unsaid => usual,
+            Delivering::Said(delivery) => delivery,
+            Delivering::Disputed => {
+                plan.disputed.get_or_insert_with(|| place.name.clone());
+                usual
+            }
+        };
         if delivery == Delivery::ExactlyOnce && !sink.remembers() {
             plan.forgetful.get_or_insert_with(|| place.name.clone());
         }

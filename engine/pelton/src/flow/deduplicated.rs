@@ -2,6 +2,7 @@
 
 use super::Flow;
 use super::root::Marker;
+use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
 use pelton_core::local::ToQueue;
@@ -17,14 +18,14 @@ pub struct Deduplicated<S, K> {
     pub(crate) horizon: i64,
     /// The queue that late records go to.
     pub(crate) late: Option<usize>,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<(S, K)>,
 }
 
 impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        let (edge, horizon, name) = (self.edge, self.horizon, self.name.clone());
+        let (edge, horizon, name) = (self.edge, self.horizon, self.label.get());
         match self.late {
             None => shard.plant_operator(edge, name, |site| {
                 DeduplicateOperator::<K, S::Item, _, _>::new(horizon, site, next, Nowhere)
@@ -41,8 +42,8 @@ impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
 
 impl<S, K> Clone for Deduplicated<S, K> {
     fn clone(&self) -> Self {
-        let Deduplicated { edge, horizon, late, ref name, .. } = *self;
-        Deduplicated { edge, horizon, late, name: name.clone(), marker: PhantomData }
+        let Deduplicated { edge, horizon, late, ref label, .. } = *self;
+        Deduplicated { edge, horizon, late, label: label.clone(), marker: PhantomData }
     }
 }
 

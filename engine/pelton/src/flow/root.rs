@@ -1,6 +1,7 @@
 //! Where a stretch begins: a source, the reading end of an exchange, or one of the ends of a fork.
 
 use super::Flow;
+use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
 use pelton_core::local::ToQueue;
@@ -18,27 +19,27 @@ pub(crate) type Marker<T> = PhantomData<fn() -> T>;
 pub struct SourceRoot<S> {
     pub(crate) source: S,
     pub(crate) number: usize,
-    pub(crate) name: String,
+    pub(crate) label: Label,
 }
 
 impl<S: Source> Flow for SourceRoot<S> {
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        shard.plant_source(self.number, &self.source, self.name.clone(), next);
+        shard.plant_source(self.number, &self.source, self.label.get(), next);
     }
 }
 
 /// Behind [`rebalance`](crate::Stream::rebalance); `S` is what came before.
 pub struct Rebalanced<S> {
     pub(crate) edge: EdgeId,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<S>,
 }
 
 impl<S: Flow<Item: Record>> Flow for Rebalanced<S> {
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        shard.plant_pass(self.edge, self.name.clone(), next);
+        shard.plant_pass(self.edge, self.label.get(), next);
     }
 }
 
@@ -46,14 +47,14 @@ impl<S: Flow<Item: Record>> Flow for Rebalanced<S> {
 pub struct Forked<S, T> {
     pub(crate) stage: StageId,
     pub(crate) queue: usize,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<(S, T)>,
 }
 
 impl<S: 'static, T: 'static> Flow for Forked<S, T> {
     type Item = T;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<T>) {
-        shard.plant_queue(self.stage, self.queue, self.name.clone(), next);
+        shard.plant_queue(self.stage, self.queue, self.label.get(), next);
     }
 }
 
@@ -63,7 +64,7 @@ pub struct Joined<S, R> {
     pub(crate) queue: usize,
     /// The exchanges that bring the two here, if they were of different stages.
     pub(crate) edges: Option<[EdgeId; 2]>,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<(S, R)>,
 }
 
@@ -72,9 +73,9 @@ impl<S: Flow<Item: Record>, R: Flow<Item = S::Item>> Flow for Joined<S, R> {
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         for edge in self.edges.into_iter().flatten() {
             let queue = shard.queue::<S::Item>(self.queue);
-            shard.plant_pass(edge, self.name.clone(), ToQueue::new(queue));
+            shard.plant_pass(edge, self.label.get(), ToQueue::new(queue));
         }
-        shard.plant_queue(self.stage, self.queue, self.name.clone(), next);
+        shard.plant_queue(self.stage, self.queue, self.label.get(), next);
     }
 }
 
@@ -85,7 +86,7 @@ pub struct Aggregated<T, K, A> {
     pub(crate) aggregate: A,
     /// The queue that late items go to.
     pub(crate) late: Option<usize>,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<(T, K)>,
 }
 
@@ -93,7 +94,7 @@ impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K
     type Item = Windowed<K, A::Out>;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
         let (edge, name, windows, aggregate) =
-            (self.edge, self.name.clone(), self.windows, self.aggregate.clone());
+            (self.edge, self.label.get(), self.windows, self.aggregate.clone());
         match self.late {
             None => shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, Nowhere),
             Some(queue) => {
@@ -106,27 +107,27 @@ impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K
 
 impl<S> Clone for Rebalanced<S> {
     fn clone(&self) -> Self {
-        Rebalanced { edge: self.edge, name: self.name.clone(), marker: PhantomData }
+        Rebalanced { edge: self.edge, label: self.label.clone(), marker: PhantomData }
     }
 }
 
 impl<S, T> Clone for Forked<S, T> {
     fn clone(&self) -> Self {
-        Forked { stage: self.stage, queue: self.queue, name: self.name.clone(), marker: PhantomData }
+        Forked { stage: self.stage, queue: self.queue, label: self.label.clone(), marker: PhantomData }
     }
 }
 
 impl<S, R> Clone for Joined<S, R> {
     fn clone(&self) -> Self {
-        let Joined { stage, queue, edges, ref name, marker } = *self;
-        Joined { stage, queue, edges, name: name.clone(), marker }
+        let Joined { stage, queue, edges, ref label, marker } = *self;
+        Joined { stage, queue, edges, label: label.clone(), marker }
     }
 }
 
 impl<T, K, A: Clone> Clone for Aggregated<T, K, A> {
     fn clone(&self) -> Self {
-        let Aggregated { edge, windows, ref aggregate, late, ref name, marker } = *self;
-        Aggregated { edge, windows, aggregate: aggregate.clone(), late, name: name.clone(), marker }
+        let Aggregated { edge, windows, ref aggregate, late, ref label, marker } = *self;
+        Aggregated { edge, windows, aggregate: aggregate.clone(), late, label: label.clone(), marker }
     }
 }
 

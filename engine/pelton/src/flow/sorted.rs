@@ -2,6 +2,7 @@
 
 use super::Flow;
 use super::root::Marker;
+use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
 use pelton_core::local::ToQueue;
@@ -17,7 +18,7 @@ pub struct Sorted<S, K, C> {
     pub(crate) compare: C,
     /// The queue that late records go to.
     pub(crate) late: Option<usize>,
-    pub(crate) name: String,
+    pub(crate) label: Label,
     pub(crate) marker: Marker<(S, K)>,
 }
 
@@ -29,7 +30,7 @@ where
 {
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        let (edge, compare, name) = (self.edge, self.compare.clone(), self.name.clone());
+        let (edge, compare, name) = (self.edge, self.compare.clone(), self.label.get());
         match self.late {
             None => shard.plant_operator(edge, name, |site| {
                 SortOperator::<K, S::Item, _, _, _>::new(compare, site, next, Nowhere)
@@ -46,8 +47,8 @@ where
 
 impl<S, K, C: Clone> Clone for Sorted<S, K, C> {
     fn clone(&self) -> Self {
-        let Sorted { edge, ref compare, late, ref name, .. } = *self;
-        Sorted { edge, compare: compare.clone(), late, name: name.clone(), marker: PhantomData }
+        let Sorted { edge, ref compare, late, ref label, .. } = *self;
+        Sorted { edge, compare: compare.clone(), late, label: label.clone(), marker: PhantomData }
     }
 }
 
