@@ -4,7 +4,7 @@
 //! temporary files: that one may be in memory, where a flush costs nothing. Removed when dropped, with what jobs left in shared memory for it.
 
 use crate::error::BenchError;
-use pelton_storage::disk::{Blocking, Disk};
+use pelton_storage::remove_rings_below;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,30 +48,9 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !self.keep {
-            remove_rings(&self.path);
+            // What is left in memory costs room, and nothing else.
+            let _ = remove_rings_below(&self.path);
             let _ = fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-/// Removes the rings in shared memory of all logs below `path`. A log's directory is `log/GENERATION/SHARD`, and its ring is named after it.
-fn remove_rings(path: &Path) {
-    let below = |path: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-    };
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for directory in below(path) {
-        if name(&directory) != "log" {
-            remove_rings(&directory);
-            continue;
-        }
-        for generation in below(&directory) {
-            for shard in below(&generation) {
-                let ring = format!("log-{}-{}", name(&generation), name(&shard));
-                // What is not there need not be removed.
-                let _ = Blocking::new().remove_staging(&shard, &ring);
-            }
         }
     }
 }
@@ -79,22 +58,26 @@ fn remove_rings(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pelton_storage::disk::{Lives, STAGING_DIRECTORY};
+    use pelton_storage::disk::{Blocking, Disk};
+    use pelton_storage::{Durability, Log, LogOptions, rings};
+    use std::sync::Arc;
 
     #[test]
     fn nothing_stays_behind_unless_it_is_kept() {
-        let rings = || fs::read_dir(STAGING_DIRECTORY).map_or(0, |entries| entries.count());
         let within = std::env::temp_dir();
         let scratch = Scratch::new(Some(&within), "scratch").unwrap();
-        let (path, before) = (scratch.path().to_owned(), rings());
+        let path = scratch.path().to_owned();
+        let rings =
+            || rings().unwrap().into_iter().filter(|ring| ring.data == Some(path.join("mode/data"))).count();
         let log = path.join("mode/data/log/g0003/shard-0001");
-        fs::create_dir_all(&log).unwrap();
-        drop(Blocking::new().staging(&log, "log-g0003-shard-0001", 1 << 16, Lives::OnMachine, true).unwrap());
-        let with = rings();
+        let (durability, segment_bytes) = (Durability::Process, LogOptions::SEGMENT_BYTES_MIN);
+        let options = LogOptions { durability, segment_bytes, id: 7, generation: 3, shard: 1 };
+        let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+        drop(Log::open(&disk, &log, &options).unwrap());
+        assert_eq!(rings(), 1);
         drop(scratch);
         assert!(!path.exists());
-        // Others may make rings at the same time.
-        assert!(rings() < with || with <= before);
+        assert_eq!(rings(), 0);
         let kept = Scratch::new(Some(&within), "scratch").unwrap().keep();
         assert!(kept.is_dir());
         fs::remove_dir(kept).unwrap();

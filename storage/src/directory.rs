@@ -14,6 +14,7 @@
 use crate::disk::{Disk, DiskFile, How, LOCK, Lives, STAGING_DIRECTORY};
 use crate::error::StorageError;
 use crate::file_system::FileSystem;
+use crate::log::{remove_rings, ring_prefix};
 use crate::manifest::Manifest;
 use std::fs::File;
 use std::io;
@@ -23,14 +24,10 @@ use std::sync::Arc;
 
 const PROBE: &str = "PROBE";
 const PROBE_NEW: &str = "PROBE.new";
-const PROBE_RING: &str = "probe";
-const PROBE_RING_BYTES: usize = 4 << 10;
 
-/// What a job needs of its data directory.
+/// What a job needs of its data directory. Whether there is room for it is another question: see [`DataDirectory::check_room`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DirectoryOptions {
-    /// Bytes that must be free: two segments for each shard, say.
-    pub bytes_needed: u64,
     /// Where staging rings will live, if there will be any.
     pub staging: Option<Lives>,
 }
@@ -76,7 +73,7 @@ impl DataDirectory {
             _ => unusable("cannot be locked", path, error),
         })?;
         let mut notes = Vec::new();
-        probe(disk.as_ref(), path, options.bytes_needed, &mut notes)?;
+        probe(disk.as_ref(), path, &mut notes)?;
         sync_above(disk.as_ref(), path)?;
         if options.staging == Some(Lives::OnMachine) {
             probe_staging(disk.as_ref(), path, &mut notes)?;
@@ -180,11 +177,12 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
 }
 
 impl DataDirectory {
-    /// Deletes the logs of generations before `generation`, with their staging rings: nothing begins from them any more.
+    /// Deletes the logs of generations before `generation`, with the staging rings of the log `log_id` that belong to them: nothing begins from
+    /// them any more.
     ///
     /// # Errors
     /// When the disk refuses; what was not deleted then is deleted next time.
-    pub fn remove_logs_before(&self, generation: u32) -> Result<(), StorageError> {
+    pub fn remove_logs_before(&self, log_id: u128, generation: u32) -> Result<(), StorageError> {
         let (disk, logs) = (&self.disk, logs(&self.path));
         let list = |path: &Path| match disk.list(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -195,14 +193,12 @@ impl DataDirectory {
             let shards = logs.join(&name);
             for shard in list(&shards)? {
                 let directory = shards.join(&shard);
+                if let Some(number) = numbered(&shard, "shard-") {
+                    remove_rings(&**disk, &directory, &ring_prefix(log_id, old, number as u16), "")?;
+                }
                 for file in list(&directory)? {
                     let file = directory.join(file);
                     disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
-                }
-                if let Some(number) = numbered(&shard, "shard-") {
-                    let ring = crate::log::ring_name(old, number as u16);
-                    disk.remove_staging(&directory, &ring)
-                        .map_err(|error| StorageError::io("remove the staging ring of", &directory, error))?;
                 }
                 // An empty directory that stays is in nobody's way.
                 let _ = disk.remove(&directory);
@@ -214,12 +210,7 @@ impl DataDirectory {
 }
 
 /// Tries out, with a file of its own, all that is done with files later. Notes what is odd about the place.
-fn probe(
-    disk: &dyn Disk,
-    path: &Path,
-    bytes_needed: u64,
-    notes: &mut Vec<String>,
-) -> Result<(), StorageError> {
+fn probe(disk: &dyn Disk, path: &Path, notes: &mut Vec<String>) -> Result<(), StorageError> {
     let (new, old) = (path.join(PROBE_NEW), path.join(PROBE));
     for left in [&new, &old] {
         // A start that was killed in here may have left one.
@@ -234,10 +225,6 @@ fn probe(
     disk.remove(&old).map_err(not("cannot remove files"))?;
     let Some(descriptor) = file.descriptor() else { return Ok(()) };
     let system = FileSystem::of(descriptor).map_err(not("does not say what it is on"))?;
-    if system.free < bytes_needed {
-        let (path, free) = (path.to_path_buf(), Some(system.free));
-        return Err(StorageError::Full { path, needed: bytes_needed, free });
-    }
     notes.extend(system.oddity().map(|oddity| format!("{}: {oddity}", path.display())));
     Ok(())
 }
@@ -264,18 +251,13 @@ fn sync_above(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes a small ring where the real ones will be. Whether there is room for these shows when they are made: they may be there already.
+/// Makes a file where rings will be. Whether there is room for these is asked later: they may be there already.
 fn probe_staging(disk: &dyn Disk, path: &Path, notes: &mut Vec<String>) -> Result<(), StorageError> {
-    let ring = disk.staging(path, PROBE_RING, PROBE_RING_BYTES, Lives::OnMachine, true);
-    let ring = ring.map_err(|error| StorageError::Unusable {
-        path: path.to_path_buf(),
-        reason: format!("the rings that have to survive the process cannot be made: {error}"),
-        advice: "They are files in memory: make room on /dev/shm or mount a larger tmpfs there, or choose \
-                 durability \"disk\".",
+    disk.staging_room().map_err(|error| StorageError::Unusable {
+        path: PathBuf::from(STAGING_DIRECTORY),
+        reason: format!("the rings that have to survive the process cannot be made there: {error}"),
+        advice: "They are files in memory: make room there or mount a larger tmpfs, or choose durability \"disk\".",
     })?;
-    drop(ring);
-    disk.remove_staging(path, PROBE_RING)
-        .map_err(|error| StorageError::io("remove the probe ring of", path, error))?;
     let real = disk.open(&path.join(LOCK), How::Read).is_ok_and(|file| file.descriptor().is_some());
     if real
         && let Ok(staging) = File::open(STAGING_DIRECTORY)

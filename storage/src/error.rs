@@ -7,6 +7,7 @@
 //! Errors can be cloned, because whoever has failed to write fails for ever: a poisoned log or snapshot answers every later call with the
 //! error that poisoned it.
 
+use crate::disk::STAGING_DIRECTORY;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 ///      start it with the newer program that wrote it."
 /// );
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum StorageError {
     /// The system refused an operation.
     Io {
@@ -153,15 +154,14 @@ impl fmt::Display for StorageError {
                 text.write_str(advice_on(action, source.kind()))
             }
             StorageError::Full { needed, free, .. } => {
-                text.write_str("no space left on the device")?;
+                let is_memory = self.path() == Path::new(STAGING_DIRECTORY);
+                text.write_str(if is_memory { "no room for rings" } else { "no space left on the device" })?;
                 match (needed, free) {
                     (0, _) => {}
                     (needed, None) => write!(text, "; {needed} bytes are needed")?,
                     (needed, Some(free)) => write!(text, "; {needed} bytes are needed and {free} are free")?,
                 }
-                text.write_str(
-                    ". Nothing that did not fit was acknowledged: make room and start the job again.",
-                )
+                text.write_str(if is_memory { RINGS_ADVICE } else { ROOM_ADVICE })
             }
             StorageError::Locked { .. } => text.write_str(
                 "another process is at work in this data directory. Stop it, or give this job a directory of \
@@ -191,6 +191,11 @@ impl fmt::Display for StorageError {
     }
 }
 
+const ROOM_ADVICE: &str = ". Nothing that did not fit was acknowledged: make room and start the job again.";
+const RINGS_ADVICE: &str = ". With durability \"process\" each shard keeps one segment (`log.segment`) in memory there: mount a larger tmpfs, or give \
+                            the container more shared memory; take fewer shards or smaller segments; or choose durability \"disk\". `pelton data rings` \
+                            shows what is there, and what killed jobs have left.";
+
 /// What to do about an operation that the system refused.
 fn advice_on(action: &str, kind: io::ErrorKind) -> &'static str {
     match (action, kind) {
@@ -202,13 +207,6 @@ fn advice_on(action: &str, kind: io::ErrorKind) -> &'static str {
              once may have dropped writes, so there is no second try: look at the device, then start the job again."
         }
         _ => "",
-    }
-}
-
-impl fmt::Debug for StorageError {
-    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::StorageError;
 use crate::disk::{Disk, DiskFile, How};
 use crate::entry::{self, HEADER};
 use crate::group::{self, Opening};
-use crate::log::Durability;
+use crate::log::{Durability, ring_name, ring_path};
 use crate::segment::{self, FirstPage, Identity, PAGE, SegmentHeader, live_name};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -54,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) durability: Option<Durability>,
     /// In which boot of the machine; see [`segment::boot`].
     pub(crate) boot: u64,
+    /// The number of the staging ring that it was kept in then; 0 if there was none.
+    pub(crate) ring: u64,
 }
 
 const HEADER_ADVICE: &str = "It holds groups that were acknowledged: put back a good copy of the file, or start from a \
@@ -79,22 +81,26 @@ impl Found {
         self.segments.first_key_value().map_or(0, |(number, _)| *number)
     }
 
+    /// The name of the staging ring that the log was kept in.
+    pub(crate) fn ring_name(&self) -> String {
+        ring_name(&self.identity, self.ring)
+    }
+
     pub(crate) fn missing(&self, number: u64) -> StorageError {
         StorageError::Missing { what: "log segment", path: self.path(number), advice: MISSING_ADVICE }
     }
 
-    /// What errors call the staging ring of that name.
-    pub(crate) fn ring_path(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("(staging ring {name})"))
-    }
-
     /// Refuses a log whose staging ring is not there, though it was used since the machine was started. After a restart
     /// it cannot be there.
-    pub(crate) fn without_ring(&self, disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
+    pub(crate) fn without_ring(&self, disk: &dyn Disk) -> Result<(), StorageError> {
         if self.boot == 0 || self.boot != segment::boot(&disk.boot_id()) {
             return Ok(());
         }
-        Err(StorageError::Missing { what: "staging ring", path: self.ring_path(name), advice: RING_ADVICE })
+        Err(StorageError::Missing {
+            what: "staging ring",
+            path: ring_path(&self.ring_name()),
+            advice: RING_ADVICE,
+        })
     }
 
     /// Writes to a segment, and leaves it to a later sync.
@@ -222,6 +228,7 @@ pub(crate) fn find(
         last_group,
         durability: newest.map(|header| header.durability),
         boot: newest.map_or(0, |header| header.boot),
+        ring: newest.map_or(0, |header| header.ring),
     };
     for (number, mut files) in in_use {
         if let [one, other, ..] = &files[..] {

@@ -122,7 +122,7 @@ impl LogScan {
             unseen = no_ring(disk, directory, &options, &found).err();
         }
         if found.durability == Some(Durability::Process) && look == Look::Alone {
-            match look_at_ring(disk, directory, &options, &found) {
+            match look_at_ring(disk, directory, &found) {
                 Ok(looked) => ring = looked,
                 // A ring of another user, or one that is damaged: the files can be shown all the same.
                 Err(error) => unseen = Some(error),

@@ -22,6 +22,8 @@ mod prefetch;
 mod reader;
 mod recover;
 mod region;
+mod rings;
+mod room;
 mod segment;
 mod snapshot;
 pub mod staging;
@@ -37,6 +39,7 @@ pub use manifest::{Checkpoint, Job, Manifest, Moved};
 pub use reader::LogReader;
 pub use recover::{Recovered, Torn};
 pub use region::{HUGE_PAGE_BYTES, Region};
+pub use rings::{RingFile, RingState, remove_ring, remove_rings_below, rings};
 pub use snapshot::{
     BLOCK_BYTES, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
     checkpoint_directory, snapshot_path,

@@ -8,11 +8,11 @@
 //! Each byte is checked once; payloads are lent from the mapped file.
 
 use crate::StorageError;
-use crate::disk::{Disk, How};
+use crate::disk::{Disk, How, Owner};
 use crate::entry::{self, Entry, HEADER, Kind};
 use crate::find::{Found, find};
 use crate::group::{GROUP_BYTES, Opening};
-use crate::log::{Durability, LogOptions, Ring};
+use crate::log::{Durability, LogOptions, Ring, ring_prefix};
 use crate::segment::{self, PAGE};
 use crate::walk::{RingPart, Walk};
 use std::path::Path;
@@ -43,7 +43,7 @@ impl LogReader {
     ) -> Result<Self, StorageError> {
         let found = find(disk, directory, &options.identity(), How::Read)?;
         let ring = match found.durability {
-            Some(Durability::Process) => look_at_ring(disk, directory, options, &found)?,
+            Some(Durability::Process) => look_at_ring(disk, directory, &found)?,
             Some(Durability::Disk) => None,
             None => {
                 no_ring(disk, directory, options, &found)?;
@@ -51,7 +51,7 @@ impl LogReader {
             }
         };
         if ring.is_none() && found.durability == Some(Durability::Process) {
-            found.without_ring(&**disk, &options.ring_name())?;
+            found.without_ring(&**disk)?;
         }
         let number = begin(&found, from_tick)?;
         Ok(LogReader { walk: Walk::new(found, ring, number), from_tick, at: 0, end: 0 })
@@ -89,11 +89,10 @@ impl LogReader {
 pub(crate) fn look_at_ring(
     disk: &Arc<dyn Disk>,
     directory: &Path,
-    options: &LogOptions,
     found: &Found,
 ) -> Result<Option<RingPart>, StorageError> {
-    let ring = Ring::look(&**disk, directory, options)?;
-    ring.map(|ring| RingPart::of(&ring, found, &options.ring_name())).transpose()
+    let ring = Ring::look(&**disk, directory, found.identity, &found.ring_name(), false)?;
+    ring.map(|ring| RingPart::of(&ring, found)).transpose()
 }
 
 /// Refuses a log without a segment whose staging ring holds entries: with [`Durability::Process`], the first segment's
@@ -107,23 +106,29 @@ pub(crate) fn no_ring(
     if options.durability != Durability::Process {
         return Ok(());
     }
-    match Ring::look(&**disk, directory, options)? {
+    let (identity, prefix) = (found.identity, ring_prefix(options.id, options.generation, options.shard));
+    let mine = disk.owner(directory).map_err(|error| StorageError::io("look at", directory, error))?;
+    // Which of them it was would stand in the header. Where rings cannot be listed, this process could not have made one.
+    for name in disk.stagings(&prefix).unwrap_or_default() {
+        let Some(ring) = Ring::look(&**disk, directory, identity, &name, false)? else { continue };
+        let is_mine = Owner::read(&ring.memory).is_none_or(|owner| owner.is_same(&mine));
         // A new log's ring is made before its first segment.
-        Some(ring) if ring.head() != found.identity.start(0) => {
-            let number = found.identity.segment(ring.written());
-            let damaged = found.leftovers.iter().find(|file| segment::number_in(&file.name) == Some(number));
-            let Some(file) = damaged else { return Err(found.missing(number)) };
-            Err(StorageError::Damaged {
-                what: "header of a log segment",
-                path: directory.join(&file.name),
-                at: 0,
-                expected: format!("the header of segment {number}, from which the staging ring goes on"),
-                found: "something else".into(),
-                advice: RING_ADVICE,
-            })
+        if !is_mine || ring.head() == found.identity.start(0) {
+            continue;
         }
-        _ => Ok(()),
+        let number = found.identity.segment(ring.written());
+        let damaged = found.leftovers.iter().find(|file| segment::number_in(&file.name) == Some(number));
+        let Some(file) = damaged else { return Err(found.missing(number)) };
+        return Err(StorageError::Damaged {
+            what: "header of a log segment",
+            path: directory.join(&file.name),
+            at: 0,
+            expected: format!("the header of segment {number}, from which the staging ring goes on"),
+            found: "something else".into(),
+            advice: RING_ADVICE,
+        });
     }
+    Ok(())
 }
 
 /// The last segment that begins before `from_tick`, or the first one.

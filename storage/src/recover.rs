@@ -15,12 +15,12 @@
 //! pass over the segments in use, some syncs, and for a new log one segment full of zeros.
 
 use crate::StorageError;
-use crate::disk::{Disk, DiskFile, How, Lives};
+use crate::disk::{Disk, DiskFile, How};
 use crate::entry::{self, Bad, PAD};
 use crate::erase;
 use crate::find::{Found, find};
 use crate::group::{self, Group, PAD_BYTES};
-use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start};
+use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start, remove_rings, ring_prefix};
 use crate::naming::name_files;
 use crate::reader::no_ring;
 use crate::segment::{Identity, PAGE, SegmentHeader, live_name, new_name};
@@ -80,14 +80,13 @@ pub(crate) fn recover(
     options: &LogOptions,
 ) -> Result<(Start, Recovered), StorageError> {
     let identity = options.identity();
-    let name = options.ring_name();
     disk.create_directory(directory).map_err(|error| StorageError::io("create", directory, error))?;
     let found = find(disk, directory, &identity, How::Write)?;
     let was = found.durability;
 
     // 1. Nothing is changed.
     let ring = match was {
-        Some(Durability::Process) => Ring::look(&**disk, directory, options)?,
+        Some(Durability::Process) => Ring::look(&**disk, directory, identity, &found.ring_name(), true)?,
         Some(Durability::Disk) => None,
         None => {
             no_ring(disk, directory, options, &found)?;
@@ -96,9 +95,9 @@ pub(crate) fn recover(
     };
     let ring_lost = was == Some(Durability::Process) && ring.is_none();
     if ring_lost {
-        found.without_ring(&**disk, &name)?;
+        found.without_ring(&**disk)?;
     }
-    let part = ring.as_ref().map(|ring| RingPart::of(ring, &found, &name)).transpose()?;
+    let part = ring.as_ref().map(|ring| RingPart::of(ring, &found)).transpose()?;
     let first = found.first();
     let mut walk = Walk::new(found, part, first);
     let mut seen = look(&mut walk)?;
@@ -138,22 +137,18 @@ pub(crate) fn recover(
         found.sync(*number)?;
     }
     let mut spares = name_files(&**disk, &found, current)?;
-    let header = options.header(current, &disk.boot_id());
 
     // 6.
     let kept = ring.filter(|_| options.durability == Durability::Process);
-    let ring = match (options.durability, kept) {
+    let (ring, number) = match (options.durability, kept) {
         (_, Some(ring)) => {
             ring.store_written(end);
-            ring
+            (ring, found.ring)
         }
-        (Durability::Process, None) => {
-            Ring::create(staging(disk, directory, options, Lives::OnMachine, true)?, identity, end)
-        }
-        (Durability::Disk, None) => {
-            Ring::create(staging(disk, directory, options, Lives::InProcess, true)?, identity, end)
-        }
+        (Durability::Process, None) => Ring::on_machine(&**disk, directory, identity, end)?,
+        (Durability::Disk, None) => (Ring::in_process(&**disk, directory, identity, end)?, 0),
     };
+    let header = options.header(current, &disk.boot_id(), number);
     let file = match found.segments.get(&current) {
         Some(segment) => segment.file.clone(),
         None => create(disk, directory, &header, &mut spares)?,
@@ -165,11 +160,13 @@ pub(crate) fn recover(
     }
     // A sync that failed in the run before may have left names that are in memory only.
     disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
-    if options.durability == Durability::Disk {
-        // Also one that a clean end, cut short, has left.
-        disk.remove_staging(directory, &name)
-            .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
-    }
+    // No header names them any more: also what a clean end, or a start, that was cut short has left.
+    remove_rings(
+        &**disk,
+        directory,
+        &ring_prefix(options.id, options.generation, options.shard),
+        &ring.name,
+    )?;
     if seen.last.is_none() {
         // It may be new, and the directories with it.
         for directory in directory.ancestors().take(1 + PARENTS).filter(|path| path.parent().is_some()) {
@@ -182,7 +179,7 @@ pub(crate) fn recover(
     }
     seen.recovered.end = end;
     let first = seen.last.map_or(0, |group| group.opening.first);
-    let segments = Segments::new(disk.clone(), directory, &header, name, file, (seen.live, first), spares);
+    let segments = Segments::new(disk.clone(), directory, &header, file, (seen.live, first), spares);
     let start = Start {
         ring,
         segments,
@@ -229,18 +226,6 @@ fn look(walk: &mut Walk) -> Result<Seen, StorageError> {
         seen.recovered.entries += entries;
     }
     Ok(seen)
-}
-
-fn staging(
-    disk: &Arc<dyn Disk>,
-    directory: &Path,
-    options: &LogOptions,
-    lives: Lives,
-    fresh: bool,
-) -> Result<crate::staging::Staging, StorageError> {
-    let bytes = Ring::bytes(&options.identity());
-    disk.staging(directory, &options.ring_name(), bytes, lives, fresh)
-        .map_err(|error| StorageError::io("map the staging ring of", directory, error))
 }
 
 /// Closes the group that was filling when the process died.

@@ -1,13 +1,14 @@
 //! Segments: the files of a log. This module knows their first page and their names.
 //!
 //! ```text
-//!  0                8        12       16                32                40               48       52    54    64       4096
-//!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--...---+--- ...
-//!  |   PELTONLG     |version |  crc   |  log id u128    |     number     | segment bytes  | gener. |shard| dur.|  boot  | groups
-//!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--...---+--- ...
-//!  crc   CRC32C of bytes 0..12 and 16..64; magic, version and crc stay where they are in every version
+//!  0                8        12       16                32                40               48       52    54    56       64       72    4096
+//!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--------+--------+-...-+-- ...
+//!  |   PELTONLG     |version |  crc   |  log id u128    |     number     | segment bytes  | gener. |shard| dur.|  boot  |  ring  |     | groups
+//!  +----------------+--------+--------+-------- ... ----+----------------+----------------+--------+-----+-----+--------+--------+-...-+-- ...
+//!  crc   CRC32C of bytes 0..12 and 16..72; magic, version and crc stay where they are in every version
 //!  dur.  1 process: what follows may be in the staging ring only   2 disk, or closed cleanly: it is all here
 //!  boot  8 bytes that stand for the boot of the machine in which the staging ring was made; 0 says nothing
+//!  ring  the number that was drawn for the staging ring, which is part of its name; 0 if there is none
 //! ```
 //!
 //! A file has its full length, written once from end to end, before it gets its first header; its name comes after. So
@@ -23,10 +24,10 @@ use std::path::Path;
 /// Bytes of the page before the first group; also the unit in which groups are written.
 pub(crate) const PAGE: u64 = 4096;
 /// The version that this code writes, and the latest that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"PELTONLG";
-const USED: usize = 64;
+const USED: usize = 72;
 
 /// Whose log it is, and the size of its segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) durability: Durability,
     /// The boot that the staging ring belongs to, if there is one; see [`boot`].
     pub(crate) boot: u64,
+    /// The number of that ring; 0 if there is none.
+    pub(crate) ring: u64,
 }
 
 /// What a file's first page is.
@@ -100,6 +103,7 @@ impl SegmentHeader {
         page[52..54].copy_from_slice(&self.identity.shard.to_le_bytes());
         page[54..56].copy_from_slice(&(self.durability as u16).to_le_bytes());
         page[56..64].copy_from_slice(&self.boot.to_le_bytes());
+        page[64..72].copy_from_slice(&self.ring.to_le_bytes());
         let crc = checksum(page);
         page[12..16].copy_from_slice(&crc.to_le_bytes());
     }
@@ -137,6 +141,7 @@ impl SegmentHeader {
             number,
             durability,
             boot: u64_at(page, 56),
+            ring: u64_at(page, 64),
         })
     }
 
@@ -225,7 +230,8 @@ mod tests {
     #[test]
     fn headers_are_read_back_and_no_flipped_bit_of_them_passes() {
         let identity = Identity { id: 99 << 70, generation: 3, shard: 5, segment_bytes: 65_536 };
-        let header = SegmentHeader { identity, number: 12, durability: Durability::Process, boot: boot("a") };
+        let header =
+            SegmentHeader { identity, number: 12, durability: Durability::Process, boot: boot("a"), ring: 7 };
         let mut page = vec![0xFF; PAGE as usize];
         header.write(&mut page);
         assert!(matches!(SegmentHeader::read(&page), FirstPage::Header(read) if read == header));

@@ -56,7 +56,8 @@ struct Shared {
 }
 
 enum Memory {
-    Mapped { _map: MmapMut },
+    // The file, if there is one, holds the lock that says that the ring is in use.
+    Mapped { _map: MmapMut, _held: Option<File> },
     Heap { words: NonNull<[u64]> },
 }
 
@@ -87,23 +88,23 @@ impl Staging {
         let map = MmapMut::map_anon(bytes)?;
         // Advice: without huge pages it is only slower.
         let _ = map.advise(Advice::HugePage);
-        Ok(Staging::mapped(map, Lives::InProcess))
+        Ok(Staging::mapped(map, None, Lives::InProcess))
     }
 
     /// The first `bytes` bytes of a file on tmpfs, which must be that long and have its pages reserved: touching a page that tmpfs has no
-    /// room for ends the process.
+    /// room for ends the process. The file stays open, with the lock that it may hold, as long as a handle lives.
     ///
     /// # Errors
     /// When the file cannot be mapped.
-    pub(crate) fn on_machine(file: &File, bytes: usize) -> io::Result<Self> {
+    pub(crate) fn on_machine(file: File, bytes: usize) -> io::Result<Self> {
         assert!(
             bytes > 0 && bytes.is_multiple_of(WORD),
             "a ring is a positive multiple of 8 bytes, not {bytes}"
         );
-        // SAFETY: the file is in the job's own directory, whose lock the process holds; nobody cuts it while it is mapped, and its bytes
-        // are only read and written as atomics, as memory shared with others has to be.
-        let map = unsafe { MmapOptions::new().len(bytes).map_mut(file)? };
-        Ok(Staging::mapped(map, Lives::OnMachine))
+        // SAFETY: rings are removed and made anew, never cut, so the map stays whole whoever has the file; and its bytes are only read
+        // and written as atomics, as memory shared with others has to be.
+        let map = unsafe { MmapOptions::new().len(bytes).map_mut(&file)? };
+        Ok(Staging::mapped(map, Some(file), Lives::OnMachine))
     }
 
     /// Zeroed memory of a simulated machine. Large rings cost nothing until they are touched.
@@ -118,11 +119,12 @@ impl Staging {
         Staging { shared: Arc::new(shared) }
     }
 
-    fn mapped(mut map: MmapMut, lives: Lives) -> Self {
+    fn mapped(mut map: MmapMut, held: Option<File>, lives: Lives) -> Self {
         // Faults are taken now rather than by the first appends. An older kernel does not know this advice; its appends fault once.
         let _ = map.advise(Advice::PopulateWrite);
         let first = NonNull::new(map.as_mut_ptr()).expect("a map is never at address zero").cast();
-        let shared = Shared { first, bytes: map.len(), lives, _memory: Memory::Mapped { _map: map } };
+        let shared =
+            Shared { first, bytes: map.len(), lives, _memory: Memory::Mapped { _map: map, _held: held } };
         Staging { shared: Arc::new(shared) }
     }
 

@@ -11,7 +11,7 @@ use crate::StorageError;
 use crate::entry::{ALIGN, Bad};
 use crate::find::{Found, Map};
 use crate::group::{self, Fault, Group};
-use crate::log::Ring;
+use crate::log::{Ring, ring_path};
 use crate::mend;
 use crate::segment::PAGE;
 use std::path::PathBuf;
@@ -78,12 +78,12 @@ pub(crate) struct RingPart {
 
 impl RingPart {
     /// Copies what `ring` holds and the files may not.
-    pub(crate) fn of(ring: &Ring, found: &Found, name: &str) -> Result<RingPart, StorageError> {
+    pub(crate) fn of(ring: &Ring, found: &Found) -> Result<RingPart, StorageError> {
         let identity = &found.identity;
         // In this order: `written` never runs ahead of a `head` that is loaded after it.
         let written = ring.written();
         let head = ring.head();
-        let path = found.ring_path(name);
+        let path = ring_path(&ring.name);
         // Neither is in a segment's first page, entries begin at multiples of 16, and groups at pages.
         let is_place = |position: u64, align: u64| {
             position.is_multiple_of(align)

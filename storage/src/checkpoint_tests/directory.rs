@@ -123,20 +123,9 @@ fn each_refusal_of_the_disk_is_an_error_with_advice() {
 }
 
 #[test]
-fn too_little_room_is_found_at_start() {
-    let scratch = Scratch::new("room");
-    let options = DirectoryOptions { bytes_needed: 1 << 60, ..DirectoryOptions::default() };
-    let error = DataDirectory::open(&blocking(), &scratch.0, &options).map(drop).unwrap_err();
-    assert!(
-        matches!(error, StorageError::Full { needed, free: Some(_), .. } if needed == 1 << 60),
-        "{error:?}"
-    );
-}
-
-#[test]
 fn rings_are_tried_out_where_they_will_be() {
     let scratch = Scratch::new("rings");
-    let options = DirectoryOptions { staging: Some(Lives::OnMachine), ..DirectoryOptions::default() };
+    let options = DirectoryOptions { staging: Some(Lives::OnMachine) };
     DataDirectory::open(&blocking(), &scratch.0, &options).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(Simulated::new(0, Faults::default()));
     DataDirectory::open(&disk, Path::new("/data"), &options).unwrap();

@@ -9,7 +9,7 @@ mod directory;
 mod manifest;
 mod snapshot;
 
-use crate::disk::{Disk, DiskFile, How, Lives, Writer};
+use crate::disk::{Disk, DiskFile, How, Lives, Owner, Writer};
 use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter};
 use crate::staging::Staging;
@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const LOG_ID: u128 = 0xFEED_0000_0000_0000_0000_0000_0000_BEEF;
 const SHARD: u16 = 3;
@@ -229,19 +230,28 @@ impl Disk for Failing {
     fn writer(&self) -> io::Result<Box<dyn Writer>> {
         self.inner.writer()
     }
-    fn staging(
-        &self,
-        directory: &Path,
-        name: &str,
-        bytes: usize,
-        lives: Lives,
-        fresh: bool,
-    ) -> io::Result<Staging> {
+    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
         self.take()?;
-        self.inner.staging(directory, name, bytes, lives, fresh)
+        self.inner.staging(name, bytes, lives)
     }
-    fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()> {
-        self.inner.remove_staging(directory, name)
+    fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {
+        self.inner.find_staging(name, hold)
+    }
+    fn stagings(&self, prefix: &str) -> io::Result<Vec<String>> {
+        self.inner.stagings(prefix)
+    }
+    fn remove_staging(&self, name: &str) -> io::Result<()> {
+        self.inner.remove_staging(name)
+    }
+    fn staging_room(&self) -> io::Result<Option<u64>> {
+        self.take()?;
+        self.inner.staging_room()
+    }
+    fn owner(&self, directory: &Path) -> io::Result<Owner> {
+        self.inner.owner(directory)
+    }
+    fn draw(&self) -> u64 {
+        self.inner.draw()
     }
     fn boot_id(&self) -> String {
         self.inner.boot_id()

@@ -147,7 +147,7 @@ fn rings_are_written_from_where_they_are() {
         // `.log`, so that the direct disk is direct for the aligned ones.
         let file = disk.open(&directory.join("segment.log"), How::Create).unwrap();
         file.fill_zeros(64 << 10).unwrap();
-        let ring = disk.staging(directory, "ring", 32 << 10, Lives::InProcess, true).unwrap();
+        let ring = disk.staging("", 32 << 10, Lives::InProcess).unwrap();
         for place in 0..4u8 {
             ring.write(usize::from(place) * 8_192, &[place + 1; 8_192]);
         }
@@ -332,30 +332,36 @@ fn a_lock_is_held_by_one() {
 #[test]
 fn rings_on_the_machine_are_found_again() {
     check(|disk, directory| {
-        let ring =
-            |name: &str, bytes, lives, fresh| disk.staging(directory, name, bytes, lives, fresh).unwrap();
-        let first = ring("shard-0", 8_192, Lives::OnMachine, false);
+        // Others run this test at the same time.
+        let prefix = format!("battery-{}-{:016x}-", std::process::id(), disk.draw());
+        let name = |ring: &str| format!("{prefix}{ring}");
+        let make = |ring: &str| disk.staging(&name(ring), 8_192, Lives::OnMachine);
+        let find = |ring: &str| disk.find_staging(&name(ring), None).unwrap();
+        assert!(find("0").is_none(), "looking makes none");
+        let first = make("0").unwrap();
         assert_eq!((first.len(), first.load(8_184)), (8_192, 0));
         first.store(8_184, 77);
+        assert_eq!(make("0").unwrap_err().kind(), ErrorKind::AlreadyExists, "nobody takes another's name");
         drop(first);
-        let second = ring("shard-0", 8_192, Lives::OnMachine, false);
-        assert_eq!(second.load(8_184), 77);
-        assert_eq!(ring("shard-1", 8_192, Lives::OnMachine, false).load(8_184), 0, "another name");
-        assert_eq!(ring("shard-0", 8_192, Lives::OnMachine, true).load(8_184), 0, "not wanted");
+        let second = disk.find_staging(&name("0"), Some(Duration::ZERO)).unwrap().unwrap();
+        assert_eq!((second.len(), second.load(8_184)), (8_192, 77));
+        assert_eq!(make("1").unwrap().load(8_184), 0, "another name");
+        assert_eq!(disk.stagings(&prefix).unwrap(), [name("0"), name("1")]);
+        disk.remove_staging(&name("0")).unwrap();
         assert_eq!(second.load(8_184), 77, "who has it keeps it");
-        let third = ring("shard-0", 8_192, Lives::OnMachine, false);
-        third.store(0, 5);
-        assert_eq!(ring("shard-0", 16_384, Lives::OnMachine, false).load(0), 0, "another size");
-        for name in ["shard-0", "shard-1", "never"] {
-            disk.remove_staging(directory, name).unwrap();
+        assert!(find("0").is_none());
+        for ring in ["1", "never"] {
+            disk.remove_staging(&name(ring)).unwrap();
         }
-        let fourth = ring("shard-0", 16_384, Lives::OnMachine, false);
-        assert_eq!(fourth.load(0), 0);
-        disk.remove_staging(directory, "shard-0").unwrap();
+        assert!(disk.stagings(&prefix).unwrap().is_empty());
+        assert!(disk.staging_room().unwrap().is_none_or(|free| free > 0));
 
-        let inside = ring("shard-0", 8_192, Lives::InProcess, false);
+        let inside = disk.staging("", 8_192, Lives::InProcess).unwrap();
         inside.store(0, 5);
-        assert_eq!(ring("shard-0", 8_192, Lives::InProcess, false).load(0), 0);
+        assert_eq!(disk.staging("", 8_192, Lives::InProcess).unwrap().load(0), 0);
+        let owner = disk.owner(directory).unwrap();
+        assert!(owner.is_same(&disk.owner(directory).unwrap()));
+        assert_ne!(disk.draw(), disk.draw());
     });
 }
 

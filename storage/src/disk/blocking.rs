@@ -8,7 +8,7 @@
 
 use super::affinity::Processors;
 use super::files::{self, RealFile};
-use super::{Completed, Disk, DiskFile, How, Lives, Source, WriteId, Writer};
+use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
 use crate::staging::Staging;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -90,19 +90,32 @@ impl Disk for Blocking {
         Ok(Box::new(BlockingWriter::new(self.processors.clone())?))
     }
 
-    fn staging(
-        &self,
-        directory: &Path,
-        name: &str,
-        bytes: usize,
-        lives: Lives,
-        fresh: bool,
-    ) -> io::Result<Staging> {
-        files::staging(directory, name, bytes, lives, fresh)
+    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
+        files::staging(name, bytes, lives)
     }
 
-    fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()> {
-        files::remove_staging(directory, name)
+    fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {
+        files::find_staging(name, hold)
+    }
+
+    fn stagings(&self, prefix: &str) -> io::Result<Vec<String>> {
+        files::stagings(prefix)
+    }
+
+    fn remove_staging(&self, name: &str) -> io::Result<()> {
+        files::remove_staging(name)
+    }
+
+    fn staging_room(&self) -> io::Result<Option<u64>> {
+        files::staging_room()
+    }
+
+    fn owner(&self, directory: &Path) -> io::Result<Owner> {
+        Owner::of(directory)
+    }
+
+    fn draw(&self) -> u64 {
+        files::draw()
     }
 
     fn boot_id(&self) -> String {

@@ -4,22 +4,35 @@
 //! pages; reads, and writes that are not aligned, go through the page cache, which the kernel keeps coherent.
 //!
 //! Staging rings that outlive the process are files in [`STAGING_DIRECTORY`]. Their pages are reserved when they are made: a tmpfs that
-//! is full refuses then, with an error, and not later with a signal. No file of another user is ever mapped.
+//! is full refuses then, with an error, and not later with a signal. No file of another user is ever mapped. Whoever writes a ring has it
+//! locked: containers may share the directory, and so may jobs whose data directories are copies of each other.
 
 use super::{DiskFile, How, Lives, Source};
+use crate::file_system::FileSystem;
 use crate::staging::Staging;
 use memmap2::Mmap;
 use std::any::Any;
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where staging rings that survive the process live.
 pub const STAGING_DIRECTORY: &str = "/dev/shm";
+
+/// What the names of their files begin with.
+pub(crate) const STAGING_PREFIX: &str = "pelton-";
+
+/// How long the lock of a directory is waited for. A tool that looks whether a job is at work has it for a moment, and that of a process that
+/// was killed is there until the kernel has cleared it away.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// The time from one try to the next.
+const LOCK_STEP: Duration = Duration::from_millis(2);
 
 /// The name of a directory's lock file.
 pub const LOCK: &str = "LOCK";
@@ -211,48 +224,36 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 pub(super) fn lock(path: &Path) -> io::Result<Box<dyn Send + Sync>> {
     let path = if path.is_dir() { &path.join(LOCK) } else { path };
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Box::new(file)),
-        Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
-        Err(TryLockError::Error(error)) => Err(error),
+    held(&file, LOCK_WAIT)?;
+    // Whoever looks at the directory without the lock can tell by this that a job has come meanwhile. Where it cannot be written, tools
+    // are told less.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(Box::new(file))
+}
+
+/// Makes a ring.
+pub(super) fn staging(name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
+    if lives == Lives::InProcess {
+        return Staging::in_process(bytes);
     }
-}
-
-/// The ring of that name for a log directory.
-pub(super) fn staging(
-    directory: &Path,
-    name: &str,
-    bytes: usize,
-    lives: Lives,
-    fresh: bool,
-) -> io::Result<Staging> {
-    match lives {
-        Lives::InProcess => Staging::in_process(bytes),
-        Lives::OnMachine => {
-            let path = staging_path(directory, name)?;
-            if !fresh && let Some(file) = existing(&path, bytes)? {
-                return Staging::on_machine(&file, bytes);
-            }
-            // Unlinked rather than overwritten: whoever still has the old one mapped keeps it whole.
-            remove_if_there(&path)?;
-            let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-            let file = options?;
-            reserve(&file, bytes).inspect_err(|_| {
-                // What is left would only take space; the error that counts is the first one.
-                let _ = fs::remove_file(&path);
-            })?;
-            Staging::on_machine(&file, bytes)
-        }
+    let path = staging_path(name);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let mine = held(&file, Duration::ZERO).is_ok() && file.metadata()?.nlink() > 0;
+    if !mine {
+        // Somebody took it for one that was left behind, in the moment before it was locked.
+        return Err(ErrorKind::AlreadyExists.into());
     }
+    let made = reserve(&file, bytes);
+    made.and_then(|()| Staging::on_machine(file, bytes)).inspect_err(|_| {
+        // What is left would only take space; the error that counts is the first one.
+        let _ = fs::remove_file(&path);
+    })
 }
 
-/// Removes a ring on the machine.
-pub(super) fn remove_staging(directory: &Path, name: &str) -> io::Result<()> {
-    remove_if_there(&staging_path(directory, name)?)
-}
-
-fn existing(path: &Path, bytes: usize) -> io::Result<Option<File>> {
-    let file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+/// The ring of that name, if there is one that was made to its end. With `hold`, one that was not is removed: nobody is making it any more.
+pub(super) fn find_staging(name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {
+    let path = staging_path(name);
+    let file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -264,10 +265,72 @@ fn existing(path: &Path, bytes: usize) -> io::Result<Option<File>> {
         let message = format!("{} belongs to user {}, not to {user}", path.display(), facts.uid());
         return Err(io::Error::new(ErrorKind::PermissionDenied, message));
     }
-    if facts.len() != bytes as u64 {
-        return Ok(None);
+    if let Some(longest) = hold {
+        held(&file, longest)?;
     }
-    Ok(Some(file))
+    // One whose pages are not all there must not be touched.
+    let facts = file.metadata()?;
+    let is_whole = facts.len() > 0 && facts.len().is_multiple_of(8) && facts.blocks() * 512 >= facts.len();
+    let Some(bytes) = usize::try_from(facts.len()).ok().filter(|_| is_whole) else {
+        if hold.is_some() {
+            remove_staging(name)?;
+        }
+        return Ok(None);
+    };
+    Staging::on_machine(file, bytes).map(Some)
+}
+
+/// The rings whose names begin so.
+pub(super) fn stagings(prefix: &str) -> io::Result<Vec<String>> {
+    let names = list(Path::new(STAGING_DIRECTORY))?;
+    let names = names.iter().filter_map(|name| name.strip_prefix(STAGING_PREFIX));
+    Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
+}
+
+/// Removes a ring on the machine.
+pub(super) fn remove_staging(name: &str) -> io::Result<()> {
+    match fs::remove_file(staging_path(name)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes a file without a name where rings are made, which leaves nothing behind, and asks for the room there.
+pub(super) fn staging_room() -> io::Result<Option<u64>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let file = match options.clone().custom_flags(libc::O_TMPFILE).open(STAGING_DIRECTORY) {
+        // A file system that has no such files.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let path = staging_path(&format!("probe-{:016x}", draw()));
+            let file = options.create_new(true).open(&path)?;
+            fs::remove_file(&path)?;
+            file
+        }
+        opened => opened?,
+    };
+    reserve(&file, DIRECT_BYTES)?;
+    FileSystem::of(file.as_raw_fd()).map(|system| Some(system.free))
+}
+
+/// Takes the lock of a file.
+fn held(file: &File, longest: Duration) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= longest => {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_STEP),
+        }
+    }
+}
+
+/// A number that nobody has drawn before; never 0.
+pub(super) fn draw() -> u64 {
+    RandomState::new().build_hasher().finish().max(1)
 }
 
 fn reserve(file: &File, bytes: usize) -> io::Result<()> {
@@ -284,26 +347,9 @@ fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-/// `pelton-`, 16 digits that stand for the directory wherever the process was started, and the name.
-fn staging_path(directory: &Path, name: &str) -> io::Result<PathBuf> {
+fn staging_path(name: &str) -> PathBuf {
     assert!(!name.is_empty() && !name.contains('/'), "`{name}` is no name of a ring");
-    let canonical = fs::canonicalize(directory)?;
-    let digits = fnv1a(canonical.as_os_str());
-    Ok(Path::new(STAGING_DIRECTORY).join(format!("pelton-{digits:016x}-{name}")))
-}
-
-/// FNV-1a: names have to be found again by another build of the program, so the hash has to be one that never changes.
-fn fnv1a(text: &OsStr) -> u64 {
-    text.as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    Path::new(STAGING_DIRECTORY).join(format!("{STAGING_PREFIX}{name}"))
 }
 
 /// The boot id where there is none.

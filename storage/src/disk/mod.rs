@@ -11,12 +11,14 @@ mod affinity;
 mod battery;
 mod blocking;
 mod files;
+mod owner;
 mod simulated;
 mod uring;
 
 pub use blocking::Blocking;
-pub(crate) use files::UNKNOWN_BOOT;
 pub use files::{LOCK, STAGING_DIRECTORY};
+pub(crate) use files::{STAGING_PREFIX, UNKNOWN_BOOT};
+pub use owner::Owner;
 pub use simulated::{Crash, Faults, Simulated};
 pub use uring::Uring;
 
@@ -65,18 +67,22 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
     /// A writer for the current thread.
     fn writer(&self) -> io::Result<Box<dyn Writer>>;
-    /// A mapped ring of `bytes` for the log in `directory`, named `name`. If it lives on the machine and one of that name and size is there, it
-    /// is that one with its content; otherwise it is new and zeroed. `fresh` says that what is there is not wanted.
-    fn staging(
-        &self,
-        directory: &Path,
-        name: &str,
-        bytes: usize,
-        lives: Lives,
-        fresh: bool,
-    ) -> io::Result<Staging>;
-    /// Removes the staging ring of that name, if there is one.
-    fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()>;
+    /// A mapped ring of `bytes`, new and zeroed. One that lives on the machine is called `name`, which no other is (`AlreadyExists`), and is
+    /// held by this process as long as a handle lives.
+    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging>;
+    /// The ring on the machine of that name with its content, if there is one. With `hold`, this process has it to itself from then on, as long as
+    /// a handle lives; `WouldBlock` if another has not let go of it within that time. One that was never made to its end is none, and goes then.
+    fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>>;
+    /// The names of the rings on the machine that begin with `prefix`, sorted.
+    fn stagings(&self, prefix: &str) -> io::Result<Vec<String>>;
+    /// Removes the ring on the machine of that name, if there is one. Whoever has it mapped keeps it.
+    fn remove_staging(&self, name: &str) -> io::Result<()>;
+    /// Makes sure that rings can be made on the machine, and says how many bytes are free for them; `None` if that cannot be told.
+    fn staging_room(&self) -> io::Result<Option<u64>>;
+    /// What tells a directory from all others, for the ring of a log that is in it.
+    fn owner(&self, directory: &Path) -> io::Result<Owner>;
+    /// A number that is drawn anew each time.
+    fn draw(&self) -> u64;
     /// Something that changes whenever the machine restarts; "unknown" if that cannot be told.
     fn boot_id(&self) -> String;
 }

@@ -31,7 +31,7 @@ mod tests;
 mod writer;
 
 use super::files::LOCK;
-use super::{Disk, DiskFile, How, Lives, Writer};
+use super::{Disk, DiskFile, How, Lives, Owner, Writer};
 use crate::staging::Staging;
 use content::{Content, SECTOR_BYTES};
 use names::Names;
@@ -43,6 +43,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{error, fmt};
 use writer::{Queue, SimulatedWriter};
 
@@ -106,7 +107,7 @@ pub struct Simulated {
 struct State {
     names: Names,
     locks: BTreeSet<PathBuf>,
-    staging: BTreeMap<(PathBuf, String), Staging>,
+    staging: BTreeMap<String, Staging>,
     writers: BTreeMap<u64, Queue>,
     faults: Faults,
     chance: Chance,
@@ -430,35 +431,43 @@ impl Disk for Simulated {
         Ok(Box::new(SimulatedWriter::new(self)?))
     }
 
-    fn staging(
-        &self,
-        directory: &Path,
-        name: &str,
-        bytes: usize,
-        lives: Lives,
-        fresh: bool,
-    ) -> io::Result<Staging> {
+    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
         let mut state = self.look()?;
-        if lives == Lives::InProcess {
-            return Ok(Staging::on_heap(bytes, lives));
-        }
-        if !state.names.is_directory(directory) {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let key = (directory.to_owned(), name.to_owned());
-        match state.staging.get(&key) {
-            Some(ring) if !fresh && ring.len() == bytes => Ok(ring.clone()),
-            _ => {
-                let ring = Staging::on_heap(bytes, lives);
-                state.staging.insert(key, ring.clone());
-                Ok(ring)
+        let ring = Staging::on_heap(bytes, lives);
+        if lives == Lives::OnMachine {
+            if state.staging.contains_key(name) {
+                return Err(ErrorKind::AlreadyExists.into());
             }
+            state.staging.insert(name.to_owned(), ring.clone());
         }
+        Ok(ring)
     }
 
-    fn remove_staging(&self, directory: &Path, name: &str) -> io::Result<()> {
-        self.look()?.staging.remove(&(directory.to_owned(), name.to_owned()));
+    fn find_staging(&self, name: &str, _: Option<Duration>) -> io::Result<Option<Staging>> {
+        Ok(self.look()?.staging.get(name).cloned())
+    }
+
+    fn stagings(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let state = self.look()?;
+        Ok(state.staging.keys().filter(|name| name.starts_with(prefix)).cloned().collect())
+    }
+
+    fn remove_staging(&self, name: &str) -> io::Result<()> {
+        self.look()?.staging.remove(name);
         Ok(())
+    }
+
+    fn staging_room(&self) -> io::Result<Option<u64>> {
+        drop(self.look()?);
+        Ok(None)
+    }
+
+    fn owner(&self, directory: &Path) -> io::Result<Owner> {
+        Ok(Owner::simulated(directory))
+    }
+
+    fn draw(&self) -> u64 {
+        self.state().next_number()
     }
 
     fn boot_id(&self) -> String {

@@ -29,9 +29,8 @@ mod segments;
 mod stats;
 mod write;
 
-pub(crate) use options::ring_name;
 pub use options::{Durability, LogOptions};
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Ring, generation_prefix, log_id, remove_rings, ring_name, ring_path, ring_prefix};
 pub(crate) use segments::{Live, SPARES_MAX, Segments, Spare};
 pub use stats::{COMMIT_BUCKETS, LogStats};
 

@@ -50,22 +50,12 @@ impl LogOptions {
         Identity { id: self.id, generation: self.generation, shard: self.shard, segment_bytes: bytes }
     }
 
-    /// The header of segment `number`, written in the boot of that id.
-    pub(crate) fn header(&self, number: u64, boot_id: &str) -> SegmentHeader {
+    /// The header of segment `number`, written in the boot of that id, with the number of the staging ring.
+    pub(crate) fn header(&self, number: u64, boot_id: &str, ring: u64) -> SegmentHeader {
         let boot = match self.durability {
             Durability::Process => segment::boot(boot_id),
             Durability::Disk => 0,
         };
-        SegmentHeader { identity: self.identity(), number, durability: self.durability, boot }
+        SegmentHeader { identity: self.identity(), number, durability: self.durability, boot, ring }
     }
-
-    /// The name of the log's staging ring.
-    pub(crate) fn ring_name(&self) -> String {
-        ring_name(self.generation, self.shard)
-    }
-}
-
-/// The name of the staging ring of a shard's log.
-pub(crate) fn ring_name(generation: u32, shard: u16) -> String {
-    format!("log-g{generation:04}-shard-{shard:04}")
 }

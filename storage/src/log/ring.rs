@@ -5,6 +5,7 @@
 //!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+---------+--- ... -+
 //!  |   PELTONRG     |version |   0    |  log id   |seg.byt.| gener. |shard |  0   | crc |   0   |  head   | written | segment |
 //!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+---------+--- ... -+
+//!  at 192   whose it is, see `disk/owner.rs`
 //!  head     appended through here; stored (release) after the bytes of each entry
 //!  written  in the segment files through here; stored (release) after the write has completed
 //!  Position p is at byte 4096 + p % segment bytes.
@@ -14,23 +15,84 @@
 //! never appended. The magic is stored last when a ring is made, so a ring that was only half made is none.
 
 use crate::StorageError;
-use crate::disk::{Disk, Lives};
-use crate::entry::u64_at;
-use crate::log::LogOptions;
+use crate::disk::{Disk, Lives, Owner, STAGING_DIRECTORY};
+use crate::entry::{u32_at, u64_at};
 use crate::segment::{Identity, PAGE};
 use crate::staging::Staging;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PELTONRG");
-const VERSION: u64 = 1;
+const VERSION: u32 = 2;
 const CRC: usize = 56;
 const HEAD: usize = 64;
 const WRITTEN: usize = 128;
 
+/// How long a ring is waited for that another process holds: one that was killed does until the kernel has cleared it away.
+const HOLD_WAIT: Duration = Duration::from_secs(3);
+/// Numbers that are drawn before it is believed that none is free.
+const DRAWS_MAX: usize = 8;
+
+const COPY_ADVICE: &str = "It is in the ring what that job acknowledged last, so the directories cannot both go on from it. Start the job there \
+                           first; a copy that is made when it has ended can be started too.";
+const IN_USE_ADVICE: &str = "A job is at work in a directory of which this one is a copy, or which it is a copy of: let that end first, and \
+                             begin here with a copy that is made then.";
+
 /// The ring.
 pub(crate) struct Ring {
     pub(crate) memory: Staging,
+    /// Its name among those of the machine; empty if it lives in the process.
+    pub(crate) name: String,
     identity: Identity,
+}
+
+/// The name of the ring with that number of such a log. The log's id was drawn when the data directory was made, and the number when the ring
+/// was, so nobody else has it: not another directory of the same path in another container, and not a copy of this one.
+pub(crate) fn ring_name(identity: &Identity, number: u64) -> String {
+    format!("{}{number:016x}", ring_prefix(identity.id, identity.generation, identity.shard))
+}
+
+/// What the names of all rings of a log begin with.
+pub(crate) fn ring_prefix(id: u128, generation: u32, shard: u16) -> String {
+    format!("{}{shard:04}-", generation_prefix(id, generation))
+}
+
+/// What the names of all rings of a generation begin with.
+pub(crate) fn generation_prefix(id: u128, generation: u32) -> String {
+    format!("{id:032x}-g{generation:04}-shard-")
+}
+
+/// Where a ring of that name is, for messages.
+pub(crate) fn ring_path(name: &str) -> PathBuf {
+    Path::new(STAGING_DIRECTORY).join(format!("{}{name}", crate::disk::STAGING_PREFIX))
+}
+
+/// Removes the rings of logs in `directory` whose names begin with `prefix`, but for the one called `keep`. What belongs to other directories, is
+/// in use, or does not say whose it is, is let be.
+pub(crate) fn remove_rings(
+    disk: &dyn Disk,
+    directory: &Path,
+    prefix: &str,
+    keep: &str,
+) -> Result<(), StorageError> {
+    let failed = |action| move |error| StorageError::io(action, directory, error);
+    // Where rings cannot even be listed, there are none that this process could have made.
+    let names = disk.stagings(prefix).unwrap_or_default();
+    for name in names.iter().filter(|name| *name != keep) {
+        let found = match disk.find_staging(name, Some(Duration::ZERO)) {
+            Ok(found) => found,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::PermissionDenied) => None,
+            Err(error) => return Err(failed("map the staging ring of")(error)),
+        };
+        let Some(memory) = found else { continue };
+        let mine = disk.owner(directory).map_err(failed("look at"))?;
+        // One without the magic was never begun.
+        if memory.load(0) == 0 || Owner::read(&memory).is_some_and(|owner| owner.is_same(&mine)) {
+            disk.remove_staging(name).map_err(failed("remove the staging ring of"))?;
+        }
+    }
+    Ok(())
 }
 
 impl Ring {
@@ -39,51 +101,127 @@ impl Ring {
         (PAGE + identity.segment_bytes) as usize
     }
 
-    /// Makes `memory` the ring of a log that is written through `position`.
-    pub(crate) fn create(memory: Staging, identity: Identity, position: u64) -> Ring {
-        assert_eq!(memory.len(), Ring::bytes(&identity), "a ring has room for one page and one segment");
-        memory.store(0, 0);
-        let description = Ring::description(&identity);
-        memory.write(8, &description[8..]);
-        memory.store(HEAD, position);
-        memory.store(WRITTEN, position);
-        memory.store(0, MAGIC);
-        Ring { memory, identity }
+    /// A ring in the process of a log that is written through `position`.
+    pub(crate) fn in_process(
+        disk: &dyn Disk,
+        directory: &Path,
+        identity: Identity,
+        position: u64,
+    ) -> Result<Ring, StorageError> {
+        let memory = disk.staging("", Ring::bytes(&identity), Lives::InProcess);
+        let memory = memory.map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
+        let ring = Ring { memory, name: String::new(), identity };
+        ring.begin(position);
+        Ok(ring)
     }
 
-    /// The ring that an earlier process has left, if there is one.
+    /// A ring that outlives the process, and its number, for the log in `directory`, which is written through `position`.
+    pub(crate) fn on_machine(
+        disk: &dyn Disk,
+        directory: &Path,
+        identity: Identity,
+        position: u64,
+    ) -> Result<(Ring, u64), StorageError> {
+        let failed = |error| StorageError::io("make the staging ring of", directory, error);
+        let owner = disk.owner(directory).map_err(failed)?;
+        let bytes = Ring::bytes(&identity);
+        for _ in 0..DRAWS_MAX {
+            let number = disk.draw();
+            let name = ring_name(&identity, number);
+            match disk.staging(&name, bytes, Lives::OnMachine) {
+                Ok(memory) => {
+                    let ring = Ring { memory, name, identity };
+                    owner.write(&ring.memory);
+                    ring.begin(position);
+                    return Ok((ring, number));
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    let (path, free) = (STAGING_DIRECTORY.into(), disk.staging_room().ok().flatten());
+                    return Err(StorageError::Full { path, needed: bytes as u64, free });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(ErrorKind::AlreadyExists.into()))
+    }
+
+    fn begin(&self, position: u64) {
+        self.memory.store(0, 0);
+        let description = Ring::description(&self.identity);
+        self.memory.write(8, &description[8..]);
+        self.memory.store(HEAD, position);
+        self.memory.store(WRITTEN, position);
+        self.memory.store(0, MAGIC);
+    }
+
+    /// The ring called `name` that an earlier process has left for the log in `directory`, if there is one; with `hold` for this process to go on
+    /// with. Looking changes nothing.
     pub(crate) fn look(
         disk: &dyn Disk,
         directory: &Path,
-        options: &LogOptions,
+        identity: Identity,
+        name: &str,
+        hold: bool,
     ) -> Result<Option<Ring>, StorageError> {
-        let (identity, name) = (options.identity(), options.ring_name());
-        let memory = disk
-            .staging(directory, &name, Ring::bytes(&identity), Lives::OnMachine, false)
-            .map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
-        if memory.load(0) == 0 {
-            // There was none, and looking has made one.
-            disk.remove_staging(directory, &name)
-                .map_err(|error| StorageError::io("remove the staging ring of", directory, error))?;
-            return Ok(None);
+        let failed = |error| StorageError::io("map the staging ring of", directory, error);
+        let Some(memory) = disk.find_staging(name, None).map_err(failed)? else { return Ok(None) };
+        let Some(ring) = Ring::find(memory, name, identity)? else { return Ok(None) };
+        let mine = disk.owner(directory).map_err(failed)?;
+        match Owner::read(&ring.memory) {
+            Some(owner) if !owner.is_same(&mine) && owner.is_there() => {
+                return Err(StorageError::Unusable {
+                    path: directory.to_path_buf(),
+                    reason: format!(
+                        "The staging ring {} of this log is that of {}, of which this directory is a copy",
+                        ring_path(name).display(),
+                        owner.path.display()
+                    ),
+                    advice: COPY_ADVICE,
+                });
+            }
+            _ if !hold => return Ok(Some(ring)),
+            _ => {}
         }
-        Ok(Ring::find(memory, identity))
+        let memory = match disk.find_staging(name, Some(HOLD_WAIT)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(StorageError::Unusable {
+                    path: directory.to_path_buf(),
+                    reason: format!(
+                        "Another process uses the staging ring {} of this log",
+                        ring_path(name).display()
+                    ),
+                    advice: IN_USE_ADVICE,
+                });
+            }
+            found => found.map_err(failed)?,
+        };
+        let Some(memory) = memory else { return Ok(None) };
+        // It may have been moved, or this is another mount of it.
+        mine.write(&memory);
+        Ok(Some(Ring { memory, ..ring }))
     }
 
     /// The ring in `memory`, if it is that of this log.
-    fn find(memory: Staging, identity: Identity) -> Option<Ring> {
-        if memory.len() != Ring::bytes(&identity) || memory.load(0) != MAGIC {
-            return None;
+    fn find(memory: Staging, name: &str, identity: Identity) -> Result<Option<Ring>, StorageError> {
+        if memory.len() < HEAD || memory.load(0) != MAGIC {
+            return Ok(None);
         }
         let mut found = [0; HEAD];
         memory.read(0, &mut found);
-        (found == Ring::description(&identity)).then_some(Ring { memory, identity })
+        let (version, known) = (u32_at(&found, 8), VERSION);
+        if version > known {
+            let path = ring_path(name);
+            return Err(StorageError::Newer { what: "staging ring", path, found: version, known });
+        }
+        let is_mine = memory.len() == Ring::bytes(&identity) && found == Ring::description(&identity);
+        Ok(is_mine.then(|| Ring { memory, name: name.to_owned(), identity }))
     }
 
     fn description(identity: &Identity) -> [u8; HEAD] {
         let mut bytes = [0; HEAD];
         bytes[..8].copy_from_slice(&MAGIC.to_le_bytes());
-        bytes[8..16].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[16..32].copy_from_slice(&identity.id.to_le_bytes());
         bytes[32..40].copy_from_slice(&identity.segment_bytes.to_le_bytes());
         bytes[40..44].copy_from_slice(&identity.generation.to_le_bytes());
@@ -122,4 +260,13 @@ impl Ring {
         self.memory.read(self.at(from), &mut bytes);
         bytes
     }
+}
+
+/// The id of the log that a ring is of, by its first page; `None` if it is none that this version made to its end.
+pub(crate) fn log_id(page: &[u8]) -> Option<u128> {
+    let page = page.get(..HEAD)?;
+    let whole = u64_at(page, 0) == MAGIC
+        && u32_at(page, 8) == VERSION
+        && crc32c::crc32c(&page[..CRC]) == u32_at(page, CRC);
+    whole.then(|| u128::from_le_bytes(*page[16..].first_chunk().expect("a page is longer")))
 }

@@ -59,7 +59,7 @@ pub(crate) struct Segments {
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,
     boot: u64,
-    pub(crate) ring_name: String,
+    ring: u64,
     /// In order; the last is the one that is appended to, or the next one when that is ready.
     pub(crate) live: VecDeque<Live>,
     /// The one that is appended to.
@@ -82,7 +82,6 @@ impl Segments {
         disk: Arc<dyn Disk>,
         directory: &Path,
         header: &SegmentHeader,
-        ring_name: String,
         file: Arc<dyn DiskFile>,
         (mut live, first): (VecDeque<Live>, u64),
         spares: VecDeque<Spare>,
@@ -96,7 +95,7 @@ impl Segments {
             identity: header.identity,
             durability: header.durability,
             boot: header.boot,
-            ring_name,
+            ring: header.ring,
             live,
             current: Open { number: header.number, file },
             next: Next::None,
@@ -206,6 +205,7 @@ impl Segments {
             number: self.next_number(),
             durability: self.durability,
             boot: self.boot,
+            ring: self.ring,
         };
         let mut page = self.page.take().expect("one header is under way at a time");
         header.write(&mut page);

@@ -155,11 +155,12 @@ impl Log {
                 number: live.number,
                 durability: Durability::Disk,
                 boot: 0,
+                ring: 0,
             };
             let file = segments.disk.open(&path, How::Write);
             header.put(&*file.map_err(|error| StorageError::io("open", &path, error))?, &path)?;
         }
-        let removed = segments.disk.remove_staging(&segments.directory, &segments.ring_name);
+        let removed = segments.disk.remove_staging(&self.ring.name);
         removed.map_err(|error| StorageError::io("remove the staging ring of", &segments.directory, error))
     }
 

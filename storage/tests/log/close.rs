@@ -1,7 +1,9 @@
 //! The end of a log whose staging ring outlives the process: what is left of it, and what a start makes of a ring that
 //! is not there.
 
-use crate::common::{Chance, DIRECTORY, Owned, append, has_ring, make, options, read};
+use crate::common::{
+    Chance, DIRECTORY, Owned, append, has_ring, make, options, read, remove_ring, ring_names,
+};
 use pelton_storage::disk::{Crash, Disk, Faults, How, Simulated};
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, LogScan, Look, StorageError};
 use std::path::Path;
@@ -33,15 +35,15 @@ fn a_log_that_was_closed_needs_no_ring() {
             let mut log = open(&disk, &before);
             let entries = append_some(&mut log, count, count);
             log.close().unwrap();
-            assert!(!has_ring(&disk, Path::new(DIRECTORY)));
+            assert!(!has_ring(&disk, &options(Durability::Process)));
             assert_eq!(read(&disk, &before, 0).unwrap(), entries);
-            assert!(!has_ring(&disk, Path::new(DIRECTORY)), "a reader makes none");
+            assert!(!has_ring(&disk, &options(Durability::Process)), "a reader makes none");
             // On disk, whatever it was kept for.
             machine.crash(Crash::Power);
             let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &after).unwrap();
             assert_eq!((recovered.entries, recovered.torn, recovered.ring_lost), (count, None, false));
             assert_eq!(read(&disk, &after, 0).unwrap(), entries);
-            assert_eq!(has_ring(&disk, Path::new(DIRECTORY)), next == Durability::Process);
+            assert_eq!(has_ring(&disk, &options(Durability::Process)), next == Durability::Process);
             log.close().unwrap();
         }
     }
@@ -62,13 +64,14 @@ fn a_ring_that_is_gone_is_refused_until_the_machine_restarts() {
         drop(log);
         machine.crash(Crash::Process);
         assert_eq!(read(&disk, &options, 0).unwrap().len() as u64, count);
-        disk.remove_staging(Path::new(DIRECTORY), "log-g0000-shard-0000").unwrap();
+        let name = ring_names(&disk, &options).remove(0);
+        remove_ring(&disk, &options);
         let refused = |error: Option<StorageError>| {
             let error = error.expect("it has to be refused");
             let text = error.to_string();
             assert!(matches!(error, StorageError::Missing { what: "staging ring", .. }), "{text}");
-            assert!(text.contains("log-g0000-shard-0000") && text.contains("not restarted"), "{text}");
-            assert!(!has_ring(&disk, Path::new(DIRECTORY)), "looking makes none");
+            assert!(text.contains(&name) && text.contains("not restarted"), "{text}");
+            assert!(!has_ring(&disk, &options), "looking makes none");
         };
         for durability in [Durability::Process, Durability::Disk] {
             let options = LogOptions { durability, ..options };
@@ -102,7 +105,7 @@ fn closing_may_be_cut_short_anywhere() {
             let (log, recovered) =
                 Log::open(&disk, Path::new(DIRECTORY), &LogOptions { durability: next, ..options }).unwrap();
             assert_eq!((recovered.entries, recovered.ring_lost), (40, false), "stopped after {stop}");
-            assert_eq!(has_ring(&disk, Path::new(DIRECTORY)), next == Durability::Process);
+            assert_eq!(has_ring(&disk, &options), next == Durability::Process);
             drop(log);
             assert_eq!(read(&disk, &options, 0).unwrap(), entries, "stopped after {stop}");
         }
@@ -119,7 +122,7 @@ fn a_log_that_failed_keeps_its_ring() {
     machine.set_faults(Faults { sync_error: 1_000, ..Faults::default() });
     assert!(log.close().is_err());
     machine.set_faults(Faults::default());
-    assert!(has_ring(&disk, Path::new(DIRECTORY)));
+    assert!(has_ring(&disk, &options));
     assert_eq!(read(&disk, &options, 0).unwrap().len(), 1);
 }
 
@@ -149,7 +152,7 @@ fn a_ring_without_its_first_segment_is_refused() {
         }
         let opened = Log::open(&disk, Path::new(DIRECTORY), &options).err().unwrap();
         assert_eq!(opened.to_string(), error.to_string());
-        assert!(has_ring(&disk, Path::new(DIRECTORY)), "a refusal changes nothing");
+        assert!(has_ring(&disk, &options), "a refusal changes nothing");
         if at.is_some() {
             let scan =
                 LogScan::open(&disk, Path::new(DIRECTORY), options.id, 0, 0, Look::Alone).unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Entries that can be told apart, and a log that is driven as a shard drives it.
 
-use pelton_storage::disk::{Disk, Lives};
+use pelton_storage::disk::Disk;
 use pelton_storage::staging::Staging;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
 use std::ops::Range;
@@ -9,9 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub const DIRECTORY: &str = "/data/log/g0000/shard-0000";
-
-/// The name of the staging ring of that log.
-pub const RING: &str = "log-g0000-shard-0000";
 
 /// Splitmix64: chance for tests.
 pub struct Chance(pub u64);
@@ -51,21 +48,33 @@ pub fn options(durability: Durability) -> LogOptions {
     }
 }
 
-/// Bytes of the ring.
-pub const RING_BYTES: usize = 4_096 + LogOptions::SEGMENT_BYTES_MIN as usize;
+/// What the names of the rings of that log begin with.
+pub fn ring_prefix(options: &LogOptions) -> String {
+    format!("{:032x}-g{:04}-shard-{:04}-", options.id, options.generation, options.shard)
+}
 
-/// The ring that survives the process, made if it is not there.
-pub fn ring(disk: &Arc<dyn Disk>, directory: &Path) -> Staging {
-    disk.staging(directory, RING, RING_BYTES, Lives::OnMachine, false).unwrap()
+/// The names of its rings that outlive the process: one, if there is any.
+pub fn ring_names(disk: &Arc<dyn Disk>, options: &LogOptions) -> Vec<String> {
+    disk.stagings(&ring_prefix(options)).unwrap()
+}
+
+/// The ring that outlives the process, which must be there.
+pub fn ring(disk: &Arc<dyn Disk>, options: &LogOptions) -> Staging {
+    let names = ring_names(disk, options);
+    let [name] = &names[..] else { panic!("{names:?} are not one ring") };
+    disk.find_staging(name, None).unwrap().unwrap()
 }
 
 /// Whether there is one.
-pub fn has_ring(disk: &Arc<dyn Disk>, directory: &Path) -> bool {
-    let there = ring(disk, directory).load(0) != 0;
-    if !there {
-        disk.remove_staging(directory, RING).unwrap();
-    }
-    there
+pub fn has_ring(disk: &Arc<dyn Disk>, options: &LogOptions) -> bool {
+    let names = ring_names(disk, options);
+    assert!(names.len() <= 1, "{names:?}");
+    !names.is_empty()
+}
+
+/// Removes it, as somebody does who tidies up.
+pub fn remove_ring(disk: &Arc<dyn Disk>, options: &LogOptions) {
+    ring_names(disk, options).iter().for_each(|name| disk.remove_staging(name).unwrap());
 }
 
 /// An entry for `tick` that no other has: `salt` is in it.

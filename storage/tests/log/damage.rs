@@ -147,12 +147,12 @@ fn segments_of_another_log_are_refused() {
     }
     // A later version, with a checksum that fits.
     let mut page = original[..4_096].to_vec();
-    page[8] = 2;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&page[..12]), &page[16..64]);
+    page[8] = 3;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&page[..12]), &page[16..72]);
     page[12..16].copy_from_slice(&crc.to_le_bytes());
     file(&disk, 1).write_at(&page, 0).unwrap();
     let error = check(&disk, &options, &entries, "newer").unwrap();
-    assert!(matches!(error, StorageError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StorageError::Newer { found: 3, known: 2, .. }), "{error}");
     file(&disk, 1).write_at(&original, 0).unwrap();
     assert!(check(&disk, &options, &entries, "as it was").is_none());
 }

@@ -1,7 +1,7 @@
 //! Files that somebody has put back under other names, copied or sealed anew. Checksums say nothing against those: what
 //! comes back is all of it, or a refusal that changes nothing.
 
-use crate::common::{DIRECTORY, Owned, RING_BYTES, append, options, read, ring};
+use crate::common::{DIRECTORY, Owned, append, options, read, ring};
 use pelton_storage::disk::{Disk, Faults, How, Simulated};
 use pelton_storage::{Durability, Kind, Log, LogOptions, StorageError};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn put(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) {
 /// The header of a segment with another number, sealed.
 fn renumber(file: &mut [u8], number: u64) {
     file[32..40].copy_from_slice(&number.to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&file[..12]), &file[16..64]);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&file[..12]), &file[16..72]);
     file[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -164,7 +164,7 @@ fn numbers_that_no_log_gets_to_are_refused() {
 #[test]
 fn a_ring_whose_words_make_no_sense_is_refused() {
     let (disk, options, entries) = filled(Durability::Process);
-    let memory = ring(&disk, Path::new(DIRECTORY));
+    let memory = ring(&disk, &options);
     let (head, written) = (memory.load(64), memory.load(128));
     assert!(written < head, "something is only in the ring");
     let segment = options.segment_bytes;
@@ -197,7 +197,7 @@ fn a_ring_whose_words_make_no_sense_is_refused() {
     }
     memory.store(64, head);
     memory.store(128, written);
-    assert_eq!(memory.len(), RING_BYTES);
+    assert_eq!(memory.len() as u64, 4_096 + options.segment_bytes);
     whole(&disk, &options, &entries, "as it was");
 }
 

@@ -1,7 +1,9 @@
 //! A log without crashes: round trips, retirement, reading from a tick, real disks, a full disk.
 
-use crate::common::{Chance, DIRECTORY, Owned, RING, append, has_ring, make, options, read, read_in};
-use pelton_storage::disk::{Blocking, Disk, Faults, Lives, Simulated, Uring};
+use crate::common::{
+    Chance, DIRECTORY, Owned, append, has_ring, make, options, read, read_in, remove_ring, ring,
+};
+use pelton_storage::disk::{Blocking, Disk, Faults, Simulated, Uring};
 use pelton_storage::{Durability, Kind, Log, LogOptions, StorageError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,12 +63,13 @@ fn what_is_appended_is_read_back() {
 struct Scratch {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
+    options: LogOptions,
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // There is one only if the test has failed.
-        let _ = self.disk.remove_staging(&self.directory, RING);
+        remove_ring(&self.disk, &self.options);
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
@@ -81,16 +84,17 @@ fn on_real_disks_too() {
     for (name, disk) in disks {
         for durability in BOTH {
             let name = format!("pelton-log-{}-{name}-{durability:?}", std::process::id());
-            let scratch = Scratch { directory: std::env::temp_dir().join(name), disk: disk.clone() };
-            let options = options(durability);
+            // Rings are found by the log's id, and other processes may run this test.
+            let options = LogOptions { id: u128::from(std::process::id()) << 64 | 1, ..options(durability) };
+            let scratch = Scratch { directory: std::env::temp_dir().join(name), disk: disk.clone(), options };
             check(&disk, &scratch.directory, &options, true);
             let (mut log, recovered) = Log::open(&disk, &scratch.directory, &options).unwrap();
-            assert_eq!(has_ring(&disk, &scratch.directory), durability == Durability::Process);
+            assert_eq!(has_ring(&disk, &options), durability == Durability::Process);
             log.close().unwrap();
-            assert!(!has_ring(&disk, &scratch.directory));
+            assert!(!has_ring(&disk, &options));
             let back = read_in(&disk, &scratch.directory, &options, 0).unwrap();
             assert_eq!(back.len() as u64, recovered.entries);
-            assert!(!has_ring(&disk, &scratch.directory), "a reader makes none");
+            assert!(!has_ring(&disk, &options), "a reader makes none");
         }
     }
 }
@@ -182,7 +186,7 @@ fn bytes_beyond_the_ring_s_head_were_never_appended() {
         drop(log);
         // What a kill in the middle of the next append leaves.
         let bytes = options.segment_bytes as usize + 4_096;
-        let ring = disk.staging(Path::new(DIRECTORY), RING, bytes, Lives::OnMachine, false).unwrap();
+        let ring = ring(&disk, &options);
         let at = 4_096 + (ring.load(64) % options.segment_bytes) as usize;
         ring.write(at, &vec![0xA5; (bytes - at).min(1 + round as usize * 50)]);
         assert_eq!(read(&disk, &options, 0).unwrap(), entries, "round {round}");

@@ -10,3 +10,4 @@ mod forged;
 mod life;
 mod mend;
 mod rest;
+mod rings;

@@ -16,7 +16,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 const DIRECTORY: &str = "/data/log/g0001/shard-0002";
-const RING: &str = "log-g0001-shard-0002";
 const SEGMENT: u64 = 64 << 10;
 const PAGE: usize = 4096;
 
@@ -28,6 +27,8 @@ fn options(durability: Durability) -> LogOptions {
 struct Left {
     files: Files,
     ring: Option<Vec<u8>>,
+    /// The ring's name, which the segments know.
+    ring_name: String,
     /// Where entries are, in which file.
     entries: Vec<(usize, usize)>,
 }
@@ -51,10 +52,9 @@ fn leave(durability: Durability) -> Left {
     while log.pending().is_some() {
         turn(&mut log, 40);
     }
+    let ring_name = disk.stagings("").expect("memory").pop().unwrap_or_default();
     let ring = (durability == Durability::Process).then(|| {
-        let memory = disk
-            .staging(directory, RING, PAGE + SEGMENT as usize, Lives::OnMachine, false)
-            .expect("the log has one");
+        let memory = disk.find_staging(&ring_name, None).expect("memory").expect("the log has one");
         let mut bytes = vec![0; memory.len()];
         memory.read(0, &mut bytes);
         bytes
@@ -71,7 +71,7 @@ fn leave(durability: Durability) -> Left {
         entries.extend(found.map(|at| (number, at)));
     }
     assert!(entries.len() > 40, "the seed or the form of entries is another");
-    Left { files, ring, entries }
+    Left { files, ring, ring_name, entries }
 }
 
 fn turn(log: &mut Log, tick: u64) {
@@ -161,7 +161,7 @@ fuzz_target!(|bytes: &[u8]| {
     disk.create_directory(directory).expect("memory");
     put(&disk, &files);
     if let Some(ring) = &ring {
-        let memory = disk.staging(directory, RING, ring.len(), Lives::OnMachine, true).expect("memory");
+        let memory = disk.staging(&left.ring_name, ring.len(), Lives::OnMachine).expect("memory");
         memory.write(0, ring);
     }
     let options = options(next);

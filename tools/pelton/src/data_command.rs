@@ -11,6 +11,7 @@ use pelton_storage::{Checkpoint, Manifest};
 
 use crate::data::Data;
 use crate::output::print;
+use crate::rings_command::RingsCommand;
 use crate::table::table;
 
 /// Look at what a job keeps.
@@ -27,13 +28,17 @@ enum Action {
         /// The data directory.
         data: PathBuf,
     },
+    /// List what jobs with durability "process" keep in shared memory, and what killed ones have left there.
+    Rings(RingsCommand),
 }
 
 impl DataCommand {
     /// Runs the command.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Action::Show { data } = self.action;
-        Ok(print(&show(&Data::at(&data)?)?)?)
+        match self.action {
+            Action::Show { data } => Ok(print(&show(&Data::at(&data)?)?)?),
+            Action::Rings(command) => command.run(),
+        }
     }
 }
 
@@ -103,7 +108,7 @@ fn row(checkpoint: &Checkpoint) -> [String; 8] {
 }
 
 /// Bytes for a person: short rather than exact.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let exact = format_size(bytes);
     let units = [("TB", 40), ("GB", 30), ("MB", 20), ("KB", 10)];
     match units.into_iter().find(|&(_, shift)| bytes >= 1 << shift) {

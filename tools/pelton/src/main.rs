@@ -11,6 +11,7 @@ mod data;
 mod data_command;
 mod log;
 mod output;
+mod rings_command;
 mod selftest;
 mod table;
 

@@ -389,7 +389,7 @@ impl Keeper {
         self.removing = Some((number, 0));
         let generation = self.manifest.generation;
         if !std::mem::replace(&mut self.stands_alone, true) {
-            self.data.remove_logs_before(generation)?;
+            self.data.remove_logs_before(self.manifest.log_id, generation)?;
         }
         let here =
             |checkpoint: &&Checkpoint| checkpoint.generation == generation && checkpoint.savepoint.is_none();

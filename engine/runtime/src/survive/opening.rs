@@ -71,7 +71,7 @@ pub enum Task {
 }
 
 /// Why a job cannot take up what is there.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Storage says why.
@@ -112,13 +112,6 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl fmt::Debug for OpenError {
-    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -155,8 +148,7 @@ impl Opened {
         options: SurvivalOptions,
     ) -> Result<Self, OpenError> {
         let staging = (options.durability == Durability::Process).then_some(Lives::OnMachine);
-        let bytes_needed = 2 * options.segment_bytes * u64::from(options.shards);
-        let data = DataDirectory::open(disk, path, &DirectoryOptions { bytes_needed, staging })?;
+        let data = DataDirectory::open(disk, path, &DirectoryOptions { staging })?;
         let durability = match options.durability {
             Durability::Process => "process",
             Durability::Disk => "disk",
@@ -195,15 +187,24 @@ impl Opened {
         }
         let mut opened = Opened { data: Arc::new(data), manifest, options };
         opened.begin_at_savepoint()?;
+        opened.check_room()?;
         opened.manifest.boot_id = disk.boot_id();
         opened.manifest.clean = false;
         opened.manifest.configuration = opened.options.configuration.clone();
         opened.store()?;
         opened.data.remove_unreferenced(&opened.manifest)?;
         if stands_alone(&opened.manifest) {
-            opened.data.remove_logs_before(opened.manifest.generation)?;
+            opened.data.remove_logs_before(opened.manifest.log_id, opened.manifest.generation)?;
         }
         Ok(opened)
+    }
+
+    /// Before anything is changed: there is room for the logs of the shards that are wanted.
+    fn check_room(&self) -> Result<(), StorageError> {
+        let SurvivalOptions { shards, durability, segment_bytes, .. } = self.options;
+        let segment_bytes =
+            if self.task() == Task::Run { self.manifest.segment_bytes } else { segment_bytes };
+        self.data.check_room(&self.manifest, shards, segment_bytes, durability)
     }
 
     fn store(&self) -> Result<(), StorageError> {
@@ -291,7 +292,7 @@ impl Opened {
         let last = last.unwrap_or_else(|| unreachable!("a rescaling ends with a checkpoint"));
         self.begin_generation(&last, self.options.shards);
         self.store()?;
-        self.data.remove_logs_before(self.manifest.generation)
+        self.data.remove_logs_before(self.manifest.log_id, self.manifest.generation)
     }
 
     /// The checkpoints that this generation can begin from, the newest first.
@@ -342,11 +343,16 @@ impl Opened {
     pub fn parts(&self, shard: u16, desk: &Arc<Desk>, checkpoint: Option<&Arc<Restored>>) -> SurvivorParts {
         use pelton_core::snapshot::Checkpoint as _;
         let generation = self.manifest.generation;
+        // Shards that only take up what is there need no memory that outlives them: what they had in such is in files once it was read.
+        let durability = match self.task() {
+            Task::Run => self.options.durability,
+            Task::Rescale { .. } => Durability::Disk,
+        };
         SurvivorParts {
             disk: self.data.disk().clone(),
             log_directory: self.data.log(generation, shard),
             log: LogOptions {
-                durability: self.options.durability,
+                durability,
                 segment_bytes: self.manifest.segment_bytes,
                 id: self.manifest.log_id,
                 generation,

@@ -55,7 +55,6 @@ impl<T: Record + Send> InletPartition<T> {
         let mut state = shared.lock();
         state.run += 1;
         state.phase = Phase::Recovering;
-        state.failure = None;
         state.batch.clear();
         state.producers.clear();
         state.by_id.clear();
