@@ -1,7 +1,7 @@
 //! A walk over a data directory that looks at everything but the logs, and lists what it finds.
 //!
 //! It reads every byte of every snapshot that the manifest refers to, each once, and changes nothing. It does not take the lock: beside a
-//! running job it may report files as missing that were replaced under it. Logs have a reader of their own.
+//! running job it may report files as missing that were replaced under it; see [`presence`](crate::presence()). Logs have a reader of their own.
 
 use crate::directory::{Unreferenced, checkpoints, unreferenced};
 use crate::disk::Disk;

@@ -1,13 +1,12 @@
 //! A data directory, as a command looks at it: what is there, and whether a job is at work in it. Nothing is changed.
 
 use std::error::Error;
-use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pelton_storage::disk::{Blocking, Disk, LOCK};
-use pelton_storage::{LogScan, Look, Manifest, StorageError};
+use pelton_storage::disk::{Blocking, Disk};
+use pelton_storage::{LogScan, Look, Manifest, Presence, StorageError, presence};
 
 /// A data directory.
 pub struct Data {
@@ -43,25 +42,14 @@ impl Data {
         Ok(Manifest::load(&self.disk, &self.path)?.ok_or_else(none)?)
     }
 
-    /// Keeps jobs out until the returned file is dropped; `None` if one is at work. Others may look at the same time.
-    pub fn keep_jobs_out(&self) -> Result<Option<KeptOut>, Box<dyn Error>> {
-        let path = self.path.join(LOCK);
-        let lock = match File::open(&path) {
-            Ok(lock) => lock,
-            // A copy, or a directory in which no job was ever at work.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(KeptOut { _lock: None })),
-            Err(error) => return Err(StorageError::io("open", &path, error).into()),
-        };
-        match lock.try_lock_shared() {
-            Ok(()) => Ok(Some(KeptOut { _lock: Some(lock) })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(StorageError::io("lock", &path, error).into()),
-        }
+    /// Who is at work here now. Nobody is kept out: tools give way to jobs.
+    pub fn presence(&self) -> Result<Presence, StorageError> {
+        presence(&self.path)
     }
 
     /// Whether a job is at work here now.
-    pub fn is_in_use(&self) -> Result<bool, Box<dyn Error>> {
-        Ok(self.keep_jobs_out()?.is_none())
+    pub fn is_in_use(&self) -> Result<bool, StorageError> {
+        Ok(self.presence()?.is_in_use)
     }
 
     /// All logs, by generation and shard.
@@ -123,9 +111,4 @@ impl Data {
         let len = |name: &String| self.disk.open(&directory.join(name), How::Read).ok()?.len().ok();
         Ok(names.iter().filter_map(len).sum())
     }
-}
-
-/// Jobs are kept out while this lives.
-pub struct KeptOut {
-    _lock: Option<File>,
 }

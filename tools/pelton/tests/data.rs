@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pelton_storage::control::{self, Answer};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{
     Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, Kind, Log, LogOptions, Manifest,
-    SnapshotId, SnapshotWriter,
+    SnapshotId, SnapshotWriter, presence, remove_rings_below, rings,
 };
 
 const ID: u128 = 0xBEE;
@@ -133,9 +134,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for shard in 0..2 {
-            let _ = self.disk.remove_staging(&self.directory(shard), &format!("log-g0000-shard-{shard:04}"));
-        }
+        let _ = remove_rings_below(&self.data);
         // A directory left behind is no reason to hide the result of the test.
         let _ = fs::remove_dir_all(&self.data);
     }
@@ -349,7 +348,7 @@ fn what_is_only_in_memory_is_shown_until_it_is_gone() {
     }
     let shown = place.succeeds("log inspect DATA --shard 0");
     assert!(shown.contains("1-11") && shown.contains("only in memory"), "{shown}");
-    place.disk.remove_staging(&place.directory(0), "log-g0000-shard-0000").expect("it is there");
+    remove_rings_below(&place.data).expect("they are there");
     let shown = place.succeeds("log inspect DATA --shard 0");
     assert!(shown.contains("1-10") && shown.contains("what was only in memory is gone"), "{shown}");
     place.succeeds("log verify DATA");
@@ -462,4 +461,103 @@ fn what_is_no_data_directory_is_named() {
     assert_eq!(error, "error: --shard: DATA has no log of shard 7; it has 2, counted from 0\n");
     let (_, error) = place.fails("log export DATA --from 5 --to 4");
     assert_eq!(error, "error: --from: tick 5 comes after tick 4, which --to gives\n");
+}
+
+/// A tool that is run in a loop keeps nobody out.
+#[test]
+fn tools_give_way_to_jobs() {
+    let place = Place::filled("gives-way");
+    let over = AtomicBool::new(false);
+    let runs = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for words in [
+            "log verify DATA",
+            "log inspect DATA",
+            "data show DATA",
+            "log export DATA",
+            "checkpoint DATA --timeout 0",
+        ] {
+            let (place, over, runs) = (&place, &over, &runs);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let output = place.run(words);
+                    let error = text(&output.stderr);
+                    // What it sees is whole, or it says why not; a job that is there is none of its business.
+                    let said = output.status.success()
+                        || [
+                            "a job is at work",
+                            "jobs begin here",
+                            "no job is running",
+                            "it was withdrawn",
+                            "ended before it answered",
+                        ]
+                        .iter()
+                        .any(|reason| error.contains(reason));
+                    assert!(said, "{words}: {error}");
+                    runs.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut starts = 0;
+        while starts < 30 || runs.load(Ordering::Relaxed) < 30 {
+            let job = DataDirectory::open(&place.disk, &place.data, &DirectoryOptions::default());
+            let job = job.unwrap_or_else(|error| {
+                over.store(true, Ordering::Relaxed);
+                panic!("start {starts}: {error}")
+            });
+            starts += 1;
+            std::thread::sleep(Duration::from_millis(starts % 7));
+            drop(job);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// What a tool saw while a job came and went is not believed.
+#[test]
+fn a_job_that_comes_and_goes_is_noticed() {
+    let place = Place::filled("comes-and-goes");
+    let before = presence(&place.data).expect("a directory");
+    assert!(!before.is_in_use);
+    assert_eq!(presence(&place.data).expect("a directory"), before, "who asks is no job");
+    for _ in 0..3 {
+        let before = presence(&place.data).expect("a directory");
+        drop(DataDirectory::open(&place.disk, &place.data, &DirectoryOptions::default()).expect("free"));
+        let after = presence(&place.data).expect("a directory");
+        assert!(!after.is_in_use && after != before);
+    }
+}
+
+#[test]
+fn rings_are_listed_and_removed_when_nobody_wants_them() {
+    let place = Place::filled("rings");
+    let mut log = place.log(0, Durability::Process);
+    place.append(&mut log, 11);
+    let mine = || {
+        let data = fs::canonicalize(place.data.parent().expect("it is in one"))
+            .expect("it is there")
+            .join(place.data.file_name().expect("a name"));
+        let ring = rings().expect("a directory").into_iter().find(|ring| ring.data.as_ref() == Some(&data));
+        ring.map(|ring| ring.path.file_name().expect("a name").to_str().expect("ours").to_owned())
+    };
+    let name = mine().expect("the log has one");
+    let line = |words: &str| {
+        let shown = place.succeeds(words);
+        shown.lines().find(|line| line.starts_with(&name)).expect(&shown).to_owned()
+    };
+    assert!(line("data rings").contains("in use"));
+    let (_, error) = place.fails(&format!("data rings --remove {name}"));
+    assert!(error.contains("is in use"), "{error}");
+    drop(log);
+    assert!(line("data rings").contains("waits for the next start"));
+    let (_, error) = place.fails(&format!("data rings --remove {name}"));
+    assert!(error.contains("the next start of the job there goes on with it"), "{error}");
+    place.succeeds("data rings --remove");
+    assert_eq!(mine().as_ref(), Some(&name), "it is wanted");
+    fs::remove_dir_all(&place.data).expect("it is there");
+    assert!(line("data rings").contains("is gone"));
+    assert!(place.succeeds("data rings --remove").contains(&format!("removed {name}")));
+    assert_eq!(mine(), None);
+    let (_, error) = place.fails(&format!("data rings --remove {name}"));
+    assert!(error.contains("there is no such ring"), "{error}");
 }

@@ -1,7 +1,8 @@
 //! `pelton log`: what the logs of a data directory hold.
 //!
-//! All of it only reads. Beside a running job the files are shown as they are now: the job writes behind, and may
-//! recycle a file under the reader, so only `verify` insists on being alone.
+//! All of it only reads, and keeps no job out. Beside a running job the files are shown as they are now: the job writes
+//! behind, and may recycle a file under the reader. One that begins meanwhile is noticed and said. Only `verify` insists on
+//! a directory that stands still, and looks again if a job has come and gone.
 
 mod export;
 mod hashes;
@@ -13,9 +14,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use pelton_storage::{GroupFacts, LogScan, Look, Manifest, StorageError};
+use pelton_storage::{GroupFacts, LogScan, Look, Manifest, Presence, StorageError};
 
-use crate::data::{Data, KeptOut, LogPlace};
+use crate::data::{Data, LogPlace};
 use crate::output::note;
 
 /// Look at the logs of a job.
@@ -81,15 +82,26 @@ impl LogCommand {
     /// Runs the command.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.action {
-            Action::Inspect { selection, entries } => inspect::run(&Logs::of(selection)?, entries),
+            Action::Inspect { selection, entries } => shown(selection, |logs| inspect::run(logs, entries)),
             Action::Verify { data } => verify::run(&Data::at(&data)?),
-            Action::Export { selection } => export::run(&Logs::of(selection)?),
-            Action::Hashes { selection } => hashes::run(&Logs::of(selection)?),
+            Action::Export { selection } => shown(selection, export::run),
+            Action::Hashes { selection } => shown(selection, hashes::run),
             Action::Replay { selection: Selection { data, shard, from, to }, step } => {
                 replay::run(&Data::at(&data)?, from, to, shard, step)
             }
         }
     }
+}
+
+/// Shows something of the logs that were selected.
+fn shown(
+    selection: Selection,
+    show: impl FnOnce(&Logs) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let logs = Logs::of(selection)?;
+    show(&logs)?;
+    logs.conclude();
+    Ok(())
 }
 
 /// The logs that were selected.
@@ -99,8 +111,8 @@ struct Logs {
     places: Vec<LogPlace>,
     selection: Selection,
     look: Look,
-    /// No job starts under the reader.
-    _alone: Option<KeptOut>,
+    /// Who was at work when the looking began.
+    before: Presence,
 }
 
 impl Logs {
@@ -110,9 +122,9 @@ impl Logs {
             let (from, to) = (selection.from, selection.to);
             return Err(format!("--from: tick {from} comes after tick {to}, which --to gives").into());
         }
-        let alone = data.keep_jobs_out()?;
+        let before = data.presence()?;
         let manifest = data.manifest()?;
-        let look = if alone.is_some() { Look::Alone } else { Look::Beside };
+        let look = if before.is_in_use { Look::Beside } else { Look::Alone };
         if look == Look::Beside {
             note(&format!("a job is at work in {}; this is what is in its files now", data.path.display()));
         }
@@ -128,7 +140,7 @@ impl Logs {
                 .into());
             }
         }
-        Ok(Logs { data, manifest, places, selection, look, _alone: alone })
+        Ok(Logs { data, manifest, places, selection, look, before })
     }
 
     fn scan(&self, place: &LogPlace) -> Result<Option<LogScan>, Box<dyn Error>> {
@@ -159,10 +171,29 @@ impl Logs {
 
     fn explain(&self, error: StorageError) -> String {
         match self.look {
-            Look::Alone => error.to_string(),
+            Look::Alone if !self.has_changed() => error.to_string(),
+            Look::Alone => {
+                format!("{error} A job has begun here meanwhile, so this may be no damage: try once more.")
+            }
             Look::Beside => format!(
                 "{error} The job that is at work may have used the file again meanwhile: try once more, or when it has ended."
             ),
+        }
+    }
+
+    /// Whether a job has begun here since the looking began.
+    fn has_changed(&self) -> bool {
+        // Where that cannot be told any more, what was seen is as good as it was.
+        self.data.presence().is_ok_and(|now| now != self.before)
+    }
+
+    /// Says so if what was shown may be of two times.
+    fn conclude(&self) {
+        if self.look == Look::Alone && self.has_changed() {
+            let place = self.data.path.display();
+            note(&format!(
+                "a job has begun in {place} meanwhile; what was shown is in part of before, in part of after"
+            ));
         }
     }
 }

@@ -14,15 +14,36 @@ use super::place_of;
 use crate::data::{Data, LogPlace};
 use crate::output::print;
 
-/// Prints the findings; an error if anything is damaged.
+/// Looks before a directory in which jobs come and go is given up.
+const LOOKS_MAX: usize = 5;
+
+/// Prints the findings; an error if anything is damaged. A job that begins meanwhile is let in; what was seen then counts for nothing.
 pub fn run(data: &Data) -> Result<(), Box<dyn Error>> {
     let place = data.path.display();
-    let Some(_alone) = data.keep_jobs_out()? else {
-        return Err(format!(
-            "{place}: a job is at work here, and what it writes meanwhile would look like damage: stop it first"
-        )
-        .into());
-    };
+    for _ in 0..LOOKS_MAX {
+        let before = data.presence()?;
+        if before.is_in_use {
+            return Err(format!(
+                "{place}: a job is at work here, and what it writes meanwhile would look like damage: stop it first"
+            )
+            .into());
+        }
+        let looked = look(data);
+        if data.presence()? == before {
+            let (text, bad) = looked?;
+            print(&text)?;
+            let plural = if bad == 1 { "" } else { "s" };
+            return match bad {
+                0 => Ok(()),
+                _ => Err(format!("{place}: {bad} finding{plural} of damage").into()),
+            };
+        }
+    }
+    Err(format!("{place}: jobs begin here again and again while it is looked at, so nothing can be said: stop them first").into())
+}
+
+/// The findings as text, and how many are damage.
+fn look(data: &Data) -> Result<(String, usize), Box<dyn Error>> {
     let (manifest, mut findings) = verify(&data.disk, &data.path);
     let mut totals = Totals::default();
     if let Some(manifest) = &manifest {
@@ -30,18 +51,14 @@ pub fn run(data: &Data) -> Result<(), Box<dyn Error>> {
     }
     let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     let bad = findings.iter().filter(|finding| finding.severity > Severity::Note).count();
-    if bad > 0 {
-        print(&text)?;
-        let plural = if bad == 1 { "" } else { "s" };
-        return Err(format!("{place}: {bad} finding{plural} of damage").into());
-    }
-    if let Some(manifest) = &manifest {
+    if let Some(manifest) = manifest.filter(|_| bad == 0) {
         let (checkpoints, logs, entries) = (manifest.checkpoints.len(), totals.logs, totals.entries);
+        let place = data.path.display();
         text.push_str(&format!(
             "{place}: ok; checkpoints: {checkpoints}, logs: {logs}, entries: {entries}\n"
         ));
     }
-    Ok(print(&text)?)
+    Ok((text, bad))
 }
 
 #[derive(Default)]
