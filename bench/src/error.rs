@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 /// Why there is no (good) result.
-#[derive(Debug)]
 pub enum BenchError {
     /// There is no workload of that name.
     UnknownWorkload {
@@ -93,6 +92,13 @@ impl fmt::Display for BenchError {
     }
 }
 
+impl fmt::Debug for BenchError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for BenchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -100,6 +106,26 @@ impl std::error::Error for BenchError {
             | BenchError::Scratch { error, .. }
             | BenchError::Output(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_display() {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        for error in [
+            BenchError::UnknownWorkload { name: "x".to_owned(), near: Some("y"), known: vec!["y"] },
+            BenchError::Options("a b".to_owned()),
+            BenchError::Engine(Box::new(gone())),
+            BenchError::Report { path: "r".into(), error: gone() },
+            BenchError::Output(gone()),
+            BenchError::Interrupted,
+        ] {
+            assert_eq!(format!("{error:?}"), error.to_string());
         }
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 ///      start it with the newer program that wrote it."
 /// );
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum StorageError {
     /// The system refused an operation.
     Io {
@@ -207,6 +207,13 @@ fn advice_on(action: &str, kind: io::ErrorKind) -> &'static str {
              once may have dropped writes, so there is no second try: look at the device, then start the job again."
         }
         _ => "",
+    }
+}
+
+impl fmt::Debug for StorageError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

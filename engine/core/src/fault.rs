@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::fmt;
 
 /// Why a shard cannot go on. The driver stops the job and reports it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
     /// A state table, a run or an oversized frame did not fit into the configured memory.
@@ -40,7 +40,7 @@ pub enum Fault {
 }
 
 /// A memory request over the configured limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OutOfMemory {
     /// Bytes that were asked for.
     pub asked: usize,
@@ -58,6 +58,13 @@ impl fmt::Display for OutOfMemory {
              smaller buffers or shorter windows",
             self.asked, self.in_use, self.limit
         )
+    }
+}
+
+impl fmt::Debug for OutOfMemory {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -86,4 +93,18 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl fmt::Debug for Fault {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Fault::OutOfMemory(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -13,6 +13,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::error::Error;
 
 /// A source of a job: a number of partitions, each of which one shard reads.
 #[diagnostic::on_unimplemented(
@@ -41,7 +42,15 @@ pub trait Source: Clone + Send + Sync + 'static {
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         let _ = wake;
     }
+
+    /// Takes what says why the job failed, for those outside of the engine who would otherwise learn only that it is gone.
+    fn attach_failure(&self, failure: FailureOfJob) {
+        let _ = failure;
+    }
 }
+
+/// Says why the job has failed; nothing as long as it has not.
+pub type FailureOfJob = Arc<dyn Fn() -> Option<Arc<dyn Error + Send + Sync>> + Send + Sync>;
 
 /// What a read may take, and what time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

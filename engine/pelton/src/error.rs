@@ -4,10 +4,11 @@ use pelton_core::{Fault, OutOfMemory};
 use pelton_runtime::config::ConfigError;
 use pelton_runtime::survive::OpenError;
 use pelton_runtime::{RunError, StartError};
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// What went wrong with a job.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum JobError {
     /// A stream ends nowhere.
@@ -107,16 +108,24 @@ impl fmt::Display for JobError {
     }
 }
 
-impl std::error::Error for JobError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl fmt::Debug for JobError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for JobError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             JobError::Config(error) => Some(error),
             JobError::Open(error) => Some(error),
             JobError::Start(error) => Some(error),
             JobError::Run(error) => Some(error),
             JobError::Fault(error) => Some(error),
-            JobError::Memory { error, .. } => Some(error),
-            JobError::Unfinished { .. }
+            // Of memory, the text says all that there is to say when a job starts; the error has only advice for one that runs.
+            JobError::Memory { .. }
+            | JobError::Unfinished { .. }
             | JobError::Clockless { .. }
             | JobError::Disputed { .. }
             | JobError::Size { .. }
@@ -148,5 +157,41 @@ impl From<StartError> for JobError {
 impl From<RunError> for JobError {
     fn from(error: RunError) -> Self {
         JobError::Run(error)
+    }
+}
+
+/// Why a job failed, as those are told who send to it or read from it: a shared [`JobError`], which is the
+/// [source](Error::source) of the error that this is part of.
+#[derive(Clone)]
+pub struct JobFailure(Arc<dyn Error + Send + Sync>);
+
+impl JobFailure {
+    pub(crate) fn new(error: Arc<dyn Error + Send + Sync>) -> Self {
+        JobFailure(error)
+    }
+
+    /// The job's error.
+    pub fn error(&self) -> &(dyn Error + 'static) {
+        &*self.0
+    }
+}
+
+impl PartialEq for JobFailure {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for JobFailure {}
+
+impl fmt::Display for JobFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for JobFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -7,7 +7,7 @@ use crate::settings::{Delivering, Label};
 use crate::stream::{Place, Stream};
 use pelton_core::build::{Edge, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
-use pelton_core::source::Source;
+use pelton_core::source::{FailureOfJob, Source};
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
 use std::any::type_name;
@@ -45,7 +45,7 @@ pub(crate) struct PlannedSource {
     pub(crate) partitions: Box<dyn Fn(usize) -> usize>,
     /// Whether its records can be had again after the process is gone.
     pub(crate) survives: bool,
-    pub(crate) attach: Box<dyn Fn(Wake)>,
+    pub(crate) attach: Box<dyn Fn(Wake, FailureOfJob)>,
 }
 
 /// The graph under construction.
@@ -186,7 +186,10 @@ impl Job {
         plan.sources.push(PlannedSource {
             partitions: Box::new(move |shards| counted.partitions(shards)),
             survives: source.survives(),
-            attach: Box::new(move |wake| attached.attach(wake)),
+            attach: Box::new(move |wake, failure| {
+                attached.attach(wake);
+                attached.attach_failure(failure);
+            }),
         });
         let name = format!("source {number}");
         plan.describe(format!("{name}: records of {}", type_name::<S::Item>()));

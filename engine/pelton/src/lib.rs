@@ -64,7 +64,7 @@ pub use pelton_core as core;
 #[doc(hidden)]
 pub use rkyv;
 
-pub use error::JobError;
+pub use error::{JobError, JobFailure};
 pub use job::Job;
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;

@@ -6,11 +6,13 @@ use crate::survive::{self, Started, Surviving};
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::memory::Memory;
+use pelton_core::source::FailureOfJob;
 use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
-use pelton_runtime::survive::{CheckpointDone, Wish};
+use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
 use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, launch};
+use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -113,11 +115,21 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
     }
 }
 
-/// Tells the sources how to wake the engine.
-fn attach(plan: &Plan, cores: &pelton_runtime::Running) {
+/// Tells the sources how to wake the engine, and where they learn why it failed.
+fn attach(plan: &Plan, cores: &pelton_runtime::Running, surviving: Option<&Surviving>) {
     let bells = cores.bells();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
-    plan.sources.iter().for_each(|source| (source.attach)(wake.clone()));
+    let (cores, desk) = (cores.stopper(), surviving.map(|surviving| surviving.desk().clone()));
+    let failure: FailureOfJob = Arc::new(move || {
+        failure(&cores, desk.as_deref()).map(|error| Arc::new(error) as Arc<dyn Error + Send + Sync>)
+    });
+    plan.sources.iter().for_each(|source| (source.attach)(wake.clone(), failure.clone()));
+}
+
+/// Why the job has failed, if it has: what `wait` returns in the end.
+fn failure(cores: &Stopper, desk: Option<&Desk>) -> Option<JobError> {
+    let stored = desk.and_then(Desk::failure).map(JobError::Storage);
+    stored.or_else(|| cores.failure().map(JobError::Run))
 }
 
 impl Running {
@@ -130,7 +142,7 @@ impl Running {
         let mut notes: Vec<String> = driver.note.into_iter().collect();
         if config.durability != Durability::None && !record {
             let Started { cores: inner, stats, surviving } = survive::start(plan, config)?;
-            attach(plan, &inner);
+            attach(plan, &inner, Some(&surviving));
             notes.extend_from_slice(surviving.notes());
             return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default(), notes });
         }
@@ -161,7 +173,7 @@ impl Running {
             })
         };
         let inner = launch(config, Arc::new(build))?;
-        attach(plan, &inner);
+        attach(plan, &inner, None);
         Ok(Running { inner, surviving: None, stats, records, notes })
     }
 
@@ -208,7 +220,9 @@ impl Running {
                 return done.map_err(JobError::Storage);
             }
             if self.is_finished() {
-                return Err(JobError::Storage("the job ended before that was done".to_owned()));
+                let failure = failure(&self.stopper(), Some(surviving.desk()));
+                let ended = || JobError::Storage("the job ended before that was done".to_owned());
+                return Err(failure.unwrap_or_else(ended));
             }
         }
     }

@@ -8,7 +8,6 @@ use pelton_core::{Fault, ShardId};
 use std::{error, fmt, io};
 
 /// Why a job did not start. Nothing of it is left running.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration has no cores, no shards, or more shards than there are numbers for.
@@ -76,10 +75,27 @@ impl fmt::Display for StartError {
     }
 }
 
-impl error::Error for StartError {}
+impl fmt::Debug for StartError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl error::Error for StartError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            StartError::IoUring(blocked) => Some(blocked),
+            StartError::Pin(error) => Some(error),
+            StartError::Thread(error) => Some(error),
+            StartError::Build { fault, .. } => Some(fault),
+            StartError::Shape { .. } | StartError::Executor { .. } | StartError::BuildPanic { .. } => None,
+        }
+    }
+}
 
 /// Why a running job ended before its input did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
     /// User code panicked.
@@ -125,4 +141,18 @@ impl fmt::Display for RunError {
     }
 }
 
-impl error::Error for RunError {}
+impl fmt::Debug for RunError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl error::Error for RunError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            RunError::Fault { fault, .. } => Some(fault),
+            RunError::Panic { .. } | RunError::Core { .. } => None,
+        }
+    }
+}

@@ -8,7 +8,6 @@ use core_affinity::CoreId;
 use std::{fmt, io};
 
 /// Why a thread could not be pinned.
-#[derive(Debug)]
 pub struct PinError {
     /// The CPU it was to run on.
     pub cpu: usize,
@@ -50,7 +49,21 @@ impl fmt::Display for PinError {
     }
 }
 
-impl std::error::Error for PinError {}
+impl fmt::Debug for PinError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for PinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            PinCause::Refused(error) => Some(error),
+            PinCause::Absent(_) | PinCause::Ignored(_) => None,
+        }
+    }
+}
 
 /// Pins the current thread to `cpu`.
 pub(crate) fn pin_current_thread(cpu: usize) -> Result<(), PinError> {

@@ -11,7 +11,7 @@ use std::{fmt, fs, io};
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
 /// Why io_uring cannot be used here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum IoUringBlocked {
     /// The kernel forbids it: `EPERM` or `EACCES`, with the value of `kernel.io_uring_disabled` if it could be read.
     Forbidden {
@@ -125,6 +125,13 @@ impl IoUringBlocked {
             IoUringBlocked::Other { errno } => write!(f, "{}", io::Error::from_raw_os_error(*errno))?,
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for IoUringBlocked {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

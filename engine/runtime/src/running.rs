@@ -62,6 +62,11 @@ impl Stopper {
             Stop::Now => Order::StopNow,
         });
     }
+
+    /// The first failure, as soon as there is one. It is known before anything of a shard that failed is dropped.
+    pub fn failure(&self) -> Option<RunError> {
+        self.control.failure()
+    }
 }
 
 /// Builds `config.shards` shards with `build`, each on the thread of its core, and sets them going.

@@ -95,7 +95,6 @@ struct Counters {
 }
 
 /// A file that cannot be read.
-#[derive(Debug)]
 pub struct OpenError {
     /// The file.
     pub path: PathBuf,
@@ -224,6 +223,13 @@ impl<T> fmt::Debug for Ndjson<T> {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot read `{}`: {}", self.path.display(), self.error)
+    }
+}
+
+impl fmt::Debug for OpenError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

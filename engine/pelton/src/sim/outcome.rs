@@ -33,7 +33,6 @@ pub struct Survived {
 }
 
 /// A promise that was not kept, with the place to look at.
-#[derive(Debug)]
 pub struct Failure {
     /// The scenario's seed.
     pub seed: u64,
@@ -64,6 +63,14 @@ impl fmt::Display for Failure {
             Problem::Job(error) => write!(f, "the job failed without cause: {error}"),
             Problem::Broken(what) => f.write_str(what),
         }
+    }
+}
+
+impl fmt::Debug for Failure {
+    /// What `Display` says, and then the story, a line for each life: this is what `unwrap` prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        self.story.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 

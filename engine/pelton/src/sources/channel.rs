@@ -1,6 +1,8 @@
 //! Records from the service that Pelton is embedded in.
 
-use pelton_core::source::{Partition, Poll, Polled, Source};
+use crate::error::JobFailure;
+use pelton_core::source::{FailureOfJob, Partition, Poll, Polled, Source};
+use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,6 +21,8 @@ struct Queue<T> {
     senders: usize,
     /// Whether a job that reads this channel has ended: what is sent would stay here.
     closed: bool,
+    /// Says why the job has failed, if it has.
+    failure: Option<FailureOfJob>,
 }
 
 impl<T> Shared<T> {
@@ -44,24 +48,44 @@ pub struct Sender<T> {
 }
 
 /// A record that was not sent, given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError<T> {
     /// The channel is full: the engine is behind.
     Full(T),
     /// The job has ended, or was stopped.
     Closed(T),
+    /// The job has failed. Its own error is the source of this one.
+    Failed(T, JobFailure),
 }
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SendError::Full(_) => "the channel is full",
-            SendError::Closed(_) => "the job that reads the channel has ended",
-        })
+        match self {
+            SendError::Full(_) => f.write_str("the channel is full"),
+            SendError::Closed(_) => f.write_str("the job that reads the channel has ended"),
+            SendError::Failed(_, failure) => {
+                write!(f, "the job that reads the channel has failed: {failure}")
+            }
+        }
     }
 }
 
-impl<T: fmt::Debug> std::error::Error for SendError<T> {}
+impl<T> fmt::Debug for SendError<T> {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<T> Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            SendError::Full(_) | SendError::Closed(_) => None,
+            SendError::Failed(_, failure) => Some(failure.error()),
+        }
+    }
+}
 
 /// A bounded channel into a job, for services that embed the engine: any thread may send.
 ///
@@ -88,7 +112,7 @@ impl<T: fmt::Debug> std::error::Error for SendError<T> {}
 /// When the capacity is 0.
 pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
-    let queue = Queue { records: Vec::with_capacity(capacity), senders: 1, closed: false };
+    let queue = Queue { records: Vec::with_capacity(capacity), senders: 1, closed: false, failure: None };
     let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), capacity, wake: OnceLock::new() };
     let shared = Arc::new(shared);
     (Sender { shared: shared.clone() }, Channel { shared })
@@ -115,7 +139,11 @@ impl<T> Sender<T> {
 
     fn push(&self, mut queue: MutexGuard<'_, Queue<T>>, record: T) -> Result<(), SendError<T>> {
         if queue.closed {
-            return Err(SendError::Closed(record));
+            let failure = queue.failure.as_ref().and_then(|failure| failure());
+            return Err(match failure {
+                Some(error) => SendError::Failed(record, JobFailure::new(error)),
+                None => SendError::Closed(record),
+            });
         }
         if queue.records.len() >= self.shared.capacity {
             return Err(SendError::Full(record));
@@ -156,7 +184,9 @@ impl<T: Send + 'static> Source for Channel<T> {
     }
 
     fn open(&self, _: usize, _: usize) -> ChannelPartition<T> {
-        self.shared.queue().closed = false;
+        let mut queue = self.shared.queue();
+        (queue.closed, queue.failure) = (false, None);
+        drop(queue);
         let taken = Vec::with_capacity(self.shared.capacity);
         ChannelPartition { shared: self.shared.clone(), taken }
     }
@@ -168,6 +198,10 @@ impl<T: Send + 'static> Source for Channel<T> {
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         // A job that is started again keeps the first: it is then polled, at the least every `idle.park_us`.
         let _ = self.shared.wake.set(wake);
+    }
+
+    fn attach_failure(&self, failure: FailureOfJob) {
+        self.shared.queue().failure = Some(failure);
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Why a configuration was refused: at least one problem, in the order in which a person would mend them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
@@ -129,6 +129,13 @@ impl ConfigError {
 impl From<Problem> for ConfigError {
     fn from(problem: Problem) -> Self {
         ConfigError { problems: vec![problem] }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -71,7 +71,7 @@ pub enum Task {
 }
 
 /// Why a job cannot take up what is there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Storage says why.
@@ -109,6 +109,13 @@ impl fmt::Display for OpenError {
                 write!(f, "there is no savepoint or checkpoint `{wanted}`; there are {}", there.join(", "))
             }
         }
+    }
+}
+
+impl fmt::Debug for OpenError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -13,7 +13,9 @@ use super::protocol::{Order, Sent, Word, read_order, write_word};
 use pelton::config::Config;
 use pelton::prelude::*;
 use pelton::sinks::file_with;
-use pelton::sources::{Inlet, InletError, InletPartition, InletSource, Producer, Source, inlet};
+use pelton::sources::{
+    FailureOfJob, Inlet, InletError, InletPartition, InletSource, Producer, Source, inlet,
+};
 use pelton::{Running, Stop};
 use std::error::Error;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -93,6 +95,10 @@ impl Source for Inlets {
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.0.iter().for_each(|inlet| inlet.attach(wake.clone()));
+    }
+
+    fn attach_failure(&self, failure: FailureOfJob) {
+        self.0.iter().for_each(|inlet| inlet.attach_failure(failure.clone()));
     }
 }
 

@@ -1,10 +1,11 @@
 //! What can be said to a producer instead of a number.
 
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, TRANSACTION_BYTES_MAX};
+use crate::error::JobFailure;
 use std::fmt;
 
 /// Why a producer was not made, or a record not sent. Nothing of what was to be sent is in the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InletError {
     /// No job that reads the inlet has been started.
@@ -13,6 +14,8 @@ pub enum InletError {
     Recovering,
     /// The job has ended, or was stopped.
     Closed,
+    /// The job has failed. Its own error is the source of this one.
+    Failed(JobFailure),
     /// The job was started again after the producer was made, and may have lost what was not acknowledged.
     Restarted,
     /// There is another producer of the same id.
@@ -67,6 +70,7 @@ impl fmt::Display for InletError {
             ),
             InletError::Recovering => f.write_str("the job has not taken up yet what an earlier run left"),
             InletError::Closed => f.write_str("the job that reads the inlet has ended"),
+            InletError::Failed(failure) => write!(f, "the job that reads the inlet has failed: {failure}"),
             InletError::Restarted => f.write_str(
                 "the job was started again: ask for the producer anew, and send again what was not acknowledged",
             ),
@@ -101,10 +105,24 @@ impl fmt::Display for InletError {
     }
 }
 
-impl std::error::Error for InletError {}
+impl fmt::Debug for InletError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for InletError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            InletError::Failed(failure) => Some(failure.error()),
+            _ => None,
+        }
+    }
+}
 
 /// A record that was not sent, given back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// The inlet is full: the engine is behind.
     Full(T),
@@ -121,4 +139,18 @@ impl<T> fmt::Display for TrySendError<T> {
     }
 }
 
-impl<T: fmt::Debug> std::error::Error for TrySendError<T> {}
+impl<T> fmt::Debug for TrySendError<T> {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<T> std::error::Error for TrySendError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TrySendError::Full(_) => None,
+            TrySendError::Failed(_, error) => error.source(),
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub use shared::InletCounts;
 pub use transaction::Transaction;
 
 use pelton_core::Record;
-use pelton_core::source::Source;
+use pelton_core::source::{FailureOfJob, Source};
 use shared::{Phase, Shared};
 use std::fmt;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl<T: Record + Send> Inlet<T> {
         loop {
             let end = match state.phase {
                 Phase::Live => return Producer::register(&self.shared, &mut state, id),
-                Phase::Ended => return Err(InletError::Closed),
+                Phase::Ended => return Err(state.ended()),
                 Phase::Waiting => started,
                 Phase::Recovering => {
                     // Should this run only make way for another, that one has as long to begin.
@@ -194,6 +194,10 @@ impl<T: Record + Send> Source for InletSource<T> {
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.shared.lock().wake = Some(wake);
+    }
+
+    fn attach_failure(&self, failure: FailureOfJob) {
+        self.shared.lock().failure = Some(failure);
     }
 }
 

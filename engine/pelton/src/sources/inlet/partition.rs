@@ -55,6 +55,7 @@ impl<T: Record + Send> InletPartition<T> {
         let mut state = shared.lock();
         state.run += 1;
         state.phase = Phase::Recovering;
+        state.failure = None;
         state.batch.clear();
         state.producers.clear();
         state.by_id.clear();

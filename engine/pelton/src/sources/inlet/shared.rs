@@ -3,6 +3,8 @@
 //! A producer takes the lock once for a transaction, the engine once for all that wait; it is held for a copy of bytes or a swap.
 
 use super::InletError;
+use crate::error::JobFailure;
+use pelton_core::source::FailureOfJob;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub(super) struct State<T> {
     pub(super) phase: Phase,
     pub(super) counts: InletCounts,
     pub(super) wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Says why the job has failed, if it has.
+    pub(super) failure: Option<FailureOfJob>,
 }
 
 /// How far a job that reads the inlet is.
@@ -116,6 +120,7 @@ impl<T> Shared<T> {
             phase: Phase::Waiting,
             counts: InletCounts::default(),
             wake: None,
+            failure: None,
         };
         Shared { state: Mutex::new(state), room: Condvar::new(), acknowledged: Condvar::new(), capacity }
     }
@@ -146,9 +151,15 @@ impl<T> State<T> {
     pub(super) fn check(&self, run: u64) -> Result<(), InletError> {
         match self.phase {
             _ if self.run != run => Err(InletError::Restarted),
-            Phase::Ended => Err(InletError::Closed),
+            Phase::Ended => Err(self.ended()),
             _ => Ok(()),
         }
+    }
+
+    /// The error of a job that takes in no more: its own, if it failed.
+    pub(super) fn ended(&self) -> InletError {
+        let failure = self.failure.as_ref().and_then(|failure| failure());
+        failure.map_or(InletError::Closed, |error| InletError::Failed(JobFailure::new(error)))
     }
 
     /// Whether `count` more records fit, and nobody came before who waits for room: `me` is the number of one who waits. What is larger than
