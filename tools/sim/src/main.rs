@@ -18,6 +18,7 @@ mod report;
 mod run;
 
 use clap::{Parser, ValueEnum};
+use pelton::config::parse_count;
 use pelton::sim::Canary;
 use report::{Found, Summary};
 use run::Configuration;
@@ -33,13 +34,13 @@ use std::time::{Duration, Instant};
 #[command(name = "pelton-sim", version)]
 struct Cli {
     /// One seed, with all that there is to say about it.
-    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes"])]
+    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes"], value_parser = parse_count)]
     seed: Option<u64>,
     /// How many seeds; 1,000, unless a time is given.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count)]
     seeds: Option<u64>,
     /// The first seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = parse_count)]
     from: u64,
     /// Stop after this many minutes.
     #[arg(long)]

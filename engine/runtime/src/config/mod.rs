@@ -13,6 +13,7 @@
 //! (a change of configuration is an input of the engine, and inputs enter by the log).
 
 mod cores;
+mod count;
 mod environment;
 mod error;
 mod file;
@@ -30,6 +31,7 @@ mod tests;
 mod value;
 
 pub use cores::CoresSpec;
+pub use count::parse_count;
 pub use error::{ConfigError, Place, Problem, ProblemKind};
 pub use file::FileText;
 pub use keys::{KEYS, Key, find};

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::cores::CoresSpec;
+use super::count::parse_count;
 use super::size::{format_size, parse_size};
 use super::suggest::did_you_mean;
 
@@ -134,7 +135,7 @@ impl Kind {
         let text = if matches!(self, Kind::Path) { text } else { text.trim() };
         match *self {
             Kind::Cores => Ok(Value::Cores(CoresSpec::parse(text)?)),
-            Kind::Count { .. } => self.count(text.parse().map_err(|_| "")?),
+            Kind::Count { .. } => self.count(parse_count(text).map_err(|_| "")?),
             Kind::Size { .. } => self.size(parse_size(text).ok_or("")?),
             Kind::Choice(words) => self.choice(words, text),
             Kind::Switch => match text {
@@ -162,6 +163,12 @@ impl Kind {
                 Kind::Cores | Kind::Size { .. } | Kind::Choice(_) | Kind::Path | Kind::Name,
                 DeValue::String(text),
             ) => self.read_text(text),
+            // What TOML itself writes without quotes must be so; it knows no `1M`.
+            (Kind::Count { .. }, DeValue::String(text))
+                if text.parse::<u64>().is_err() && parse_count(text).is_ok() =>
+            {
+                self.read_text(text)
+            }
             (Kind::Count { .. } | Kind::Switch, DeValue::String(text)) if self.read_text(text).is_ok() => {
                 Err("it must not be in quotes")?
             }
