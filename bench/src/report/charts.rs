@@ -22,6 +22,11 @@ const GRID: RGBColor = RGBColor(0, 0, 0xa3);
 /// Width and height of the two drawings of a chart.
 const SIZES: [(&str, (u32, u32)); 2] = [("wide", (860, 340)), ("narrow", (380, 300))];
 
+/// Room above for half of the topmost label, which stands beside the end of its axis.
+const MARGIN_TOP: u32 = 12;
+/// Room at the right for half of the last label, which stands below the end of its axis; "99.999%" is the widest.
+const MARGIN_RIGHT: u32 = 36;
+
 /// Fewer samples than this make no curve.
 const SAMPLES_MIN: usize = 3;
 
@@ -39,6 +44,8 @@ pub fn percentiles(run: &OpenLoop) -> String {
     both_sizes("Latency by percentile", |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
+            .margin_top(MARGIN_TOP)
+            .margin_right(MARGIN_RIGHT)
             .x_label_area_size(28)
             .y_label_area_size(58)
             .build_cartesian_2d(0.0..nines_max, (low..high).log_scale())?;
@@ -62,6 +69,8 @@ pub fn throughput(samples: &[Sample]) -> Option<String> {
     let svg = both_sizes("Throughput over time", |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
+            .margin_top(MARGIN_TOP)
+            .margin_right(MARGIN_RIGHT)
             .x_label_area_size(28)
             .y_label_area_size(58)
             .build_cartesian_2d(0.0..end, 0.0..high)?;
@@ -211,5 +220,48 @@ mod tests {
         let mut run = example(true).open_loop.unwrap();
         (run.latencies, run.floor) = Default::default();
         assert!(percentiles(&run).contains("<svg "));
+    }
+
+    /// Every label, with its place: (text, x, y, where x is in it).
+    fn labels(svg: &str) -> Vec<(String, f64, f64, String)> {
+        let attribute = |tag: &str, name: &str| {
+            let (_, rest) = tag.split_once(&format!(" {name}=\"")).expect(name);
+            rest.split_once('"').expect("a quoted value").0.to_owned()
+        };
+        let texts = svg.split("<text").skip(1).map(|part| {
+            let (tag, rest) = part.split_once('>').expect("a tag ends");
+            let text = rest.split_once('<').expect("a text ends").0.trim().to_owned();
+            let number = |name| attribute(tag, name).parse().expect("a number");
+            (text, number("x"), number("y"), attribute(tag, "text-anchor"))
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn no_label_is_cut_off_at_an_edge() {
+        /// About as wide and as high as a letter of the widest of the fonts that may be had.
+        const LETTER: (f64, f64) = (9.0, 16.0);
+        let mut run = example(true).open_loop.unwrap();
+        (0..200_000).for_each(|ns| run.latencies.record(1_000 + ns));
+        let samples: Vec<_> =
+            (1..20).map(|n| Sample { at: f64::from(n) * 7.5, events_per_sec: 66_123_456.0 }).collect();
+        let charts = percentiles(&run) + &throughput(&samples).unwrap();
+        assert!(charts.contains("99.999%"), "the widest label is in it");
+        let mut seen = 0;
+        for svg in charts.split("<svg ").skip(1) {
+            let size = SIZES.iter().find(|(class, _)| svg.contains(&format!("class=\"{class}\""))).unwrap().1;
+            for (text, x, y, anchor) in labels(svg) {
+                let width = text.chars().count() as f64 * LETTER.0;
+                let left = match anchor.as_str() {
+                    "middle" => x - width / 2.0,
+                    "end" => x - width,
+                    _ => x,
+                };
+                assert!(left >= 0.0 && left + width <= f64::from(size.0), "{text} at {x} of {}", size.0);
+                assert!(y >= LETTER.1 / 2.0 && y <= f64::from(size.1), "{text} at height {y} of {}", size.1);
+                seen += 1;
+            }
+        }
+        assert!(seen > 40, "{seen} labels");
     }
 }
