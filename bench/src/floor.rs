@@ -12,7 +12,7 @@
 use crate::clock::now_ns;
 use crate::error::BenchError;
 use crate::hist::Latencies;
-use crate::interrupt::Interrupt;
+use pelton_cli::Interrupt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

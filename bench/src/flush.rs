@@ -7,9 +7,9 @@
 use crate::clock::now_ns;
 use crate::error::BenchError;
 use crate::hist::{Latencies, Percentiles};
-use crate::interrupt::Interrupt;
 use pelton::Config;
 use pelton::config::{DriverKind, Durability};
+use pelton_cli::Interrupt;
 use pelton_storage::disk::{Blocking, Disk, Uring};
 use pelton_storage::{Durability as Kept, Kind, Log, LogOptions, StorageError};
 use serde::Serialize;

@@ -7,14 +7,14 @@
 use crate::error::BenchError;
 use crate::floor::Floor;
 use crate::flush::{self, Flush};
-use crate::interrupt::Interrupt;
 use crate::machine::Machine;
-use crate::progress::Progress;
 use crate::result::{OpenLoop, RunResult, Sample};
 use crate::scratch::Scratch;
 use crate::workload::{Expected, Load, Produced, Workload};
 use pelton::config::Durability;
 use pelton::{Config, Running, Stop};
+use pelton_cli::Interrupt;
+use pelton_cli::Progress;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 const SAMPLE: Duration = Duration::from_millis(25);
 /// How often those of a latency run are: each reading takes a core for a moment.
 const SAMPLE_QUIET: Duration = Duration::from_secs(1);
+
+/// How long a job that was interrupted is waited for.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// How often the twin is looked at.
 const TWIN_LOOK: Duration = Duration::from_millis(5);
@@ -137,6 +140,8 @@ fn engine(
     let seconds = start.elapsed().as_secs_f64();
     if interrupt.is_raised() {
         running.stop(Stop::Now);
+        // So that nothing writes any more where all is removed next.
+        running.wait_for(STOP_MAX);
         return Err(BenchError::Interrupted);
     }
     running.wait().map_err(engine_error)?;

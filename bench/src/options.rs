@@ -19,8 +19,8 @@ const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
 /// One call of the harness.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The workload, or the default suite.
-    pub workload: Option<String>,
+    /// The workloads, one after the other; without any, the default suite.
+    pub workloads: Vec<String>,
     /// Events of a throughput run.
     pub events: Option<u64>,
     /// Events per second of a latency run.
@@ -44,13 +44,30 @@ impl Options {
     /// The runs asked for.
     pub fn plan(&self) -> Result<Vec<Planned<'static>>, BenchError> {
         self.check_numbers()?;
-        match &self.workload {
-            None => workload::all().map(|workload| Ok((workload, self.suite_load(workload)?))).collect(),
-            Some(name) => {
-                let workload = find(name)?;
-                Ok(vec![(workload, self.single_load(workload)?)])
-            }
+        if let [name] = &self.workloads[..] {
+            let workload = find(name)?;
+            return Ok(vec![(workload, self.single_load(workload)?)]);
         }
+        if self.workloads.is_empty() {
+            return workload::all().map(|workload| Ok((workload, self.suite_load(workload)?))).collect();
+        }
+        let named: Vec<_> = self.workloads.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
+        self.check_use(&named)?;
+        named.into_iter().map(|workload| Ok((workload, self.applied_to(workload.load)?))).collect()
+    }
+
+    /// Of several workloads each takes the options that it can; one that none of them takes is a mistake.
+    fn check_use(&self, named: &[&Workload]) -> Result<(), BenchError> {
+        let throughput = named.iter().any(|workload| matches!(workload.load, Load::Throughput { .. }));
+        let latency = named.iter().any(|workload| matches!(workload.load, Load::Latency { .. }));
+        let problem = if self.events.is_some() && !throughput {
+            "all of these run on a schedule: they take --rate, --warmup and --duration, and no --events"
+        } else if (self.rate.is_some() || self.warmup.is_some() || self.duration.is_some()) && !latency {
+            "all of these run as fast as they go: they take --events, and no --rate, --warmup or --duration"
+        } else {
+            return Ok(());
+        };
+        Err(BenchError::Options(problem.to_owned()))
     }
 
     /// The load of a workload that was asked for by name: options that mean nothing for it are mistakes.
@@ -158,7 +175,7 @@ mod tests {
     }
 
     fn named(name: &str) -> Options {
-        Options { workload: Some(name.to_owned()), ..Options::default() }
+        Options { workloads: vec![name.to_owned()], ..Options::default() }
     }
 
     #[test]
@@ -210,5 +227,22 @@ mod tests {
         assert!(!error.to_string().contains("did you mean"), "{error}");
         assert!(error.to_string().contains("filter_map"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn several_workloads_take_what_each_of_them_can() {
+        let both =
+            |names: [&str; 2]| Options { workloads: names.map(str::to_owned).to_vec(), ..Options::default() };
+        let options = Options { events: Some(7), rate: Some(5_000), ..both(["hop_max", "lat_tumble"]) };
+        let plan = options.plan().unwrap();
+        assert_eq!(
+            plan.iter().map(|(workload, _)| workload.name).collect::<Vec<_>>(),
+            ["hop_max", "lat_tumble"]
+        );
+        assert_eq!(plan[0].1, Load::Throughput { events: 7 });
+        assert!(matches!(plan[1].1, Load::Latency { schedule, .. } if schedule.rate == 5_000));
+        check(Options { rate: Some(1), ..both(["hop_max", "filter_map"]) }, "they take --events");
+        check(Options { events: Some(1), ..both(["lat_tumble", "lat_tumble"]) }, "they take --rate");
+        check(both(["hop_max", "kafka"]), "there is no workload `kafka`");
     }
 }

@@ -1,15 +1,14 @@
 //! One call of the harness, from options to the last line of output.
 
 use crate::error::BenchError;
-use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::measure::measure;
 use crate::options::{Options, Planned};
-use crate::progress::Progress;
 use crate::report::ReportFile;
 use crate::result::RunResult;
 use crate::table;
 use crate::workload::{self, Load};
+use pelton_cli::{Interrupt, Progress, stdout_width};
 use std::io::{self, Write};
 
 /// Runs what `options` ask for, and prints the results to `out`.
@@ -30,8 +29,14 @@ pub fn run_planned(
     let machine = Machine::describe();
     let mut results: Vec<RunResult> = Vec::with_capacity(plan.len());
     for (i, (workload, load)) in plan.iter().enumerate() {
-        let quiet = matches!(load, Load::Latency { .. });
-        let progress = Progress::start(workload.name, i + 1, plan.len(), quiet);
+        let name = match plan.len() {
+            1 => workload.name.to_owned(),
+            of => format!("{:>2}/{of} {:<14}", i + 1, workload.name),
+        };
+        let progress = match load {
+            Load::Latency { .. } => Progress::quiet(name),
+            Load::Throughput { .. } => Progress::new(name),
+        };
         let result = measure(workload, load, &options.config, &machine, &progress, interrupt)?;
         drop(progress);
         if options.json {
@@ -40,7 +45,7 @@ pub fn run_planned(
         results.push(result);
     }
     if !options.json {
-        print(out, &table::results(&results))?;
+        print(out, &table::results(&results, stdout_width()))?;
         if machine.build == "debug" {
             print(out, "\nmeasured with a debug build: the figures mean nothing")?;
         }
@@ -55,7 +60,7 @@ pub fn run_planned(
 
 /// Prints the workloads there are to `out`.
 pub fn list(out: &mut impl Write) -> Result<(), BenchError> {
-    print(out, &table::workloads(workload::all()))
+    print(out, &table::workloads(workload::all(), stdout_width()))
 }
 
 /// Prints lines; a reader that has gone away (`pelton bench list | head -1`) is no error.

@@ -1,24 +1,34 @@
-//! The tables printed at the end of a run and by `pelton bench list`.
-//!
-//! Plain aligned columns without colours or borders, so that they can be read in a terminal and pasted anywhere.
+//! The tables printed at the end of a run and by `pelton bench list`. `width` is that of the terminal, if they go to one.
 
 use crate::hist::Percentiles;
 use crate::result::RunResult;
 use crate::workload::{Input, Load, Workload};
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use pelton_cli::{Column, Table};
 
 /// The results of a run: one table of speeds, and one of latencies if there are any.
-pub fn results(results: &[RunResult]) -> String {
-    let mut speeds = table(
-        &["workload", "durability", "events", "seconds", "events/s", "rows", "checksum", "check"],
-        &[2, 3, 4, 5],
-    );
-    let mut latencies = table(
-        &["latency, µs", "rate/s", "achieved", "p50", "p90", "p99", "p99.9", "p99.99", "max"],
-        &[1, 2, 3, 4, 5, 6, 7, 8],
+pub fn results(results: &[RunResult], width: Option<usize>) -> String {
+    let mut speeds = Table::new([
+        Column::text("workload"),
+        Column::text("durability").minor(1),
+        Column::number("events"),
+        Column::number("seconds"),
+        Column::number("events/s"),
+        Column::number("rows"),
+        // Where it is wrong, the check says what was expected, and both are needed.
+        if results.iter().all(|result| result.correct) {
+            Column::text("checksum").minor(2)
+        } else {
+            Column::text("checksum")
+        },
+        Column::text("check"),
+    ]);
+    let mut latencies = Table::new(
+        [Column::text("latency, µs"), Column::number("rate/s").minor(1), Column::number("achieved").minor(2)]
+            .into_iter()
+            .chain(["p50", "p90", "p99", "p99.9", "p99.99", "max"].map(Column::number)),
     );
     for result in results {
-        speeds.add_row([
+        speeds.row([
             format!(
                 "{}{}",
                 result.workload,
@@ -34,52 +44,50 @@ pub fn results(results: &[RunResult]) -> String {
         ]);
         if let Some(run) = &result.open_loop {
             let rates = [thousands(run.offered_rate), thousands(run.achieved_rate)];
-            latencies.add_row(latency_row(result.workload, rates, &run.latency_us));
-            latencies.add_row(latency_row(
-                "  machine's floor",
-                [String::new(), String::new()],
-                &run.floor_us,
-            ));
+            latencies.row(latency_row(result.workload, rates, &run.latency_us));
+            latencies.row(latency_row("  machine's floor", [String::new(), String::new()], &run.floor_us));
             if let Some(flush) = &result.flush {
                 let name = format!("  one flush (p50 x {})", flush.p50_over_flush);
-                latencies.add_row(latency_row(&name, [String::new(), String::new()], &flush.flush_us));
+                latencies.row(latency_row(&name, [String::new(), String::new()], &flush.flush_us));
             }
         }
     }
-    let mut text = speeds.trim_fmt();
+    let mut text = speeds.fitted(width);
     if results.iter().any(|result| result.input == Input::BeforeStart.as_str()) {
-        text.push_str("\n* its events are generated before the clock starts");
+        text.push_str("* its events are generated before the clock starts\n");
     }
     if !latencies.is_empty() {
-        text = format!("{text}\n\n{}", latencies.trim_fmt());
+        text = format!("{text}\n{}", latencies.fitted(width));
     }
-    text
+    text.trim_end().to_owned()
 }
 
 /// Latencies side by side, each under its name.
 pub fn latencies<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Percentiles)>) -> String {
-    let header = ["latency, µs", "p50", "p90", "p99", "p99.9", "p99.99", "max", "samples"];
-    let mut latencies = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
+    let header = ["p50", "p90", "p99", "p99.9", "p99.99", "max", "samples"];
+    let columns = header.map(Column::number);
+    let mut latencies = Table::new(std::iter::once(Column::text("latency, µs")).chain(columns));
     for (name, percentiles) in rows {
         let mut row = latency_row(name, [String::new(), String::new()], percentiles);
         row.drain(1..3);
         row.push(thousands(percentiles.samples));
-        latencies.add_row(row);
+        latencies.row(row);
     }
-    latencies.trim_fmt()
+    latencies.to_text().trim_end().to_owned()
 }
 
 /// The workloads there are.
-pub fn workloads<'a>(workloads: impl Iterator<Item = &'a Workload>) -> String {
-    let mut list = table(&["workload", "by default", "what it does"], &[]);
+pub fn workloads<'a>(workloads: impl Iterator<Item = &'a Workload>, width: Option<usize>) -> String {
+    let columns = ["workload", "by default", "what it does"];
+    let mut list = Table::new(columns.map(Column::text));
     for workload in workloads {
         let load = match workload.load {
             Load::Throughput { events } => format!("{} events", thousands(events)),
             Load::Latency { schedule, .. } => format!("{} events/s", thousands(schedule.rate)),
         };
-        list.add_row([workload.name.to_owned(), load, workload.about.to_owned()]);
+        list.row([workload.name.to_owned(), load, workload.about.to_owned()]);
     }
-    list.trim_fmt()
+    list.fitted(width).trim_end().to_owned()
 }
 
 /// A number with its thousands set apart.
@@ -115,20 +123,6 @@ fn latency_row(name: &str, rates: [String; 2], p: &Percentiles) -> Vec<String> {
     name.into_iter().chain(rates).chain(values).collect()
 }
 
-/// An empty table without borders whose columns `right` are aligned to the right.
-fn table(header: &[&str], right: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 2));
-    });
-    for &column in right {
-        table.column_mut(column).expect("a column of the header").set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +144,7 @@ mod tests {
         let mut wrong = example(false);
         wrong.correct = false;
         wrong.expected_checksum = 0xdef;
-        let text = results(&[wrong, example(true)]);
+        let text = results(&[wrong, example(true)], None);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("tumble_count") && lines[1].contains("WRONG"), "{text}");
         assert!(lines[1].contains("0000000000000def"), "{text}");
@@ -163,7 +157,7 @@ mod tests {
     fn it_is_said_whose_events_are_not_made_in_the_measured_time() {
         let mut apart = example(false);
         apart.input = Input::BeforeStart.as_str();
-        let text = results(&[example(false), apart]);
+        let text = results(&[example(false), apart], None);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("tumble_count  ") && lines[2].starts_with("tumble_count *"), "{text}");
         assert!(lines[3].starts_with("* its events"), "{text}");
@@ -171,6 +165,19 @@ mod tests {
 
     #[test]
     fn without_latency_runs_there_is_one_table() {
-        assert_eq!(results(&[example(false)]).lines().count(), 2);
+        assert_eq!(results(&[example(false)], None).lines().count(), 2);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_every_figure_stays() {
+        for width in [60, 80, 100, 132] {
+            let text = results(&[example(false), example(true)], Some(width));
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width), "{width}:\n{text}");
+            assert!(text.contains("p99.99") && text.contains("events/s") && text.contains("ok"), "{text}");
+            let text = workloads(crate::workload::all(), Some(width));
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width), "{width}:\n{text}");
+        }
     }
 }

@@ -11,8 +11,12 @@ fn config(shards: usize) -> Config {
 }
 
 fn small(name: &str, shards: usize) -> Options {
-    let mut options =
-        Options { workload: Some(name.to_owned()), json: true, config: config(shards), ..Options::default() };
+    let mut options = Options {
+        workloads: vec![name.to_owned()],
+        json: true,
+        config: config(shards),
+        ..Options::default()
+    };
     match all().find(|workload| workload.name == name).expect("a workload of the suite").load {
         Load::Throughput { .. } => options.events = Some(30_001),
         Load::Latency { .. } => {

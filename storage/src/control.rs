@@ -4,6 +4,7 @@
 //! ```text
 //! DATA/control/NAME.command    {"command":"savepoint","name":"before-1.2"}     or {"command":"checkpoint"}
 //! DATA/control/NAME.answer     {"ok":true,"number":12,"tick":345}              or {"ok":false,"error":"..."}
+//!                              {"ok":true,"tick":345,"groups":16}              to a rebalance
 //! ```
 //!
 //! 1. [`send`] writes `NAME.command.new` and renames it, so that nobody sees half a command. The sender chooses
@@ -64,7 +65,14 @@ pub enum Answer {
         /// The last tick whose effects are in it.
         tick: u64,
     },
-    /// It is not.
+    /// Key groups have moved.
+    Moved {
+        /// After which tick.
+        tick: u64,
+        /// How many; 0 where nothing was worth moving.
+        groups: u32,
+    },
+    /// It was not done.
     Refused {
         /// Why.
         error: String,
@@ -230,17 +238,20 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     tick: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 impl From<Answer> for Written {
     fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Done { number, tick } => {
-                Written { ok: true, number: Some(number), tick: Some(tick), error: None }
-            }
-            Answer::Refused { error } => Written { ok: false, number: None, tick: None, error: Some(error) },
-        }
+        let (ok, nothing) = (!matches!(answer, Answer::Refused { .. }), None::<u64>);
+        let (number, tick, groups, error) = match answer {
+            Answer::Done { number, tick } => (Some(number), Some(tick), None, None),
+            Answer::Moved { tick, groups } => (nothing, Some(tick), Some(groups), None),
+            Answer::Refused { error } => (nothing, nothing, None, Some(error)),
+        };
+        Written { ok, number, tick, groups, error }
     }
 }
 
@@ -249,13 +260,16 @@ impl TryFrom<Written> for Answer {
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         match written {
-            Written { ok: true, number: Some(number), tick: Some(tick), error: None } => {
+            Written { ok: true, number: Some(number), tick: Some(tick), groups: None, error: None } => {
                 Ok(Answer::Done { number, tick })
             }
-            Written { ok: false, number: None, tick: None, error: Some(error) } => {
+            Written { ok: true, number: None, tick: Some(tick), groups: Some(groups), error: None } => {
+                Ok(Answer::Moved { tick, groups })
+            }
+            Written { ok: false, number: None, tick: None, groups: None, error: Some(error) } => {
                 Ok(Answer::Refused { error })
             }
-            _ => Err("it needs `number` and `tick`, or `error`"),
+            _ => Err("it needs `number` and `tick`, `tick` and `groups`, or `error`"),
         }
     }
 }
@@ -352,6 +366,9 @@ mod tests {
             (Answer::Done { number: 12, tick: 345 }, Answer::Refused { error: "late".to_owned() });
         assert_eq!(json(&done), r#"{"ok":true,"number":12,"tick":345}"#);
         assert_eq!(json(&refused), r#"{"ok":false,"error":"late"}"#);
+        let moved = Answer::Moved { tick: 345, groups: 16 };
+        assert_eq!(json(&moved), r#"{"ok":true,"tick":345,"groups":16}"#);
+        assert_eq!(Answer::from_bytes(json(&moved).as_bytes()), Ok(moved));
         for answer in [done, refused] {
             assert_eq!(Answer::from_bytes(json(&answer).as_bytes()), Ok(answer));
         }

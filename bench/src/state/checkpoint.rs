@@ -10,12 +10,12 @@ use super::source::Touches;
 use super::{StateOptions, engine_error, pause, wait_for};
 use crate::error::BenchError;
 use crate::hist::Percentiles;
-use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::run::print;
 use crate::scratch::Scratch;
 use crate::table::{self, thousands};
 use pelton::{Config, Running, Stop};
+use pelton_cli::{Interrupt, Progress};
 use pelton_storage::Manifest;
 use pelton_storage::disk::{Blocking, Disk};
 use serde::Serialize;
@@ -149,7 +149,13 @@ fn run(
     seconds: u64,
     interrupt: &Interrupt,
 ) -> Result<Turns, BenchError> {
-    wait_for(running, interrupt, || source.start_ns().is_some())?;
+    let progress = Progress::quiet("checkpoint");
+    progress.phase("filling the state", seconds);
+    wait_for(running, interrupt, || {
+        progress.done(0);
+        source.start_ns().is_some()
+    })?;
+    progress.at(0, "warming up");
     pause(running, interrupt, WARM_UP)?;
     let (began, from_ms) = (Instant::now(), recorder.begin());
     let (mut checkpoints, mut seconds_with, mut seconds_without) = (Vec::new(), 0.0, 0.0);
@@ -157,6 +163,7 @@ fn run(
     loop {
         pause(running, interrupt, turn)?;
         seconds_without += turn.as_secs_f64();
+        progress.at(began.elapsed().as_secs(), format!("{} checkpoints", checkpoints.len()));
         if began.elapsed().as_secs() >= seconds {
             break;
         }

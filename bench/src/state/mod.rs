@@ -10,9 +10,9 @@ pub use checkpoint::{CheckpointResult, Made, checkpoint};
 pub use recovery::{Life, Recovered, RecoveryResult, live, recovery};
 
 use crate::error::BenchError;
-use crate::interrupt::Interrupt;
 use pelton::config::Durability;
 use pelton::{Config, Running};
+use pelton_cli::Interrupt;
 use source::Keys;
 use std::time::Duration;
 

@@ -11,16 +11,16 @@
 
 use super::job::{Row, job};
 use super::source::Touches;
-use super::{StateOptions, engine_error, pause, wait_for};
+use super::{LOOK, StateOptions, engine_error, pause, wait_for};
 use crate::clock::now_ns;
 use crate::error::BenchError;
-use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::run::print;
 use crate::scratch::Scratch;
 use crate::table::thousands;
 use pelton::config::Config;
 use pelton::sinks::for_each;
+use pelton_cli::{Interrupt, Progress};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -28,10 +28,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Load behind the checkpoint, which has to be replayed.
 const LOAD: Duration = Duration::from_secs(1);
+/// How long Ctrl-C may take to come to this process when it has come to the child.
+const GRACE: Duration = Duration::from_millis(300);
 /// Later lives of each size.
 const LIVES: usize = 5;
 /// The most that the time may grow from the least keys to the most, the target.
@@ -113,15 +116,19 @@ pub fn recovery(
             let child = command.stdout(Stdio::piped()).spawn().map_err(engine_error)?;
             Ok::<_, BenchError>((started, Killed(child)))
         };
+        let progress = Progress::quiet(format!("recovery with {} keys", thousands(*keys)));
+        progress.phase("filling the state", LIVES as u64 + 1);
+        progress.pulse();
         let (_, first) = spawn(Life::First)?;
-        first.line()?;
+        first.line(interrupt)?;
         let mut lives = Vec::new();
         while lives.len() < LIVES {
             if interrupt.is_raised() {
                 return Err(BenchError::Interrupted);
             }
             let (started, later) = spawn(Life::Later)?;
-            let said: Said = serde_json::from_str(&later.line()?).map_err(engine_error)?;
+            progress.at(lives.len() as u64 + 1, "killing it and starting it again");
+            let said: Said = serde_json::from_str(&later.line(interrupt)?).map_err(engine_error)?;
             lives.push(
                 [said.entered_ns, said.started_ns, said.live_ns, said.first_ns].map(|ns| ms(ns - started)),
             );
@@ -152,10 +159,29 @@ struct Killed(Child);
 
 impl Killed {
     /// The next line that it says; then it is killed.
-    fn line(mut self) -> Result<String, BenchError> {
-        let mut line = String::new();
+    fn line(mut self, interrupt: &Interrupt) -> Result<String, BenchError> {
+        let (said, heard) = channel();
         if let Some(output) = self.0.stdout.take() {
-            BufReader::new(output).read_line(&mut line).map_err(engine_error)?;
+            // A thread of its own, so that Ctrl-C need not wait for the child.
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                let read = BufReader::new(output).read_line(&mut line);
+                said.send(read.map(|_| line))
+            });
+        }
+        let line = loop {
+            match heard.recv_timeout(LOOK) {
+                Ok(line) => break line.map_err(engine_error)?,
+                Err(RecvTimeoutError::Disconnected) => break String::new(),
+                Err(RecvTimeoutError::Timeout) if interrupt.is_raised() => {
+                    return Err(BenchError::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        // Ctrl-C goes to the child, too, and that may have been quicker.
+        if line.is_empty() && interrupt.wait(GRACE) {
+            return Err(BenchError::Interrupted);
         }
         if line.is_empty() {
             return Err(BenchError::Options(

@@ -79,6 +79,11 @@ pub(crate) fn encode(into: &mut Vec<u8>, now: Nanos, taken: &[Taken], lens: &[u3
     }
 }
 
+/// When the tick of an entry was taken in, without reading the rest; none if the bytes are no entry.
+pub fn taken_in(bytes: &[u8]) -> Option<Nanos> {
+    Some(Nanos(u64::from_le_bytes(*bytes.first_chunk::<8>()?)))
+}
+
 /// Reads an entry.
 ///
 /// # Errors
@@ -133,6 +138,7 @@ mod tests {
         let (entry, bytes) = entry();
         assert_eq!(decode(Tick(8), &bytes).unwrap(), entry);
         assert_eq!(bytes.len(), entry_bytes(2) + padded(5));
+        assert_eq!((taken_in(&bytes), taken_in(&bytes[..7])), (Some(Nanos(99)), None));
     }
 
     #[test]

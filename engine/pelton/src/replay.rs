@@ -13,49 +13,15 @@ use crate::survive::{check, graph, resized, shape};
 use pelton_core::build::{ShardBuilder, wire_by};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::snapshot::Checkpoint as _;
-use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
+use pelton_core::{Nanos, Shard, ShardId, StageId, Tick, journal};
 use pelton_runtime::config::Config;
 use pelton_runtime::survive::{Desk, LogReplay, Restored, difference, router};
+pub use pelton_runtime::survive::{Replayed, StateHash};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The state of one stage on one shard after one tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StateHash {
-    /// The tick.
-    pub tick: Tick,
-    /// The shard.
-    pub shard: ShardId,
-    /// The stage; those that keep no state have none.
-    pub stage: StageId,
-    /// The hash of the state, as replayed.
-    pub hash: u64,
-    /// The hash that the run logged, if it did.
-    pub recorded: Option<u64>,
-}
-
-impl StateHash {
-    /// Whether the replay came to another state than the run.
-    pub fn differs(&self) -> bool {
-        self.recorded.is_some_and(|recorded| recorded != self.hash)
-    }
-}
-
-/// What a replay came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// The checkpoint that it began from, if there was one.
-    pub checkpoint: Option<u64>,
-    /// States that were hashed in the range.
-    pub states: u64,
-    /// States for which the run had logged a hash.
-    pub compared: u64,
-    /// States that differ from it.
-    pub different: u64,
-}
 
 /// Reads the manifest of a data directory.
 ///
@@ -128,7 +94,7 @@ pub fn replay(
     let after = restored.as_ref().map_or(Tick(0), |restored| restored.tick());
     let logs = Logs { disk: &disk, data, manifest: &manifest };
     logs.check_reach(after)?;
-    let mut recorded = BTreeMap::new();
+    let (mut recorded, mut times) = (BTreeMap::new(), BTreeMap::new());
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
     let mut sizes = resized(&sizes(config), manifest.shards);
     sizes.key_groups = manifest.key_groups;
@@ -158,7 +124,7 @@ pub fn replay(
     for wiring in wirings {
         let mut builder = ShardBuilder::new(wiring, memory.clone());
         let shard = builder.shard();
-        last = last.max(logs.read_hashes(shard, &mut recorded)?.min(to));
+        last = last.max(logs.read_hashes(shard, to, &mut recorded, &mut times)?.min(to));
         let replay = LogReplay { reader: logs.reader(shard, after)?, after, through: to };
         builder.inspect(Box::new(replay));
         builder.hash_ticks(1);
@@ -180,7 +146,8 @@ pub fn replay(
     step_through(&mut shards, last, |state| {
         if (from..=to).contains(&state.tick) {
             let recorded = recorded.get(&(state.tick, state.shard, state.stage)).copied();
-            show(&StateHash { recorded, ..state });
+            let taken_in = times.range(..=state.tick).next_back().map(|(_, time)| *time);
+            show(&StateHash { recorded, taken_in, ..state });
         }
     })?;
     Ok(replayed)
@@ -200,7 +167,7 @@ fn step_through(shards: &mut [Shard], last: Tick, mut show: impl FnMut(StateHash
         let settled = shards.iter().map(Shard::settled).min().unwrap_or(Tick::END);
         while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= settled) {
             let ((tick, shard, stage), hash) = first.remove_entry();
-            show(StateHash { tick, shard, stage, hash, recorded: None });
+            show(StateHash { tick, shard, stage, hash, recorded: None, taken_in: None });
         }
         if settled >= last && shards.iter().all(Shard::is_live) {
             return Ok(());
@@ -254,11 +221,13 @@ impl Logs<'_> {
         LogReader::open(self.disk, &directory, &options, after.0 + 1).map_err(storage)
     }
 
-    /// The hashes that a shard logged; returns its last tick of input.
+    /// The hashes that a shard logged, and when its ticks up to `to` were taken in; returns its last tick of input.
     fn read_hashes(
         &self,
         shard: ShardId,
+        to: Tick,
         into: &mut BTreeMap<(Tick, ShardId, StageId), u64>,
+        times: &mut BTreeMap<Tick, Nanos>,
     ) -> Result<Tick, JobError> {
         let mut reader = self.reader(shard, Tick(0))?;
         let mut last = Tick(0);
@@ -272,7 +241,15 @@ impl Logs<'_> {
                     };
                     into.insert((Tick(word(8)), shard, StageId(word(0) as u16)), word(16));
                 }
-                (Kind::Tick, _) => last = Tick(entry.tick),
+                (Kind::Tick, payload) => {
+                    last = Tick(entry.tick);
+                    if last <= to {
+                        let now = journal::taken_in(payload).ok_or_else(|| {
+                            JobError::Storage(format!("the log's entry of tick {} is cut short", entry.tick))
+                        })?;
+                        times.entry(last).or_insert(now);
+                    }
+                }
                 _ => {}
             }
         }

@@ -202,10 +202,11 @@ impl Running {
         self.ask(surviving, Wish::Move { first: *groups.start(), last: *groups.end(), shard })
     }
 
-    /// Moves key groups so that all shards have about as much to do, going by what was sent to each since the last time.
+    /// Moves key groups so that all shards have about as much to do, going by what was sent to each since the last time. Where nothing is
+    /// worth moving, [`moved`](CheckpointDone::moved) is 0.
     ///
     /// # Errors
-    /// As for [`move_groups`](Self::move_groups); and when nothing was worth moving.
+    /// As for [`move_groups`](Self::move_groups).
     pub fn rebalance(&self) -> Result<CheckpointDone, JobError> {
         let Some(surviving) = &self.surviving else {
             return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));

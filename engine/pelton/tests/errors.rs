@@ -19,10 +19,12 @@ use std::process::{Command, Termination};
 use std::time::Instant;
 
 /// Error types that are not in the table, and why.
-const EXEMPT: [(&str, &str); 4] = [
+const EXEMPT: [(&str, &str); 6] = [
     ("Failure", "`Debug` adds the story of the simulated run, a line for each life"),
     ("Ended", "not public"),
     ("Failed", "of the command `pelton selftest`, which prints it itself"),
+    ("Interrupted", "of the command line, which prints it itself"),
+    ("Misused", "of the command line, which prints it itself"),
     ("BenchError", "in the table of the crate `bench`"),
 ];
 

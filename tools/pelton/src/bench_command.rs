@@ -8,25 +8,24 @@ use std::process::Command;
 use clap::{Args, Subcommand, ValueEnum};
 use pelton_bench::state::{Life, StateOptions, checkpoint, live, recovery};
 use pelton_bench::{BenchError, Interrupt, Options};
+use pelton_cli::{ConfigFlags, count, exit, note};
 use pelton_runtime::StartError;
 use pelton_runtime::config::{Config, ConfigError, Durability};
 
-use crate::config_flags::ConfigFlags;
-use crate::output;
-
-/// Measure the engine: the default suite, or one workload.
+/// Measure the engine: the default suite, or the workloads that are named.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct BenchCommand {
     #[command(subcommand)]
     action: Option<Action>,
-    /// What to run; without it, the default suite (about a minute).
-    workload: Option<String>,
-    /// How many events a throughput workload runs.
-    #[arg(long, value_name = "N")]
+    /// What to run, one after the other; without it, the default suite (about a minute).
+    #[arg(value_name = "WORKLOAD")]
+    workloads: Vec<String>,
+    /// How many events a throughput workload runs: 1000000, 1e6 and 1M are the same.
+    #[arg(long, value_name = "N", value_parser = count)]
     events: Option<u64>,
     /// How many events per second a latency workload is offered.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = count)]
     rate: Option<u64>,
     /// Seconds before a latency workload is recorded.
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
@@ -58,16 +57,16 @@ enum Action {
 #[derive(Args)]
 struct StateArgs {
     /// How many keys; several numbers, with commas, for a recovery of each.
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
     keys: Vec<u64>,
     /// How many of the keys the load touches [default: all].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     hot: Option<u64>,
     /// How many events per second the job is offered.
-    #[arg(long, value_name = "R", default_value_t = 100_000)]
+    #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = count)]
     rate: u64,
     /// Seconds for which checkpoints are made.
-    #[arg(long, value_name = "S", default_value_t = 40)]
+    #[arg(long, value_name = "S", default_value_t = 40, value_parser = count)]
     duration: u64,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
@@ -122,7 +121,7 @@ impl BenchCommand {
             None => {}
         }
         let options = Options {
-            workload: self.workload,
+            workloads: self.workloads,
             events: self.events,
             rate: self.rate,
             warmup: self.warmup,
@@ -150,8 +149,8 @@ fn load(flags: &ConfigFlags) -> Result<Config, ConfigError> {
 /// Decides on the driver, where that is left to the machine, so that what is reported is what ran; says so if it is not the usual one.
 fn on_this_machine(config: Config) -> Result<Config, StartError> {
     let driver = config.choose_driver().map_err(StartError::IoUring)?;
-    if let Some(note) = driver.note {
-        output::note(&note);
+    if let Some(text) = driver.note {
+        note(&text);
     }
     Ok(Config { driver: driver.kind, ..config })
 }
@@ -205,7 +204,7 @@ fn again(life: Life, keys: u64, data: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// The exit code of a failure, if it is one of this command's.
-pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
-    error.downcast_ref::<BenchError>().map(BenchError::exit_code)
+/// The exit code of a failure.
+pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    error.downcast_ref::<BenchError>().map_or_else(|| exit::code_of(error), BenchError::exit_code)
 }

@@ -4,33 +4,24 @@
 //! the command line itself makes no sense, 130 after Ctrl-C.
 
 mod bench_command;
-mod config_command;
-mod config_flags;
-mod control_command;
-mod data;
-mod data_command;
-mod log;
-mod output;
-mod rings_command;
 mod selftest;
-mod table;
+mod workloads;
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use bench_command::BenchCommand;
-use config_command::ConfigCommand;
-use control_command::{CheckpointCommand, RebalanceCommand, SavepointCommand};
-use data_command::DataCommand;
-use log::LogCommand;
+use pelton_cli::{
+    CheckpointCommand, ConfigCommand, DataCommand, LogCommand, RebalanceCommand, SavepointCommand, exit,
+};
 use selftest::SelftestCommand;
+use workloads::Workloads;
 
 /// Pelton, a stream-processing engine.
 #[derive(Parser)]
-#[command(name = "pelton", version, arg_required_else_help = true)]
+#[command(name = "pelton", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,11 +29,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the engine: the default suite, or one workload.
+    /// Measure the engine: the default suite, or the workloads that are named.
     Bench(BenchCommand),
     /// Show, check or make a configuration.
     Config(ConfigCommand),
-    /// Test this program, on this machine, against the failures that it promises to survive.
+    /// Test this program, on this machine, against the failures that jobs must survive.
     Selftest(SelftestCommand),
     /// Look at what a job keeps.
     Data(DataCommand),
@@ -60,9 +51,8 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error cannot be written there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "error: {error}");
-            bench_command::exit_code(&*error).map_or(ExitCode::FAILURE, ExitCode::from)
+            exit::complain(&error);
+            ExitCode::from(bench_command::exit_code(&*error))
         }
     }
 }
@@ -73,7 +63,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Config(command) => command.run(),
         Command::Selftest(command) => command.run(),
         Command::Data(command) => command.run(),
-        Command::Log(command) => command.run(),
+        Command::Log(command) => command.run(&Workloads),
         Command::Checkpoint(command) => command.run(),
         Command::Savepoint(command) => command.run(),
         Command::Rebalance(command) => command.run(),

@@ -1,6 +1,6 @@
 //! Commands that come as files into the data directory, handed to the keeper and answered when it is done.
 
-use super::desk::{Answer, Desk, Wish};
+use super::desk::{Answer, CheckpointDone, Desk, Wish};
 use pelton_storage::control::{self, Command};
 use pelton_storage::{DataDirectory, StorageError};
 use std::sync::Arc;
@@ -55,6 +55,9 @@ impl Commands {
         while let Some(index) = self.pending.iter().position(|(_, answer)| answer.get().is_some()) {
             let (name, answer) = self.pending.swap_remove(index);
             let answer = match answer.get() {
+                Some(Ok(CheckpointDone { number: 0, tick, moved, .. })) => {
+                    control::Answer::Moved { tick: tick.0, groups: moved }
+                }
                 Some(Ok(done)) => control::Answer::Done { number: done.number, tick: done.tick.0 },
                 Some(Err(error)) => control::Answer::Refused { error },
                 None => continue,

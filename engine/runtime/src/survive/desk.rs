@@ -20,15 +20,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a checkpoint came to.
+/// What a checkpoint came to, or a move of key groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointDone {
-    /// Its number.
+    /// Its number; 0 for a move, which is none.
     pub number: u64,
     /// The tick after which it was taken.
     pub tick: Tick,
     /// Bytes that were written for it.
     pub bytes: u64,
+    /// How many key groups moved; 0 where nothing was worth moving, or all of them were there already.
+    pub moved: u32,
 }
 
 /// What a shard says of a checkpoint.

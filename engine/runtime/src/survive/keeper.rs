@@ -215,17 +215,15 @@ impl Keeper {
                         return Ok(true);
                     }
                 }
+                if owners == self.owners {
+                    return Ok(self.moved(tick, 0));
+                }
                 self.announce_move(tick, owners)
             }
             Some(Wish::Balance) => {
                 match balance::balanced(&self.owners, &self.desk.loads(), self.manifest.shards) {
                     Some(owners) => self.announce_move(tick, owners),
-                    None => {
-                        self.refuse(
-                            "the shards have about as much to do as each other: nothing was moved".to_owned(),
-                        );
-                        Ok(true)
-                    }
+                    None => Ok(self.moved(tick, 0)),
                 }
             }
         }
@@ -246,6 +244,15 @@ impl Keeper {
         if let Some(command) = self.command.take() {
             command.answer.give(Err(why));
         }
+    }
+
+    /// Key groups have moved, or none had to.
+    fn moved(&mut self, tick: Tick, moved: u32) -> bool {
+        self.state = State::Idle;
+        if let Some(command) = self.command.take() {
+            command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0, moved }));
+        }
+        true
     }
 
     fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, StorageError> {
@@ -277,12 +284,11 @@ impl Keeper {
         notes.reports.iter_mut().for_each(|report| *report = None);
         drop(notes);
         if let State::Moving { tick, owners } = std::mem::replace(&mut self.state, State::Idle) {
+            let moved = self.owners.iter().zip(&owners).filter(|(before, after)| before != after).count();
             self.owners = owners;
             // Tables were made anew, so that no chunk is what it was.
             self.full = true;
-            if let Some(command) = self.command.take() {
-                command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0 }));
-            }
+            self.moved(tick, moved as u32);
         }
         true
     }
@@ -398,7 +404,7 @@ impl Keeper {
             self.desk.notes().retire = Tick(oldest + 1);
             self.desk.tell_shards();
         }
-        Ok(CheckpointDone { number, tick, bytes: written })
+        Ok(CheckpointDone { number, tick, bytes: written, moved: 0 })
     }
 
     fn store(&mut self) -> Result<(), StorageError> {

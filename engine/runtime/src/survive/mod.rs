@@ -16,6 +16,7 @@ mod exchange;
 mod journal;
 mod keeper;
 mod opening;
+mod replayed;
 mod survivor;
 
 pub use checkpoint::Restored;
@@ -24,4 +25,5 @@ pub use desk::{Answer, CheckpointDone, Desk, Wish};
 pub use journal::LogReplay;
 pub use keeper::{Keeper, KeeperOptions};
 pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference, router};
+pub use replayed::{Replayed, StateHash};
 pub use survivor::{Canary, Survivor, SurvivorParts};

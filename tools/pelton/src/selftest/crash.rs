@@ -19,11 +19,13 @@ use super::protocol::{Word, read_word};
 use super::report::Report;
 use super::verify::{Shown, verify};
 use super::{CrashOptions, Mode};
-use pelton_bench::{BenchError, Interrupt, Latencies};
+use pelton_bench::Latencies;
+use pelton_cli::exit::Interrupted;
+use pelton_cli::{Interrupt, Progress};
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +58,14 @@ const TAIL: usize = 8;
 const SIGKILL: i32 = 9;
 /// How a start says that something of a log or snapshot is missing, or not what it was.
 const REFUSALS: [&str; 2] = ["damaged log segment", "the log segment is not there"];
+
+/// How long nothing is said before it is looked whether there was a Ctrl-C.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long to wait for a word now, when `due` is the longest.
+fn next_look(due: Instant) -> Duration {
+    due.saturating_duration_since(Instant::now()).min(LOOK)
+}
 
 /// How a life is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +144,14 @@ pub fn crash(
 ) -> Result<Report, Box<dyn Error>> {
     let began = Instant::now();
     let mut crash = Crash::new(options, mode, seed, directory)?;
+    let progress = Progress::new(format!("crash test, {}", mode.name()));
+    progress.phase("", options.cycles + 1);
     let is_late = || options.seconds_max.is_some_and(|most| began.elapsed().as_secs() >= most);
-    for _ in 0..options.cycles {
+    for cycle in 0..options.cycles {
         if is_late() {
             break;
         }
+        progress.at(cycle, crash.report.so_far());
         let fate = crash.fate();
         crash.live(fate, interrupt)?;
     }
@@ -146,8 +159,11 @@ pub fn crash(
         let after = Duration::from_millis(crash.draw.below(END_MS));
         crash.live(Fate::Last(Some(after)), interrupt)?;
     }
+    progress.at(options.cycles, "the last life");
     crash.live(Fate::Last(None), interrupt)?;
+    progress.at(options.cycles, "checking every row");
     crash.judge()?;
+    drop(progress);
     Ok(crash.into_report(began))
 }
 
@@ -206,7 +222,7 @@ impl<'a> Crash<'a> {
             return Ok(());
         }
         if interrupt.is_raised() {
-            return Err(Box::new(BenchError::Interrupted));
+            return Err(Box::new(Interrupted));
         }
         self.report.cycles += 1;
         if self.draw.once_in(RESCALE_EVERY) {
@@ -221,10 +237,14 @@ impl<'a> Crash<'a> {
             unreachable!("both were asked for")
         };
         let words = listen(output);
-        let end = self.attend(&mut child, input, &words, fate, started);
+        let end = self.attend(&mut child, input, &words, fate, started, interrupt);
         // Whatever happened: nobody stays behind, and what it said to the last counts.
         let _ = child.kill();
         let status = child.wait()?;
+        if interrupt.is_raised() {
+            // Whatever the child did, it was not left to its fate.
+            return Err(Box::new(Interrupted));
+        }
         words.iter().for_each(|word| self.ledger.hear(word));
         self.shown.iter_mut().try_for_each(Shown::look)?;
         let units = self.plan.units();
@@ -261,6 +281,8 @@ impl<'a> Crash<'a> {
             command.arg(flag).arg(value);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log));
+        // Ctrl-C goes to everybody in the terminal's foreground group. It is meant for this process, which ends the child.
+        command.process_group(0);
         Ok(command.spawn()?)
     }
 
@@ -281,12 +303,13 @@ impl<'a> Crash<'a> {
         words: &Receiver<Word>,
         fate: Fate,
         started: Instant,
+        interrupt: &Interrupt,
     ) -> End {
         let early = match fate {
             Fate::KilledEarly(after) => Some(started + after),
             Fate::Killed(_) | Fate::Stopped(_) | Fate::Starved(_) | Fate::Last(_) => None,
         };
-        match self.wait_until_ready(words, early.unwrap_or(started + STUCK)) {
+        match self.wait_until_ready(words, early.unwrap_or(started + STUCK), interrupt) {
             Err(End::Stuck(_)) if early.is_some() => {
                 self.report.kills_during_start += 1;
                 return End::Killed;
@@ -318,9 +341,11 @@ impl<'a> Crash<'a> {
         let (end, resent) = thread::scope(|scope| {
             let feeding = scope.spawn(|| feeder.feed(input, from, until));
             let end = loop {
-                match words.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                match words.recv_timeout(next_look(due)) {
                     Ok(word) => ledger.hear(word),
                     Err(RecvTimeoutError::Disconnected) => break End::Itself,
+                    Err(RecvTimeoutError::Timeout) if interrupt.is_raised() => break End::Killed,
+                    Err(RecvTimeoutError::Timeout) if Instant::now() < due => {}
                     Err(RecvTimeoutError::Timeout) if kills => break End::Killed,
                     Err(RecvTimeoutError::Timeout)
                         if starve.take().is_some_and(|disk| disk.fail().is_ok()) =>
@@ -341,13 +366,20 @@ impl<'a> Crash<'a> {
     }
 
     /// Waits until the child has recovered, and checks that it has what it acknowledged.
-    fn wait_until_ready(&mut self, words: &Receiver<Word>, by: Instant) -> Result<(), End> {
+    fn wait_until_ready(
+        &mut self,
+        words: &Receiver<Word>,
+        by: Instant,
+        interrupt: &Interrupt,
+    ) -> Result<(), End> {
         loop {
-            match words.recv_timeout(by.saturating_duration_since(Instant::now())) {
+            match words.recv_timeout(next_look(by)) {
                 Ok(Word::Ready) => return Ok(()),
                 Ok(Word::Known { producer, last }) => self.judge_known(producer, last),
                 Ok(word) => self.ledger.hear(word),
                 Err(RecvTimeoutError::Disconnected) => return Err(End::Itself),
+                Err(RecvTimeoutError::Timeout) if interrupt.is_raised() => return Err(End::Killed),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < by => {}
                 Err(RecvTimeoutError::Timeout) => return Err(End::Stuck("to be ready")),
             }
         }

@@ -11,14 +11,13 @@ mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};
 use crash::crash;
-use pelton_bench::{Interrupt, Scratch};
+use pelton_bench::Scratch;
+use pelton_cli::{Interrupt, count, count_in, print};
 use report::Report;
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-
-use crate::output::print;
 
 /// Test this program, on this machine, against the failures that it promises to survive.
 #[derive(Args)]
@@ -59,25 +58,25 @@ impl Mode {
 #[derive(Args, Clone, Debug)]
 pub struct CrashOptions {
     /// Lives of the process, for each durability.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count_in(1..=u64::MAX))]
     pub cycles: u64,
     /// What the job is to survive.
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "process,disk")]
     pub durability: Vec<Mode>,
     /// Records for a second.
-    #[arg(long, value_name = "RATE", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "RATE", default_value_t = 20_000, value_parser = count_in(1..=10_000_000))]
     pub load: u64,
     /// No new life is begun after so many seconds, for each durability.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = count)]
     pub seconds_max: Option<u64>,
     /// Producers that send.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = producers)]
     pub producers: u32,
     /// Partitions that they send to.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count_in(1..=64))]
     pub partitions: u64,
     /// The most shards that the job is started with.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count_in(1..=64))]
     pub shards_max: u64,
     /// The driver: auto, glommio or threads.
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -86,7 +85,7 @@ pub struct CrashOptions {
     #[arg(long)]
     pub faults: bool,
     /// What chance is made of; drawn unless it is given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub seed: Option<u64>,
     /// Where data and output are kept [default: a new directory in ./target, or here].
     #[arg(long, value_name = "DIR")]
@@ -94,6 +93,11 @@ pub struct CrashOptions {
     /// Print one line of JSON for each durability instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How many producers send.
+fn producers(text: &str) -> Result<u32, String> {
+    count_in(1..=1_000)(text).map(|number| number as u32)
 }
 
 /// Something was lost, doubled, wrong or stuck.
@@ -122,7 +126,7 @@ impl SelftestCommand {
 
 impl CrashOptions {
     fn run(self) -> Result<(), Box<dyn Error>> {
-        let interrupt = Interrupt::on_ctrl_c();
+        let interrupt = Interrupt::on_signals();
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
         let scratch = Scratch::new(self.dir.as_deref(), "selftest")?;
         if !self.json {

@@ -103,6 +103,14 @@ impl Report {
     }
 }
 
+impl Report {
+    /// A few words for somebody who waits.
+    pub fn so_far(&self) -> String {
+        let Report { cycles, kills, checkpoints, .. } = self;
+        format!("lives {cycles}, killed {kills}, checkpoints {checkpoints}")
+    }
+}
+
 impl From<Percentiles> for StartTimes {
     fn from(us: Percentiles) -> Self {
         let ms = |us: f64| (us / 100.0).round() / 10.0;

@@ -8,16 +8,21 @@ mod export;
 mod hashes;
 mod inspect;
 mod replay;
+mod times;
 mod verify;
 
 use std::error::Error;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use pelton_storage::{GroupFacts, LogScan, Look, Manifest, Presence, StorageError};
 
-use crate::data::{Data, LogPlace};
+use crate::data::{Data, DataArg, LogPlace};
+use crate::exit::Misused;
+use crate::moment::Moment;
 use crate::output::note;
+use crate::program::Program;
+use crate::progress::Progress;
+use times::Ticks;
 
 /// Look at the logs of a job.
 #[derive(Args)]
@@ -38,8 +43,8 @@ enum Action {
     },
     /// Check every byte of manifest, snapshots and logs; ends with exit code 1 if anything is damaged.
     Verify {
-        /// The data directory.
-        data: PathBuf,
+        #[command(flatten)]
+        data: DataArg,
     },
     /// Print each entry as a line of JSON.
     Export {
@@ -65,29 +70,32 @@ enum Action {
 /// What of the logs to look at.
 #[derive(Args)]
 struct Selection {
-    /// The data directory.
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
     /// Only this shard.
     #[arg(long, value_name = "N")]
     shard: Option<u16>,
-    /// Nothing before this tick.
-    #[arg(long, value_name = "TICK", default_value_t = 0)]
-    from: u64,
-    /// Nothing after this tick.
-    #[arg(long, value_name = "TICK", default_value_t = u64::MAX, hide_default_value = true)]
-    to: u64,
+    /// Nothing before this tick, or this time: 345, 14:03 (today), "2026-11-24 14:03", 2026-11-24T14:03:05Z.
+    #[arg(long, value_name = "TICK|TIME", allow_hyphen_values = true)]
+    from: Option<Moment>,
+    /// Nothing after this tick, or this time.
+    #[arg(long, value_name = "TICK|TIME", allow_hyphen_values = true)]
+    to: Option<Moment>,
 }
 
 impl LogCommand {
-    /// Runs the command.
-    pub fn run(self) -> Result<(), Box<dyn Error>> {
+    /// Runs the command; a replay is the `program`'s.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it is damaged.
+    pub fn run(self, program: &dyn Program) -> Result<(), Box<dyn Error>> {
         match self.action {
-            Action::Inspect { selection, entries } => shown(selection, |logs| inspect::run(logs, entries)),
-            Action::Verify { data } => verify::run(&Data::at(&data)?),
-            Action::Export { selection } => shown(selection, export::run),
-            Action::Hashes { selection } => shown(selection, hashes::run),
-            Action::Replay { selection: Selection { data, shard, from, to }, step } => {
-                replay::run(&Data::at(&data)?, from, to, shard, step)
+            Action::Inspect { selection, entries } => shown(&selection, |logs| inspect::run(logs, entries)),
+            Action::Verify { data } => verify::run(&data.open()?),
+            Action::Export { selection } => shown(&selection, export::run),
+            Action::Hashes { selection } => shown(&selection, hashes::run),
+            Action::Replay { selection, step } => {
+                shown(&selection, |logs| replay::run(logs, &selection, step, program))
             }
         }
     }
@@ -95,7 +103,7 @@ impl LogCommand {
 
 /// Shows something of the logs that were selected.
 fn shown(
-    selection: Selection,
+    selection: &Selection,
     show: impl FnOnce(&Logs) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let logs = Logs::of(selection)?;
@@ -108,19 +116,40 @@ fn shown(
 struct Logs {
     data: Data,
     manifest: Manifest,
-    places: Vec<LogPlace>,
-    selection: Selection,
+    places: Vec<Selected>,
     look: Look,
     /// Who was at work when the looking began.
     before: Presence,
 }
 
+/// A log, and what of it.
+#[derive(Clone, Debug)]
+struct Selected {
+    place: LogPlace,
+    ticks: Ticks,
+}
+
+impl Selected {
+    fn has(&self, tick: u64) -> bool {
+        (self.ticks.from..=self.ticks.to).contains(&tick)
+    }
+
+    /// Whether the log is looked at to its end.
+    fn to_the_end(&self) -> bool {
+        self.ticks.to == u64::MAX
+    }
+}
+
 impl Logs {
-    fn of(selection: Selection) -> Result<Self, Box<dyn Error>> {
-        let data = Data::at(&selection.data)?;
-        if selection.from > selection.to {
-            let (from, to) = (selection.from, selection.to);
-            return Err(format!("--from: tick {from} comes after tick {to}, which --to gives").into());
+    fn of(selection: &Selection) -> Result<Self, Box<dyn Error>> {
+        let data = selection.data.open()?;
+        let disordered = match (selection.from, selection.to) {
+            (Some(Moment::Tick(from)), Some(Moment::Tick(to))) => from > to,
+            (Some(Moment::Time(from)), Some(Moment::Time(to))) => from > to,
+            _ => false,
+        };
+        if let (true, Some(from), Some(to)) = (disordered, selection.from, selection.to) {
+            return Err(Misused(format!("--from: {from} comes after {to}, which --to gives")).into());
         }
         let before = data.presence()?;
         let manifest = data.manifest()?;
@@ -133,14 +162,17 @@ impl Logs {
             let shards = places.iter().map(|place| place.shard).max().map_or(0, |last| u32::from(last) + 1);
             places.retain(|place| place.shard == shard);
             if places.is_empty() {
-                return Err(format!(
+                return Err(Misused(format!(
                     "--shard: {} has no log of shard {shard}; it has {shards}, counted from 0",
                     data.path.display()
-                )
+                ))
                 .into());
             }
         }
-        Ok(Logs { data, manifest, places, selection, look, before })
+        let places = places.into_iter().map(|place| Selected { place, ticks: Ticks::ALL }).collect();
+        let mut logs = Logs { data, manifest, places, look, before };
+        times::select(&mut logs, selection.from, selection.to)?;
+        Ok(logs)
     }
 
     fn scan(&self, place: &LogPlace) -> Result<Option<LogScan>, Box<dyn Error>> {
@@ -152,21 +184,17 @@ impl Logs {
         Ok(scan)
     }
 
-    /// The next group that may hold something that was selected.
-    fn group(&self, scan: &mut LogScan) -> Result<Option<GroupFacts>, Box<dyn Error>> {
+    /// The next group that may hold something of these ticks.
+    fn group(&self, scan: &mut LogScan, ticks: Ticks) -> Result<Option<GroupFacts>, Box<dyn Error>> {
         loop {
             let group = scan.group().map_err(|error| self.explain(error))?;
             match group {
-                Some(group) if group.last_tick < self.selection.from => {}
+                Some(group) if group.last_tick < ticks.from => {}
                 // Ticks never fall within a log.
-                Some(group) if group.tick_before > self.selection.to => return Ok(None),
+                Some(group) if group.tick_before > ticks.to => return Ok(None),
                 group => return Ok(group),
             }
         }
-    }
-
-    fn has(&self, tick: u64) -> bool {
-        (self.selection.from..=self.selection.to).contains(&tick)
     }
 
     fn explain(&self, error: StorageError) -> String {
@@ -195,6 +223,42 @@ impl Logs {
                 "a job has begun in {place} meanwhile; what was shown is in part of before, in part of after"
             ));
         }
+    }
+}
+
+/// How far a walk through several logs is, for a person who waits.
+struct Walked {
+    progress: Progress,
+    /// Bytes of the logs that were walked through.
+    before: u64,
+    /// Bytes of the segments in use of the one that is walked through now, and where it begins.
+    now: u64,
+    begins: u64,
+}
+
+impl Walked {
+    fn of(logs: &Logs, progress: Progress) -> Self {
+        let bytes = |selected: &Selected| logs.data.bytes_in(&selected.place.directory).unwrap_or(0);
+        Self::new(progress, logs.places.iter().map(bytes).sum())
+    }
+
+    fn new(progress: Progress, bytes: u64) -> Self {
+        progress.phase("", bytes);
+        Walked { progress, before: 0, now: 0, begins: 0 }
+    }
+
+    /// Goes on to the next log.
+    fn begin(&mut self, place: &LogPlace, scan: &LogScan) {
+        self.before += self.now;
+        self.now = scan.segments().map(|segment| segment.bytes).sum();
+        let first = scan.segments().map(|segment| segment.number).min().unwrap_or(0);
+        self.begins = first * scan.options().segment_bytes;
+        let LogPlace { generation, shard, .. } = place;
+        self.progress.at(self.before, format!("log of shard {shard}, generation {generation}"));
+    }
+
+    fn group(&self, group: &GroupFacts) {
+        self.progress.done(self.before + group.position.saturating_sub(self.begins));
     }
 }
 

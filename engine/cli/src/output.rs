@@ -16,6 +16,12 @@ pub struct Lines {
     is_wanted: bool,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Lines::new()
+    }
+}
+
 impl Lines {
     /// Takes standard output.
     pub fn new() -> Self {

@@ -3,14 +3,17 @@
 //! A command is a file in the data directory; the job answers with another. See `pelton_storage::control`.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
+use jiff::Timestamp;
 use pelton_storage::control::{self, Answer, Command, SAVEPOINT_NAME_MAX, is_savepoint_name};
 
-use crate::data::Data;
+use crate::count::count;
+use crate::data::{Data, DataArg};
+use crate::exit::program_name;
+use crate::moment::show_tick;
 use crate::output::print;
 
 /// The time from one look for an answer to the next.
@@ -19,8 +22,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Tell a running job to make a checkpoint now.
 #[derive(Args)]
 pub struct CheckpointCommand {
-    /// The job's data directory.
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
     #[command(flatten)]
     wait: Wait,
 }
@@ -28,10 +31,10 @@ pub struct CheckpointCommand {
 /// Tell a running job to make a checkpoint that stays until it is deleted.
 #[derive(Args)]
 pub struct SavepointCommand {
-    /// The job's data directory.
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
     /// What to call it: letters, digits, `-`, `_` and `.` [default: the date and time].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
     #[command(flatten)]
     wait: Wait,
@@ -40,13 +43,24 @@ pub struct SavepointCommand {
 /// Move key groups of a running job from shard to shard.
 #[derive(Args)]
 pub struct RebalanceCommand {
-    /// The job's data directory.
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
     /// Key groups, the first to the last, and the shard that gets them [default: whichever even the load out].
     #[arg(long = "move", value_name = "FIRST-LAST=SHARD", value_parser = parse_move)]
     moves: Option<(u32, u32, u16)>,
     #[command(flatten)]
     wait: Wait,
+}
+
+/// Reads the name of a savepoint.
+fn parse_name(name: &str) -> Result<String, String> {
+    let refusal = || {
+        format!(
+            "a savepoint cannot be called that: a name has 1 to {SAVEPOINT_NAME_MAX} letters, digits, `-`, `_` and `.`, and not only \
+             digits"
+        )
+    };
+    is_savepoint_name(name).then(|| name.to_owned()).ok_or_else(refusal)
 }
 
 /// Reads `FIRST-LAST=SHARD`.
@@ -64,51 +78,67 @@ fn parse_move(text: &str) -> Result<(u32, u32, u16), String> {
 
 impl RebalanceCommand {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// When no job runs there, or it does not do it, with what it says.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         let (first, last, shard) = match self.moves {
             Some((first, last, shard)) => (Some(first), Some(last), Some(shard)),
             None => (None, None, None),
         };
         let command = Command::Rebalance { first, last, shard };
-        let (_, tick) = carry_out(&Data::at(&self.data)?, &command, &self.wait)?;
-        Ok(print(&format!("key groups moved after tick {tick}\n"))?)
+        let done = carry_out(&self.data.open()?, &command, &self.wait)?;
+        Ok(print(&match (done.groups, self.moves) {
+            (0, None) => "nothing to do: the shards have about as much to do as each other\n".to_owned(),
+            (0, Some((.., shard))) => format!("nothing to do: these key groups are on shard {shard}\n"),
+            (1, _) => format!("1 key group moved after tick {}\n", show_tick(done.tick)),
+            (groups, _) => format!("{groups} key groups moved after tick {}\n", show_tick(done.tick)),
+        })?)
     }
 }
 
 #[derive(Args)]
 struct Wait {
     /// How long to wait for the job's answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = count)]
     timeout: u64,
 }
 
 impl CheckpointCommand {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// When no job runs there, or it does not do it, with what it says.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let (number, tick) = carry_out(&Data::at(&self.data)?, &Command::Checkpoint, &self.wait)?;
-        Ok(print(&format!("checkpoint {number}, of tick {tick}\n"))?)
+        let Done { number, tick, .. } = carry_out(&self.data.open()?, &Command::Checkpoint, &self.wait)?;
+        Ok(print(&format!("checkpoint {number}, of tick {}\n", show_tick(tick)))?)
     }
 }
 
 impl SavepointCommand {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// When no job runs there, or it does not do it, with what it says.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         let name = self.name.unwrap_or_else(|| name_of(SystemTime::now()));
-        if !is_savepoint_name(&name) {
-            let message = format!(
-                "--name: a savepoint cannot be called {name:?}: a name has 1 to {SAVEPOINT_NAME_MAX} letters, \
-                 digits, `-`, `_` and `.`, and not only digits"
-            );
-            return Err(message.into());
-        }
         let command = Command::Savepoint { name: name.clone() };
-        let (number, tick) = carry_out(&Data::at(&self.data)?, &command, &self.wait)?;
-        Ok(print(&format!("savepoint {name} is checkpoint {number}, of tick {tick}\n"))?)
+        let Done { number, tick, .. } = carry_out(&self.data.open()?, &command, &self.wait)?;
+        Ok(print(&format!("savepoint {name} is checkpoint {number}, of tick {}\n", show_tick(tick)))?)
     }
 }
 
-/// Leaves the command and waits for what becomes of it: the checkpoint's number and tick.
-fn carry_out(data: &Data, command: &Command, wait: &Wait) -> Result<(u64, u64), Box<dyn Error>> {
+/// What became of a command.
+struct Done {
+    /// The checkpoint's number.
+    number: u64,
+    tick: u64,
+    /// How many key groups moved.
+    groups: u32,
+}
+
+/// Leaves the command and waits for what becomes of it.
+fn carry_out(data: &Data, command: &Command, wait: &Wait) -> Result<Done, Box<dyn Error>> {
     let place = data.path.display();
     if !data.is_in_use()? {
         return Err(format!("no job is running on {place}").into());
@@ -122,25 +152,27 @@ fn carry_out(data: &Data, command: &Command, wait: &Wait) -> Result<(u64, u64), 
         // In this order: a job that answers and ends at once has answered.
         let ended = !data.is_in_use()?;
         match control::take(disk, path, &name)? {
-            Some(Answer::Done { number, tick }) => return Ok((number, tick)),
+            Some(Answer::Done { number, tick }) => return Ok(Done { number, tick, groups: 0 }),
+            Some(Answer::Moved { tick, groups }) => return Ok(Done { number: 0, tick, groups }),
             Some(Answer::Refused { error }) => {
                 return Err(format!("the job on {place} did not do it: {error}").into());
             }
             None => {}
         }
+        let program = program_name();
         let (is_late, seconds) = (since.elapsed() >= longest, wait.timeout);
         if ended || is_late {
             let withdrawn = control::withdraw(disk, path, &name)?;
             let message = match (ended, withdrawn) {
                 (true, _) => format!(
-                    "the job on {place} ended before it answered; `pelton data show {place}` lists what there is"
+                    "the job on {place} ended before it answered; `{program} data show {place}` lists what there is"
                 ),
                 (false, true) => format!(
                     "the job on {place} did not take the command within {seconds} s, and it was withdrawn; raise --timeout"
                 ),
                 (false, false) => format!(
                     "the job on {place} took the command but was not done within {seconds} s; it may still be: \
-                     `pelton data show {place}` lists what there is"
+                     `{program} data show {place}` lists what there is"
                 ),
             };
             return Err(message.into());
@@ -157,10 +189,8 @@ fn unique() -> String {
 
 /// The name of a savepoint that was given none: `savepoint-20261122-135501`.
 fn name_of(time: SystemTime) -> String {
-    let text = humantime::format_rfc3339_seconds(time).to_string();
-    let digits = |part: &str| part.chars().filter(char::is_ascii_digit).collect::<String>();
-    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
-    format!("savepoint-{}-{}", digits(date), digits(time))
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("savepoint-%Y%m%d-%H%M%S").to_string()
 }
 
 #[cfg(test)]

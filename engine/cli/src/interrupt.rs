@@ -1,29 +1,36 @@
-//! Ctrl-C: noticed at once by whoever waits, and never a hang.
+//! Ctrl-C, SIGTERM and SIGHUP: noticed at once by whoever waits, and never a hang.
 //!
-//! The first Ctrl-C wakes every waiter, so that the run can be stopped in order. Should it not have ended a few
-//! seconds later, or should Ctrl-C come again, the process ends all the same. Waiting is a condition variable: a
-//! waiting thread takes nothing from the cores that are being measured.
+//! The first signal wakes every waiter, so that what is running can be stopped in order. Should it not have ended some time later, or
+//! should a signal come again, the process ends all the same. Waiting is a condition variable: a waiting thread takes nothing from the
+//! cores that are being measured.
 
-use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::exit;
 
 /// How long an orderly stop may take.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Exit code after Ctrl-C, as shells expect it.
-const EXIT_CODE: i32 = 130;
-
-/// A flag that Ctrl-C raises. Copies share it.
+/// A flag that a signal raises. Copies share it.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     raised: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Interrupt {
-    /// A flag that Ctrl-C raises from now on; call it once, before threads are pinned (the helper thread that
-    /// waits for the signal inherits the affinity of the caller).
+    /// A flag that Ctrl-C raises from now on; the process ends three seconds later, whatever it is doing. Call it once, before threads
+    /// are pinned (the helper thread that waits for the signal inherits the affinity of the caller).
     pub fn on_ctrl_c() -> Interrupt {
+        Self::within(Some(GRACE))
+    }
+
+    /// As [`on_ctrl_c`](Self::on_ctrl_c), for what may take as long as it needs to stop in order: only a second signal ends the process.
+    pub fn on_signals() -> Interrupt {
+        Self::within(None)
+    }
+
+    fn within(grace: Option<Duration>) -> Interrupt {
         let interrupt = Interrupt::default();
         let flag = interrupt.clone();
         let installed = ctrlc::set_handler(move || {
@@ -31,11 +38,13 @@ impl Interrupt {
                 leave("interrupted twice");
             }
             flag.raise();
-            // Another thread, so that this one can hear Ctrl-C again.
-            std::thread::spawn(|| {
-                std::thread::sleep(GRACE);
-                leave("interrupted; what was running did not stop in time");
-            });
+            if let Some(grace) = grace {
+                // Another thread, so that this one can hear the next signal.
+                std::thread::spawn(move || {
+                    std::thread::sleep(grace);
+                    leave("interrupted; what was running did not stop in time");
+                });
+            }
         });
         // A second harness in one process keeps the first one's handler: then Ctrl-C ends the first.
         drop(installed);
@@ -70,8 +79,8 @@ impl Interrupt {
 
 /// Ends the process whatever it is doing.
 fn leave(message: &str) -> ! {
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    std::process::exit(EXIT_CODE)
+    exit::complain(message);
+    std::process::exit(i32::from(exit::INTERRUPTED))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use clap::Args;
 use pelton_storage::{RingFile, RingState, remove_ring, rings};
 
 use crate::data_command::size;
+use crate::exit::program_name;
 use crate::output::print;
-use crate::table::table;
+use crate::table::{Column, Table};
 
 /// List rings, and remove those that nobody wants.
 #[derive(Args)]
@@ -47,8 +48,11 @@ fn list(found: &BTreeMap<String, RingFile>) -> String {
         let data = ring.data.as_ref().map_or_else(|| "-".to_owned(), |data| data.display().to_string());
         [name.clone(), size(ring.bytes), data, state(&ring.state)]
     };
-    let rows: Vec<_> = found.iter().map(row).collect();
-    table(["ring", "size", "data directory", "state"], [false, true, false, false], &rows)
+    let columns =
+        [Column::text("ring"), Column::number("size"), Column::text("data directory"), Column::text("state")];
+    let mut table = Table::new(columns);
+    found.iter().map(row).for_each(|row| table.row(row));
+    table.to_text()
 }
 
 fn state(state: &RingState) -> String {
@@ -71,7 +75,10 @@ fn remove_gone(found: &BTreeMap<String, RingFile>) -> Result<(), Box<dyn Error>>
 
 fn remove_named(found: &BTreeMap<String, RingFile>, name: &str) -> Result<(), Box<dyn Error>> {
     let Some(ring) = found.get(name) else {
-        return Err(format!("{name}: there is no such ring; `pelton data rings` lists what there is").into());
+        let program = program_name();
+        return Err(
+            format!("{name}: there is no such ring; `{program} data rings` lists what there is").into()
+        );
     };
     let data = ring.data.as_ref().map(|data| data.display().to_string()).unwrap_or_default();
     let refusal = match ring.state {

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use pelton_runtime::config::format_size;
 use pelton_storage::{Checkpoint, Manifest};
 
-use crate::data::Data;
+use crate::data::{Data, DataArg};
+use crate::moment::show_tick;
 use crate::output::print;
 use crate::rings_command::RingsCommand;
-use crate::table::table;
+use crate::table::{Column, Table};
 
 /// Look at what a job keeps.
 #[derive(Args)]
@@ -25,8 +25,8 @@ pub struct DataCommand {
 enum Action {
     /// Print the job, its shards, its checkpoints and savepoints, and how large it all is.
     Show {
-        /// The data directory.
-        data: PathBuf,
+        #[command(flatten)]
+        data: DataArg,
     },
     /// List what jobs with durability "process" keep in shared memory, and what killed ones have left there.
     Rings(RingsCommand),
@@ -34,9 +34,12 @@ enum Action {
 
 impl DataCommand {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// When there is no such directory, or nothing in it can be read.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.action {
-            Action::Show { data } => Ok(print(&show(&Data::at(&data)?)?)?),
+            Action::Show { data } => Ok(print(&show(&data.open()?)?)?),
             Action::Rings(command) => command.run(),
         }
     }
@@ -73,15 +76,22 @@ fn show(data: &Data) -> Result<String, Box<dyn Error>> {
         let size = size(bytes);
         writeln!(text, "{:<10}  generation {generation}: {shards} shard{plural}, {size}", "log")?;
     }
-    let rows: Vec<_> = manifest.checkpoints.iter().map(row).collect();
-    if rows.is_empty() {
-        text.push_str("\nno checkpoint yet\n");
+    let mut table = Table::new([
+        Column::number("checkpoint"),
+        Column::text("savepoint"),
+        Column::number("tick"),
+        Column::number("generation").minor(2),
+        Column::number("shards").minor(1),
+        Column::number("size"),
+        Column::text("builds on").minor(3),
+        Column::text("made"),
+    ]);
+    manifest.checkpoints.iter().for_each(|checkpoint| table.row(row(checkpoint)));
+    text.push('\n');
+    if table.is_empty() {
+        text.push_str("no checkpoint yet\n");
     } else {
-        let headings =
-            ["checkpoint", "savepoint", "tick", "generation", "shards", "size", "builds on", "made"];
-        let right = [true, false, true, true, true, true, false, false];
-        text.push('\n');
-        text.push_str(&table(headings, right, &rows));
+        text.push_str(&table.to_text());
     }
     Ok(text)
 }
@@ -98,7 +108,7 @@ fn row(checkpoint: &Checkpoint) -> [String; 8] {
     [
         checkpoint.number.to_string(),
         checkpoint.savepoint.clone().unwrap_or_default(),
-        checkpoint.tick.to_string(),
+        show_tick(checkpoint.tick),
         checkpoint.generation.to_string(),
         checkpoint.shards.to_string(),
         size(checkpoint.bytes),

@@ -10,9 +10,10 @@ use std::path::Path;
 use pelton_core::{Tick, journal};
 use pelton_storage::{Entry, Finding, Kind, LogScan, Look, Manifest, Severity, verify};
 
-use super::place_of;
+use super::{Walked, place_of};
 use crate::data::{Data, LogPlace};
 use crate::output::print;
+use crate::progress::Progress;
 
 /// Looks before a directory in which jobs come and go is given up.
 const LOOKS_MAX: usize = 5;
@@ -44,10 +45,13 @@ pub fn run(data: &Data) -> Result<(), Box<dyn Error>> {
 
 /// The findings as text, and how many are damage.
 fn look(data: &Data) -> Result<(String, usize), Box<dyn Error>> {
+    let progress = Progress::new("verify");
+    progress.phase("manifest and snapshots", 0);
+    progress.pulse();
     let (manifest, mut findings) = verify(&data.disk, &data.path);
     let mut totals = Totals::default();
     if let Some(manifest) = &manifest {
-        logs(data, manifest, &mut findings, &mut totals)?;
+        logs(data, manifest, &mut findings, &mut totals, progress)?;
     }
     let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     let bad = findings.iter().filter(|finding| finding.severity > Severity::Note).count();
@@ -80,14 +84,19 @@ fn logs(
     manifest: &Manifest,
     findings: &mut Vec<Finding>,
     totals: &mut Totals,
+    progress: Progress,
 ) -> Result<(), Box<dyn Error>> {
     let mut current = Vec::new();
-    for place in data.logs()? {
+    let places = data.logs()?;
+    let bytes = places.iter().map(|place| data.bytes_in(&place.directory).unwrap_or(0)).sum();
+    let mut walked = Walked::new(progress, bytes);
+    for place in places {
         match data.scan(&place, manifest, Look::Alone) {
             Ok(None) => {}
             Ok(Some(mut scan)) => {
                 totals.logs += 1;
-                let seen = log(&place, manifest, &mut scan, findings, totals);
+                walked.begin(&place, &scan);
+                let seen = log(&place, manifest, &mut scan, findings, totals, &walked);
                 current.extend(seen.filter(|_| place.generation == manifest.generation));
             }
             Err(error) => findings.push(damage(error.path(), error.to_string())),
@@ -104,6 +113,7 @@ fn log(
     scan: &mut LogScan,
     findings: &mut Vec<Finding>,
     totals: &mut Totals,
+    walked: &Walked,
 ) -> Option<Seen> {
     let mut seen = Seen { shard: place.shard, groups: 0, tick_before: 0 };
     loop {
@@ -113,6 +123,7 @@ fn log(
                     seen.tick_before = group.tick_before;
                 }
                 seen.groups += 1;
+                walked.group(&group);
                 totals.entries += group.entries;
             }
             Ok(None) => break,

@@ -1,12 +1,44 @@
-//! A data directory, as a command looks at it: what is there, and whether a job is at work in it. Nothing is changed.
+//! A data directory, as a command looks at it: which it is, what is there, and whether a job is at work in it. Nothing is changed.
 
 use std::error::Error;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
+use pelton_runtime::config::Config;
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{LogScan, Look, Manifest, Presence, StorageError, presence};
+
+use crate::exit::{Misused, program_name};
+
+/// Which data directory.
+#[derive(Args, Clone, Debug)]
+pub struct DataArg {
+    /// The job's data directory [default: `data` of ./pelton.toml, or PELTON_DATA].
+    #[arg(value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+impl DataArg {
+    /// The directory.
+    ///
+    /// # Errors
+    /// When it is not there, or none is named here or in the configuration.
+    pub fn open(&self) -> Result<Data, Box<dyn Error>> {
+        if let Some(data) = &self.data {
+            return Data::at(data);
+        }
+        match Config::load()?.data {
+            Some(data) => Data::at(&data),
+            None => Err(Misused(format!(
+                "which data directory? Name it behind the command ({} ... DATA), or set `data` in ./pelton.toml or PELTON_DATA",
+                program_name()
+            ))
+            .into()),
+        }
+    }
+}
 
 /// A data directory.
 pub struct Data {
@@ -29,9 +61,13 @@ pub struct LogPlace {
 
 impl Data {
     /// The data directory at `path`, which must be there.
+    ///
+    /// # Errors
+    /// When it is not.
     pub fn at(path: &Path) -> Result<Self, Box<dyn Error>> {
         if !path.is_dir() {
-            return Err(format!("{}: there is no such directory", path.display()).into());
+            let what = if path.exists() { "this is no directory" } else { "there is no such directory" };
+            return Err(format!("{}: {what}", path.display()).into());
         }
         Ok(Data { disk: Arc::new(Blocking::new()), path: path.to_path_buf() })
     }
