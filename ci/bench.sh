@@ -29,3 +29,11 @@ for driver in "${drivers[@]}"; do
         PELTON_DRIVER=$driver small --shards "$shards"
     done
 done
+
+# The first command of README.md, in a container that refuses io_uring: it runs, and says in one line on what.
+said=$(python3 -B ci/without_io_uring.py target/release/pelton bench tumble_count --events 200000 --json 2>&1 >/dev/null)
+if [[ $said != "note: the job runs on plain threads, since io_uring cannot be used here: "* || $said == *$'\n'* ]]; then
+    echo "where io_uring is refused the command said: $said" >&2
+    exit 1
+fi
+echo "where io_uring is refused: plain threads"

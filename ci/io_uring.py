@@ -19,7 +19,7 @@ def main():
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall(425, 0, None)
     refusal = REFUSALS.get(ctypes.get_errno())
-    print(f'{refusal}: set driver = "threads"' if refusal else "available")
+    print(f"{refusal}: jobs run on plain threads" if refusal else "available")
     return 1 if refusal else 0
 
 
