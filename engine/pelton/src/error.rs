@@ -25,6 +25,11 @@ pub enum JobError {
         /// The stream, by what was done to it before.
         stream: String,
     },
+    /// A call that waits for a job was made on one of an engine's own threads: in a function of a job, which would then stand still.
+    OnCore {
+        /// The call.
+        call: &'static str,
+    },
     /// A sink is to show the rows of two streams that are to be delivered differently.
     Disputed {
         /// The job.
@@ -85,6 +90,11 @@ impl fmt::Display for JobError {
                  `rebalance` and unions of different stages"
             ),
             JobError::Config(error) => error.fmt(f),
+            JobError::OnCore { call } => write!(
+                f,
+                "`{call}` would wait for the engine on one of the engine's own threads, which would wait for itself: call it on another \
+                 thread"
+            ),
             JobError::Disputed { job, stream } => write!(
                 f,
                 "job `{job}`: the stream `{stream}` is a union of streams for which different deliveries were chosen, or for only one of \
@@ -128,6 +138,7 @@ impl Error for JobError {
             | JobError::Unfinished { .. }
             | JobError::Clockless { .. }
             | JobError::Disputed { .. }
+            | JobError::OnCore { .. }
             | JobError::Size { .. }
             | JobError::CannotSurvive { .. }
             | JobError::Storage(_)

@@ -11,7 +11,7 @@ use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
-use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, launch};
+use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, launch, on_core};
 use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -187,7 +187,7 @@ impl Running {
         let Some(surviving) = &self.surviving else {
             return Err(JobError::Storage("a job without `durability` has no checkpoints".to_owned()));
         };
-        self.ask(surviving, Wish::Checkpoint(name.map(str::to_owned)))
+        self.ask(surviving, "checkpoint", Wish::Checkpoint(name.map(str::to_owned)))
     }
 
     /// Moves key groups to a shard, after one tick on all shards, while the job runs on; what comes out is the same. Returns when they have
@@ -199,7 +199,7 @@ impl Running {
         let Some(surviving) = &self.surviving else {
             return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
         };
-        self.ask(surviving, Wish::Move { first: *groups.start(), last: *groups.end(), shard })
+        self.ask(surviving, "move_groups", Wish::Move { first: *groups.start(), last: *groups.end(), shard })
     }
 
     /// Moves key groups so that all shards have about as much to do, going by what was sent to each since the last time. Where nothing is
@@ -211,10 +211,13 @@ impl Running {
         let Some(surviving) = &self.surviving else {
             return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
         };
-        self.ask(surviving, Wish::Balance)
+        self.ask(surviving, "rebalance", Wish::Balance)
     }
 
-    fn ask(&self, surviving: &Surviving, wish: Wish) -> Result<CheckpointDone, JobError> {
+    fn ask(&self, surviving: &Surviving, call: &'static str, wish: Wish) -> Result<CheckpointDone, JobError> {
+        if on_core() {
+            return Err(JobError::OnCore { call });
+        }
         let answer = surviving.desk().command(wish);
         loop {
             if let Some(done) = answer.wait(Duration::from_millis(100)) {
@@ -277,8 +280,12 @@ impl Running {
     /// Waits until the job has ended, and returns how far it came.
     ///
     /// # Errors
-    /// The first failure: a panic in user code with shard, tick and operator, or a [`Fault`].
+    /// The first failure: a panic in user code with shard, tick and operator, or a [`Fault`]. On one of the engine's own threads it does not
+    /// wait, and the job is stopped as if this had been dropped.
     pub fn wait(self) -> Result<Progress, JobError> {
+        if on_core() {
+            return Err(JobError::OnCore { call: "wait" });
+        }
         while !self.wait_for(Duration::from_secs(3_600)) {}
         let progress = self.progress();
         let Running { inner, surviving, .. } = self;

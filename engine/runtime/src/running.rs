@@ -12,7 +12,7 @@ use crate::driver::workers::{self, Done, Place};
 use crate::driver::{ChosenDriver, Seat, glommio, threads};
 use crate::duty::Build;
 use crate::error::{RunError, StartError};
-use crate::on_core::OnCore;
+use crate::on_core::{OnCore, on_core};
 use crate::panics;
 use crate::pin::current_mask;
 use crate::stats::{CoreStats, Counters};
@@ -199,6 +199,10 @@ impl Running {
     }
 
     fn join(&mut self) {
+        // A core cannot wait for itself. It has been told to stop, and does so when it is through with what it is doing.
+        if on_core() {
+            return;
+        }
         for thread in self.threads.drain(..) {
             match thread {
                 CoreThread::Own(thread) => thread.join().expect("an engine thread catches its own panics"),

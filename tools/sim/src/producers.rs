@@ -100,6 +100,7 @@ impl Producers {
             service.connect(&inlet, &mut self.chance)?;
         }
         if self.services.iter().all(|service| service.acknowledged == service.records) {
+            inlet.close();
             self.inlet = None;
             self.services.iter_mut().for_each(|service| service.connection = None);
             return Ok(());

@@ -1,39 +1,69 @@
 //! Records from the service that Pelton is embedded in.
 
+use super::ready::{Padded, Ready, STRIPES, Turns, next_batch};
 use crate::error::JobFailure;
 use pelton_core::source::{FailureOfJob, Partition, Poll, Polled, Source};
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// What senders and the one partition share. The engine takes the lock once for a batch, a sender once for a record; it is held for a
-/// push or a swap.
+/// What senders and the one partition share. The engine takes the lock of a queue once for a batch, a sender once for a record; it is held
+/// for a push or a swap.
 struct Shared<T> {
-    queue: Mutex<Queue<T>>,
-    /// Signalled when the engine has made room, or will make none any more.
-    room: Condvar,
+    queues: Box<[Padded<Stripe<T>>]>,
+    ready: Ready,
+    /// Records of each queue.
     capacity: usize,
-    wake: OnceLock<Arc<dyn Fn() + Send + Sync>>,
+    /// Senders that there are, and that there ever were: they are dealt to the queues in turn.
+    senders: AtomicUsize,
+    made: AtomicUsize,
+}
+
+struct Stripe<T> {
+    queue: Mutex<Queue<T>>,
+    /// Signalled when the engine has made room, or will make none any more. One who has had room tells the next.
+    room: Condvar,
 }
 
 struct Queue<T> {
     records: Vec<T>,
-    senders: usize,
+    /// Senders that wait for room.
+    waiting: usize,
+    /// Whether the engine knows that there is something here.
+    listed: bool,
     /// Whether a job that reads this channel has ended: what is sent would stay here.
     closed: bool,
+    wake: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Says why the job has failed, if it has.
     failure: Option<FailureOfJob>,
 }
 
 impl<T> Shared<T> {
-    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, stripe: usize) -> MutexGuard<'_, Queue<T>> {
+        self.queues[stripe].0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake(&self) {
-        if let Some(wake) = self.wake.get() {
-            wake();
+    fn try_lock(&self, stripe: usize) -> Option<MutexGuard<'_, Queue<T>>> {
+        match self.queues[stripe].0.queue.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Changes every queue, one after the other.
+    fn change(&self, mut change: impl FnMut(&mut Queue<T>)) {
+        for stripe in 0..STRIPES {
+            change(&mut self.lock(stripe));
+            self.queues[stripe].0.room.notify_all();
+        }
+    }
+
+    fn join(self: &Arc<Self>) -> Sender<T> {
+        self.senders.fetch_add(1, Ordering::Relaxed);
+        let stripe = self.made.fetch_add(1, Ordering::Relaxed) % STRIPES;
+        Sender { shared: self.clone(), stripe }
     }
 }
 
@@ -43,8 +73,12 @@ pub struct Channel<T> {
 }
 
 /// The writing end; a clone writes to the same channel. The channel ends when all of them are dropped.
+///
+/// Records of one sender stay in order, those of different ones come in any: a clone for each thread sends into a queue that it shares with few
+/// others or none.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
+    stripe: usize,
 }
 
 /// A record that was not sent, given back.
@@ -55,19 +89,26 @@ pub enum SendError<T> {
     Full(T),
     /// The job has ended, or was stopped.
     Closed(T),
+    /// The channel is full, and the call would wait for the engine on one of the engine's own threads: in a function of the job, which would then
+    /// stand still.
+    OnCore(T),
     /// The job has failed. Its own error is the source of this one.
     Failed(T, JobFailure),
 }
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SendError::Full(_) => f.write_str("the channel is full"),
-            SendError::Closed(_) => f.write_str("the job that reads the channel has ended"),
-            SendError::Failed(_, failure) => {
-                write!(f, "the job that reads the channel has failed: {failure}")
+        f.write_str(match self {
+            SendError::Full(_) => "the channel is full",
+            SendError::Closed(_) => "the job that reads the channel has ended",
+            SendError::OnCore(_) => {
+                "the channel is full, and to wait on one of the engine's own threads would be to wait for itself: use `try_send` there, \
+                 or send from another thread"
             }
-        }
+            SendError::Failed(_, failure) => {
+                return write!(f, "the job that reads the channel has failed: {failure}");
+            }
+        })
     }
 }
 
@@ -81,13 +122,14 @@ impl<T> fmt::Debug for SendError<T> {
 impl<T> Error for SendError<T> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            SendError::Full(_) | SendError::Closed(_) => None,
+            SendError::Full(_) | SendError::Closed(_) | SendError::OnCore(_) => None,
             SendError::Failed(_, failure) => Some(failure.error()),
         }
     }
 }
 
-/// A bounded channel into a job, for services that embed the engine: any thread may send.
+/// A bounded channel into a job, for services that embed the engine: any thread may send. At most `capacity` records wait for the engine in each
+/// of 64 queues that senders are spread over, so one sender has so many waiting at most.
 ///
 /// It does not survive: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
 /// needs the records from elsewhere. At `Stop::Now` and `Stop::Drain` what the
@@ -112,10 +154,20 @@ impl<T> Error for SendError<T> {
 /// When the capacity is 0.
 pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
-    let queue = Queue { records: Vec::with_capacity(capacity), senders: 1, closed: false, failure: None };
-    let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), capacity, wake: OnceLock::new() };
-    let shared = Arc::new(shared);
-    (Sender { shared: shared.clone() }, Channel { shared })
+    let queue = |stripe| {
+        // The first sender's; the others grow as they are used.
+        let records = Vec::with_capacity(if stripe == 0 { capacity } else { 0 });
+        Mutex::new(Queue { records, waiting: 0, listed: false, closed: false, wake: None, failure: None })
+    };
+    let stripe = |stripe| Padded(Stripe { queue: queue(stripe), room: Condvar::new() });
+    let shared = Arc::new(Shared {
+        queues: (0..STRIPES).map(stripe).collect(),
+        ready: Ready::default(),
+        capacity,
+        senders: AtomicUsize::new(0),
+        made: AtomicUsize::new(0),
+    });
+    (shared.join(), Channel { shared })
 }
 
 impl<T> Sender<T> {
@@ -124,17 +176,29 @@ impl<T> Sender<T> {
     /// # Errors
     /// When the channel is full, in which case it is for the service to say what gives, or when the job has ended.
     pub fn try_send(&self, record: T) -> Result<(), SendError<T>> {
-        self.push(self.shared.queue(), record)
+        self.push(self.shared.lock(self.stripe), record)
     }
 
     /// Sends a record, sleeping while the channel is full.
     ///
     /// # Errors
-    /// When the job has ended.
+    /// When the job has ended, and where it would have to wait on one of the engine's own threads.
     pub fn send(&self, record: T) -> Result<(), SendError<T>> {
-        let full = |queue: &mut Queue<T>| queue.records.len() >= self.shared.capacity && !queue.closed;
-        let queue = self.shared.room.wait_while(self.shared.queue(), full);
-        self.push(queue.unwrap_or_else(PoisonError::into_inner), record)
+        let mut queue = self.shared.lock(self.stripe);
+        let full = |queue: &Queue<T>| queue.records.len() >= self.shared.capacity && !queue.closed;
+        let room = &self.shared.queues[self.stripe].0.room;
+        if full(&queue) {
+            if pelton_runtime::on_core() {
+                return Err(SendError::OnCore(record));
+            }
+            queue.waiting += 1;
+            queue = room.wait_while(queue, |queue| full(queue)).unwrap_or_else(PoisonError::into_inner);
+            queue.waiting -= 1;
+            if queue.waiting > 0 && queue.records.len() + 1 < self.shared.capacity {
+                room.notify_one();
+            }
+        }
+        self.push(queue, record)
     }
 
     fn push(&self, mut queue: MutexGuard<'_, Queue<T>>, record: T) -> Result<(), SendError<T>> {
@@ -149,23 +213,32 @@ impl<T> Sender<T> {
             return Err(SendError::Full(record));
         }
         queue.records.push(record);
-        drop(queue);
-        self.shared.wake();
+        if !std::mem::replace(&mut queue.listed, true) {
+            self.shared.ready.list(self.stripe);
+            let wake = queue.wake.clone();
+            drop(queue);
+            if let Some(wake) = wake {
+                wake();
+            }
+        }
         Ok(())
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.shared.queue().senders += 1;
-        Sender { shared: self.shared.clone() }
+        self.shared.join()
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.shared.queue().senders -= 1;
-        self.shared.wake();
+        if self.shared.senders.fetch_sub(1, Ordering::Release) == 1 {
+            let wake = self.shared.lock(self.stripe).wake.clone();
+            if let Some(wake) = wake {
+                wake();
+            }
+        }
     }
 }
 
@@ -184,11 +257,11 @@ impl<T: Send + 'static> Source for Channel<T> {
     }
 
     fn open(&self, _: usize, _: usize) -> ChannelPartition<T> {
-        let mut queue = self.shared.queue();
-        (queue.closed, queue.failure) = (false, None);
-        drop(queue);
+        self.shared.change(|queue| (queue.closed, queue.failure) = (false, None));
         let taken = Vec::with_capacity(self.shared.capacity);
-        ChannelPartition { shared: self.shared.clone(), taken }
+        // What an earlier run left is listed nowhere.
+        (0..STRIPES).for_each(|stripe| self.shared.ready.list(stripe));
+        ChannelPartition { shared: self.shared.clone(), taken, turns: Turns::default() }
     }
 
     fn survives(&self) -> bool {
@@ -196,20 +269,54 @@ impl<T: Send + 'static> Source for Channel<T> {
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        // A job that is started again keeps the first: it is then polled, at the least every `idle.park_us`.
-        let _ = self.shared.wake.set(wake);
+        self.shared.change(|queue| queue.wake = Some(wake.clone()));
+        // What came before found nobody to ring for.
+        wake();
     }
 
     fn attach_failure(&self, failure: FailureOfJob) {
-        self.shared.queue().failure = Some(failure);
+        self.shared.change(|queue| queue.failure = Some(failure.clone()));
     }
 }
 
 /// The one partition of a [`Channel`].
 pub struct ChannelPartition<T> {
     shared: Arc<Shared<T>>,
-    /// A batch of the queue's, the last record first; its storage and the queue's change places.
+    /// A batch of a queue's, the last record first; its storage and the queue's change places.
     taken: Vec<T>,
+    /// The queues that there is something in, as far as is known.
+    turns: Turns,
+}
+
+impl<T: Send + 'static> ChannelPartition<T> {
+    /// Takes what is in one of the queues; whether there is anything, or will never be.
+    fn refill(&mut self) -> Option<Polled> {
+        // Before the queues: what was sent by those who are gone is in them by then.
+        let over = self.shared.senders.load(Ordering::Acquire) == 0;
+        let (shared, taken) = (&self.shared, &mut self.taken);
+        self.turns.refill(&shared.ready);
+        let refilled = next_batch(
+            &mut self.turns,
+            |stripe| shared.try_lock(stripe),
+            |stripe| shared.lock(stripe),
+            |stripe, mut queue| {
+                queue.listed = false;
+                std::mem::swap(&mut queue.records, taken);
+                let waiting = queue.waiting > 0;
+                drop(queue);
+                if waiting {
+                    shared.queues[stripe].0.room.notify_one();
+                }
+                (!taken.is_empty()).then_some(())
+            },
+        );
+        self.taken.reverse();
+        match refilled {
+            Some(()) => None,
+            None if over => Some(Polled::Done),
+            None => Some(Polled::Open),
+        }
+    }
 }
 
 impl<T: Send + 'static> Partition for ChannelPartition<T> {
@@ -219,14 +326,9 @@ impl<T: Send + 'static> Partition for ChannelPartition<T> {
         let mut left = poll.records_max;
         while left > 0 {
             let Some(record) = self.taken.pop() else {
-                let mut queue = self.shared.queue();
-                if queue.records.is_empty() {
-                    return if queue.senders == 0 { Polled::Done } else { Polled::Open };
+                if let Some(polled) = self.refill() {
+                    return polled;
                 }
-                std::mem::swap(&mut queue.records, &mut self.taken);
-                drop(queue);
-                self.shared.room.notify_all();
-                self.taken.reverse();
                 continue;
             };
             out(record);
@@ -238,8 +340,7 @@ impl<T: Send + 'static> Partition for ChannelPartition<T> {
 
 impl<T> Drop for ChannelPartition<T> {
     fn drop(&mut self) {
-        self.shared.queue().closed = true;
-        self.shared.room.notify_all();
+        self.shared.change(|queue| queue.closed = true);
     }
 }
 

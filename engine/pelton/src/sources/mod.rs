@@ -9,6 +9,7 @@
 mod channel;
 mod generate;
 mod inlet;
+mod ready;
 
 pub use channel::{Channel, ChannelPartition, SendError, Sender, channel};
 pub use generate::{Every, FromVec, Generate, Generated, from_iter, from_vec, generate};

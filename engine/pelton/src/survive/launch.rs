@@ -13,7 +13,7 @@ use pelton_runtime::config::{Config, DriverKind, Durability};
 use pelton_runtime::survive::{
     Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
 };
-use pelton_runtime::{Duty, MemoryBudget, Running as Cores, StartError, clock, launch};
+use pelton_runtime::{Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, launch};
 use pelton_storage::disk::{Blocking, Disk, Uring};
 use pelton_storage::{LogOptions, StorageError};
 use std::collections::BTreeMap;
@@ -236,6 +236,8 @@ fn attempt(
 
 /// The life of the keeper's thread. It is started by a thread that is not pinned.
 fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()) -> Keeper {
+    // What sinks do to make rows durable runs here.
+    let _on_core = OnCore::enter();
     let mut listened = Nanos(0);
     while !desk.is_closed() {
         let now = clock::now();

@@ -129,7 +129,7 @@ fn a_policy_moves_groups_while_nobody_asks() {
         std::thread::sleep(Duration::from_millis(1));
         named.extend(rows.take_named());
     }
-    drop((producer, numbers));
+    numbers.close();
     running.wait().unwrap();
     named.extend(rows.take_named());
     let moves = pelton::replay::manifest(scratch.path()).unwrap().moves;

@@ -42,7 +42,7 @@ fn what_the_log_has_no_room_for_is_refused_and_stops_nobody() {
             b.send("b".into()).unwrap();
         }
         a.wait_acknowledged(last, LONG).unwrap();
-        drop((texts, a, b));
+        texts.close();
         running.wait().unwrap();
         let mut seen = rows.take();
         seen.sort_unstable();

@@ -69,7 +69,7 @@ fn long_keys_and_records_are_part_of_checkpoints() {
     assert!(sorted(&rows).is_empty());
 
     let running = job.start_with(&config).unwrap();
-    drop((producer, texts));
+    texts.close();
     running.wait().unwrap();
     let expected: Vec<_> = (0..500).map(|n| (format!("{n:04}"), 4)).collect();
     assert_eq!(sorted(&rows), expected);

@@ -217,18 +217,14 @@ impl ServeCommand {
             ending
         });
         let Link { mut out, producers, .. } = link;
-        // An inlet whose handles are gone has ended for good: a job that is to go on later must be gone before them.
-        let handles = (producers, inlets);
-        let waited = if matches!(ending, Ok(Ending::End)) {
-            drop(handles);
-            running.wait()
-        } else {
-            let waited = running.wait();
-            drop(handles);
-            waited
-        };
+        // Only this ends the input for good, however many handles are dropped, and when.
+        drop(producers);
+        if matches!(ending, Ok(Ending::End)) {
+            inlets.iter().for_each(Inlet::close);
+        }
+        drop(inlets);
         // What the job says of its end explains what the producers met.
-        waited?;
+        running.wait()?;
         let ending = ending?;
         if ending == Ending::Over {
             return Err("the job ended by itself".into());

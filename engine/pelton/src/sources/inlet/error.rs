@@ -1,6 +1,6 @@
 //! What can be said to a producer instead of a number.
 
-use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, TRANSACTION_BYTES_MAX};
+use super::{PRODUCER_ID_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::error::JobFailure;
 use std::fmt;
 
@@ -12,10 +12,13 @@ pub enum InletError {
     NotStarted,
     /// The job has not taken up yet what an earlier run left.
     Recovering,
-    /// The job has ended, or was stopped.
+    /// The job has ended, or was stopped, or the input was closed.
     Closed,
     /// The job has failed. Its own error is the source of this one.
     Failed(JobFailure),
+    /// The call would have to wait for the engine, and is made on one of the engine's own threads: in a function of the job, which would then
+    /// stand still.
+    OnCore,
     /// The job was started again after the producer was made, and may have lost what was not acknowledged.
     Restarted,
     /// There is another producer of the same id.
@@ -28,8 +31,12 @@ pub enum InletError {
         /// Its bytes.
         bytes: usize,
     },
-    /// The inlet remembers as many producers as it can.
-    TooMany,
+    /// There are as many producers as the inlet remembers, and none of them can make way for another: each is held, or has not been acknowledged
+    /// everything.
+    TooMany {
+        /// How many there may be.
+        most: usize,
+    },
     /// A transaction, or a single record, is too large.
     TooLarge {
         /// Its bytes when archived; of a transaction those through the first record that was too much.
@@ -69,8 +76,12 @@ impl fmt::Display for InletError {
                 "no job that reads the inlet has been started; start it first, then ask for the producer",
             ),
             InletError::Recovering => f.write_str("the job has not taken up yet what an earlier run left"),
-            InletError::Closed => f.write_str("the job that reads the inlet has ended"),
+            InletError::Closed => f.write_str("the job that reads the inlet has ended, or the inlet was closed"),
             InletError::Failed(failure) => write!(f, "the job that reads the inlet has failed: {failure}"),
+            InletError::OnCore => f.write_str(
+                "this would wait for the engine on one of the engine's own threads, which would wait for itself: use `try_send` there, or send \
+                 from another thread",
+            ),
             InletError::Restarted => f.write_str(
                 "the job was started again: ask for the producer anew, and send again what was not acknowledged",
             ),
@@ -78,9 +89,11 @@ impl fmt::Display for InletError {
             InletError::BadId { bytes } => {
                 write!(f, "a producer's id has 1 to {PRODUCER_ID_BYTES_MAX} bytes, not {bytes}")
             }
-            InletError::TooMany => {
-                write!(f, "the inlet remembers {PRODUCERS_MAX} producers, and cannot remember more")
-            }
+            InletError::TooMany { most } => write!(
+                f,
+                "the inlet remembers {most} producers, and all of them are held or have records that are not acknowledged: drop or retire \
+                 some"
+            ),
             InletError::TooLarge { bytes, largest } if *largest < TRANSACTION_BYTES_MAX => write!(
                 f,
                 "a transaction of {bytes} bytes; the most that the log has room for in one tick is {largest}: raise `log.segment`, which a \

@@ -4,10 +4,11 @@
 //!  entry       | count u32 | producer u32 | first u64 | len u32 | 0 u32 | len bytes |
 //!  count > 0   a transaction: that many records, numbered from `first`, each as  | len u32 | archived bytes |
 //!  count = 0   a producer's name, before its first transaction; `first` is 0, and the bytes are its id
+//!              or its end; `first` is 1, and there are no bytes
 //! ```
 //!
-//! Integers are little-endian, and nothing is aligned. Producers are numbered 0, 1, 2 in the order of their names. What is read may be
-//! anything: every length is compared with what is there.
+//! Integers are little-endian, and nothing is aligned. Producers are numbered 0, 1, 2 in the order of their names; a number whose producer has
+//! been retired is given to another. What is read may be anything: every length is compared with what is there.
 
 /// Bytes of an entry besides its own.
 pub(super) const HEAD: usize = 24;
@@ -18,6 +19,7 @@ pub(super) const RECORD_HEAD: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry<'a> {
     Name { producer: u32, id: &'a str },
+    Retired { producer: u32 },
     Records { producer: u32, first: u64, count: u32, records: &'a [u8] },
 }
 
@@ -32,6 +34,11 @@ fn put(log: &mut Vec<u8>, count: u32, producer: u32, first: u64, bytes: &[u8]) {
 /// Writes a producer's name.
 pub(super) fn put_name(log: &mut Vec<u8>, producer: u32, id: &str) {
     put(log, 0, producer, 0, id.as_bytes());
+}
+
+/// Writes that a producer is no more.
+pub(super) fn put_retired(log: &mut Vec<u8>, producer: u32) {
+    put(log, 0, producer, 1, &[]);
 }
 
 /// Writes a transaction.
@@ -66,11 +73,14 @@ pub(super) fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Entry<'a>>, String>
     let (count, producer) = (take_u32(rest)?, take_u32(rest)?);
     let (first, len, zero) = (take_u64(rest)?, take_u32(rest)?, take_u32(rest)?);
     let bytes = take(rest, len as usize)?;
-    if zero != 0 {
+    if zero != 0 || count == 0 && (first > 1 || first == 1 && !bytes.is_empty()) {
         return Err("what the inlet logged has a head that is none".to_owned());
     }
     if count > 0 {
         return Ok(Some(Entry::Records { producer, first, count, records: bytes }));
+    }
+    if first == 1 {
+        return Ok(Some(Entry::Retired { producer }));
     }
     let id = std::str::from_utf8(bytes).map_err(|_| "a producer's name is no text")?;
     Ok(Some(Entry::Name { producer, id }))

@@ -13,13 +13,18 @@
 //! What is not acknowledged when the process dies may or may not be in the log; the producer sends it again under the same numbers, and
 //! each record counts once. A job without durability acknowledges when it takes in.
 //!
-//! Costs: an archived copy of each record, a lock for each send, and one for each batch on the engine's side.
+//! Only [`Inlet::close`] ends the input of a job with durability: a service that panics, or forgets a handle, has not said that there will never
+//! be more.
+//!
+//! Costs: an archived copy of each record, a lock for each send that few others or none want, and one for each batch on the engine's side.
 
 mod error;
+mod known;
 mod log;
 mod partition;
 mod producer;
 mod shared;
+mod stripe;
 mod transaction;
 
 #[cfg(test)]
@@ -28,14 +33,14 @@ mod tests;
 pub use error::{InletError, TrySendError};
 pub use partition::InletPartition;
 pub use producer::{Producer, Sent};
-pub use shared::InletCounts;
+pub use stripe::InletCounts;
 pub use transaction::Transaction;
 
 use pelton_core::Record;
 use pelton_core::source::{FailureOfJob, Source};
 use shared::{Phase, Shared};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
@@ -43,15 +48,16 @@ use std::time::{Duration, Instant};
 pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of a producer's id.
 pub const PRODUCER_ID_BYTES_MAX: usize = 256;
-/// The most producers that one inlet remembers.
+/// The most producers that one inlet remembers. For another the one makes way that nobody has held for the longest.
 pub const PRODUCERS_MAX: usize = 1 << 16;
 /// How long [`Inlet::producer`] waits for a job to be started.
 pub const START_WAIT: Duration = Duration::from_secs(10);
 
 /// The writing end, of which producers are made; made by [`inlet`]. A clone is a handle to the same inlet.
 ///
-/// When all handles and producers are dropped, the stream ends **for good**: windows close, and after a restart it has ended still. To go
-/// on later, stop the job instead.
+/// [`close`](Self::close) ends the input **for good**: windows close, and after a restart it has ended still. To go on later, stop the job
+/// instead. When all handles and producers are dropped, a job with durability waits for nothing until it is stopped, since nobody has said that
+/// there will be no more; one without, which has no later runs, ends as if the inlet had been closed.
 pub struct Inlet<T> {
     shared: Arc<Shared<T>>,
 }
@@ -61,8 +67,10 @@ pub struct InletSource<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// A bounded way into a job for records that must survive: at most `capacity` of them wait for the engine, and as many are on their way
-/// into a tick.
+/// A bounded way into a job for records that must survive: at most `capacity` of them wait for the engine in each of 64 queues that producers are
+/// spread over, so one producer has so many waiting at most, and as many are on their way into a tick.
+///
+/// Records of one producer stay in order, those of different ones have the order in which the engine takes them in, which goes into the log.
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -80,7 +88,7 @@ pub struct InletSource<T> {
 /// let sequence = transaction.commit()?;
 /// gateway.wait_acknowledged(sequence, Duration::from_secs(10))?;
 ///
-/// drop((orders, gateway));
+/// orders.close();
 /// running.wait()?;
 /// assert_eq!(total.take(), 15);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -94,12 +102,42 @@ pub fn inlet<T: Record + Send>(capacity: usize) -> (Inlet<T>, InletSource<T>) {
     (Inlet { shared: shared.clone() }, InletSource { shared })
 }
 
+impl<T> InletSource<T> {
+    /// Remembers at most `most` producers instead of [`PRODUCERS_MAX`]. For a new id the one that nobody has held for the longest makes way, once
+    /// it has been acknowledged everything; should it come back, it begins at 1.
+    ///
+    /// # Panics
+    /// When it is 0, or more than [`PRODUCERS_MAX`].
+    #[must_use]
+    pub fn producers_max(self, most: usize) -> Self {
+        assert!((1..=PRODUCERS_MAX).contains(&most), "an inlet remembers 1 to {PRODUCERS_MAX} producers");
+        self.shared.control().producers_max = most;
+        self
+    }
+}
+
+impl<T> Inlet<T> {
+    /// Another handle.
+    fn of(shared: &Arc<Shared<T>>) -> Self {
+        shared.join();
+        Inlet { shared: shared.clone() }
+    }
+
+    /// Ends the input **for good**, behind what was sent so far: from now on nothing can be sent, what was is taken in, windows close, and the job
+    /// ends when all of its sources have. In later runs of a job with durability the input has ended, too.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+}
+
 impl<T: Record + Send> Inlet<T> {
     /// The producer `id`, which goes on where it was: its numbers are known once the job has taken up what an earlier run left, so this
     /// waits until it has. Start the job before, or at the latest within [`START_WAIT`] from another thread.
     ///
     /// # Errors
-    /// When no job is started, the job has ended, the producer is in use, or the id is empty or too long.
+    /// When no job is started, the job has ended, the input is closed, the producer is in use, the id is empty or too long, or none of
+    /// [as many as there may be](InletSource::producers_max) can make way for it. And where it would have to wait on one of the engine's own
+    /// threads.
     pub fn producer(&self, id: &str) -> Result<Producer<T>, InletError> {
         self.producer_by(id, Instant::now().checked_add(START_WAIT), None)
     }
@@ -122,11 +160,12 @@ impl<T: Record + Send> Inlet<T> {
         if id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX {
             return Err(InletError::BadId { bytes: id.len() });
         }
-        let mut state = self.shared.lock();
+        let mut control = self.shared.control();
         loop {
-            let end = match state.phase {
-                Phase::Live => return Producer::register(&self.shared, &mut state, id),
-                Phase::Ended => return Err(state.ended()),
+            let end = match control.phase {
+                _ if control.closed => return Err(InletError::Closed),
+                Phase::Live => return Producer::register(&self.shared, &mut control, id),
+                Phase::Ended => return Err(self.shared.ended()),
                 Phase::Waiting => started,
                 Phase::Recovering => {
                     // Should this run only make way for another, that one has as long to begin.
@@ -136,31 +175,33 @@ impl<T: Record + Send> Inlet<T> {
             };
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                return Err(match state.phase {
+                return Err(match control.phase {
                     Phase::Recovering => InletError::Recovering,
                     _ => InletError::NotStarted,
                 });
             }
-            state = self.shared.wait(&self.shared.room, state, left);
+            if pelton_runtime::on_core() {
+                return Err(InletError::OnCore);
+            }
+            let waited = self.shared.changed.wait_timeout(control, left);
+            control = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Whether a job reads the inlet and has taken up everything that an earlier run left.
     pub fn is_recovered(&self) -> bool {
-        self.shared.lock().phase == Phase::Live
+        self.shared.control().phase == Phase::Live
     }
 
     /// What came of everything sent since the job was started.
     pub fn counts(&self) -> InletCounts {
-        let state = self.shared.lock();
-        InletCounts { waiting: state.batch.records.len() as u64, ..state.counts }
+        self.shared.stripes.counts()
     }
 }
 
 impl<T> Clone for Inlet<T> {
     fn clone(&self) -> Self {
-        self.shared.lock().handles += 1;
-        Inlet { shared: self.shared.clone() }
+        Inlet::of(&self.shared)
     }
 }
 
@@ -193,11 +234,11 @@ impl<T: Record + Send> Source for InletSource<T> {
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        self.shared.lock().wake = Some(wake);
+        self.shared.stripes.attach(&wake);
     }
 
     fn attach_failure(&self, failure: FailureOfJob) {
-        self.shared.lock().failure = Some(failure);
+        self.shared.stripes.change(|queue| queue.failure = Some(failure.clone()));
     }
 }
 

@@ -1,13 +1,23 @@
 //! The engine's end: takes transactions into ticks, logs them, and has them again from the log.
 
+use super::known::Known;
 use super::log::{self, Entry, HEAD, take, take_u32, take_u64};
-use super::shared::{Batch, Head, InletCounts, Known, Phase, Shared};
+use super::shared::{Phase, Shared};
+use super::stripe::{Batch, Head};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
+use crate::sources::ready::{Turns, next_batch};
 use pelton_core::rows::decode_one;
 use pelton_core::source::{Outset, Partition, Poll, Polled};
 use pelton_core::{Record, Tick};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The form of [`InletPartition::position`].
+const FORM: u32 = 2;
+
+/// A place that has no number in the log.
+const NONE: u32 = u32::MAX;
 
 /// The one partition of an [`InletSource`](super::InletSource).
 pub struct InletPartition<T> {
@@ -16,13 +26,17 @@ pub struct InletPartition<T> {
     live: bool,
     /// Another run follows this one.
     interim: bool,
-    /// Transactions taken from the producers, to be taken in next, and the bytes of them that have been.
+    /// Transactions taken from one queue, to be taken in next, and the bytes of them that have been.
     taken: Batch<T>,
     bytes_done: usize,
-    /// Producers by their number in the log.
-    table: Vec<Producing>,
-    /// For each place in the shared table the number in the log, if it has one.
-    numbers: Vec<Option<u32>>,
+    /// The queues that there is something in, as far as is known.
+    turns: Turns,
+    /// Producers by their number in the log, numbers that are free, and all names.
+    table: Vec<Option<Producing>>,
+    free: Vec<u32>,
+    names: BTreeSet<Arc<str>>,
+    /// For each place among the producers the number in the log, if it has one.
+    numbers: Vec<u32>,
     /// What has been taken in and not acknowledged, in the order of the ticks: one for each producer in a tick.
     pending: VecDeque<Pending>,
 }
@@ -30,10 +44,12 @@ pub struct InletPartition<T> {
 /// A producer that the log knows.
 struct Producing {
     id: Arc<str>,
-    /// Its place in the shared table.
-    place: usize,
     last: u64,
     acknowledged: u64,
+    /// The tick of its last record.
+    used: Tick,
+    /// What tells the producer, once the job is live.
+    known: Option<Arc<Known>>,
 }
 
 struct Pending {
@@ -50,29 +66,31 @@ enum Refilled {
     End,
 }
 
+/// The room that is left in the log of a tick.
+struct Room<'a> {
+    log: &'a mut Vec<u8>,
+    end: usize,
+}
+
+impl Room<'_> {
+    fn left(&self) -> usize {
+        self.end.saturating_sub(self.log.len())
+    }
+}
+
 impl<T: Record + Send> InletPartition<T> {
     pub(super) fn open(shared: &Arc<Shared<T>>) -> Self {
-        let mut state = shared.lock();
-        state.run += 1;
-        state.phase = Phase::Recovering;
-        state.failure = None;
-        state.batch.clear();
-        state.producers.clear();
-        state.by_id.clear();
-        state.counts = InletCounts::default();
-        let run = state.run;
-        drop(state);
-        // Whoever waits for an earlier run has to be told.
-        shared.room.notify_all();
-        shared.acknowledged.notify_all();
         InletPartition {
             shared: shared.clone(),
-            run,
+            run: shared.begin(),
             live: false,
             interim: false,
             taken: Batch::new(),
             bytes_done: 0,
+            turns: Turns::default(),
             table: Vec::new(),
+            free: Vec::new(),
+            names: BTreeSet::new(),
             numbers: Vec::new(),
             pending: VecDeque::new(),
         }
@@ -81,68 +99,125 @@ impl<T: Record + Send> InletPartition<T> {
     /// Everything that an earlier run left has been taken up: producers learn their numbers, and may send.
     fn go_live(&mut self) {
         self.live = true;
-        let mut state = self.shared.lock();
-        if state.run != self.run {
+        let shared = self.shared.clone();
+        let mut control = shared.control();
+        if control.run != self.run {
             return;
         }
-        for (place, producing) in self.table.iter_mut().enumerate() {
-            producing.place = place;
-            let Producing { id, last, acknowledged, .. } = producing;
-            state.by_id.insert(id.clone(), place);
-            let known = Known { id: id.clone(), last: *last, acknowledged: *acknowledged, in_use: false };
-            state.producers.push(known);
-            self.numbers.push(Some(place as u32));
+        self.free = (0..self.table.len() as u32).filter(|n| self.table[*n as usize].is_none()).collect();
+        // Who has sent nothing for the longest is the first that makes way for another.
+        let used = |number: &u32| self.table[*number as usize].as_ref().map(|producing| producing.used);
+        let mut order: Vec<u32> = (0..self.table.len() as u32).filter(|n| used(n).is_some()).collect();
+        order.sort_by_key(used);
+        for number in order {
+            let Some(producing) = &mut self.table[number as usize] else { continue };
+            let known = control.directory.recover(&producing.id, producing.last, producing.acknowledged);
+            set_number(&mut self.numbers, known.place, number);
+            producing.known = Some(known);
         }
-        state.phase = Phase::Live;
-        drop(state);
-        self.shared.room.notify_all();
+        control.phase = Phase::Live;
+        drop(control);
+        self.shared.changed.notify_all();
     }
 
-    /// Takes what the producers have sent.
-    fn refill(&mut self) -> Refilled {
+    /// Takes what the producers have sent into one of the queues.
+    fn refill(&mut self, durable: bool) -> Refilled {
         self.taken.bytes.clear();
         self.bytes_done = 0;
-        let mut state = self.shared.lock();
-        if state.run != self.run {
-            return Refilled::End;
+        // Before the queues: what was sent before the end is in them by then.
+        let over = self.shared.is_over(durable);
+        let stripes = &self.shared.stripes;
+        self.turns.refill(&stripes.ready);
+        let (taken, run) = (&mut self.taken, self.run);
+        let refilled = next_batch(
+            &mut self.turns,
+            |stripe| stripes.try_lock(stripe),
+            |stripe| stripes.lock(stripe),
+            |_, mut queue| {
+                if queue.run != run {
+                    return Some(Refilled::End);
+                }
+                queue.listed = false;
+                std::mem::swap(&mut queue.batch, taken);
+                let first = queue.line.front().cloned();
+                drop(queue);
+                if let Some(first) = first {
+                    first.room.notify_one();
+                }
+                (!taken.heads.is_empty()).then_some(Refilled::Some)
+            },
+        );
+        refilled.unwrap_or(if over { Refilled::End } else { Refilled::None })
+    }
+
+    /// Writes down which ids are retired, as far as there is room. Their producers have been acknowledged everything that they sent.
+    fn retire(&mut self, mut room: Option<&mut Room<'_>>) {
+        if !self.shared.retiring.load(Ordering::Relaxed) {
+            return;
         }
-        if state.batch.heads.is_empty() {
-            return if state.handles == 0 { Refilled::End } else { Refilled::None };
+        let shared = self.shared.clone();
+        shared.retiring.store(false, Ordering::Relaxed);
+        let mut control = shared.control();
+        if control.run != self.run {
+            return;
         }
-        std::mem::swap(&mut state.batch, &mut self.taken);
-        drop(state);
-        self.shared.room.notify_all();
-        Refilled::Some
+        while let Some(place) = control.directory.retiring() {
+            let number = self.numbers.get(place).copied().unwrap_or(NONE);
+            if number != NONE {
+                if let Some(room) = &mut room {
+                    if room.left() < HEAD {
+                        // The rest has to wait for a tick with more room.
+                        shared.retiring.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                    log::put_retired(room.log, number);
+                }
+                if let Some(producing) = self.table[number as usize].take() {
+                    self.names.remove(&producing.id);
+                }
+                self.free.push(number);
+                self.numbers[place] = NONE;
+            }
+            control.directory.retired();
+        }
     }
 
     /// The producer's number in the log. A new one is named there first, if its name and `bytes` more fit; if not, says what they come to.
-    fn number(
-        &mut self,
-        place: usize,
-        bytes: usize,
-        log: Option<(&mut Vec<u8>, usize)>,
-    ) -> Result<u32, Polled> {
-        let fits = |name: usize| match &log {
-            Some((_, room)) if name + bytes > *room => Err(Polled::Waits(name + bytes)),
+    fn number(&mut self, place: usize, bytes: usize, mut room: Option<&mut Room<'_>>) -> Result<u32, Polled> {
+        let fits = |room: &Option<&mut Room<'_>>, bytes: usize| match room {
+            Some(room) if bytes > room.left() => Err(Polled::Waits(bytes)),
             _ => Ok(()),
         };
-        if self.numbers.len() <= place {
-            self.numbers.resize(place + 1, None);
+        if let Some(&number) = self.numbers.get(place).filter(|number| **number != NONE) {
+            return fits(&room, bytes).map(|()| number);
         }
-        if let Some(number) = self.numbers[place] {
-            return fits(0).map(|()| number);
-        }
+        // Those that made way for it come first.
+        self.retire(room.as_deref_mut());
         // Gone if another run of the job has begun.
-        let id = self.shared.lock().producers.get(place).map(|known| known.id.clone());
-        let id = id.ok_or(Polled::Open)?;
-        fits(HEAD + id.len())?;
-        let number = self.table.len() as u32;
-        if let Some((log, _)) = log {
-            log::put_name(log, number, &id);
+        let known = self.shared.control().directory.get(place).cloned().ok_or(Polled::Open)?;
+        let name = HEAD + known.id.len();
+        fits(&room, name + bytes)?;
+        if self.names.contains(&known.id) || self.free.is_empty() && self.table.len() == PRODUCERS_MAX {
+            // They had no room.
+            return Err(Polled::Waits(name + bytes + HEAD));
         }
-        self.table.push(Producing { id, place, last: 0, acknowledged: 0 });
-        self.numbers[place] = Some(number);
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.table.push(None);
+            self.table.len() as u32 - 1
+        });
+        if let Some(room) = room {
+            log::put_name(room.log, number, &known.id);
+        }
+        self.names.insert(known.id.clone());
+        set_number(&mut self.numbers, place, number);
+        let id = known.id.clone();
+        self.table[number as usize] =
+            Some(Producing { id, last: 0, acknowledged: 0, used: Tick(0), known: Some(known) });
         Ok(number)
+    }
+
+    fn producing(&mut self, number: u32) -> &mut Producing {
+        self.table[number as usize].as_mut().unwrap_or_else(|| panic!("producer number {number} has a name"))
     }
 
     fn note_pending(&mut self, tick: Tick, producer: u32, last: u64) {
@@ -152,15 +227,20 @@ impl<T: Record + Send> InletPartition<T> {
         }
     }
 
-    fn take_in(&mut self, poll: Poll, mut log: Option<&mut Vec<u8>>, out: &mut impl FnMut(T)) -> Polled {
+    fn take_in(&mut self, poll: Poll, log: Option<&mut Vec<u8>>, out: &mut impl FnMut(T)) -> Polled {
         if !self.live {
             self.go_live();
         }
-        let start = log.as_ref().map_or(0, |log| log.len());
+        let durable = log.is_some();
+        let mut room = log.map(|log| {
+            let end = log.len().saturating_add(poll.logged_max);
+            Room { log, end }
+        });
+        self.retire(room.as_mut());
         let mut records = 0;
         while records < poll.records_max {
             let Some(&Head { producer, first, count, bytes }) = self.taken.heads.front() else {
-                match self.refill() {
+                match self.refill(durable) {
                     Refilled::Some => continue,
                     Refilled::None => break,
                     Refilled::End => return Polled::Done,
@@ -170,42 +250,51 @@ impl<T: Record + Send> InletPartition<T> {
             if records > 0 && records + count as usize > poll.records_max {
                 break;
             }
-            let place = log.as_deref_mut().map(|log| {
-                let room = (start + poll.logged_max).saturating_sub(log.len());
-                (log, room)
-            });
             // Without room for it in the log it waits for a tick that has more.
-            let number = match self.number(producer, HEAD + bytes, place) {
+            let number = match self.number(producer, HEAD + bytes, room.as_mut()) {
                 Ok(number) => number,
                 Err(polled) => return polled,
             };
             let archived = &self.taken.bytes[self.bytes_done..self.bytes_done + bytes];
-            if let Some(log) = log.as_deref_mut() {
-                log::put_records(log, number, first, count, archived);
+            if let Some(room) = &mut room {
+                log::put_records(room.log, number, first, count, archived);
             }
             self.bytes_done += bytes;
             self.taken.heads.pop_front();
             self.taken.records.drain(..count as usize).for_each(&mut *out);
             records += count as usize;
-            let producing = &mut self.table[number as usize];
+            let producing = self.producing(number);
             assert_eq!(producing.last + 1, first, "a producer's numbers have no gaps");
             producing.last += u64::from(count);
+            producing.used = poll.tick;
             let last = producing.last;
             self.note_pending(poll.tick, number, last);
         }
         Polled::Open
     }
 
-    fn name(&mut self, producer: u32, id: &str) -> Result<(), String> {
-        let known = self.table.iter().any(|producing| &*producing.id == id);
-        if producer as usize != self.table.len() || known || id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX
-        {
+    /// Another producer, as the log has it or a checkpoint: under a number that is free.
+    fn name(&mut self, producer: u32, id: &str) -> Result<&mut Producing, String> {
+        let number = producer as usize;
+        if number == self.table.len() && number < PRODUCERS_MAX {
+            self.table.push(None);
+        }
+        let free = self.table.get(number).is_some_and(Option::is_none);
+        if !free || id.is_empty() || id.len() > PRODUCER_ID_BYTES_MAX || self.names.contains(id) {
             return Err(format!("producer number {producer} cannot be `{id}`"));
         }
-        let id = id.into();
-        self.table.push(Producing { id, place: 0, last: 0, acknowledged: 0 });
-        Ok(())
+        let id: Arc<str> = id.into();
+        self.names.insert(id.clone());
+        let producing = Producing { id, last: 0, acknowledged: 0, used: Tick(0), known: None };
+        Ok(self.table[number].insert(producing))
     }
+}
+
+fn set_number(numbers: &mut Vec<u32>, place: usize, number: u32) {
+    if numbers.len() <= place {
+        numbers.resize(place + 1, NONE);
+    }
+    numbers[place] = number;
 }
 
 impl<T: Record + Send> Partition for InletPartition<T> {
@@ -213,9 +302,9 @@ impl<T: Record + Send> Partition for InletPartition<T> {
 
     fn begin(&mut self, outset: Outset) {
         self.interim = outset.interim;
-        let mut state = self.shared.lock();
-        if state.run == self.run {
-            state.logged_max = outset.logged_max;
+        let mut control = self.shared.control();
+        if control.run == self.run {
+            control.logged_max = outset.logged_max;
         }
     }
 
@@ -239,9 +328,16 @@ impl<T: Record + Send> Partition for InletPartition<T> {
                     self.name(producer, id)?;
                     continue;
                 }
+                Entry::Retired { producer } => {
+                    let retired = self.table.get_mut(producer as usize).and_then(Option::take);
+                    let retired = retired
+                        .ok_or_else(|| format!("producer number {producer} is retired, and has no name"))?;
+                    self.names.remove(&retired.id);
+                    continue;
+                }
                 Entry::Records { producer, first, count, records } => (producer, first, count, records),
             };
-            let Some(producing) = self.table.get_mut(number as usize) else {
+            let Some(producing) = self.table.get_mut(number as usize).and_then(Option::as_mut) else {
                 return Err(format!("producer number {number} has no name"));
             };
             let next = producing.last + 1;
@@ -254,6 +350,7 @@ impl<T: Record + Send> Partition for InletPartition<T> {
                 break;
             }
             producing.last += u64::from(count);
+            producing.used = poll.tick;
             let last = producing.last;
             for _ in 0..count {
                 out(decode_one(log::next_record(&mut archived)?).map_err(|fault| fault.to_string())?);
@@ -269,11 +366,16 @@ impl<T: Record + Send> Partition for InletPartition<T> {
         Ok(())
     }
 
-    /// `| producers u32 |`, and for each  `| last number u64 | len u32 | id |`.
+    /// `| form u32 | producers u32 |`, and for each `| number u32 | last number u64 | tick of its last record u64 | len u32 | id |`, with
+    /// numbers ascending.
     fn position(&mut self) -> Vec<u8> {
-        let mut position = (self.table.len() as u32).to_le_bytes().to_vec();
-        for producing in &self.table {
+        let mut position = FORM.to_le_bytes().to_vec();
+        position.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        for (number, producing) in self.table.iter().enumerate() {
+            let Some(producing) = producing else { continue };
+            position.extend_from_slice(&(number as u32).to_le_bytes());
             position.extend_from_slice(&producing.last.to_le_bytes());
+            position.extend_from_slice(&producing.used.0.to_le_bytes());
             position.extend_from_slice(&(producing.id.len() as u32).to_le_bytes());
             position.extend_from_slice(producing.id.as_bytes());
         }
@@ -282,52 +384,50 @@ impl<T: Record + Send> Partition for InletPartition<T> {
 
     fn resume(&mut self, _: u64, mut position: &[u8]) -> Result<(), String> {
         let rest = &mut position;
-        let producers = take_u32(rest)?;
+        let (form, producers) = (take_u32(rest)?, take_u32(rest)?);
+        if form != FORM {
+            return Err(format!(
+                "the table of producers is of form {form}, and this program knows form {FORM}"
+            ));
+        }
         if producers as usize > PRODUCERS_MAX {
             return Err(format!("{producers} producers, of {PRODUCERS_MAX} at most"));
         }
-        for number in 0..producers {
-            let (last, len) = (take_u64(rest)?, take_u32(rest)?);
+        for _ in 0..producers {
+            let number = take_u32(rest)?;
+            let (last, used, len) = (take_u64(rest)?, take_u64(rest)?, take_u32(rest)?);
             if last == u64::MAX {
                 return Err("a producer has used up its numbers".to_owned());
             }
             let id =
                 std::str::from_utf8(take(rest, len as usize)?).map_err(|_| "a producer's name is no text")?;
-            self.name(number, id)?;
-            let producing = &mut self.table[number as usize];
-            (producing.last, producing.acknowledged) = (last, last);
+            if (number as usize) < self.table.len() || number as usize >= PRODUCERS_MAX {
+                return Err(format!("the table of producers has number {number} in a wrong place"));
+            }
+            // Those in between are free.
+            self.table.resize_with(number as usize, || None);
+            let producing = self.name(number, id)?;
+            (producing.last, producing.acknowledged, producing.used) = (last, last, Tick(used));
         }
         if rest.is_empty() { Ok(()) } else { Err("the table of producers is longer than it says".to_owned()) }
     }
 
     fn released(&mut self, through: Tick) {
-        if self.pending.front().is_none_or(|pending| pending.tick > through) {
-            return;
-        }
-        let mut state = self.shared.lock();
         while let Some(Pending { producer, last, .. }) =
             self.pending.pop_front_if(|front| front.tick <= through)
         {
-            let producing = &mut self.table[producer as usize];
+            let producing = self.producing(producer);
             producing.acknowledged = last;
-            if self.live && state.run == self.run {
-                state.producers[producing.place].acknowledged = last;
+            if let Some(known) = &producing.known {
+                known.acknowledge(last);
             }
         }
-        drop(state);
-        self.shared.acknowledged.notify_all();
     }
 }
 
 impl<T> Drop for InletPartition<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if state.run == self.run {
-            // Whoever waits for a producer waits on, if another run goes on where this one was.
-            state.phase = if self.interim { Phase::Waiting } else { Phase::Ended };
-        }
-        drop(state);
-        self.shared.room.notify_all();
-        self.shared.acknowledged.notify_all();
+        // Whoever waits for a producer waits on, if another run goes on where this one was.
+        self.shared.end(self.run, if self.interim { Phase::Waiting } else { Phase::Ended });
     }
 }

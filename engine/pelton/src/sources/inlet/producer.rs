@@ -1,12 +1,15 @@
 //! Those who send.
 
+use super::known::Known;
 use super::log::{HEAD, RECORD_HEAD};
-use super::shared::{Head, Known, Shared, State, UnlockAndWake};
-use super::{InletError, PRODUCERS_MAX, TRANSACTION_BYTES_MAX, Transaction, TrySendError};
+use super::shared::{Control, Shared};
+use super::stripe::{Head, Queue, Stripes};
+use super::{Inlet, InletError, TRANSACTION_BYTES_MAX, Transaction, TrySendError};
 use pelton_core::rows::encode_one;
 use pelton_core::{Fault, Record};
 use std::fmt;
-use std::sync::{Arc, MutexGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One sender of records, who numbers them; made by [`Inlet::producer`](super::Inlet::producer). There is one of each id at a time; dropped,
@@ -14,12 +17,14 @@ use std::time::{Duration, Instant};
 ///
 /// A service that must lose nothing keeps each record with its number until it is [acknowledged](Self::acknowledged), and after a
 /// restart [sends it again](Self::send_numbered) under that number.
+///
+/// Producers on different threads hardly meet: each sends into a queue that it shares with few others or none.
 pub struct Producer<T> {
-    pub(super) shared: Arc<Shared<T>>,
-    id: Arc<str>,
-    /// Its place in the table.
-    place: usize,
+    shared: Arc<Shared<T>>,
+    known: Arc<Known>,
     run: u64,
+    /// Its id is as if it had never been.
+    retired: bool,
     /// The most bytes of a transaction.
     bytes_max: usize,
     /// The records in hand, in the form of the log.
@@ -36,31 +41,26 @@ pub enum Sent {
 }
 
 impl<T: Record + Send> Producer<T> {
+    /// The producer `id`, for which a run is there that is live.
     pub(super) fn register(
         shared: &Arc<Shared<T>>,
-        state: &mut State<T>,
+        control: &mut Control,
         id: &str,
     ) -> Result<Self, InletError> {
-        let place = match state.by_id.get(id) {
-            Some(place) => *place,
-            None if state.producers.len() >= PRODUCERS_MAX => return Err(InletError::TooMany),
-            None => {
-                let id: Arc<str> = id.into();
-                state.by_id.insert(id.clone(), state.producers.len());
-                state.producers.push(Known { id, last: 0, acknowledged: 0, in_use: false });
-                state.producers.len() - 1
-            }
-        };
-        let known = &mut state.producers[place];
-        if known.in_use {
-            return Err(InletError::InUse { id: id.to_owned() });
+        let (known, retires) = control.directory.hold(id, control.producers_max)?;
+        if retires {
+            shared.retiring.store(true, Ordering::Release);
         }
-        known.in_use = true;
-        let id = known.id.clone();
-        state.handles += 1;
+        shared.join();
         // With its first transaction goes its name.
-        let bytes_max = state.logged_max.saturating_sub(HEAD + id.len()).min(TRANSACTION_BYTES_MAX);
-        Ok(Producer { shared: shared.clone(), id, place, run: state.run, bytes_max, bytes: Vec::new() })
+        let bytes_max = control.logged_max.saturating_sub(HEAD + id.len()).min(TRANSACTION_BYTES_MAX);
+        let shared = shared.clone();
+        Ok(Producer { shared, known, run: control.run, retired: false, bytes_max, bytes: Vec::new() })
+    }
+
+    /// A handle to its inlet.
+    pub fn inlet(&self) -> Inlet<T> {
+        Inlet::of(&self.shared)
     }
 
     /// The most bytes that a transaction of this producer may have, counted as for
@@ -75,15 +75,15 @@ impl<T: Record + Send> Producer<T> {
     /// # Errors
     /// When the job has ended, or was started again.
     pub fn next_sequence(&self) -> Result<u64, InletError> {
-        let state = self.shared.lock();
-        state.check(self.run)?;
-        Ok(state.producers[self.place].last + 1)
+        self.queue().check(self.run)?;
+        Ok(self.known.last() + 1)
     }
 
     /// Sends a record and returns its number, sleeping while the inlet is full.
     ///
     /// # Errors
-    /// When the job has ended or was started again, or the record is too large.
+    /// When the job has ended or was started again, the input is closed, or the record is too large; and where it would have to wait for the
+    /// engine on one of the engine's own threads.
     pub fn send(&mut self, record: T) -> Result<u64, InletError> {
         self.bytes.clear();
         self.encode(&record)?;
@@ -99,14 +99,14 @@ impl<T: Record + Send> Producer<T> {
         if let Err(error) = self.encode(&record) {
             return Err(TrySendError::Failed(record, error));
         }
-        let state = self.shared.lock();
-        if let Err(error) = state.check(self.run) {
+        let queue = self.queue();
+        if let Err(error) = queue.check(self.run) {
             return Err(TrySendError::Failed(record, error));
         }
-        if !state.has_room(1, self.shared.capacity, None) {
+        if !queue.has_room(1, self.shared.capacity, &self.known) {
             return Err(TrySendError::Full(record));
         }
-        Ok(self.enter(state, 1, [record]))
+        Ok(self.enter(queue, 1, [record]))
     }
 
     /// Sends a record under a number: a new one under the next, or one that may have been sent before under its own. Sleeps as `send` does.
@@ -138,28 +138,55 @@ impl<T: Record + Send> Producer<T> {
 
     /// The records with numbers through this one survive what the job's durability promises: the producer may forget them.
     pub fn acknowledged(&self) -> u64 {
-        let state = self.shared.lock();
-        if state.run == self.run { state.producers[self.place].acknowledged } else { 0 }
+        self.known.acknowledged()
     }
 
     /// Waits until the records through `sequence` survive.
     ///
     /// # Errors
-    /// When they do not within `longest`, or the job has ended first: then they may survive or not, and are to be sent again.
+    /// When they do not within `longest`, or the job has ended first: then they may survive or not, and are to be sent again. And where it would
+    /// have to wait on one of the engine's own threads.
     pub fn wait_acknowledged(&self, sequence: u64, longest: Duration) -> Result<(), InletError> {
-        let end = Instant::now().checked_add(longest);
-        let mut state = self.shared.lock();
-        loop {
-            if state.run == self.run && state.producers[self.place].acknowledged >= sequence {
-                return Ok(());
-            }
-            state.check(self.run)?;
-            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(InletError::TimedOut);
-            }
-            state = self.shared.wait(&self.shared.acknowledged, state, left);
+        if self.known.wait(sequence, Instant::now().checked_add(longest))? {
+            return Ok(());
         }
+        let same = self.shared.control().run == self.run;
+        Err(if same { self.shared.ended() } else { InletError::Restarted })
+    }
+
+    /// Gives up the producer's id, once everything that it has sent is acknowledged, for which it waits: the inlet forgets it, and it takes up no
+    /// room any more. A producer of this id that is made later begins at 1, like one that has never been.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let (orders, source) = inlet::<i64>(1_024);
+    /// let running = Job::new("orders").source(source).sink(for_each(drop)).start()?;
+    /// for session in 0..100_000 {
+    ///     let mut producer = orders.producer(&format!("session-{session}"))?;
+    ///     producer.send(session)?;
+    /// #   if session > 20 { break }
+    ///     producer.retire(Duration::from_secs(10))?;
+    /// }
+    /// orders.close();
+    /// running.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`wait_acknowledged`](Self::wait_acknowledged); the id is known then as before.
+    pub fn retire(mut self, longest: Duration) -> Result<(), InletError> {
+        self.wait_acknowledged(self.known.last(), longest)?;
+        let mut control = self.shared.control();
+        if control.run != self.run {
+            return Err(InletError::Restarted);
+        }
+        control.directory.retire(self.known.place);
+        self.shared.retiring.store(true, Ordering::Release);
+        drop(control);
+        self.retired = true;
+        self.shared.stripes.wake();
+        Ok(())
     }
 
     /// Appends a record to those in hand; on an error they are what they were.
@@ -185,9 +212,9 @@ impl<T: Record + Send> Producer<T> {
 
     /// Whether the engine has the `count` records from `first` on, all of which it then drops; if not, they are the next.
     pub(super) fn has(&mut self, first: u64, count: usize) -> Result<bool, InletError> {
-        let mut state = self.shared.lock();
-        state.check(self.run)?;
-        let known = state.producers[self.place].last;
+        let mut queue = self.queue();
+        queue.check(self.run)?;
+        let known = self.known.last();
         let last = first.saturating_add(count as u64 - 1);
         if first == 0 || first > known + 1 {
             return Err(InletError::Gap { expected: known + 1, found: first });
@@ -197,7 +224,7 @@ impl<T: Record + Send> Producer<T> {
         }
         let duplicate = last <= known;
         if duplicate {
-            state.counts.duplicates += count as u64;
+            queue.counts.duplicates += count as u64;
         }
         Ok(duplicate)
     }
@@ -208,71 +235,63 @@ impl<T: Record + Send> Producer<T> {
         count: usize,
         records: impl IntoIterator<Item = T>,
     ) -> Result<u64, InletError> {
-        let mut state = self.shared.lock();
-        let mut waits = None;
+        let mut queue = self.queue();
+        if count == 0 {
+            return queue.check(self.run).map(|()| self.known.last());
+        }
+        let mut waits = false;
         loop {
-            let checked = state.check(self.run);
-            let room = state.has_room(count, self.shared.capacity, waits);
-            if checked.is_err() || room {
-                if let Some(me) = waits {
-                    state.leave_line(me);
-                    // There may be room for the one behind, too.
-                    self.shared.room.notify_all();
-                }
-                return checked.map(|()| self.enter(state, count, records));
+            let mut checked = queue.check(self.run);
+            let room = queue.has_room(count, self.shared.capacity, &self.known);
+            if checked.is_ok() && !room && pelton_runtime::on_core() {
+                checked = Err(InletError::OnCore);
             }
-            waits = Some(waits.unwrap_or_else(|| state.join_line()));
-            state = self.shared.wait(&self.shared.room, state, Duration::MAX);
+            if checked.is_err() || room {
+                if waits {
+                    queue.leave_line(&self.known);
+                }
+                return checked.map(|()| self.enter(queue, count, records));
+            }
+            if !waits {
+                waits = true;
+                queue.line.push_back(self.known.clone());
+            }
+            queue = self.known.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn enter(
         &self,
-        mut guard: MutexGuard<'_, State<T>>,
+        queue: MutexGuard<'_, Queue<T>>,
         count: usize,
         records: impl IntoIterator<Item = T>,
     ) -> u64 {
-        let state = &mut *guard;
-        let known = &mut state.producers[self.place];
-        let head = Head {
-            producer: self.place,
-            first: known.last + 1,
-            count: count as u32,
-            bytes: self.bytes.len(),
-        };
-        known.last += count as u64;
-        let last = known.last;
-        if count > 0 {
-            let before = state.batch.records.len();
-            state.batch.records.extend(records);
-            assert_eq!(
-                state.batch.records.len() - before,
-                count,
-                "a transaction has the records that it counted"
-            );
-            state.batch.bytes.extend_from_slice(&self.bytes);
-            state.batch.heads.push_back(head);
-            state.counts.sent += count as u64;
-            state.counts.transactions += 1;
-            guard.unlock_and_wake();
-        }
+        let (producer, before) = (self.known.place, self.known.last());
+        let head = Head { producer, first: before + 1, count: count as u32, bytes: self.bytes.len() };
+        let last = before + count as u64;
+        self.known.last.store(last, Ordering::Relaxed);
+        self.shared.stripes.enter(queue, head, records, &self.bytes, self.shared.capacity);
         last
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        self.shared.stripes.lock(Stripes::<T>::of(self.known.place))
     }
 }
 
 impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if state.run == self.run {
-            state.producers[self.place].in_use = false;
+        let mut control = self.shared.control();
+        if control.run == self.run && !self.retired {
+            control.directory.release(self.known.place);
         }
-        drop(state);
+        drop(control);
         self.shared.leave();
     }
 }
 
 impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Producer").field("id", &self.known.id).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,16 @@
 //! The partition and its producers by hand, through restarts.
 
 use super::*;
+use crate::sources::ready::STRIPES;
 use pelton_core::source::{Outset, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 
+mod ends;
+mod retired;
+mod threads;
+
+/// The position of a partition that knows no producer.
+const NOBODY: [u8; 8] = [2, 0, 0, 0, 0, 0, 0, 0];
 const NOW: Duration = Duration::ZERO;
 const MUCH: usize = 64 << 20;
 
@@ -63,16 +70,16 @@ fn records_are_numbered_taken_in_and_acknowledged() {
     assert_eq!(b.send("x".into()), Ok(1));
     assert_eq!(a.try_send("2".into()), Ok(2));
     assert_eq!(a.next_sequence(), Ok(3));
-    assert_eq!(step(&mut partition, 5, 2, MUCH).1, ["1", "x"]);
-    assert_eq!(step(&mut partition, 6, 2, MUCH).1, ["2"]);
+    assert_eq!(step(&mut partition, 5, 2, MUCH).1, ["1", "2"], "one queue after the other");
+    assert_eq!(step(&mut partition, 6, 2, MUCH).1, ["x"]);
     assert_eq!((a.acknowledged(), b.acknowledged()), (0, 0));
     partition.released(Tick(4));
     assert_eq!((a.acknowledged(), b.acknowledged()), (0, 0));
     partition.released(Tick(5));
-    assert_eq!((a.acknowledged(), b.acknowledged()), (1, 1));
-    assert_eq!(a.wait_acknowledged(2, NOW), Err(InletError::TimedOut));
+    assert_eq!((a.acknowledged(), b.acknowledged()), (2, 0));
+    assert_eq!(b.wait_acknowledged(1, NOW), Err(InletError::TimedOut));
     partition.released(Tick::END);
-    assert_eq!(a.wait_acknowledged(2, NOW), Ok(()));
+    assert_eq!(b.wait_acknowledged(1, NOW), Ok(()));
     assert_eq!(inlet.counts(), InletCounts { sent: 3, transactions: 3, duplicates: 0, waiting: 0 });
 }
 
@@ -88,7 +95,7 @@ fn what_does_not_survive_is_acknowledged_when_it_is_taken_in() {
     partition.poll(poll(2, 10, 0), &mut |_| taken += 1);
     assert_eq!((taken, a.acknowledged()), (2, 2));
     drop((inlet, a));
-    assert_eq!(partition.poll(poll(3, 10, 0), &mut drop), Polled::Done);
+    assert_eq!(partition.poll(poll(3, 10, 0), &mut drop), Polled::Done, "there are no later runs");
 }
 
 #[test]
@@ -183,46 +190,56 @@ fn what_is_too_large_for_the_log_is_refused_at_the_producer() {
     assert_eq!(step(&mut partition, 3, 10, 1_000).1, [fits]);
 }
 
-/// One that needs the whole inlet has its turn, however many smaller ones come.
+/// As many that wait for room in the queue of `producer`.
+fn in_line(inlet: &Inlet<String>, place: usize, count: usize) {
+    while inlet.shared.stripes.lock(place % STRIPES).line.len() != count {
+        std::thread::yield_now();
+    }
+}
+
+/// Two that share a queue: one that needs all of it has its turn, however many smaller ones come.
 #[test]
 fn who_waits_for_room_has_it_before_those_who_come_later() {
     let (inlet, _, mut partition) = live(2);
-    let mut small = inlet.producer_within("small", NOW).unwrap();
-    let mut large = inlet.producer_within("large", NOW).unwrap();
+    let mut all: Vec<_> =
+        (0..=STRIPES).map(|n| inlet.producer_within(&format!("p{n}"), NOW).unwrap()).collect();
+    let (mut small, mut large) = (all.remove(STRIPES), all.remove(0));
     assert_eq!(small.send("1".into()), Ok(1));
     let large = std::thread::spawn(move || large.send_all(["a", "b", "c"].map(String::from)));
-    while inlet.shared.lock().line.is_empty() {
-        std::thread::yield_now();
-    }
+    in_line(&inlet, 0, 1);
     assert_eq!(small.try_send("2".into()), Err(TrySendError::Full("2".into())), "though there is room");
     let small = std::thread::spawn(move || small.send("2".into()));
-    while inlet.shared.lock().line.len() < 2 {
-        std::thread::yield_now();
-    }
+    in_line(&inlet, 0, 2);
+    assert_eq!(all[0].try_send("x".into()), Ok(1), "another queue is another queue");
     let mut taken = Vec::new();
     let mut tick = 2;
-    while taken.len() < 5 {
+    while taken.len() < 6 {
         taken.extend(step(&mut partition, tick, 10, MUCH).1);
         tick += 1;
     }
+    taken.retain(|record| record != "x");
     assert_eq!(taken, ["1", "a", "b", "c", "2"]);
     assert_eq!((large.join().unwrap(), small.join().unwrap()), (Ok(3), Ok(2)));
-    assert!(inlet.shared.lock().line.is_empty());
+    in_line(&inlet, 0, 0);
 }
 
 #[test]
-fn who_waits_for_room_is_told_when_the_job_ends() {
-    let (inlet, _, mut partition) = live(1);
-    let mut a = inlet.producer_within("a", NOW).unwrap();
-    a.send("1".into()).unwrap();
-    let waits = std::thread::spawn(move || a.send("2".into()));
-    while inlet.shared.lock().line.is_empty() {
-        std::thread::yield_now();
+fn who_waits_for_room_is_told_when_the_job_ends_or_the_input() {
+    for close in [false, true] {
+        let (inlet, _, mut partition) = live(1);
+        let mut a = inlet.producer_within("a", NOW).unwrap();
+        a.send("1".into()).unwrap();
+        let waits = std::thread::spawn(move || a.send("2".into()));
+        in_line(&inlet, 0, 1);
+        assert_eq!(step(&mut partition, 2, 0, 0).1.len(), 0);
+        if close {
+            inlet.close();
+        } else {
+            drop(partition);
+        }
+        assert_eq!(waits.join().unwrap(), Err(InletError::Closed));
+        in_line(&inlet, 0, 0);
     }
-    assert_eq!(step(&mut partition, 2, 0, 0).1.len(), 0);
-    drop(partition);
-    assert_eq!(waits.join().unwrap(), Err(InletError::Closed));
-    assert!(inlet.shared.lock().line.is_empty());
 }
 
 /// A start with other shards runs the earlier ones once more, and then the new ones: who waits for a producer waits for these.
@@ -336,7 +353,7 @@ fn numbers_go_on_after_a_restart_of_the_process() {
         if checkpoint {
             partition.resume(1, &position).unwrap();
         } else {
-            partition.resume(0, &0u32.to_le_bytes()).unwrap();
+            partition.resume(0, &NOBODY).unwrap();
             replay(&mut partition, &before);
         }
         behind.iter().for_each(|entry| replay(&mut partition, entry));
