@@ -48,6 +48,7 @@ pub mod record;
 pub mod ring;
 pub mod rows;
 mod saver;
+pub mod schema;
 mod shard;
 pub mod sink;
 mod slots;

@@ -12,7 +12,7 @@ use crate::lane::Lane;
 use crate::memory::Memory;
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push, forward, keeps_nothing};
-use crate::record::Record;
+use crate::record::{Record, struct_record};
 use crate::ring::Producer;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Timed<T> {
     /// The record.
     pub record: T,
 }
-impl<T: Record> Record for Timed<T> {}
+struct_record!(Timed<T> { at: i64, record: T });
 
 /// What an aggregate needs of a record, on its way to the shard that owns the key.
 #[derive(Archive, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct Keyed<K, I> {
     /// The part of the record that crosses.
     pub item: I,
 }
-impl<K: Record, I: Record> Record for Keyed<K, I> {}
+struct_record!(Keyed<K, I> { at: i64, key: K, item: I });
 
 /// The lanes of one exchange on one sending shard.
 pub struct Lanes {

@@ -7,6 +7,7 @@
 //! This file holds the unsafe code that writes and reads archived bytes.
 
 use crate::fault::Fault;
+use crate::schema::Schema;
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -38,7 +39,18 @@ pub trait Record:
     + Serialize<Encoder>
     + 'static
 {
+    /// What the type is made of: field by field, in order.
+    const SCHEMA: &'static Schema;
 }
+
+/// What the record attribute asks of a field's type instead of `Archived<T>: Deserialize<T, D>`: the same, in a form that names no type which
+/// may not be there, so that the compiler has one thing less to say of a field that is no record.
+pub trait Rebuilt<D: Fallible + ?Sized>: Archive<Archived: Deserialize<Self, D>> + Sized {}
+impl<T: Archive<Archived: Deserialize<T, D>>, D: Fallible + ?Sized> Rebuilt<D> for T {}
+
+/// As [`Rebuilt`], instead of `Archived<T>: CheckBytes<C>`.
+pub trait Checked<C: Fallible + ?Sized>: Archive<Archived: CheckBytes<C>> {}
+impl<T: Archive<Archived: CheckBytes<C>>, C: Fallible + ?Sized> Checked<C> for T {}
 
 /// Whether every value of `T` archives to the same number of bytes, with nothing out of line.
 pub const fn is_fixed<T>() -> bool {
@@ -196,20 +208,58 @@ pub(crate) fn digest<T: Record>(value: &T) -> u64 {
 }
 
 macro_rules! records {
-    ($($type:ty),*) => { $(impl Record for $type {})* };
+    ($($type:ty = $name:literal),*) => { $(impl Record for $type {
+        const SCHEMA: &'static Schema = &Schema::Plain { name: $name };
+    })* };
 }
-records!((), bool, char, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
-records!(alloc::string::String, crate::ids::EventTime);
+records!(() = "()", bool = "bool", char = "char", f32 = "f32", f64 = "f64");
+records!(u8 = "u8", u16 = "u16", u32 = "u32", u64 = "u64", u128 = "u128");
+records!(i8 = "i8", i16 = "i16", i32 = "i32", i64 = "i64", i128 = "i128");
+records!(alloc::string::String = "String", crate::ids::EventTime = "EventTime");
 
-impl<T: Record> Record for Option<T> {}
-impl<T: Record> Record for alloc::vec::Vec<T> {}
-impl<T: Record> Record for alloc::boxed::Box<T> {}
-impl<T: Record, const N: usize> Record for [T; N] {}
-impl<K: Record + Ord, V: Record> Record for alloc::collections::BTreeMap<K, V> where K::Archived: Ord {}
+macro_rules! generic {
+    ($name:literal of $($part:ident),*) => {
+        const SCHEMA: &'static Schema = &Schema::Generic { name: $name, of: &[$(|| $part::SCHEMA),*] };
+    };
+}
+impl<T: Record> Record for Option<T> {
+    generic!("Option" of T);
+}
+impl<T: Record> Record for alloc::vec::Vec<T> {
+    generic!("Vec" of T);
+}
+impl<T: Record> Record for alloc::boxed::Box<T> {
+    generic!("Box" of T);
+}
+impl<T: Record, const N: usize> Record for [T; N] {
+    const SCHEMA: &'static Schema = &Schema::Array { of: || T::SCHEMA, len: N };
+}
+impl<K: Record + Ord, V: Record> Record for alloc::collections::BTreeMap<K, V>
+where
+    K::Archived: Ord,
+{
+    generic!("BTreeMap" of K, V);
+}
 
 macro_rules! tuples {
-    ($(($($name:ident),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {})* };
+    ($(($($name:ident),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {
+        const SCHEMA: &'static Schema = &Schema::Tuple { of: &[$(|| $name::SCHEMA),+] };
+    })* };
 }
 tuples!((A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E)(A, B, C, D, E, F)(A, B, C, D, E, F, G)(
     A, B, C, D, E, F, G, H
 ));
+
+/// Says of a struct of the engine's own that it is a record, with the fields that are listed.
+macro_rules! struct_record {
+    ($name:ident $(<$($param:ident),+>)? { $($field:ident: $type:ty),* }) => {
+        impl $(<$($param: $crate::record::Record),+>)? $crate::record::Record for $name $(<$($param),+>)? {
+            const SCHEMA: &'static $crate::schema::Schema = &$crate::schema::Schema::Struct {
+                id: core::any::TypeId::of::<Self>(),
+                name: stringify!($name),
+                fields: &[$($crate::schema::Field::of::<$type>(stringify!($field))),*],
+            };
+        }
+    };
+}
+pub(crate) use struct_record;

@@ -20,6 +20,7 @@ use crate::hash::Router;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push};
+use crate::schema::Schema;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -43,6 +44,12 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
     /// told otherwise.
     fn remembers(&self) -> bool {
         false
+    }
+
+    /// The schema of its rows, if writers note whole rows: a job whose rows have become others is then refused, since it would read
+    /// them wrongly.
+    fn schema(&self) -> Option<&'static Schema> {
+        None
     }
 }
 

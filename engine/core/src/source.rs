@@ -7,6 +7,7 @@ use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::Taken;
 use crate::notes::{Noted, Notes};
 use crate::push::{Pipe, Push, forward};
+use crate::schema::Schema;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -36,6 +37,12 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// A job that is to survive refuses a source of which neither is true.
     fn survives(&self) -> bool {
         false
+    }
+
+    /// The schema of its records, if partitions log them: a job whose records have become others is then refused, since it would
+    /// read them wrongly.
+    fn schema(&self) -> Option<&'static Schema> {
+        None
     }
 
     /// Takes what wakes the engine when records arrive from outside of it; sources that are only polled ignore it.

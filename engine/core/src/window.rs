@@ -6,19 +6,34 @@
 use crate::hash;
 use crate::ids::EventTime;
 use crate::key::Key;
-use crate::record::Record;
+use crate::record::struct_record;
+use core::fmt;
 use core::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A stretch of event time, `[start, end)`.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Window {
     /// The first time inside.
     pub start: EventTime,
     /// The first time after it.
     pub end: EventTime,
 }
-impl Record for Window {}
+struct_record!(Window { start: EventTime, end: EventTime });
 
 impl Key for Window {
     fn hash(&self) -> u64 {
@@ -33,7 +48,21 @@ impl Key for Window {
 }
 
 /// A row that leaves a window when it closes.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Windowed<K, V> {
     /// The window.
     pub window: Window,
@@ -42,7 +71,7 @@ pub struct Windowed<K, V> {
     /// What the aggregate came to.
     pub value: V,
 }
-impl<K: Record, V: Record> Record for Windowed<K, V> {}
+struct_record!(Windowed<K, V> { window: Window, key: K, value: V });
 
 /// How windows lie in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +118,12 @@ pub fn hopping(size: Duration, slide: Duration) -> Windows {
         (pane, rest) = (rest, pane % rest);
     }
     Windows { size, slide, pane }
+}
+
+impl fmt::Display for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "windows of {} ns every {} ns", self.size, self.slide)
+    }
 }
 
 impl Windows {

@@ -4,7 +4,6 @@ use crate::flow::Deduplicated;
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
-use std::any::type_name;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ where
         assert!(!horizon.is_zero(), "a horizon of no time");
         let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
         let (job, edge, place) = self.send_whole("deduplicate");
-        let kept = type_name::<K>();
+        let kept = K::SCHEMA;
         job.plan().describe(format!("`{}`: deduplication within {horizon} ns, keeping {kept}", place.name));
         let flow = Deduplicated { edge, horizon, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }

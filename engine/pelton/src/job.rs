@@ -10,7 +10,6 @@ use pelton_core::context::WatermarkOrigin;
 use pelton_core::source::{FailureOfJob, Source};
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
-use std::any::type_name;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,6 +34,22 @@ pub(crate) type Planting = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 #[derive(Clone)]
 pub struct Job {
     plan: Rc<RefCell<Plan>>,
+}
+
+/// The name of a type without those of modules, so that a type can be moved. For what is not kept and has no schema: what is kept goes by
+/// [`Record::SCHEMA`](pelton_core::Record::SCHEMA).
+pub(crate) fn type_name_alone<T>() -> String {
+    let (mut alone, mut path) = (String::new(), String::new());
+    for letter in std::any::type_name::<T>().chars() {
+        if letter.is_alphanumeric() || matches!(letter, '_' | ':' | '{' | '}' | '#') {
+            path.push(letter);
+        } else {
+            alone.push_str(path.rsplit("::").next().unwrap_or(&path));
+            alone.push(letter);
+            path.clear();
+        }
+    }
+    alone + path.rsplit("::").next().unwrap_or(&path)
 }
 
 /// Wakes the engine.
@@ -192,7 +207,10 @@ impl Job {
             }),
         });
         let name = format!("source {number}");
-        plan.describe(format!("{name}: records of {}", type_name::<S::Item>()));
+        plan.describe(match source.schema() {
+            Some(schema) => format!("{name}: logs records of {schema}"),
+            None => format!("{name}: records of {}", type_name_alone::<S::Item>()),
+        });
         let root = plan.next_root(&name);
         drop(plan);
         let place = Place {

@@ -7,7 +7,6 @@ use pelton_core::aggregate::{self, Number, Ranked};
 use pelton_core::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
-use std::any::type_name;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -107,8 +106,8 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let to = job.plan().next_stage();
         let edge = job.plan().next_edge(place.stage, to, true);
         let name = format!("{} > window", place.name);
-        let (by, kept) = (type_name::<K>(), type_name::<A::Acc>());
-        job.plan().describe(format!("`{name}`: {windows:?} by {by}, keeping {kept}"));
+        let (by, kept) = (K::SCHEMA, A::Acc::SCHEMA);
+        job.plan().describe(format!("`{name}`: {windows} by {by}, keeping {kept}"));
         let behind = job.plan().behind(to, &place, name);
         let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {
@@ -160,6 +159,42 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
     {
         self.aggregate(aggregate::max(f))
+    }
+
+    /// The record with the greatest `f`; of several, the least one: `aggregate(max_by(f))`. Whole records cross the exchange.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let rows = collect();
+    /// Job::new("dearest")
+    ///     .source(from_iter(|| [(1u64, 30u64), (2, 70), (3, 20)]))
+    ///     .event_time(|(second, _)| EventTime::from_secs(*second as i64), in_order())
+    ///     .key_by(|_| ())
+    ///     .window(tumbling(secs(10)))
+    ///     .max_by(|(_, cents)| *cents)
+    ///     .sink(rows.clone())
+    ///     .run()?;
+    /// assert_eq!(rows.take()[0].value, (2, 70));
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    pub fn max_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MaxBy<S>>
+    where
+        F::Item: Record + Clone + Ord,
+        O: Ord,
+        S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::max_by(f))
+    }
+
+    /// The record with the least `f`; of several, the least one: `aggregate(min_by(f))`. Whole records cross the exchange.
+    pub fn min_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MinBy<S>>
+    where
+        F::Item: Record + Clone + Ord,
+        O: Ord,
+        S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::min_by(f))
     }
 }
 
@@ -223,6 +258,33 @@ where
         S: Fn(&F::Item) -> N + Clone + Send + Sync + 'static,
     {
         self.aggregate(aggregate::sum(f))
+    }
+
+    /// The mean of `f` over the keys: `aggregate(avg(f))`.
+    pub fn avg<N, S>(self, f: S) -> AllRows<F, aggregate::Avg<S>>
+    where
+        N: Number,
+        S: Fn(&F::Item) -> N + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::avg(f))
+    }
+
+    /// The least value of `f` over the keys: `aggregate(min(f))`.
+    pub fn min<N, S>(self, f: S) -> AllRows<F, aggregate::Min<S>>
+    where
+        N: Ranked,
+        S: Fn(&F::Item) -> N + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::min(f))
+    }
+
+    /// The greatest value of `f` over the keys: `aggregate(max(f))`.
+    pub fn max<N, S>(self, f: S) -> AllRows<F, aggregate::Max<S>>
+    where
+        N: Ranked,
+        S: Fn(&F::Item) -> N + Clone + Send + Sync + 'static,
+    {
+        self.aggregate(aggregate::max(f))
     }
 }
 

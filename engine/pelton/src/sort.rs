@@ -4,7 +4,6 @@ use crate::flow::{Flow, Sorted};
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
-use std::any::type_name;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
@@ -106,7 +105,8 @@ where
 
     fn sorted<C>(self, compare: C, late: Option<usize>) -> Stream<Sorted<F, K, C>> {
         let (job, edge, place) = self.send_whole("sort");
-        job.plan().describe(format!("`{}`: sorting, keeping {}", place.name, type_name::<F::Item>()));
+        let (by, kept) = (K::SCHEMA, F::Item::SCHEMA);
+        job.plan().describe(format!("`{}`: sorting by {by}, keeping {kept}", place.name));
         let flow = Sorted { edge, compare, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }

@@ -3,7 +3,7 @@
 use crate::flow::{
     Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Joined, Mapped, Rebalanced, Stamped,
 };
-use crate::job::Job;
+use crate::job::{Job, type_name_alone};
 use crate::keyed::{AllWindows, Keyed};
 use crate::settings::{Delivering, Label};
 use crate::timing::WatermarkStrategy;
@@ -13,7 +13,6 @@ use pelton_core::operator::{Side, Timing};
 use pelton_core::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::{EventTime, Key, Record, StageId, Windowed};
-use std::any::type_name;
 use std::marker::PhantomData;
 
 /// Streams whose records have an event time.
@@ -301,7 +300,10 @@ impl<F: Flow> Stream<F> {
         if delivery == Delivery::ExactlyOnce && !sink.remembers() {
             plan.forgetful.get_or_insert_with(|| place.name.clone());
         }
-        plan.describe(format!("sink of `{}`: rows of {}", place.name, type_name::<F::Item>()));
+        plan.describe(match sink.schema() {
+            Some(schema) => format!("sink of `{}`: notes rows of {schema}", place.name),
+            None => format!("sink of `{}`: rows of {}", place.name, type_name_alone::<F::Item>()),
+        });
         plan.end(&place, move |shard| {
             let end = ToSink::new(sink.open(shard.shard()), delivery, shard.context(place.stage));
             flow.plant(shard, end);

@@ -4,7 +4,7 @@
 //! 2^63 of the largest values (U. Kulisch, "Computer Arithmetic and Validity", 2008: the long accumulator). Adding touches two or
 //! three of its words. [`total`](ExactSum::total) rounds once, to nearest even. Costs 296 bytes for each key.
 
-use crate::record::Record;
+use crate::record::struct_record;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// 2,098 bits of values and 63 of carries, in whole words.
@@ -30,7 +30,7 @@ pub struct ExactSum {
     negative_infinite: u64,
     nan: u64,
 }
-impl Record for ExactSum {}
+struct_record!(ExactSum { words: [u64; WORDS], infinite: u64, negative_infinite: u64, nan: u64 });
 
 impl Default for ExactSum {
     fn default() -> Self {

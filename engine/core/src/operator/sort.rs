@@ -27,7 +27,7 @@ use crate::operator::Operator;
 use crate::owns::Owns;
 use crate::partition::{ArchivedKeyed, Keyed};
 use crate::push::{Pipe, Push, forward};
-use crate::record::{Record, digest, is_fixed, read};
+use crate::record::{Record, digest, is_fixed, read, struct_record};
 use crate::saver::Saver;
 use crate::slots::Slots;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
@@ -48,7 +48,7 @@ struct Waiting<T> {
     hash: u64,
     record: T,
 }
-impl<T: Record> Record for Waiting<T> {}
+struct_record!(Waiting<T> { at: i64, arrival: u64, hash: u64, record: T });
 
 /// When a record may leave, and its place among those that wait. Records stay where they are while these are put in
 /// order.

@@ -13,6 +13,7 @@ use super::desk::Desk;
 use super::survivor::{Canary, SurvivorParts};
 use pelton_core::Tick;
 use pelton_core::hash::Router;
+use pelton_core::schema::Difference;
 use pelton_storage::disk::{Disk, Lives};
 use pelton_storage::{
     Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest,
@@ -401,7 +402,7 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
     }
     let both = job.fingerprint.iter().zip(&shape.lines);
     if let Some((before, now)) = both.clone().find(|(before, now)| before != now) {
-        return Some(format!("where the job had \"{before}\" it now has \"{now}\""));
+        return Some(line_difference(before, now));
     }
     if let Some(before) = job.fingerprint.get(shape.lines.len()) {
         return Some(format!("the job had \"{before}\", which it has no more"));
@@ -419,6 +420,21 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
         return Some("it has another number of sources".to_owned());
     }
     None
+}
+
+/// In what a line of the job differs, with the record and the field if it is one that is kept.
+fn line_difference(before: &str, now: &str) -> String {
+    let lines = format!("where the job had \"{before}\" it now has \"{now}\"");
+    let quote =
+        |part: &Option<String>| part.as_ref().map_or("nothing".to_owned(), |part| format!("`{part}`"));
+    match pelton_core::schema::difference(before, now) {
+        Some(Difference { within, before, now }) => format!(
+            "the record `{within}` had {} where it now has {}, and what was saved by one would be read wrongly by the other ({lines})",
+            quote(&before),
+            quote(&now)
+        ),
+        None => lines,
+    }
 }
 
 #[cfg(test)]

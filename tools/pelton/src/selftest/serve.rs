@@ -11,6 +11,7 @@
 use super::plan::{Draw, WINDOW_MS};
 use super::protocol::{Order, Sent, Word, read_order, write_word};
 use pelton::config::Config;
+use pelton::core::schema::Schema;
 use pelton::prelude::*;
 use pelton::sinks::file_with;
 use pelton::sources::{
@@ -95,6 +96,10 @@ impl Source for Inlets {
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.0.iter().for_each(|inlet| inlet.attach(wake.clone()));
+    }
+
+    fn schema(&self) -> Option<&'static Schema> {
+        self.0.first().and_then(Source::schema)
     }
 
     fn attach_failure(&self, failure: FailureOfJob) {

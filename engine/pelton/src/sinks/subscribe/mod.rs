@@ -29,6 +29,7 @@ mod tests;
 pub use writer::SubscriberWriter;
 
 use crate::sinks::Row;
+use pelton_core::schema::Schema;
 use pelton_core::sink::Sink;
 use pelton_core::{Record, ShardId, Tick};
 use queue::Queue;
@@ -138,6 +139,10 @@ impl<T: Record + Clone + Send> Sink<T> for Subscriber<T> {
 
     fn remembers(&self) -> bool {
         self.resumes
+    }
+
+    fn schema(&self) -> Option<&'static Schema> {
+        Some(T::SCHEMA)
     }
 }
 

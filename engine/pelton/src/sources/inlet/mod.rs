@@ -37,6 +37,7 @@ pub use stripe::InletCounts;
 pub use transaction::Transaction;
 
 use pelton_core::Record;
+use pelton_core::schema::Schema;
 use pelton_core::source::{FailureOfJob, Source};
 use shared::{Phase, Shared};
 use std::fmt;
@@ -235,6 +236,10 @@ impl<T: Record + Send> Source for InletSource<T> {
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.shared.stripes.attach(&wake);
+    }
+
+    fn schema(&self) -> Option<&'static Schema> {
+        Some(T::SCHEMA)
     }
 
     fn attach_failure(&self, failure: FailureOfJob) {
