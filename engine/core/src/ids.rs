@@ -31,6 +31,8 @@ pub struct Nanos(pub u64);
 
 /// When an event happened, in nanoseconds since the epoch that the job's data uses.
 ///
+/// Printed, and in JSON, it is text in RFC 3339, which counts from the Unix epoch: see [`time`](crate::time).
+///
 /// A watermark has this type too: a watermark `w` says that no later record has a time below `w`.
 ///
 /// ```

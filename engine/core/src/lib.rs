@@ -58,6 +58,7 @@ mod stage;
 pub mod stats;
 mod sync;
 pub mod table;
+pub mod time;
 mod watch;
 pub mod window;
 

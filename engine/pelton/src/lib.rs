@@ -47,6 +47,7 @@ pub mod cli;
 mod deduplicate;
 mod error;
 pub mod flow;
+mod hints;
 mod job;
 mod keyed;
 pub mod prelude;
@@ -72,7 +73,7 @@ pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::sink::Delivery;
 pub use pelton_core::{
-    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats,
+    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, time,
     window,
 };
 pub use pelton_macros::record;

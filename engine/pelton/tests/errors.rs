@@ -90,6 +90,7 @@ fn debug_is_display_for_every_public_error() {
     same(seen, OpenError::Storage(storage()));
     same(seen, OpenError::NoCheckpoint { wanted: "monday".to_owned(), there: Vec::new() });
     same(seen, config_error());
+    same(seen, "yesterday".parse::<EventTime>().unwrap_err());
     same(seen, ndjson::file::<u64>("no such file").unwrap_err());
 
     same(seen, JobError::Config(config_error()));
