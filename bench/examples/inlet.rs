@@ -31,6 +31,9 @@ impl Load {
 /// The sum of what came out, and how many seconds it took.
 type Ran = Result<(u64, f64), Box<dyn Error>>;
 
+/// A way into a job.
+type Way = fn(Load) -> Ran;
+
 fn through_an_inlet(load: Load) -> Ran {
     let (entry, source) = inlet::<u64>(load.capacity);
     let total = fold(0u64, |sum, n| *sum += n, |left, right| left + right);
@@ -86,11 +89,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("nobody sends".into());
     }
     let mut out = std::io::stdout();
-    let ways: [(&str, fn(Load) -> Ran); 2] = [("inlet", through_an_inlet), ("channel", through_a_channel)];
+    let ways: [(&str, Way); 2] = [("inlet", through_an_inlet), ("channel", through_a_channel)];
     for (name, way) in ways.into_iter().filter(|(name, _)| only.is_empty() || *name == only) {
         for &producers in &producers {
             let (sum, seconds) = way(Load { producers, records, capacity })?;
-            if sum != (0..records).sum() {
+            if sum != (0..records).sum::<u64>() {
                 return Err(format!("{name}: the sum is {sum}").into());
             }
             let rate = records as f64 / seconds;
