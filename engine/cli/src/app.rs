@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[derive(Parser)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 struct App {
     #[command(subcommand)]
     command: Command,

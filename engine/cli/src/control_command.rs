@@ -15,6 +15,7 @@ use crate::data::{Data, DataArg};
 use crate::exit::program_name;
 use crate::moment::show_tick;
 use crate::output::print;
+use crate::progress::Progress;
 
 /// The time from one look for an answer to the next.
 const LOOK: Duration = Duration::from_millis(50);
@@ -146,6 +147,7 @@ fn carry_out(data: &Data, command: &Command, wait: &Wait) -> Result<Done, Box<dy
     let (disk, path) = (&data.disk, &data.path);
     let name = unique();
     control::send(disk, path, &name, command)?;
+    let progress = Progress::new("waiting for the job");
     let since = Instant::now();
     let longest = Duration::from_secs(wait.timeout);
     loop {
@@ -177,6 +179,8 @@ fn carry_out(data: &Data, command: &Command, wait: &Wait) -> Result<Done, Box<dy
             };
             return Err(message.into());
         }
+        progress.phase(format!("{} s", since.elapsed().as_secs()), wait.timeout);
+        progress.done(since.elapsed().as_secs());
         sleep(LOOK);
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers that the engine counts in, each as a type of its own, so that a tick is never taken for a shard.
 
+use core::fmt;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A logical worker: it owns a share of the key groups, its own source partitions and its own row of rings.
@@ -23,6 +24,23 @@ pub struct Tick(pub u64);
 impl Tick {
     /// The clock of a stage that will never send again.
     pub const END: Tick = Tick(u64::MAX);
+}
+
+/// As people read it: the ticks that stand for the end of the input are called so.
+///
+/// ```
+/// use pelton_core::Tick;
+/// assert_eq!(format!("{}, {}", Tick(7), Tick::END), "tick 7, the end of the input");
+/// ```
+impl fmt::Display for Tick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What closes at the end belongs to the last tick before it.
+        if self.0 >= Tick::END.0 - 1 {
+            f.write_str("the end of the input")
+        } else {
+            write!(f, "tick {}", self.0)
+        }
+    }
 }
 
 /// A reading of the driver's monotonic clock in nanoseconds. The core never reads a clock: it is handed this.

@@ -338,11 +338,11 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 assert_eq!(records, taken.records, "a replayed partition must yield what it yielded before");
             }
             if let Err(message) = replayed {
-                let message = format!("tick {}, source partition {index}: {message}", poll.tick.0);
+                let message = format!("{}, source partition {index}: {message}", poll.tick);
                 self.context.fail(Fault::Restore { message });
             }
         } else if taken.records > 0 {
-            let message = format!("tick {}: source partition {index} had ended before", poll.tick.0);
+            let message = format!("{}: source partition {index} had ended before", poll.tick);
             self.context.fail(Fault::Restore { message });
         }
         self.note_taken(index, taken);

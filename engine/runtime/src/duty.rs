@@ -34,7 +34,7 @@ pub struct Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tick {}", self.tick.0)?;
+        self.tick.fmt(f)?;
         if self.operator.is_empty() { Ok(()) } else { write!(f, " in {}", self.operator) }
     }
 }

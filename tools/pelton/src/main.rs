@@ -21,7 +21,7 @@ use workloads::Workloads;
 
 /// Pelton, a stream-processing engine.
 #[derive(Parser)]
-#[command(name = "pelton", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "pelton", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

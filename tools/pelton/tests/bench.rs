@@ -48,6 +48,35 @@ fn bad_input_is_refused_with_one_message() {
     check_refused(&["tumble_count", "--config", "no/such/file.toml"], 1, "no/such/file.toml");
 }
 
+/// `1e6` is a number, and several workloads are no riddle.
+#[test]
+fn several_workloads_run_one_after_the_other_and_counts_are_as_people_write_them() {
+    let small = ["--driver", "threads", "--pin", "false", "--cores", "1", "--json"];
+    let output = bench(&[&["filter_map", "tumble_count", "--events", "2e4"], &small[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let runs: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = runs.iter().map(|run| (&run["workload"], &run["events"])).collect();
+    assert_eq!(names, [(&"filter_map".into(), &20_000.into()), (&"tumble_count".into(), &20_000.into())]);
+    for events in ["20_000", "20k", "0.02M", "20,000"] {
+        let output = bench(&[&["filter_map", "--events", events], &small[..]].concat());
+        let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(run["events"], 20_000, "{events}");
+    }
+    check_refused(&["filter_map", "--events", "1e99"], 2, "larger than");
+    check_refused(&["filter_map", "--events", "0.5"], 2, "not a whole number");
+    check_refused(&["filter_map", "kafka"], 2, "there is no workload `kafka`");
+    check_refused(&["filter_map", "hop_max", "--rate", "5"], 2, "they take --events");
+}
+
+#[test]
+fn what_a_program_reads_is_never_folded() {
+    let output = bench(&["list"]);
+    let list = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(list.lines().count(), pelton_bench::all().count() + 1, "{list}");
+}
+
 #[test]
 fn a_report_that_cannot_be_written_is_an_error() {
     check_refused(

@@ -88,16 +88,21 @@ impl Place {
 
     /// Appends a tick of one partition that logged two bytes, and waits until it is in the file.
     fn append(&self, log: &mut Log, tick: u64) {
+        self.append_with(log, tick, -7, tick);
+    }
+
+    /// The same with a watermark, and output that was released through a tick.
+    fn append_with(&self, log: &mut Log, tick: u64, watermark: i64, released: u64) {
         let mut entry = Vec::new();
         entry.extend_from_slice(&(1_000 + tick).to_le_bytes());
         entry.extend_from_slice(&1u64.to_le_bytes());
         entry.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
-        entry.extend_from_slice(&(-7i64).to_le_bytes());
+        entry.extend_from_slice(&watermark.to_le_bytes());
         entry.extend_from_slice(&2u64.to_le_bytes());
         entry.extend_from_slice(b"ab\0\0\0\0\0\0");
         log.append(tick, Kind::Tick, &entry);
         while log.pending().is_some() {
-            log.turn(tick).expect("room");
+            log.turn(released).expect("room");
             log.wait(Duration::from_millis(10)).expect("a disk");
         }
     }
@@ -208,6 +213,46 @@ fn entries_are_exported_as_lines_of_json() {
     assert_eq!((&lines[2]["stage"], &lines[2]["hash"]), (&1.into(), &"00000000deadbeef".into()));
     assert!(lines[0]["position"].as_u64() < lines[1]["position"].as_u64());
     assert_eq!(lines[3]["shard"], 1);
+}
+
+/// What stands for the end of time or for nothing at all is never shown as the number that it is.
+#[test]
+fn no_number_stands_for_the_end() {
+    let place = Place::filled("sentinels");
+    let mut log = place.log(0, Durability::Disk);
+    place.append_with(&mut log, 11, i64::MIN, u64::MAX);
+    place.append_with(&mut log, 12, i64::MAX, u64::MAX);
+    log.sync().expect("room");
+    drop(log);
+    let shown = place.succeeds("log inspect DATA --shard 0");
+    assert!(shown.contains("  end  ") && !shown.contains("18446744073709551615"), "{shown}");
+    let exported = place.succeeds("log export DATA --shard 0 --from 11");
+    let watermarks: Vec<serde_json::Value> = exported
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect(line)["partitions"][0]["watermark"].take()
+        })
+        .collect();
+    assert_eq!(watermarks, [serde_json::Value::Null, "end".into()], "{exported}");
+}
+
+#[test]
+fn the_directory_may_be_the_one_of_the_configuration() {
+    let place = Place::filled("configured");
+    let run = |data: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pelton"));
+        command.args(["data", "show"]).env_clear().stdin(Stdio::null()).current_dir(&place.data);
+        if let Some(data) = data {
+            command.env("PELTON_DATA", data);
+        }
+        command.output().expect("the command starts")
+    };
+    let output = run(Some(&place.data));
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    assert!(text(&output.stdout).contains("orders"), "{}", text(&output.stdout));
+    let output = run(None);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("error: which data directory?"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -403,13 +448,17 @@ fn a_running_job_is_commanded_by_files() {
     let (disk, data) = (place.disk.clone(), place.data.clone());
     let keeper = std::thread::spawn(move || {
         let mut seen = Vec::new();
-        while seen.len() < 3 {
+        while seen.len() < 5 {
             for waiting in control::list(&disk, &data).expect("a directory") {
                 let command = waiting.command.expect("a command");
                 let answer = match &command {
                     control::Command::Savepoint { name } if name == "late" => {
                         Answer::Refused { error: "the disk is full".to_owned() }
                     }
+                    control::Command::Rebalance { shard: Some(_), .. } => {
+                        Answer::Moved { tick: 345, groups: 16 }
+                    }
+                    control::Command::Rebalance { .. } => Answer::Moved { tick: 345, groups: 0 },
                     _ => Answer::Done { number: 12, tick: 345 },
                 };
                 seen.push(command);
@@ -426,10 +475,20 @@ fn a_running_job_is_commanded_by_files() {
     assert_eq!(place.succeeds("checkpoint DATA"), "checkpoint 12, of tick 345\n");
     let (_, error) = place.fails("savepoint DATA --name late");
     assert_eq!(error, "error: the job on DATA did not do it: the disk is full\n");
+    let nothing = place.succeeds("rebalance DATA");
+    assert_eq!(nothing, "nothing to do: the shards have about as much to do as each other\n");
+    let moved = place.succeeds("rebalance DATA --move 0-15=1");
+    assert_eq!(moved, "16 key groups moved after tick 345\n");
     let savepoint = |name: &str| control::Command::Savepoint { name: name.to_owned() };
     assert_eq!(
         keeper.join().expect("the keeper ends"),
-        [savepoint("before-1.2"), control::Command::Checkpoint, savepoint("late")]
+        [
+            savepoint("before-1.2"),
+            control::Command::Checkpoint,
+            savepoint("late"),
+            control::Command::Rebalance { first: None, last: None, shard: None },
+            control::Command::Rebalance { first: Some(0), last: Some(15), shard: Some(1) },
+        ]
     );
     drop(job);
     assert_eq!(

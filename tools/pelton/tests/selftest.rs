@@ -1,7 +1,9 @@
 //! `pelton selftest` as a user calls it, small.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn crash(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pelton"))
@@ -45,6 +47,44 @@ fn a_child_that_cannot_run_is_told_with_its_own_words_and_kept() {
     let kept = error.trim().rsplit(' ').next().expect("a path");
     assert!(Path::new(kept).join("process/child.log").exists(), "{error}");
     std::fs::remove_dir_all(place).unwrap();
+}
+
+/// Files below a directory, if it is there.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
+
+/// A terminal sends Ctrl-C to the whole group, a supervisor SIGTERM to the process alone.
+#[test]
+fn an_interrupted_test_says_so_and_leaves_nothing() {
+    for (signal, to_group) in [("-INT", true), ("-TERM", false)] {
+        let place =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("selftest{signal}-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pelton"));
+        command.args(["selftest", "crash", "--driver", "threads", "--cycles", "100000", "--dir"]).arg(&place);
+        command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let child = command.spawn().expect("the binary runs");
+        let began = Instant::now();
+        while !files(&place).iter().any(|file| file.ends_with("part-0000.csv")) {
+            assert!(began.elapsed() < Duration::from_secs(60), "no life of the child began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let target = if to_group { format!("-{}", child.id()) } else { child.id().to_string() };
+        let sent = Command::new("kill").args([signal, "--", &target]).status();
+        assert!(sent.expect("kill runs").success());
+        let output = child.wait_with_output().unwrap();
+        let (text, error) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(130), "{signal}: {text}{error}");
+        assert_eq!(error, "error: interrupted\n", "{signal}");
+        assert!(!text.contains("WRONG"), "{signal}: {text}");
+        assert_eq!(files(&place), Vec::<PathBuf>::new(), "{signal}: nothing stays behind");
+        std::fs::remove_dir_all(place).unwrap();
+    }
 }
 
 #[test]

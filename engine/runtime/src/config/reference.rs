@@ -40,6 +40,7 @@ In a program:
 
 Sizes are written `\"64 KB\"`, `\"512 MB\"` or `\"2 GB\"`, in powers of 1,024 (`KiB` means the same), or as a plain number
 of bytes. A fraction is allowed if it comes to whole bytes: `\"1.5 GB\"`.
+Counts are written `1000000`, `1_000_000`, `1e6` or `1M`, in powers of 1,000; what TOML does not know stands in quotes there.
 
 ## Keys
 ";
