@@ -29,6 +29,8 @@ pub const ASIDE_BYTES: usize = 256 * 1024;
 /// As many of these blocks stay for the next checkpoint: getting them anew would cost page faults in the middle of a
 /// batch.
 pub const ASIDE_SPARE_MAX: usize = 32;
+/// Partitions of one source: each is asked in every tick.
+pub const PARTITIONS_MAX: usize = 1 << 16;
 /// Shards of one job.
 pub const SHARDS_MAX: usize = 1024;
 

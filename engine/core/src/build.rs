@@ -59,7 +59,8 @@ pub struct Graph {
 impl Graph {
     /// Rings of the job on `shards` shards.
     pub fn rings(&self, shards: usize) -> usize {
-        self.edges.iter().map(|edge| if edge.mesh { shards * shards } else { shards }).sum()
+        let rings = |edge: &Edge| if edge.mesh { shards.saturating_mul(shards) } else { shards };
+        self.edges.iter().map(rings).fold(0, usize::saturating_add)
     }
 
     /// Whether a stage that is slow to be read may simply wait: nothing that it sends to waits for another of its outputs.
@@ -72,7 +73,7 @@ impl Graph {
     }
 
     fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
-        (self.partitions[source] + shards - 1 - usize::from(shard.0)) / shards
+        self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
     }
 }
 

@@ -47,9 +47,9 @@ const HEAD: usize = 16;
 const PARTITION: usize = 24;
 const ALIGN: usize = 8;
 
-/// Bytes of an entry besides what partitions log.
+/// Bytes of an entry besides what partitions log; for more partitions than there can be, more than any entry has.
 pub const fn entry_bytes(partitions: usize) -> usize {
-    HEAD + partitions * PARTITION
+    partitions.saturating_mul(PARTITION).saturating_add(HEAD)
 }
 
 /// Bytes that `logged` takes up in an entry.

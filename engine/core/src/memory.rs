@@ -7,7 +7,7 @@
 //! This file holds the unsafe code of owned raw blocks, and nothing else does.
 
 use crate::fault::OutOfMemory;
-use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
@@ -87,7 +87,9 @@ impl Memory for HeapMemory {
             .map_err(|_| OutOfMemory { asked: bytes, in_use: 0, limit: isize::MAX as usize })?;
         // SAFETY: the layout has a non-zero size.
         let ptr = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        // What the allocator refuses is an error like a limit's: no size that a caller asks for may end the process.
+        let limit = isize::MAX as usize;
+        let ptr = NonNull::new(ptr).ok_or(OutOfMemory { asked: bytes, in_use: 0, limit })?;
         // SAFETY: freshly allocated, zeroed, aligned, and freed only by the owner.
         Ok(unsafe { Region::new(ptr, layout.size(), Box::new(HeapBlock(ptr, layout))) })
     }
@@ -126,14 +128,31 @@ impl<T> Buf<T> {
     /// Makes room for `additional` more items.
     ///
     /// # Errors
-    /// When the memory limit refuses the larger block; the content stays as it was.
+    /// When the memory limit refuses the larger block, or so many items have no size in bytes; the content stays as it was.
+    ///
+    /// # Panics
+    /// When the memory hands out less than was asked for.
     pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        let wanted = self.len + additional;
-        if wanted <= self.capacity {
+        if additional <= self.capacity - self.len {
             return Ok(());
         }
-        let capacity = wanted.max(self.capacity * 2).max(16);
-        let region = self.memory.map(capacity * size_of::<T>().max(1))?;
+        self.grow(additional)
+    }
+
+    #[cold]
+    fn grow(&mut self, additional: usize) -> Result<(), OutOfMemory> {
+        let size = size_of::<T>().max(1);
+        let capacity = self
+            .len
+            .checked_add(additional)
+            .map(|wanted| wanted.max(self.capacity.saturating_mul(2)).max(16));
+        let Some(bytes) = capacity.and_then(|items| items.checked_mul(size)) else {
+            return Err(OutOfMemory { asked: usize::MAX, in_use: 0, limit: isize::MAX as usize });
+        };
+        let capacity = bytes / size;
+        let region = self.memory.map(bytes)?;
+        // A `Memory` is anybody's, and what follows writes as far as the capacity says.
+        assert!(region.len() >= bytes, "{bytes} bytes were asked for, and a block of {} came", region.len());
         // SAFETY: both blocks hold at least `len` items of `T`, and the new one overlaps nothing.
         unsafe { core::ptr::copy_nonoverlapping(self.base(), region.as_ptr().cast().as_ptr(), self.len) };
         self.capacity = capacity;
@@ -285,6 +304,64 @@ mod tests {
         buf.clear();
         assert_eq!(Arc::strong_count(&token), 1);
         assert!(buf.pop().is_none());
+    }
+
+    /// Every size near a place where the arithmetic could wrap, at every length: an error or room, never a small block taken for a large one.
+    #[test]
+    fn no_size_wraps() {
+        struct Limited;
+        impl Memory for Limited {
+            fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+                let limit = 1 << 20;
+                if bytes > limit {
+                    Err(OutOfMemory { asked: bytes, in_use: 0, limit })
+                } else {
+                    HeapMemory.map(bytes)
+                }
+            }
+        }
+        fn check<T: Copy>(item: T) {
+            for len in [0, 1, 15, 16, 17, 100] {
+                let mut buf = Buf::<T>::new(Arc::new(Limited));
+                buf.reserve(len).unwrap();
+                (0..len).for_each(|_| buf.push(item));
+                for shift in 40..=64u32 {
+                    let near = 1usize.checked_shl(shift).unwrap_or(0);
+                    for off in -17isize..=17 {
+                        let additional = near.wrapping_add_signed(off);
+                        if additional < 1 << 39 {
+                            continue;
+                        }
+                        let error = buf.reserve(additional).expect_err("more than there is");
+                        assert!(error.asked >= additional, "{error:?}");
+                    }
+                }
+                assert_eq!(buf.len(), len);
+            }
+        }
+        check(7u64);
+        check([7u8; 3]);
+        check([7u128; 5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "push without reserve")]
+    fn a_push_behind_a_refused_reserve_panics() {
+        let mut buf = Buf::<u64>::new(Arc::new(HeapMemory));
+        assert!(buf.reserve(1 << 61).is_err());
+        buf.push(1);
+    }
+
+    #[test]
+    #[should_panic(expected = "and a block of 64 came")]
+    fn a_memory_that_gives_less_than_was_asked_for_is_not_believed() {
+        struct Stingy;
+        impl Memory for Stingy {
+            fn map(&self, _: usize) -> Result<Region, OutOfMemory> {
+                HeapMemory.map(64)
+            }
+        }
+        let _ = Buf::<u64>::new(Arc::new(Stingy)).reserve(100);
     }
 
     #[test]

@@ -202,7 +202,15 @@ pub struct ByTurn {
 
 impl ByTurn {
     /// Chunks of `chunk` records; a forwarding exchange has one lane and any chunk.
+    ///
+    /// # Panics
+    /// When `chunk` is 0, or there are no lanes.
     pub fn new(chunk: usize, lanes: Lanes) -> Self {
+        assert!(
+            chunk > 0 && !lanes.lanes.is_empty(),
+            "chunks of {chunk} records for {} lanes",
+            lanes.lanes.len()
+        );
         let lane = usize::from(lanes.context.shard.0) % lanes.lanes.len();
         ByTurn { chunk, left: chunk, lane, lanes }
     }

@@ -54,6 +54,8 @@ impl Shared {
 pub struct Producer {
     shared: Arc<Shared>,
     write: usize,
+    /// Bytes of the span that was claimed last, until it is committed.
+    claimed: usize,
     published: usize,
     head: usize,
 }
@@ -63,6 +65,8 @@ pub struct Consumer {
     shared: Arc<Shared>,
     head: usize,
     tail: usize,
+    /// Bytes of the frame that was shown last, until it is consumed.
+    shown: usize,
 }
 
 // SAFETY: each end is the only one of its kind; what they share is the atomics and bytes that the positions hand over.
@@ -76,18 +80,25 @@ unsafe impl Send for Consumer {}
 /// When the memory limit does not allow it.
 ///
 /// # Panics
-/// When the capacity is not a power of two of at least [`RING_BYTES_MIN`].
+/// When the capacity is not a power of two of at least [`RING_BYTES_MIN`], or the memory hands out less than was asked for.
 pub fn ring(memory: &dyn Memory, capacity: usize) -> Result<(Producer, Consumer), OutOfMemory> {
     assert!(capacity.is_power_of_two() && capacity >= RING_BYTES_MIN, "ring of {capacity} bytes");
+    let region = memory.map(capacity)?;
+    // A `Memory` is anybody's, and frames are written as far as the capacity says.
+    assert!(
+        region.len() >= capacity,
+        "{capacity} bytes were asked for, and a block of {} came",
+        region.len()
+    );
     let shared = Arc::new(Shared {
-        region: memory.map(capacity)?,
+        region,
         capacity,
         granules: Granules::new(capacity),
         head: Padded::new(AtomicUsize::new(0)),
         tail: Padded::new(AtomicUsize::new(0)),
     });
-    let consumer = Consumer { shared: shared.clone(), head: 0, tail: 0 };
-    Ok((Producer { shared, write: 0, published: 0, head: 0 }, consumer))
+    let consumer = Consumer { shared: shared.clone(), head: 0, tail: 0, shown: 0 };
+    Ok((Producer { shared, write: 0, claimed: 0, published: 0, head: 0 }, consumer))
 }
 
 impl Producer {
@@ -115,8 +126,13 @@ impl Producer {
     ///
     /// `None` leaves everything as it was. A frame of more than half the ring may find no place even in an empty one, since what is
     /// left before the end cannot be a part of it. A claim that is not [committed](Self::commit) never happened.
+    ///
+    /// # Panics
+    /// When the bounds are no multiples of [`FRAME_ALIGN`], or `min` is 0, above `max`, or more than the ring has.
     pub fn claim(&mut self, min: usize, max: usize) -> Option<(NonNull<u8>, usize)> {
         assert!(min.is_multiple_of(FRAME_ALIGN) && max.is_multiple_of(FRAME_ALIGN) && min <= max && min > 0);
+        assert!(min <= self.shared.capacity, "a frame of {min} bytes in a ring of {}", self.shared.capacity);
+        self.claimed = 0;
         let to_end = self.to_end();
         if to_end < min {
             if self.free(to_end + min) < to_end + min {
@@ -131,6 +147,7 @@ impl Producer {
         }
         let len = self.free(max).min(to_end).min(max) & !(FRAME_ALIGN - 1);
         (len >= min).then(|| {
+            self.claimed = len;
             let at = self.shared.at(self.write);
             self.shared.granules.write(&self.shared.region, at, len);
             // SAFETY: a position inside of the region is not null.
@@ -139,10 +156,18 @@ impl Producer {
     }
 
     /// Ends the frame in the span that was claimed last, which must begin with its [`Prefix`].
+    ///
+    /// # Panics
+    /// When the frame is longer than the claim, or its prefix says another length: what the other end reads depends on it.
     pub fn commit(&mut self, len: usize) {
-        debug_assert!(
-            len.is_multiple_of(FRAME_ALIGN) && len <= self.shared.capacity - (self.write - self.head)
+        let claimed = core::mem::take(&mut self.claimed);
+        assert!(
+            len.is_multiple_of(FRAME_ALIGN) && (1..=claimed).contains(&len),
+            "a frame of {len} bytes, and {claimed} were claimed"
         );
+        // SAFETY: the claimed span is aligned to 16, longer than a prefix, and initialised: the region was zeroed.
+        let prefix = unsafe { self.shared.at(self.write).cast::<Prefix>().read() };
+        assert!(prefix.len as usize == len, "a frame of {len} bytes that says it has {}", prefix.len);
         self.write += len;
     }
 
@@ -173,8 +198,9 @@ impl Consumer {
             self.shared.granules.read(&self.shared.region, at.cast(), FRAME_ALIGN);
             // SAFETY: a published frame begins here, aligned to 16.
             let prefix = unsafe { at.read() };
+            self.shown = prefix.len as usize;
             if prefix.kind == KIND_WRAP {
-                self.consume(prefix.len as usize);
+                self.consume(self.shown);
                 continue;
             }
             self.shared.granules.read(&self.shared.region, at.cast(), prefix.len as usize);
@@ -182,10 +208,14 @@ impl Consumer {
         }
     }
 
-    /// Gives `len` bytes at the front back to the producer.
+    /// Gives the frame that [`peek`](Self::peek) showed, of `len` bytes, back to the producer.
+    ///
+    /// # Panics
+    /// When no frame of that length was shown: the next one would be looked for where none begins.
     pub fn consume(&mut self, len: usize) {
+        let shown = core::mem::take(&mut self.shown);
+        assert!(len == shown && len > 0, "{len} bytes are given back, and {shown} were shown");
         self.head += len;
-        debug_assert!(self.head <= self.tail);
         self.shared.head.store(self.head, Ordering::Release);
     }
 }
@@ -240,6 +270,45 @@ mod tests {
             assert!(consumer.peek().is_some());
             consumer.consume(RING_BYTES_MIN);
             assert!(consumer.peek().is_none());
+        }
+    }
+
+    /// What a caller may get wrong without `unsafe`, each in a ring in which a frame of 64 bytes is claimed and another was published.
+    #[test]
+    fn lengths_that_are_not_those_of_a_frame_panic() {
+        extern crate std;
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+        type Call = fn(&mut Producer, &mut Consumer);
+        let calls: [(&str, Call); 11] = [
+            ("more than the ring", |p, _| _ = p.claim(2 * RING_BYTES_MIN, 2 * RING_BYTES_MIN)),
+            ("more than there is", |p, _| _ = p.claim(usize::MAX & !15, usize::MAX & !15)),
+            ("nothing", |p, _| _ = p.claim(0, 16)),
+            ("odd", |p, _| _ = p.claim(17, 32)),
+            ("committed beyond the claim", |p, _| p.commit(80)),
+            ("committed far beyond", |p, _| p.commit(usize::MAX & !15)),
+            ("committed without its prefix", |p, _| p.commit(48)),
+            ("committed twice", |p, _| {
+                p.commit(64);
+                p.commit(64);
+            }),
+            ("consumed unseen", |_, c| c.consume(64)),
+            ("consumed in part", |_, c| {
+                c.peek();
+                c.consume(32);
+            }),
+            ("consumed beyond", |_, c| {
+                c.peek();
+                c.consume(usize::MAX);
+            }),
+        ];
+        for (name, call) in calls {
+            let (mut producer, mut consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
+            assert!(send(&mut producer, 64, 1));
+            let (at, _) = producer.claim(64, 64).unwrap();
+            // SAFETY: the claimed span holds a prefix.
+            unsafe { at.cast::<Prefix>().write(Prefix { len: 64, kind: 0 }) };
+            let outcome = catch_unwind(AssertUnwindSafe(|| call(&mut producer, &mut consumer)));
+            assert!(outcome.is_err(), "{name}");
         }
     }
 

@@ -29,6 +29,8 @@ use rkyv::validation::archive::ArchiveValidator;
 
 /// Bytes before the rows of a block, and before each row of varying size.
 const HEADER: usize = FRAME_ALIGN;
+/// Bytes that are reserved for a block at most before its rows are seen.
+const HINT_BYTES_MAX: usize = 1 << 20;
 /// The stride of rows that differ in size.
 const VARYING: u32 = u32::MAX;
 
@@ -51,19 +53,24 @@ const fn stride<R: Record>() -> u32 {
 /// When a custom rkyv wrapper in a record refuses to be archived.
 pub fn encode<'a, R: Record>(into: &mut Vec<u8>, rows: impl IntoIterator<Item = &'a R>) -> Result<(), Fault> {
     let (start, rows) = (into.len(), rows.into_iter());
-    into.reserve(HEADER + rows.size_hint().0 * size_of::<R::Archived>());
+    // A hint is anybody's: one that is absurd reserves little, and is not believed.
+    let hint = rows.size_hint().0.saturating_mul(size_of::<R::Archived>()).min(HINT_BYTES_MAX);
+    into.reserve(HEADER + hint);
     into.extend_from_slice(&header(0, stride::<R>()));
     let mut count = 0u32;
     for row in rows {
-        count += 1;
+        count = count.checked_add(1).ok_or_else(|| too_large::<R>("a block of more than 2^32 rows"))?;
         if is_fixed::<R>() {
             fixed(into, row);
         } else {
             with_archived(row, |bytes| {
-                into.extend_from_slice(&header(bytes.len() as u32, 0));
+                let len =
+                    u32::try_from(bytes.len()).map_err(|_| too_large::<R>("a row of more than 4 GiB"))?;
+                into.extend_from_slice(&header(len, 0));
                 into.extend_from_slice(bytes);
                 into.resize(start + (into.len() - start).next_multiple_of(FRAME_ALIGN), 0);
-            })?;
+                Ok::<(), Fault>(())
+            })??;
         }
     }
     into[start..start + 4].copy_from_slice(&count.to_le_bytes());
@@ -140,6 +147,11 @@ fn copy<'a>(bytes: &[u8], words: &'a mut [u128]) -> &'a [u8] {
         unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words)) };
     place[..bytes.len()].copy_from_slice(bytes);
     &place[..bytes.len()]
+}
+
+#[cold]
+fn too_large<R>(what: &str) -> Fault {
+    Fault::Storage { message: format!("records of type {} cannot be saved: {what}", type_name::<R>()) }
 }
 
 #[cold]

@@ -18,7 +18,11 @@ pub struct Section(pub u32);
 
 impl Section {
     /// The notes of stage `stage`: what its chains keep between ticks.
+    ///
+    /// # Panics
+    /// When the stage has a number beyond 65,535: it would be another part's name.
     pub const fn notes(stage: usize) -> Self {
+        assert!(stage < 1 << 16, "stages have numbers of 16 bits");
         Section(stage as u32)
     }
 
@@ -26,7 +30,11 @@ impl Section {
     pub const SINKS: Section = Section(1 << 30);
 
     /// Operator number `operator` of stage `stage`.
+    ///
+    /// # Panics
+    /// When the stage has a number beyond 32,767, or the operator one beyond 65,535.
     pub const fn operator(stage: usize, operator: usize) -> Self {
+        assert!(stage < 1 << 15 && operator < 1 << 16, "stages have numbers of 15 bits and operators of 16");
         Section(1 << 31 | (stage as u32) << 16 | operator as u32)
     }
 }

@@ -136,6 +136,7 @@ impl<K, V> Table<K, V> {
     pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
         debug_assert_eq!(self.stale, 0, "a table that is being cleared");
         self.entries.reserve(additional)?;
+        // No more than the entries that there is room for, so neither the sum nor the product wraps.
         let keys = self.entries.len() + additional;
         if keys * 8 > self.lines.len() * WAYS * 7 { self.grow(lines_for(keys)) } else { Ok(()) }
     }
@@ -185,6 +186,7 @@ impl<K, V> Table<K, V> {
     ) -> usize {
         self.number(hash, same).unwrap_or_else(|| {
             let entry = self.entries.len();
+            assert_room(&self.lines, entry);
             self.entries.push((key(), value()));
             insert(&mut self.lines, tag(hash), entry as u32);
             entry
@@ -456,6 +458,13 @@ fn each_pair(lines: &[Line], mut take: impl FnMut(u32, u32)) {
     }
 }
 
+/// A key more than was reserved for would fill the index, in which the next search then never ends: there may be room for its entry, since
+/// entries are reserved ahead.
+#[inline(always)]
+fn assert_room(lines: &[Line], entries: usize) {
+    assert!(entries < lines.len() * (WAYS - 1), "a key without reserve");
+}
+
 /// Puts an entry that is not in the index yet into the first free way from its home on.
 fn insert(lines: &mut [Line], tag: u32, entry: u32) {
     let mask = lines.len() - 1;
@@ -511,18 +520,20 @@ impl<K, V> Lookups<'_, K, V> {
             }
             at = (at + 1) & self.mask;
         }
-        let entry = self.entries.len() as u32;
+        let entry = self.entries.len();
+        assert_room(self.lines, entry);
         self.entries.push((key(), value()));
-        insert(&mut self.lines[..=self.mask], tag, entry);
-        entry
+        insert(&mut self.lines[..=self.mask], tag, entry as u32);
+        entry as u32
     }
 
     /// The entry that [`locate`](Self::locate) numbered.
+    ///
+    /// # Panics
+    /// When there is no entry of that number.
     #[inline(always)]
     pub fn entry(&mut self, entry: u32) -> &mut (K, V) {
-        debug_assert!((entry as usize) < self.entries.len());
-        // SAFETY: the index holds numbers of entries only.
-        unsafe { self.entries.get_unchecked_mut(entry as usize) }
+        &mut self.entries[entry as usize]
     }
 }
 
@@ -680,6 +691,49 @@ mod tests {
         table.upsert(1, |_| false, || "x".into(), || token.clone());
         drop(table);
         assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "index out of bounds")]
+    fn an_entry_that_there_is_not_panics() {
+        let mut table = table::<u64, u64>();
+        table.reserve(1).unwrap();
+        let _ = table.lookups().entry(1 << 26);
+    }
+
+    /// Room for entries is made ahead, so there can be some where there is none in the index: keys beyond what was reserved are refused by
+    /// name, one by one and in batches, before the index is full and no search in it ends.
+    #[test]
+    fn keys_beyond_what_was_reserved_panic_and_never_hang() {
+        extern crate std;
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+        for reserved in [1, 16, 55, 56, 57, 112, 1_000, 3_584] {
+            for batched in [false, true] {
+                let mut table = table::<u64, u64>();
+                for more in [reserved, 1] {
+                    table.reserve(more).unwrap();
+                    (0..more).for_each(|_| {
+                        let key = table.len() as u64;
+                        table.upsert(fold(key), |k| *k == key, || key, || 0);
+                    });
+                }
+                let mut keys = table.len() as u64..1 << 20;
+                let beyond = catch_unwind(AssertUnwindSafe(|| {
+                    for key in keys.by_ref() {
+                        if batched {
+                            table.lookups().locate(fold(key), || key, || 0);
+                        } else {
+                            table.upsert(fold(key), |k| *k == key, || key, || 0);
+                        }
+                    }
+                }));
+                assert!(beyond.is_err(), "{reserved} reserved");
+                // What was there, and what found room, is there still.
+                let len = table.len() as u64;
+                assert!(len > reserved as u64);
+                assert!(batched || (0..len).all(|key| table.find(fold(key), |k| *k == key).is_some()));
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::flow::SourceRoot;
 use crate::running::{Progress, Recording, Running};
 use crate::settings::{Delivering, Label};
 use crate::stream::{Place, Stream};
+use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::build::{Edge, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
 use pelton_core::source::{FailureOfJob, Source};
@@ -160,7 +161,15 @@ impl Plan {
 
     /// The graph for a number of shards.
     pub(crate) fn graph(&self, shards: usize) -> Graph {
-        let partitions = self.sources.iter().map(|source| (source.partitions)(shards)).collect();
+        let count = |(number, source): (usize, &PlannedSource)| {
+            let count = (source.partitions)(shards);
+            assert!(
+                count <= PARTITIONS_MAX,
+                "source {number} has {count} partitions, and may have {PARTITIONS_MAX}"
+            );
+            count
+        };
+        let partitions = self.sources.iter().enumerate().map(count).collect();
         Graph { partitions, ..self.graph.clone() }
     }
 }

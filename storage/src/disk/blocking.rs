@@ -242,10 +242,11 @@ impl Writer for BlockingWriter {
         if self.in_flight == 0 {
             return Ok(());
         }
-        let until = Instant::now() + longest;
+        // None is a time that no clock reaches.
+        let until = Instant::now().checked_add(longest);
         let mut queues = self.shared.queues();
         while queues.completed.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(longest, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }

@@ -534,7 +534,8 @@ impl DiskFile for SimulatedFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let state = self.change()?;
-        state.room_for(&self.node, at + bytes.len() as u64)?;
+        let end = at.checked_add(bytes.len() as u64).ok_or(ErrorKind::InvalidInput)?;
+        state.room_for(&self.node, end)?;
         self.node.content().write(at, bytes);
         Ok(())
     }

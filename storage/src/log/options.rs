@@ -37,7 +37,7 @@ impl LogOptions {
 
     /// The largest payload that the log can be trusted to take sooner or later, whatever was appended before.
     pub fn payload_bytes_max(&self) -> usize {
-        (self.segment_bytes / 2 - PAGE) as usize
+        (self.segment_bytes / 2).saturating_sub(PAGE) as usize
     }
 
     pub(crate) fn identity(&self) -> Identity {

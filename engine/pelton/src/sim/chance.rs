@@ -39,7 +39,10 @@ impl Chance {
 
     /// A number from `low` to `high`, both included.
     pub fn from_to(&mut self, low: u64, high: u64) -> u64 {
-        low + self.below(high.saturating_sub(low) + 1)
+        match high.saturating_sub(low).checked_add(1) {
+            Some(numbers) => low + self.below(numbers),
+            None => self.next(),
+        }
     }
 
     /// A number from 1 to `high`, of which every order of magnitude is as likely as any other.

@@ -67,6 +67,9 @@ impl<T> Shared<T> {
     }
 }
 
+/// Records that a new channel has room for without asking for memory again.
+const READY_MAX: usize = 1 << 16;
+
 /// The reading end, a source of one partition; made by [`channel`].
 pub struct Channel<T> {
     shared: Arc<Shared<T>>,
@@ -155,8 +158,8 @@ impl<T> Error for SendError<T> {
 pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
     let queue = |stripe| {
-        // The first sender's; the others grow as they are used.
-        let records = Vec::with_capacity(if stripe == 0 { capacity } else { 0 });
+        // The first sender's; the others grow as they are used. No more than what is soon used: the capacity is a bound and may be any number.
+        let records = Vec::with_capacity(if stripe == 0 { capacity.min(READY_MAX) } else { 0 });
         Mutex::new(Queue { records, waiting: 0, listed: false, closed: false, wake: None, failure: None })
     };
     let stripe = |stripe| Padded(Stripe { queue: queue(stripe), room: Condvar::new() });

@@ -5,6 +5,7 @@
 //! made**: a `make` that reads a clock, a random seed, or a place that changes breaks the promise of whatever job it feeds, and only an
 //! iterator that has become shorter is noticed.
 
+use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::source::{Partition, Poll, Polled, Source};
 use std::sync::Arc;
 
@@ -62,10 +63,14 @@ impl<F> Generate<F> {
     /// Fixes the number of partitions, whatever the number of shards.
     ///
     /// # Panics
-    /// When it is 0.
+    /// When it is 0, or more than [`PARTITIONS_MAX`](pelton_core::bounds::PARTITIONS_MAX).
     #[must_use]
     pub fn partitions(mut self, partitions: usize) -> Self {
         assert!(partitions > 0, "a source without partitions");
+        assert!(
+            partitions <= PARTITIONS_MAX,
+            "a source of {partitions} partitions; it may have {PARTITIONS_MAX}"
+        );
         self.partitions = Some(partitions);
         self
     }
