@@ -33,7 +33,11 @@ impl ConfigFlags {
     /// Merges all layers. Without `--config`, `./pelton.toml` is the file if it is there.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let set: Vec<_> = self.set.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        Config::load_with(self.file.as_deref(), &set)
+        let loaded = Config::load_with(self.file.as_deref(), &set)?;
+        for note in &loaded.notes {
+            eprintln!("note: {note}");
+        }
+        Ok(loaded)
     }
 }
 

@@ -10,7 +10,7 @@ fuzz_target!(|input: (u8, &str)| {
     let (key, text) = input;
     let (flag, text) = text.split_once('\n').unwrap_or(("", text));
     let machine =
-        Machine { cpus: (0..8).collect(), physical: 4, memory_bytes: Some(16 << 30), io_uring: true };
+        Machine { cpus: (0..8).collect(), physical: 4, memory_bytes: Some(16 << 30), quota_millis: None, io_uring: true };
     let file = |text: String| Some(FileText { path: "p.toml".into(), text });
     let flags = match KEYS.get(usize::from(key)) {
         Some(key) => vec![(key.name.to_owned(), flag.to_owned())],

@@ -13,7 +13,7 @@ const LIST_MAX: usize = 4096;
 /// Which CPUs to use, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoresSpec {
-    /// Every CPU that the process may run on.
+    /// Every CPU that the process may use, or as many of them as its CPU quota keeps busy.
     Auto,
     /// This many, chosen by the engine.
     Count(usize),
@@ -59,7 +59,7 @@ impl CoresSpec {
     pub(super) fn bind(&self, machine: &Machine) -> Result<Vec<usize>, String> {
         let offers = || format!("this machine offers {}", machine.cpus_sentence());
         match self {
-            CoresSpec::Auto => Ok(machine.pick(machine.cpus.len())),
+            CoresSpec::Auto => Ok(machine.pick(machine.usable())),
             CoresSpec::Count(count) if *count <= machine.cpus.len() => Ok(machine.pick(*count)),
             CoresSpec::Count(_) => Err(offers()),
             CoresSpec::List(list) => match list.iter().find(|core| !machine.cpus.contains(core)) {

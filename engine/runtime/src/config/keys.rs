@@ -36,8 +36,8 @@ pub static KEYS: &[Key] = &[
         name: "cores",
         flag: "cores",
         doc: "The CPUs to use, one engine thread each. A count takes one CPU of each physical core before any \
-              hyper-thread; \"auto\" takes every CPU that the process may use. Leave one for the rest of the system \
-              where there are more than two.",
+              hyper-thread; \"auto\" takes every CPU that the process may use, or as many of them as the CPU quota of its \
+              container pays for. Leave one for the rest of the system where there are more than two.",
         kind: Kind::Cores,
         default: Fallback::WithinMachine("2"),
         suggest: |machine| Value::Cores(CoresSpec::Count(Plan::of(machine).cores)),
@@ -217,7 +217,7 @@ pub static KEYS: &[Key] = &[
             ("park", "sleeps at once until work arrives: the least CPU, and a wake-up for the first record"),
         ]),
         default: Fallback::Fixed("spin-then-park"),
-        suggest: |machine| Value::Choice(if machine.cpus.len() > 1 { "spin-then-park" } else { "park" }),
+        suggest: |machine| Value::Choice(if machine.usable() > 1 { "spin-then-park" } else { "park" }),
         set: |config, value| {
             config.idle.strategy = match value.word() {
                 "spin" => IdleStrategy::Spin,
@@ -363,7 +363,9 @@ impl Plan {
         let half = machine.memory_half().unwrap_or(2 * GB);
         let memory = if half >= 2 * GB { half - half % GB } else { half };
         let rings_bytes = |cores: usize, buffer: u64| 4 * (cores * cores) as u64 * buffer;
-        let most = if machine.physical > 2 { machine.physical - 1 } else { machine.physical };
+        // Under a quota the rest of the system has CPUs of its own.
+        let spare = usize::from(machine.physical > 2);
+        let most = (machine.physical - spare).min(machine.usable());
         let fits = |&cores: &usize| rings_bytes(cores, BUFFER_MIN) <= memory / 2;
         let cores = (1..=most.clamp(1, SHARDS_MAX)).rev().find(fits).unwrap_or(1);
         let mut buffer = MB;

@@ -44,6 +44,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// The machine that the values were held against.
     pub machine: Machine,
+    /// What was passed over and may not have been meant to be: variables named `PELTON_` and no key.
+    pub notes: Vec<Problem>,
 }
 
 /// The effective value of a key.
@@ -86,11 +88,11 @@ impl Layers {
 
     /// Merges the layers into a checked configuration.
     pub fn resolve(self) -> Result<Loaded, ConfigError> {
-        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        let (mut entries, mut problems, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(file) = &self.file {
             file::entries(file, &mut entries, &mut problems);
         }
-        environment::entries(&self.environment, &mut entries, &mut problems);
+        environment::entries(&self.environment, &mut entries, &mut problems, &mut notes);
         flag_entries(&self.flags, &mut entries, &mut problems);
 
         let mut config = Config::unset();
@@ -116,7 +118,8 @@ impl Layers {
             problems = limits::across(&config, &settings);
         }
         ConfigError::unless_empty(problems)?;
-        Ok(Loaded { config, settings, file: self.file.map(|file| file.path), machine: self.machine })
+        let file = self.file.map(|file| file.path);
+        Ok(Loaded { config, settings, file, machine: self.machine, notes })
     }
 }
 
@@ -197,7 +200,7 @@ fn fallback(key: &Key, config: &Config, machine: &Machine) -> (Value, Origin) {
     };
     let value = key.kind.read_text(text).expect("a default is allowed for its key");
     match (&value, within) {
-        (Value::Cores(CoresSpec::Count(count)), _) if *count > machine.cpus.len() => {
+        (Value::Cores(CoresSpec::Count(count)), _) if *count > machine.usable() => {
             (Value::Cores(CoresSpec::Auto), Origin::Adjusted(how))
         }
         (Value::Size(bytes), Some(most)) if *bytes > most => {

@@ -38,7 +38,7 @@ In a program:
 | `Config::load_with(file, flags)` | all four layers: a named file, or else `./pelton.toml` if it is there, and flags |
 | `Config::default()` | the defaults alone, no file and no environment: for tests |
 
-Sizes are written `\"64 KB\"`, `\"512 MB\"` or `\"2 GB\"`, in powers of 1,024 (`KiB` means the same), or as a plain number
+Sizes are written `\"64 KB\"`, `\"512 MB\"` or `\"2 GB\"`, in powers of 1,024 (`KiB`, `Ki`, `K` and `kb` mean the same), or as a plain number
 of bytes. A fraction is allowed if it comes to whole bytes: `\"1.5 GB\"`.
 Counts are written `1000000`, `1_000_000`, `1e6` or `1M`, in powers of 1,000; what TOML does not know stands in quotes there.
 
@@ -58,9 +58,13 @@ error: pelton.toml:3: there is no key `shrads`; did you mean `shards`? [C03]
 A value that no machine would allow is refused even if a later layer overrides it. What the machine lacks matters only
 for the value that wins.
 
-A variable that starts with `PELTON_` and names no key is refused too, except those that Kubernetes sets for a service
-named `pelton` (`PELTON_SERVICE_HOST`, `PELTON_PORT_...`) and those of builds and tests (`PELTON_BLESS`,
-`PELTON_RUSTC_VERSION`, `PELTON_TEST_...`).
+A variable that starts with `PELTON_` and nearly names a key is refused too, with the key: it would be ignored in silence otherwise. One that
+resembles none is passed over with a note, and those that Kubernetes and Docker set for a service or a linked container called `pelton` or
+`pelton-ANYTHING` (`PELTON_UI_SERVICE_HOST`, `PELTON_UI_PORT_8080_TCP`, `PELTON_PORT=tcp://...`, `..._NAME=/...`, `..._ENV_...`) without one.
+
+In a container the machine is what the container may use: the CPUs of its cpuset that are online, the memory of its limit (`memory.max`,
+`memory.high`, or `memory.limit_in_bytes` of version 1). Under a CPU quota (`cpu.max`, or `cpu.cfs_quota_us`) the defaults, \"auto\" and the
+suggestions take as many cores as the quota keeps busy, rounded down, and at least one. Cores that are named are taken as named.
 
 | code | what it means, and what to do |
 |---|---|

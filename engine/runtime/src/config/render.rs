@@ -28,6 +28,9 @@ pub fn show(loaded: &Loaded) -> String {
     let (names, values) = (width(0), width(1));
     let file = loaded.file.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
     let mut text = format!("# file: {}\n# machine: {}\n", one_line(&file), loaded.machine.sentence());
+    for note in &loaded.notes {
+        text.push_str(&format!("# note: {}\n", one_line(&note.to_string())));
+    }
     for [name, value, origin] in rows {
         text.push_str(&format!("{name:names$} = {value:values$}  # {}\n", one_line(&origin)));
     }

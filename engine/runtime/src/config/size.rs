@@ -1,4 +1,4 @@
-//! Sizes in bytes, as people write them: `2 GB`, `512 MB`, `64KiB`, `1.5 GB`, or a plain number of bytes.
+//! Sizes in bytes, as people write them: `2 GB`, `512 MB`, `64KiB`, `2Gi`, `1.5 GB`, or a plain number of bytes.
 //!
 //! Units are powers of 1,024 whichever spelling is used, since rings and pages are. Parsing is exact: text that does
 //! not come to a whole number of bytes is refused, never rounded.
@@ -13,6 +13,7 @@ const UNITS: [(&str, u32); 5] = [("TB", 40), ("GB", 30), ("MB", 20), ("KB", 10),
 ///
 /// assert_eq!(parse_size("64 KB"), Some(65_536));
 /// assert_eq!(parse_size("1.5GiB"), Some(1_610_612_736));
+/// assert_eq!(parse_size("2Gi"), Some(2 << 30));
 /// assert_eq!(parse_size("a lot"), None);
 /// ```
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -59,13 +60,16 @@ pub(super) fn approximate_size(bytes: u64) -> String {
     }
 }
 
+/// `GB`, `GiB`, `Gi` (as Kubernetes writes it) and `G` are one unit, in capitals or not; nothing and `B` are bytes.
 fn shift_of(unit: &str) -> Option<u32> {
     let unit = unit.to_ascii_uppercase();
-    let short = unit.replace("IB", "B");
-    UNITS
-        .into_iter()
-        .find(|&(name, _)| unit.is_empty() && name == "B" || short == name || *unit == name[..1])
-        .map(|(_, shift)| shift)
+    let unit = unit.strip_suffix('B').unwrap_or(&unit);
+    let letter = match unit.strip_suffix('I') {
+        Some("") => return None,
+        Some(letter) => letter,
+        None => unit,
+    };
+    UNITS.into_iter().find(|(name, _)| name.trim_end_matches('B') == letter).map(|(_, shift)| shift)
 }
 
 #[cfg(test)]
@@ -89,6 +93,19 @@ mod tests {
             ("1 TB", 1 << 40),
             ("0.5 KB", 512),
             ("1.25 MB", 1_310_720),
+            ("64Ki", 64 << 10),
+            ("512Mi", 512 << 20),
+            ("2Gi", 2 << 30),
+            ("2 gi", 2 << 30),
+            ("1.5Gi", 3 << 29),
+            ("1Ti", 1 << 40),
+            ("1TiB", 1 << 40),
+            ("64k", 64 << 10),
+            ("512m", 512 << 20),
+            ("512M", 512 << 20),
+            ("2G", 2 << 30),
+            ("1t", 1 << 40),
+            ("7 b", 7),
         ] {
             assert_eq!(parse_size(text), Some(bytes), "{text:?}");
         }
@@ -97,7 +114,8 @@ mod tests {
     #[test]
     fn what_is_not_an_exact_size_is_refused() {
         for text in [
-            "", " ", "GB", "-1", "1 XB", "1 GBs", "1e9", "1.", ".5 GB", "0.3 B", "0.1 KB", "1..5 GB", "2 G B",
+            "", " ", "GB", "-1", "1 XB", "1 GBs", "1e9", "1.", ".5 GB", "0.3 B", "0.1 KB", "1..5 GB",
+            "2 G B", "2i", "2iB", "2 I", "2Bi", "2GBi", "2Gii", "2GiBB", "2BB", "2Xi", "2Pi",
         ] {
             assert_eq!(parse_size(text), None, "{text:?}");
         }

@@ -5,7 +5,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn machine() -> Machine {
-    Machine { cpus: (0..8).collect(), physical: 8, memory_bytes: Some(16 << 30), io_uring: true }
+    Machine {
+        cpus: (0..8).collect(),
+        physical: 8,
+        quota_millis: None,
+        memory_bytes: Some(16 << 30),
+        io_uring: true,
+    }
 }
 
 fn layers(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Layers {
@@ -58,7 +64,13 @@ fn the_defaults_are_the_documented_ones() {
 
 #[test]
 fn defaults_follow_a_smaller_machine_and_buffer() {
-    let small = Machine { cpus: vec![3], physical: 1, memory_bytes: Some(1 << 30), io_uring: true };
+    let small = Machine {
+        cpus: vec![3],
+        physical: 1,
+        quota_millis: None,
+        memory_bytes: Some(1 << 30),
+        io_uring: true,
+    };
     let layers = Layers { machine: small, ..layers("buffer = '64 KB'", &[], &[]) };
     let loaded = layers.resolve().expect("a small machine is enough");
     assert_eq!(loaded.config.cores, [3]);
@@ -338,14 +350,20 @@ fn the_process_is_a_machine_with_defaults() {
 }
 
 fn any_machine() -> impl Strategy<Value = Machine> {
-    (1usize..300, 1usize..300, prop::option::of(1u64 << 20..1 << 42), any::<bool>()).prop_map(
-        |(cpus, physical, memory_bytes, io_uring)| Machine {
+    (
+        1usize..300,
+        1usize..300,
+        prop::option::of(0u64..400_000),
+        prop::option::of(1u64 << 20..1 << 42),
+        any::<bool>(),
+    )
+        .prop_map(|(cpus, physical, quota_millis, memory_bytes, io_uring)| Machine {
             cpus: (0..cpus).collect(),
             physical: physical.min(cpus),
+            quota_millis,
             memory_bytes,
             io_uring,
-        },
-    )
+        })
 }
 
 proptest! {
