@@ -20,6 +20,15 @@ pub enum Fault {
         /// The record's type.
         record: &'static str,
     },
+    /// A result that its type cannot hold.
+    Overflow {
+        /// What computed it.
+        operator: String,
+        /// The key, as far as it can be printed.
+        key: String,
+        /// What does not fit into what, and what to do.
+        message: String,
+    },
     /// What an earlier run left behind cannot be taken up again.
     Restore {
         /// Why, and where.
@@ -87,6 +96,7 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
+            Fault::Overflow { operator, key, message } => write!(f, "{operator}, key {key}: {message}"),
             Fault::Restore { message } | Fault::Storage { message } => f.write_str(message),
             Fault::External { shard, message } => write!(f, "shard {}: {message}", shard.0),
         }

@@ -3,7 +3,9 @@
 use crate::hash;
 use crate::ids::EventTime;
 use crate::record::Record;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use rkyv::Archive;
 
 /// A value that records can be grouped by.
@@ -25,6 +27,11 @@ pub trait Key: Record + Clone + Ord {
 
     /// Whether an archived key is this key.
     fn is(&self, archived: &<Self as Archive>::Archived) -> bool;
+
+    /// The key for a message. What cannot be printed is told by its hash, which is the default.
+    fn describe(&self) -> String {
+        format!("of hash {:#018x}", self.hash())
+    }
 }
 
 macro_rules! integers {
@@ -41,6 +48,9 @@ macro_rules! integers {
             #[inline(always)]
             fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
                 archived == self
+            }
+            fn describe(&self) -> String {
+                self.to_string()
             }
         }
     )* };
@@ -62,6 +72,9 @@ macro_rules! wide_integers {
             fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
                 archived == self
             }
+            fn describe(&self) -> String {
+                self.to_string()
+            }
         }
     )* };
 }
@@ -77,6 +90,9 @@ impl Key for () {
     fn is(&self, _: &()) -> bool {
         true
     }
+    fn describe(&self) -> String {
+        "()".to_string()
+    }
 }
 
 impl Key for bool {
@@ -89,6 +105,9 @@ impl Key for bool {
     fn is(&self, archived: &bool) -> bool {
         self == archived
     }
+    fn describe(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Key for char {
@@ -100,6 +119,9 @@ impl Key for char {
     }
     fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
         *archived == *self
+    }
+    fn describe(&self) -> String {
+        format!("{self:?}")
     }
 }
 
@@ -116,6 +138,9 @@ impl Key for EventTime {
     fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
         self.0.is(&archived.0)
     }
+    fn describe(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 impl Key for String {
@@ -130,6 +155,13 @@ impl Key for String {
     }
     fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
         archived.as_str() == self.as_str()
+    }
+    fn describe(&self) -> String {
+        // In quotes, on one line, and no longer than a glance takes.
+        match self.char_indices().nth(60) {
+            Some((end, _)) => format!("{:?}...", &self[..end]),
+            None => format!("{self:?}"),
+        }
     }
 }
 
@@ -148,6 +180,9 @@ impl<K: Key> Key for Option<K> {
             _ => false,
         }
     }
+    fn describe(&self) -> String {
+        self.as_ref().map_or("None".to_string(), |key| format!("Some({})", key.describe()))
+    }
 }
 
 impl<K: Key, const N: usize> Key for [K; N] {
@@ -159,6 +194,10 @@ impl<K: Key, const N: usize> Key for [K; N] {
     }
     fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
         self.iter().zip(archived.iter()).all(|(key, archived)| key.is(archived))
+    }
+    fn describe(&self) -> String {
+        let keys: Vec<String> = self.iter().map(Key::describe).collect();
+        format!("[{}]", keys.join(", "))
     }
 }
 
@@ -175,6 +214,10 @@ macro_rules! tuples {
             }
             fn is(&self, archived: &<Self as Archive>::Archived) -> bool {
                 self.$first_index.is(&archived.$first_index) $(&& self.$index.is(&archived.$index))*
+            }
+            fn describe(&self) -> String {
+                let keys = [self.$first_index.describe() $(, self.$index.describe())*];
+                format!("({})", keys.join(", "))
             }
         }
     )* };
@@ -205,6 +248,15 @@ mod tests {
         orders(["", "a", "ab", "abcdefgh", "abcdefghi", "b", "é"].map(String::from).to_vec());
         orders(alloc::vec![None, Some(i32::MIN), Some(0), Some(i32::MAX)]);
         orders(alloc::vec![(1u8, 9u8), (2, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn keys_are_told_in_messages() {
+        let long = "é".repeat(100);
+        assert_eq!((1u8, Some(-2i64), [true, false]).describe(), "(1, Some(-2), [true, false])");
+        assert_eq!(("a\nb".to_string(), 'c').describe(), "(\"a\\nb\", 'c')");
+        assert_eq!(long.describe().chars().count(), 65);
+        assert_eq!(None::<u128>.describe(), "None");
     }
 
     #[test]

@@ -45,6 +45,9 @@ impl Key for Window {
     fn is(&self, archived: &ArchivedWindow) -> bool {
         self.start.is(&archived.start) && self.end.is(&archived.end)
     }
+    fn describe(&self) -> alloc::string::String {
+        alloc::format!("{self:?}")
+    }
 }
 
 /// A row that leaves a window when it closes.

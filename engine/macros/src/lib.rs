@@ -190,6 +190,10 @@ fn key_of(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
         }
         Fields::Unit => Vec::new(),
     };
+    let named = members.iter().map(|member| match member {
+        Member::Named(field) => format!("{field}: "),
+        Member::Unnamed(_) => String::new(),
+    });
     let prefix = members.first().map_or(quote! { 0 }, |first| quote! { ::pelton::Key::prefix(&self.#first) });
     Ok(quote! {
         impl ::pelton::Key for #name {
@@ -203,6 +207,11 @@ fn key_of(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
             }
             fn is(&self, archived: &#archived) -> bool {
                 true #(&& ::pelton::Key::is(&self.#members, &archived.#members))*
+            }
+            fn describe(&self) -> ::std::string::String {
+                let fields: &[::std::string::String] =
+                    &[#(::std::format!("{}{}", #named, ::pelton::Key::describe(&self.#members))),*];
+                ::std::format!("{} {{ {} }}", ::std::stringify!(#name), fields.join(", "))
             }
         }
     })

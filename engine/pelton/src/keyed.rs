@@ -3,7 +3,7 @@
 use crate::flow::{Aggregated, Flow, Forked, Mapped};
 use crate::job::Job;
 use crate::stream::{Place, Stream, Timed};
-use pelton_core::aggregate::{self, Number, Ranked};
+use pelton_core::aggregate::{self, Number, Overflow, Ranked};
 use pelton_core::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
@@ -125,7 +125,8 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         self.aggregate(aggregate::count())
     }
 
-    /// The sum of `f`: `aggregate(sum(f))`. Integers wrap; floats are added exactly and rounded once.
+    /// The sum of `f`: `aggregate(sum(f))`. Of integers it is a `u64` or an `i64`, and one that does not fit stops the job with an error;
+    /// floats are added exactly and rounded once. See [`sum`](aggregate::sum()).
     pub fn sum<V, S>(self, f: S) -> Rows<F, K, aggregate::Sum<S>>
     where
         V: Number,
@@ -134,7 +135,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         self.aggregate(aggregate::sum(f))
     }
 
-    /// The mean of `f`: `aggregate(avg(f))`.
+    /// The mean of `f`: `aggregate(avg(f))`. It is rounded once, and never overflows.
     pub fn avg<V, S>(self, f: S) -> Rows<F, K, aggregate::Avg<S>>
     where
         V: Number,
@@ -143,7 +144,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         self.aggregate(aggregate::avg(f))
     }
 
-    /// The least `f`: `aggregate(min(f))`.
+    /// The least `f`: `aggregate(min(f))`. A NaN is above every number.
     pub fn min<V, S>(self, f: S) -> Rows<F, K, aggregate::Min<S>>
     where
         V: Ranked,
@@ -152,7 +153,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         self.aggregate(aggregate::min(f))
     }
 
-    /// The greatest `f`: `aggregate(max(f))`.
+    /// The greatest `f`: `aggregate(max(f))`. A NaN is above every number, so it is NaN if there is one.
     pub fn max<V, S>(self, f: S) -> Rows<F, K, aggregate::Max<S>>
     where
         V: Ranked,
@@ -311,5 +312,8 @@ impl<T: Record + Clone, A: Aggregate<T>> Aggregate<T> for Whole<A> {
     }
     fn finish(&self, acc: &A::Acc) -> A::Out {
         self.0.finish(acc)
+    }
+    fn try_finish(&self, acc: &A::Acc) -> Result<A::Out, Overflow> {
+        self.0.try_finish(acc)
     }
 }

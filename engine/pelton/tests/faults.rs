@@ -306,3 +306,77 @@ fn sizes_that_no_job_can_run_with_are_errors() {
     }
     job().run_with(&good).unwrap();
 }
+
+#[pelton::record(key)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Account {
+    bank: String,
+    number: u32,
+}
+
+/// A sum that its type cannot hold is an error with the operator, the key and the sum, and no row of it is shown; with one window or with several panes,
+/// alone or among others.
+#[test]
+fn a_sum_that_does_not_fit_stops_the_job_by_name() {
+    let account = |n: &u64| Account { bank: format!("bank {}", n % 2), number: (*n % 3) as u32 };
+    let huge = |n: &u64| if *n % 6 == 5 { u64::MAX / 3 } else { 1 };
+    let windows = [
+        tumbling(Duration::from_nanos(1_000)),
+        hopping(Duration::from_nanos(1_000), Duration::from_nanos(300)),
+    ];
+    for window in windows {
+        for several in [false, true] {
+            let rows = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let kept = rows.clone();
+            let stream = Job::new("sums")
+                .source(from_iter(|| 0..600u64))
+                .event_time(|n| EventTime::from_nanos(*n as i64), in_order())
+                .key_by(account)
+                .window(window);
+            let job = match several {
+                false => stream
+                    .sum(huge)
+                    .map(|row| (row.key, row.value))
+                    .sink(for_each(move |row| kept.lock().unwrap().push(row))),
+                true => stream
+                    .aggregate((count(), sum(huge), max(huge)))
+                    .map(|row| (row.key, row.value.1))
+                    .sink(for_each(move |row| kept.lock().unwrap().push(row))),
+            };
+            let error = job.run_with(&config(ROOMY)).unwrap_err().to_string();
+            assert!(error.contains("key Account { bank: \"bank 1\", number: 2 }: a sum of "), "{error}");
+            assert!(error.contains(" does not fit into `u64`: sum `i128`s"), "{error}");
+            assert!(error.contains("source 0 > event_time > window"), "{error}");
+            let rows = rows.lock().unwrap();
+            assert!(rows.iter().all(|(key, _)| *key != account(&5)), "{rows:?}");
+        }
+        // The way out that the message names.
+        let rows = collect();
+        Job::new("wide")
+            .source(from_iter(|| 0..600u64))
+            .event_time(|n| EventTime::from_nanos(*n as i64), in_order())
+            .key_by(account)
+            .window(tumbling(Duration::from_nanos(1_000)))
+            .sum(move |n| i128::from(huge(n)))
+            .sink(rows.clone())
+            .run_with(&config(ROOMY))
+            .unwrap();
+        let sums: Vec<i128> = rows.take().into_iter().map(|row| row.value).collect();
+        assert_eq!(sums.iter().max(), Some(&(100 * i128::from(u64::MAX / 3))));
+    }
+}
+
+#[test]
+fn small_integers_are_summed_in_a_wider_type() {
+    let rows = collect();
+    Job::new("ones")
+        .source(from_iter(|| 0..300u64))
+        .event_time(|n| EventTime::from_nanos(*n as i64), in_order())
+        .key_by(|_| ())
+        .window(tumbling(Duration::from_nanos(1_000)))
+        .aggregate((sum(|_: &u64| 1u8), sum(|_: &u64| -1i8), avg(|_: &u64| 200u8)))
+        .sink(rows.clone())
+        .run_with(&config(ROOMY))
+        .unwrap();
+    assert_eq!(rows.take()[0].value, (300u64, -300i64, 200.0));
+}

@@ -6,8 +6,9 @@ use super::{Aggregate, Number};
 #[derive(Clone, Copy, Debug)]
 pub struct Avg<F>(F);
 
-/// The arithmetic mean of `f(record)`. The sum is exact for integers and floats; it is rounded to `f64` and divided
-/// at the end, so a sum beyond the range of `f64` has an infinite mean.
+/// The arithmetic mean of `f(record)`. The sum is exact for integers and floats, and the mean is rounded once: it is the `f64` nearest to the
+/// true mean, also where the sum is beyond the range of `f64`. (Only sums of 128-bit integers beyond that range are rounded before.) One NaN
+/// makes it NaN, as do infinities of both signs.
 ///
 /// ```
 /// use pelton_core::{Aggregate, aggregate::avg};
@@ -23,7 +24,7 @@ pub fn avg<F>(f: F) -> Avg<F> {
 
 impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> for Avg<F> {
     type Item = V;
-    type Acc = (u64, V::Wide);
+    type Acc = (u64, V::Sum);
     type Out = f64;
 
     #[inline(always)]
@@ -31,16 +32,16 @@ impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> 
         (self.0)(record)
     }
     fn empty(&self) -> Self::Acc {
-        (0, V::Wide::default())
+        (0, V::Sum::default())
     }
     #[inline(always)]
     fn add(&self, acc: &mut Self::Acc, item: V) {
         acc.0 += 1;
-        item.add_wide(&mut acc.1);
+        item.add(&mut acc.1);
     }
     fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc) {
         acc.0 += other.0;
-        V::merge_wide(&mut acc.1, &other.1);
+        V::merge(&mut acc.1, &other.1);
     }
     fn finish(&self, acc: &Self::Acc) -> f64 {
         V::mean(&acc.1, acc.0)

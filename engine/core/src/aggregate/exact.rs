@@ -77,8 +77,25 @@ impl ExactSum {
         self.nan += other.nan;
     }
 
-    /// The sum, rounded to the nearest `f64`, ties to even.
+    /// The sum, rounded to the nearest `f64`, ties to even. A sum of zeros is `0.0`, also of negative ones.
     pub fn total(&self) -> f64 {
+        self.mean(1)
+    }
+
+    /// The sum divided by `count`, rounded to the nearest `f64`, ties to even: also where the sum itself is beyond the range. A `count` of 0 gives
+    /// NaN.
+    ///
+    /// ```
+    /// use pelton_core::aggregate::ExactSum;
+    /// let mut sum = ExactSum::default();
+    /// sum.add(f64::MAX);
+    /// sum.add(f64::MAX);
+    /// assert_eq!(sum.mean(2), f64::MAX);
+    /// ```
+    pub fn mean(&self, count: u64) -> f64 {
+        if count == 0 {
+            return f64::NAN;
+        }
         match (self.nan > 0, self.infinite > 0, self.negative_infinite > 0) {
             (true, _, _) | (_, true, true) => return f64::NAN,
             (_, true, _) => return f64::INFINITY,
@@ -93,17 +110,22 @@ impl ExactSum {
                 (*word, carry) = step(!*word, 0, carry, false);
             }
         }
-        let Some(top) = words.iter().rposition(|&word| word != 0) else { return 0.0 };
-        let highest = top * 64 + 63 - words[top].leading_zeros() as usize;
+        // What is left of the division counts as a part of the lowest bit.
+        let rest = if count == 1 { 0 } else { divide(&mut words, count) };
+        let top = words.iter().rposition(|&word| word != 0).unwrap_or(0);
+        let highest = (top * 64 + 63).saturating_sub(words[top].leading_zeros() as usize);
         let magnitude = if highest < 53 {
-            // At most 53 bits: exact, be it subnormal or not.
-            f64::from_bits(words[0])
+            // At most 53 bits: exact but for the rest, be it subnormal or not.
+            let (twice, one) = (u128::from(rest) * 2, u128::from(count));
+            let up = twice > one || twice == one && words[0] & 1 == 1;
+            f64::from_bits(words[0] + u64::from(up))
         } else {
             let bit = |at: usize| words[at / 64] >> (at % 64) & 1;
             let first = highest - 52;
             let mantissa = (first..=highest).rev().fold(0, |bits, at| bits << 1 | bit(at));
             let below = first - 1;
-            let sticky = words[..below / 64].iter().any(|&w| w != 0)
+            let sticky = rest > 0
+                || words[..below / 64].iter().any(|&w| w != 0)
                 || words[below / 64] & ((1 << (below % 64)) - 1) != 0;
             let up = bit(below) == 1 && (sticky || mantissa & 1 == 1);
             // The exponent field of bit `highest`; a mantissa that rounds up to 2^53 carries into it, as it should.
@@ -114,8 +136,18 @@ impl ExactSum {
                 f64::from_bits((exponent << 52 | mantissa & ((1 << 52) - 1)) + u64::from(up))
             }
         };
-        if negative { -magnitude } else { magnitude }
+        if negative && magnitude != 0.0 { -magnitude } else { magnitude }
     }
+}
+
+/// Divides the number by `by`, and returns the rest.
+fn divide(words: &mut [u64; WORDS], by: u64) -> u64 {
+    words.iter_mut().rev().fold(0, |rest, word| {
+        let part = u128::from(rest) << 64 | u128::from(*word);
+        // The rest is below the divisor, so the quotient has one word.
+        *word = (part / u128::from(by)) as u64;
+        (part % u128::from(by)) as u64
+    })
 }
 
 fn step(word: u64, part: u64, carry: bool, subtract: bool) -> (u64, bool) {
@@ -167,6 +199,34 @@ mod tests {
         let [mut left, right] = halves;
         left.merge(&right);
         assert_eq!(left.total().to_bits(), forward.to_bits());
+    }
+
+    #[test]
+    fn means_are_rounded_once_and_stay_in_range() {
+        let mean = |values: &[f64]| {
+            let mut sum = ExactSum::default();
+            values.iter().for_each(|value| sum.add(*value));
+            sum.mean(values.len() as u64)
+        };
+        assert_eq!(mean(&[f64::MAX; 7]), f64::MAX);
+        assert_eq!(mean(&[f64::MIN, f64::MIN]), f64::MIN);
+        assert_eq!(mean(&[f64::MAX, f64::INFINITY]), f64::INFINITY);
+        assert_eq!(mean(&[5e-324, 0.0]).to_bits(), 0, "half of the least is a tie, and 0 is even");
+        assert_eq!(mean(&[5e-324, 1e-323]), 1e-323, "1.5 of the least is a tie, and 2 is even");
+        assert_eq!(mean(&[5e-324, 5e-324, 0.0]), 5e-324);
+        assert_eq!(mean(&[-5e-324, 0.0]).to_bits(), 0, "no negative zero");
+        assert!(ExactSum::default().mean(0).is_nan());
+        for i in 0..50_000u64 {
+            // Equal values have themselves as their mean, of however many.
+            let (value, count) = (f64::from_bits(fold(i) & !(1 << 62)), 1 + fold(i + 1) % 30);
+            let values: Vec<f64> = (0..count).map(|_| value).collect();
+            assert_eq!(mean(&values), value + 0.0, "{value:e} x {count}");
+            // Two values whose sum the processor rounds: halving is exact.
+            let other = value * (1.0 + (fold(i + 2) % 1_000) as f64);
+            if other.is_finite() && value.is_normal() && (value / 2.0).is_normal() {
+                assert_eq!(mean(&[value, other]), (value + other) / 2.0);
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,11 @@
 //! An aggregate is split so that little travels: [`item`](Aggregate::item) is taken at the sender, and only it crosses the
 //! exchange. Everything here is independent of the order of arrival, floats included (see [`ExactSum`]), so a
 //! result does not depend on the number of shards or the cut into ticks.
+//!
+//! What is added up, and what is compared, is the same everywhere:
+//!
+//! - integers never wrap: see [`Number`];
+//! - floats are ordered as `-inf < ... < -0.0 < 0.0 < ... < inf < NaN`, whatever the sign of the NaN: see [`Ranked`].
 
 mod avg;
 mod count;
@@ -12,14 +17,16 @@ mod extreme_by;
 mod number;
 mod sum;
 mod tuple;
+mod wide;
 
 pub use avg::{Avg, avg};
 pub use count::{Count, count};
 pub use exact::ExactSum;
 pub use extreme::{Max, Min, Ranked, max, min};
 pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
-pub use number::Number;
+pub use number::{Number, Overflow};
 pub use sum::{Sum, sum};
+pub use wide::WideSum;
 
 use crate::record::Record;
 
@@ -72,4 +79,12 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc);
     /// The result for what was added, which is at least one record.
     fn finish(&self, acc: &Self::Acc) -> Self::Out;
+    /// As [`finish`](Self::finish), for an aggregate whose result may not exist: the engine asks this one. By default there is one always.
+    ///
+    /// # Errors
+    /// When `Out` cannot hold the result. The job stops, and says so with the operator and the key.
+    #[inline(always)]
+    fn try_finish(&self, acc: &Self::Acc) -> Result<Self::Out, Overflow> {
+        Ok(self.finish(acc))
+    }
 }

@@ -1,6 +1,6 @@
 //! Several aggregates at once.
 
-use super::Aggregate;
+use super::{Aggregate, Overflow};
 
 macro_rules! tuples {
     ($(($($name:ident $index:tt),+))*) => { $(
@@ -27,6 +27,10 @@ macro_rules! tuples {
             #[inline(always)]
             fn finish(&self, acc: &Self::Acc) -> Self::Out {
                 ($(self.$index.finish(&acc.$index),)+)
+            }
+            #[inline(always)]
+            fn try_finish(&self, acc: &Self::Acc) -> Result<Self::Out, Overflow> {
+                Ok(($(self.$index.try_finish(&acc.$index)?,)+))
             }
         }
     )* };

@@ -20,7 +20,7 @@ mod behind;
 mod saving;
 
 use self::behind::Behind;
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Overflow};
 use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::context::StageContext;
@@ -263,12 +263,23 @@ where
         self.late.push(EventTime(keyed.at.into()), read(&keyed.item));
     }
 
-    fn row(&self, key: &K, acc: &A::Acc) -> Windowed<K, A::Out> {
-        Windowed {
-            window: self.windows.ending(self.end),
-            key: key.clone(),
-            value: self.aggregate.finish(acc),
+    /// The row of a key; none if there is no result, of which the context is told.
+    #[inline(always)]
+    fn row(&self, key: &K, acc: &A::Acc) -> Option<Windowed<K, A::Out>> {
+        match self.aggregate.try_finish(acc) {
+            Ok(value) => Some(Windowed { window: self.windows.ending(self.end), key: key.clone(), value }),
+            Err(overflow) => {
+                self.overflowed(key, overflow);
+                None
+            }
         }
+    }
+
+    #[cold]
+    fn overflowed(&self, key: &K, overflow: Overflow) {
+        let names = self.context.names.borrow();
+        let operator = names.get(self.context.running.get()).cloned().unwrap_or_default();
+        self.context.fail(Fault::Overflow { operator, key: key.describe(), message: overflow.message });
     }
 
     /// The first pane of the closing window from number `from` on that has a table to sort.
@@ -309,8 +320,9 @@ where
                 table.prefetch_entry(ahead.1 as usize);
             }
             let (key, acc) = table.entry(self.order.rows()[index].1 as usize);
-            let row = self.row(key, acc);
-            self.next.push(at, row);
+            if let Some(row) = self.row(key, acc) {
+                self.next.push(at, row);
+            }
         }
         *budget -= to - from;
         self.closing = if to < rows { Closing::Emitting { at: to } } else { self.closed_window() };
@@ -364,8 +376,9 @@ where
                 }
             }
             let acc = acc.unwrap_or_else(|| unreachable!("the least key is in a run"));
-            let row = self.row(&key, &acc);
-            self.next.push(at, row);
+            if let Some(row) = self.row(&key, &acc) {
+                self.next.push(at, row);
+            }
             *budget -= 1;
         }
     }

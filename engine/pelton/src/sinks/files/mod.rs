@@ -46,6 +46,9 @@ pub struct FileSink<F> {
 
 /// Writes each row as a line of JSON, to one file for each shard in `directory`, which is made if it is not there.
 ///
+/// Floats are written with as few digits as tell them from every other float, so that what is read again is the same bit for bit. JSON has no NaN and
+/// no infinities: they are written as `null`.
+///
 /// In a job with durability every row stands in the files exactly once, after any number of restarts. Without, a directory that holds
 /// rows already is refused.
 ///
