@@ -11,6 +11,7 @@ use super::files::{self, RealFile};
 use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
 use crate::staging::Staging;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -172,7 +173,14 @@ impl Shared {
             };
             drop(queues);
             let Request { id, file, source, at, sync } = request;
-            let result = RealFile::of(&file).and_then(|file| file.carry_out(&source, at, sync));
+            // Somebody waits for the completion, whatever becomes of the write: a panic is an error, after which the log is poisoned.
+            let write = || RealFile::of(&file).and_then(|file| file.carry_out(&source, at, sync));
+            let result = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panicked| {
+                let text = panicked.downcast_ref::<&str>().copied().map(str::to_owned);
+                let text = text.or_else(|| panicked.downcast_ref::<String>().cloned());
+                let text = text.unwrap_or_else(|| "without a message".to_owned());
+                Err(io::Error::other(format!("the thread that writes panicked, which is a bug: {text}")))
+            });
             drop(file);
             let memory = match source {
                 Source::Owned(memory) => Some(memory),
@@ -266,5 +274,36 @@ impl Drop for BlockingWriter {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that is gone would be waited for for ever.
+    #[test]
+    fn a_panic_of_the_thread_is_an_error_of_the_write_and_the_thread_goes_on() {
+        let directory = std::env::temp_dir().join(format!("pelton-blocking-panic-{}", std::process::id()));
+        let disk = Blocking::new();
+        disk.create_directory(&directory).unwrap();
+        let file = disk.open(&directory.join("bytes"), How::Create).unwrap();
+        let mut writer = disk.writer().unwrap();
+        let ring = Staging::in_process(4_096).unwrap();
+        let beyond = Source::Staging { ring, at: 4_096, len: 8 };
+        let sources = [beyond, Source::Owned(vec![7; 8])];
+        let results = sources.map(|source| {
+            writer.submit(WriteId(1), &file, source, 0, false).unwrap();
+            loop {
+                match writer.completed() {
+                    Some(completed) => break completed.result,
+                    None => writer.wait(Duration::from_secs(1)).unwrap(),
+                }
+            }
+        });
+        let error = results[0].as_ref().unwrap_err().to_string();
+        assert!(error.contains("panicked") && error.contains("8 bytes at 4096"), "{error}");
+        assert!(results[1].is_ok());
+        fs::remove_dir_all(directory).unwrap();
     }
 }

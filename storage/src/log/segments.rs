@@ -275,6 +275,11 @@ impl Segments {
         }
     }
 
+    /// Segments that are no longer wanted, and whose files have not become spares yet.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = u64> {
+        self.retired.iter().copied()
+    }
+
     /// One retired segment becomes a spare, if the disk knows by now that nothing before segment `first` is wanted.
     pub(crate) fn release(&mut self, first: u64) -> Result<bool, StorageError> {
         let Some(&number) = self.retired.front() else { return Ok(false) };

@@ -133,10 +133,12 @@ impl Log {
         Ok(())
     }
 
-    /// Makes the segment files durable, which a log that need not survive the machine does only here.
+    /// Makes the segment files durable, which a log that need not survive the machine does only here. Those that are no longer wanted are
+    /// read by recovery, too, as long as they are there.
     pub(super) fn sync_files(&self) -> Result<(), StorageError> {
-        for live in &self.segments.live {
-            let path = self.path_of(live.number);
+        let live = self.segments.live.iter().map(|live| live.number);
+        for number in self.segments.retired().chain(live) {
+            let path = self.path_of(number);
             let file = self.segments.disk.open(&path, How::Write);
             file.and_then(|file| file.sync()).map_err(|error| StorageError::io("sync", path, error))?;
         }
