@@ -2,7 +2,8 @@
 //!
 //! A closing window sorts its keys once. The order-preserving prefix of each key is sorted by a least-significant-digit radix
 //! sort that skips the digits in which all prefixes agree (three passes for 100,000 dense keys); keys whose prefixes are equal
-//! are then put right by comparison. Every phase can stop after any number of rows and go on later.
+//! are then put right by comparison: few of them at once, many in small blocks that are then merged. Every phase can stop
+//! after any number of rows and go on later.
 
 use crate::fault::OutOfMemory;
 use crate::key::Key;
@@ -23,12 +24,54 @@ const CHEAP: usize = 8;
 type Row = (u64, u32);
 
 enum Phase {
-    Collect { entry: usize },
+    Collect {
+        entry: usize,
+    },
     Extend,
-    Count { digit: usize, at: usize },
-    Radix { digit: usize, at: usize },
-    Ties { at: usize },
+    Count {
+        digit: usize,
+        at: usize,
+    },
+    Radix {
+        digit: usize,
+        at: usize,
+    },
+    Ties {
+        at: usize,
+    },
+    /// Rows `from` to `to` have equal prefixes; blocks of [`SMALL`] of them are sorted before `at`.
+    Blocks {
+        from: usize,
+        to: usize,
+        at: usize,
+    },
+    /// Blocks of `width` are sorted, and being merged in pairs into the spare rows.
+    Merge(Merge),
+    /// All pairs have been merged, and the rows before `at` are back.
+    Back {
+        from: usize,
+        to: usize,
+        width: usize,
+        at: usize,
+    },
     Sorted,
+}
+
+/// Where a merge is: in the pair that begins at `pair`, with rows from `left` and `right` on still to come.
+#[derive(Clone, Copy)]
+struct Merge {
+    from: usize,
+    to: usize,
+    width: usize,
+    pair: usize,
+    left: usize,
+    right: usize,
+}
+
+impl Merge {
+    fn begin(from: usize, to: usize, width: usize) -> Self {
+        Merge { from, to, width, pair: from, left: from, right: to.min(from + width) }
+    }
 }
 
 /// The sorter of one operator; its buffers are reused from window to window.
@@ -73,6 +116,9 @@ impl Order {
                 Phase::Count { digit, at } => self.count(digit, at, budget),
                 Phase::Radix { digit, at } => self.scatter(digit, at, budget),
                 Phase::Ties { at } => self.ties(table, at, budget),
+                Phase::Blocks { from, to, at } => self.blocks(table, from, to, at, budget),
+                Phase::Merge(merge) => self.merge(table, merge, budget),
+                Phase::Back { from, to, width, at } => self.back(from, to, width, at, budget),
                 Phase::Sorted => return Ok(true),
             }
         }
@@ -175,6 +221,11 @@ impl Order {
         while at < self.rows.len() && at - from < *budget * CHEAP {
             let prefix = self.rows[at].0;
             let run = self.rows[at..].iter().take_while(|row| row.0 == prefix).count();
+            if run > SMALL {
+                *budget = budget.saturating_sub((at - from).div_ceil(CHEAP));
+                self.phase = Phase::Blocks { from: at, to: at + run, at };
+                return;
+            }
             if run > 1 {
                 self.rows[at..at + run].sort_unstable_by(|a, b| key(a).cmp(key(b)));
             }
@@ -182,6 +233,69 @@ impl Order {
         }
         *budget = budget.saturating_sub((at - from).div_ceil(CHEAP));
         self.phase = if at < self.rows.len() { Phase::Ties { at } } else { Phase::Sorted };
+    }
+}
+
+impl Order {
+    /// Sorts blocks of rows with equal prefixes, each by itself.
+    fn blocks<K: Key, V>(
+        &mut self,
+        table: &Table<K, V>,
+        from: usize,
+        to: usize,
+        mut at: usize,
+        budget: &mut usize,
+    ) {
+        let key = |row: &Row| table.entry(row.1 as usize).0;
+        while at < to && *budget > 0 {
+            let end = to.min(at + SMALL);
+            self.rows[at..end].sort_unstable_by(|a, b| key(a).cmp(key(b)));
+            // A row is compared some eight times.
+            *budget = budget.saturating_sub((end - at) * 8);
+            at = end;
+        }
+        self.phase = if at < to {
+            Phase::Blocks { from, to, at }
+        } else {
+            Phase::Merge(Merge::begin(from, to, SMALL))
+        };
+    }
+
+    /// Merges pairs of sorted blocks.
+    fn merge<K: Key, V>(&mut self, table: &Table<K, V>, mut merge: Merge, budget: &mut usize) {
+        let key = |row: &Row| table.entry(row.1 as usize).0;
+        while merge.pair < merge.to {
+            let middle = merge.to.min(merge.pair + merge.width);
+            let end = merge.to.min(middle + merge.width);
+            while merge.left < middle || merge.right < end {
+                if *budget == 0 {
+                    self.phase = Phase::Merge(merge);
+                    return;
+                }
+                *budget -= 1;
+                let out = merge.left + merge.right - middle;
+                let left = merge.right >= end
+                    || merge.left < middle && key(&self.rows[merge.left]) <= key(&self.rows[merge.right]);
+                let next = if left { &mut merge.left } else { &mut merge.right };
+                self.spare[out] = self.rows[*next];
+                *next += 1;
+            }
+            (merge.pair, merge.left, merge.right) = (end, end, merge.to.min(end + merge.width));
+        }
+        let Merge { from, to, width, .. } = merge;
+        self.phase = Phase::Back { from, to, width, at: from };
+    }
+
+    /// Takes merged rows back from the spare ones.
+    fn back(&mut self, from: usize, to: usize, width: usize, at: usize, budget: &mut usize) {
+        let end = to.min(at + *budget * CHEAP);
+        self.rows[at..end].copy_from_slice(&self.spare[at..end]);
+        *budget = budget.saturating_sub((end - at).div_ceil(CHEAP));
+        self.phase = match 2 * width {
+            _ if end < to => Phase::Back { from, to, width, at: end },
+            width if width < to - from => Phase::Merge(Merge::begin(from, to, width)),
+            _ => Phase::Ties { at: to },
+        };
     }
 }
 

@@ -253,15 +253,20 @@ impl<K, V> Table<K, V> {
         while !self.clear_some(usize::MAX) {}
     }
 
-    /// Forgets every key, and empties up to `lines` lines of the index; true when all are. Between the first call and
-    /// that the table must not be used.
+    /// Forgets every key, and empties up to `lines` lines of the index; true when all are. Keys or values that own
+    /// something are dropped first, as many of them in a call. Between the first call and that the table must not be
+    /// used.
     pub fn clear_some(&mut self, lines: usize) -> bool {
         assert!(!self.is_awaited(), "a table that a checkpoint still needs");
         if !self.entries.is_empty() {
-            self.entries.clear();
             self.stale = self.lines.len();
             self.missing = 0;
             self.building = Building::No;
+            let owns = core::mem::needs_drop::<(K, V)>();
+            self.entries.truncate(if owns { self.entries.len().saturating_sub(lines) } else { 0 });
+            if !self.entries.is_empty() {
+                return false;
+            }
         }
         let from = self.stale.saturating_sub(lines);
         self.lines.refill_with_zeros(from..self.stale);

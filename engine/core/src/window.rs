@@ -176,7 +176,18 @@ impl Windows {
         if first > closed { first } else { first + ((closed - first) / slide + 1) * slide }
     }
 
+    /// Whether the pane begins before the window that ends at `end` does.
+    pub(crate) fn is_before(&self, end: i128, pane: i64) -> bool {
+        self.begin(pane) < end - i128::from(self.size)
+    }
+
+    /// Whether the pane begins before `end`.
+    pub(crate) fn begins_before(&self, end: i128, pane: i64) -> bool {
+        self.begin(pane) < end
+    }
+
     /// Whether the window that ends at `end` holds the pane.
+    #[cfg(test)]
     pub(crate) fn holds(&self, end: i128, pane: i64) -> bool {
         let begin = self.begin(pane);
         begin >= end - i128::from(self.size) && begin < end

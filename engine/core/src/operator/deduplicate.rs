@@ -23,7 +23,7 @@
 mod saving;
 
 use crate::announced::Announced;
-use crate::bounds::BATCH;
+use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::build::Site;
 use crate::context::StageContext;
 use crate::fault::Fault;
@@ -40,11 +40,15 @@ use crate::record::{Record, is_fixed, read};
 use crate::saver::Saver;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
 use crate::table::Table;
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
+
+/// Lines of a table's index that are emptied in the time in which a generation is forgotten.
+const LINES_PER_ROW: usize = 8;
 
 /// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +68,8 @@ struct Generation<K> {
 /// The memory of the operator.
 struct Seen<K> {
     horizon: i64,
-    /// In the order of their numbers; few.
-    generations: Vec<Generation<K>>,
+    /// In the order of their numbers; few as a rule, and as many as there are records at worst.
+    generations: VecDeque<Generation<K>>,
     spare: Vec<Table<K, i64>>,
     /// Tables that still have to be emptied, and tables that only a checkpoint still needs.
     stale: Vec<Table<K, i64>>,
@@ -81,7 +85,7 @@ struct Seen<K> {
 impl<K: Key> Seen<K> {
     fn new(horizon: i64, memory: Arc<dyn Memory>) -> Self {
         assert!(horizon > 0, "a horizon above zero");
-        let (generations, spare, stale, kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (generations, spare, stale, kept) = (VecDeque::new(), Vec::new(), Vec::new(), Vec::new());
         let (saver, announced) = (Saver::new(&memory), Announced::new());
         Seen { horizon, generations, spare, stale, kept, saver, announced, known: i64::MIN, memory }
     }
@@ -90,15 +94,16 @@ impl<K: Key> Seen<K> {
     fn near(&self, number: i64) -> Range<usize> {
         let from =
             self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
-        let near = self.generations[from..]
-            .iter()
+        let near = self
+            .generations
+            .range(from..)
             .take_while(|generation| generation.number <= number.saturating_add(1));
         from..from + near.count()
     }
 
     /// Asks the processor to have at hand what a record at about `at` is compared with.
     fn prefetch(&self, hash: u64, near: Range<usize>) {
-        self.generations[near].iter().for_each(|generation| generation.passed.prefetch(hash));
+        self.generations.range(near).for_each(|generation| generation.passed.prefetch(hash));
     }
 
     /// Judges a record, and remembers it if it is the first.
@@ -113,7 +118,7 @@ impl<K: Key> Seen<K> {
         let close = |passed: &i64| passed.abs_diff(at) < self.horizon.unsigned_abs();
         let near = self.near(number);
         let found = |generation: &Generation<K>| generation.passed.find(hash, &same).is_some_and(close);
-        if self.generations[near].iter().any(found) {
+        if self.generations.range(near).any(found) {
             return Ok(Verdict::Duplicate);
         }
         if at < self.known {
@@ -143,19 +148,28 @@ impl<K: Key> Seen<K> {
     }
 
     /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
-    /// duplicate of.
-    fn advance(&mut self, watermark: i64) {
+    /// duplicate of, within `budget` generations or as many rows' worth of their tables; true when all of it is
+    /// forgotten.
+    fn advance(&mut self, watermark: i64, budget: &mut usize) -> bool {
         let number = watermark.div_euclid(self.horizon);
         self.known = self.known.max(number.saturating_mul(self.horizon));
-        let expired =
-            self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
-        for _ in 0..expired {
-            let generation = self.generations.remove(0);
-            self.retire(generation);
-        }
-        while let Some(mut table) = self.stale.pop() {
-            table.clear();
-            self.spare.push(table);
+        loop {
+            while let Some(mut table) = self.stale.pop_if(|_| *budget > 0) {
+                let clean = table.clear_some(budget.saturating_mul(LINES_PER_ROW));
+                *budget = if clean { *budget - 1 } else { 0 };
+                if clean { self.spare.push(table) } else { self.stale.push(table) }
+            }
+            let expired = |generation: &Generation<K>| generation.number < number.saturating_sub(1);
+            if self.stale.is_empty() && !self.generations.front().is_some_and(expired) {
+                return true;
+            }
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            if let Some(generation) = self.generations.pop_front() {
+                self.retire(generation);
+            }
         }
     }
 
@@ -241,8 +255,8 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
     }
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
-        self.seen.advance(watermark.0);
-        self.context.check().map(|()| true)
+        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX });
+        self.context.check().map(|()| done)
     }
 
     fn freeze(&mut self, full: bool) {
@@ -310,6 +324,11 @@ mod tests {
         seen.judge(key.hash(), at, |k| *k == key, || key).unwrap()
     }
 
+    /// In steps of three generations or less.
+    fn advance(seen: &mut Seen<u64>, watermark: i64) {
+        while !seen.advance(watermark, &mut 3) {}
+    }
+
     /// Records up to `disorder` behind the newest, with the watermark as far behind as is honest.
     fn check(seed: u64, horizon: i64, disorder: i64, keys: u64, start: i64) {
         let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
@@ -322,7 +341,7 @@ mod tests {
             let expected = twin.judge(key, at);
             assert_eq!(judge(&mut seen, key, at), expected, "seed {seed}, horizon {horizon}: {key} at {at}");
             if chance >> 60 == 0 {
-                seen.advance(now - disorder);
+                advance(&mut seen, now - disorder);
             }
             held = held.max(seen.generations.len());
         }
@@ -361,7 +380,7 @@ mod tests {
     fn what_cannot_be_known_is_late() {
         let mut seen = Seen::new(10, Arc::new(HeapMemory) as Arc<dyn Memory>);
         assert_eq!(judge(&mut seen, 1, 25), Verdict::First);
-        seen.advance(35);
+        advance(&mut seen, 35);
         assert_eq!(
             judge(&mut seen, 2, 30),
             Verdict::First,
@@ -369,7 +388,7 @@ mod tests {
         );
         assert_eq!(judge(&mut seen, 1, 24), Verdict::Duplicate, "late, and known to be a duplicate");
         assert_eq!(judge(&mut seen, 3, 29), Verdict::Late);
-        seen.advance(40);
+        advance(&mut seen, 40);
         assert_eq!(judge(&mut seen, 1, 25), Verdict::Late, "forgotten");
     }
 
@@ -377,12 +396,12 @@ mod tests {
     fn the_ends_of_time_do_not_overflow() {
         for horizon in [1, 1_000, i64::MAX] {
             let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
-            seen.advance(i64::MIN);
+            advance(&mut seen, i64::MIN);
             for at in [i64::MIN, -1, 0, i64::MAX] {
                 assert_eq!(judge(&mut seen, at as u64, at), Verdict::First);
                 assert_eq!(judge(&mut seen, at as u64, at), Verdict::Duplicate);
             }
-            seen.advance(i64::MAX);
+            advance(&mut seen, i64::MAX);
             assert!(seen.generations.iter().all(|generation| generation.number >= i64::MAX / horizon - 1));
         }
     }

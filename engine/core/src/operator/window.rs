@@ -42,9 +42,11 @@ use crate::snapshot::{BlockId, Section, SnapshotOut};
 use crate::table::Table;
 use crate::watch::Watch;
 use crate::window::{Windowed, Windows, within};
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Rows ahead that a closing window asks memory for.
 const EMIT_AHEAD: usize = 8;
@@ -52,6 +54,11 @@ const EMIT_AHEAD: usize = 8;
 const CATCH_UP_ROWS: usize = 1_024;
 /// Lines of a table's index that are emptied in the time in which a row leaves.
 const LINES_PER_ROW: usize = 8;
+/// Rows that leave in the time that it takes to begin with a window, and to let go of a pane: a window may have many panes and no rows.
+const WINDOW_ROWS: usize = 16;
+const PANE_ROWS: usize = 8;
+/// Runs that are looked at, for each row of a window, in the time in which a row leaves.
+const CURSORS_PER_ROW: usize = 16;
 
 /// Later than the end of any window.
 const BEYOND_TIME: i128 = 1 << 66;
@@ -88,14 +95,16 @@ enum Closing {
     },
     /// Merging the runs of all panes; `cursors` says how far each run is.
     Merging,
+    /// The window has left: letting go of the panes that no later window holds.
+    Leaving,
 }
 
 /// The window operator. `A` aggregates records of type `T`, rows go to `next`, late items to `late`.
 pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     aggregate: A,
     windows: Windows,
-    /// In the order of their starts; few.
-    panes: Vec<Pane<K, A::Acc, A::Item>>,
+    /// In the order of their starts; few as a rule, and as many as there are records at worst.
+    panes: VecDeque<Pane<K, A::Acc, A::Item>>,
     spare: Vec<Table<K, A::Acc>>,
     /// Tables that still have to be emptied.
     stale: Vec<Table<K, A::Acc>>,
@@ -148,7 +157,7 @@ where
         WindowOperator {
             aggregate,
             windows,
-            panes: Vec::new(),
+            panes: VecDeque::new(),
             spare: Vec::new(),
             stale: Vec::new(),
             spare_runs: Vec::new(),
@@ -282,12 +291,17 @@ where
         self.context.fail(Fault::Overflow { operator, key: key.describe(), message: overflow.message });
     }
 
+    /// The panes of the window with this end: those between two places, as they are in the order of their starts.
+    fn panes_of(&self, end: i128) -> Range<usize> {
+        let from = self.panes.partition_point(|pane| self.windows.is_before(end, pane.start));
+        let to = self.panes.partition_point(|pane| self.windows.begins_before(end, pane.start));
+        from..to
+    }
+
     /// The first pane of the closing window from number `from` on that has a table to sort.
     fn unsorted(&self, from: usize) -> Option<usize> {
-        let open = |pane: &Pane<K, A::Acc, A::Item>| {
-            self.windows.holds(self.end, pane.start) && !pane.table.is_empty()
-        };
-        (from..self.panes.len()).find(|&pane| open(&self.panes[pane]))
+        let panes = self.panes_of(self.end);
+        (panes.start.max(from)..panes.end).find(|&pane| !self.panes[pane].table.is_empty())
     }
 
     fn sort(&mut self, from: usize) -> Result<(), OutOfMemory> {
@@ -298,10 +312,8 @@ where
             }
             None => {
                 self.cursors.clear();
-                for (index, pane) in self.panes.iter().enumerate() {
-                    if self.windows.holds(self.end, pane.start) {
-                        self.cursors.extend((0..pane.runs.len()).map(|run| (index, run, 0)));
-                    }
+                for index in self.panes_of(self.end) {
+                    self.cursors.extend((0..self.panes[index].runs.len()).map(|run| (index, run, 0)));
                 }
                 Closing::Merging
             }
@@ -357,6 +369,8 @@ where
     /// Merges rows of equal keys over all runs of the window, in key order.
     fn merge(&mut self, budget: &mut usize) {
         let at = within(self.end - 1);
+        // Every run is looked at for each row: with very many of them a row is a step's work.
+        let cost = 1 + self.cursors.len() / CURSORS_PER_ROW;
         while *budget > 0 {
             let head = |&(pane, run, next): &(usize, usize, usize)| self.panes[pane].runs[run].rows.get(next);
             let Some(least) = self.cursors.iter().filter_map(head).map(|row| &row.0).min() else {
@@ -379,7 +393,7 @@ where
             if let Some(row) = self.row(&key, &acc) {
                 self.next.push(at, row);
             }
-            *budget -= 1;
+            *budget = budget.saturating_sub(cost);
         }
     }
 
@@ -388,6 +402,10 @@ where
         let mut nothing = self.new_table();
         nothing.begin(&self.saver);
         let table = core::mem::replace(&mut self.panes[pane].table, nothing);
+        self.retire_table(table);
+    }
+
+    fn retire_table(&mut self, table: Table<K, A::Acc>) {
         if table.is_awaited() {
             self.kept.push(table);
         } else if table.has_storage() {
@@ -417,19 +435,36 @@ where
         }
     }
 
-    /// The window has left: lets go of the panes that no later window holds.
+    /// The window has left.
     fn closed_window(&mut self) -> Closing {
         self.closed = self.end;
         self.context.stats.windows.add(1);
-        while self.panes.first().is_some_and(|pane| self.windows.last_end(pane.start) <= self.closed) {
-            self.retire(0);
-            let pane = self.panes.remove(0);
-            let mut runs = pane.runs;
+        Closing::Leaving
+    }
+
+    /// Lets go of the panes that no later window holds, within `budget`.
+    fn leave(&mut self, budget: &mut usize) {
+        let closed = self.closed;
+        while let Some(pane) = self.panes.front() {
+            if self.windows.last_end(pane.start) > closed {
+                break;
+            }
+            if *budget == 0 {
+                return;
+            }
+            *budget = budget.saturating_sub(PANE_ROWS);
+            let Some(Pane { table, mut runs, .. }) = self.panes.pop_front() else { break };
+            self.retire_table(table);
             runs.drain(..).for_each(|run| self.let_go(run));
             self.spare_lists.push(runs);
         }
-        self.due = self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min();
-        Closing::No
+        self.due = self.next_due();
+        self.closing = Closing::No;
+    }
+
+    /// The end of the next window to close: no later pane is in an earlier one.
+    fn next_due(&self) -> Option<i128> {
+        self.panes.front().map(|pane| self.windows.next_end(pane.start, self.closed))
     }
 }
 
@@ -483,6 +518,7 @@ where
                         }
                         None => {
                             self.end = end;
+                            budget = budget.saturating_sub(WINDOW_ROWS);
                             self.sort(0)?;
                         }
                     },
@@ -504,6 +540,7 @@ where
                 Closing::Emitting { at } => self.emit(at, &mut budget),
                 Closing::Storing { pane, at } => self.store(pane, at, &mut budget)?,
                 Closing::Merging => self.merge(&mut budget),
+                Closing::Leaving => self.leave(&mut budget),
             }
         }
     }

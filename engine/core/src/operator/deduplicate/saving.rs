@@ -107,9 +107,12 @@ impl<K: Key> Seen<K> {
 
     /// Forgets generations without rows: they live on other shards.
     fn tidy(&mut self) {
-        while let Some(index) = self.generations.iter().position(|generation| generation.passed.is_empty()) {
-            let generation = self.generations.remove(index);
-            self.retire(generation);
+        for generation in core::mem::take(&mut self.generations) {
+            if generation.passed.is_empty() {
+                self.retire(generation);
+            } else {
+                self.generations.push_back(generation);
+            }
         }
     }
 

@@ -99,7 +99,7 @@ where
 
     /// The first pane of the window with this end that is behind.
     pub(super) fn behind_of(&self, end: i128) -> Option<usize> {
-        self.panes.iter().position(|pane| pane.behind.is_some() && self.windows.holds(end, pane.start))
+        self.panes_of(end).find(|&pane| self.panes[pane].behind.is_some())
     }
 
     /// Does a part of what is put off; true when nothing is left.

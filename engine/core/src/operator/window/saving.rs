@@ -181,14 +181,15 @@ where
 
     /// Forgets runs and panes without rows: they live on other shards.
     fn tidy(&mut self) {
-        for pane in (0..self.panes.len()).rev() {
-            self.panes[pane].runs.retain(|run| !run.rows.is_empty());
-            if self.panes[pane].table.is_empty() && self.panes[pane].runs.is_empty() {
-                self.retire(pane);
-                self.panes.remove(pane);
+        for mut pane in core::mem::take(&mut self.panes) {
+            pane.runs.retain(|run| !run.rows.is_empty());
+            if pane.table.is_empty() && pane.runs.is_empty() {
+                self.retire_table(pane.table);
+            } else {
+                self.panes.push_back(pane);
             }
         }
-        self.due = self.panes.iter().map(|pane| self.windows.next_end(pane.start, self.closed)).min();
+        self.due = self.next_due();
     }
 
     /// Takes the rows out whose key's hash moves, as blocks that the operator of another shard
