@@ -74,6 +74,9 @@ pub struct StageContext {
     pub names: RefCell<Vec<String>>,
     /// The segment that runs.
     pub running: Cell<usize>,
+    /// What the sinks of the stage are called, and the one that failed or panicked, by its number.
+    sinks: RefCell<Vec<String>>,
+    blamed: Cell<Option<usize>>,
     /// The stage's generators by their number in the job.
     generators: RefCell<BTreeMap<usize, Rc<Cell<EventTime>>>>,
     fault: RefCell<Option<Fault>>,
@@ -106,6 +109,8 @@ impl StageContext {
             wanted: Cell::new(Tick(0)),
             names: RefCell::default(),
             running: Cell::new(0),
+            sinks: RefCell::default(),
+            blamed: Cell::new(None),
             generators: RefCell::default(),
             fault: RefCell::default(),
         })
@@ -193,6 +198,31 @@ impl StageContext {
             }
         }
         Ok(())
+    }
+
+    /// The number of a sink that is called `name`, for reports.
+    pub(crate) fn add_sink(&self, name: String) -> usize {
+        let mut sinks = self.sinks.borrow_mut();
+        sinks.push(name);
+        sinks.len() - 1
+    }
+
+    /// What sink `number` is called.
+    pub(crate) fn sink_name(&self, number: usize) -> String {
+        self.sinks.borrow().get(number).cloned().unwrap_or_default()
+    }
+
+    /// Sink `number` has failed or panicked: it is named in the report, and not the segment that runs.
+    #[cold]
+    pub(crate) fn blame_sink(&self, number: usize) {
+        if self.blamed.get().is_none() {
+            self.blamed.set(Some(number));
+        }
+    }
+
+    /// The name of the sink that failed or panicked, if one did.
+    pub(crate) fn blamed(&self) -> Option<String> {
+        self.blamed.get().map(|number| self.sink_name(number))
     }
 
     /// Notes the first fault; the stage stops at the end of the call in progress.

@@ -20,6 +20,7 @@ use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::journal::{Journal, Replay, encode, entry_bytes, padded};
 use crate::local::Local;
 use crate::notes::{Earlier, Notes};
+use crate::push::Pipe;
 use crate::source::{Outset, Poll, Position, Reader};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -127,6 +128,15 @@ impl Writing {
     }
 }
 
+/// How a shard stops taking in what is new. What its sources have accepted is taken in before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// The input ends.
+    Ending,
+    /// The input does not end: a later run goes on with it.
+    Pausing,
+}
+
 /// Stage 0 of one shard.
 pub(crate) struct Ingress {
     shard: ShardId,
@@ -153,8 +163,8 @@ pub(crate) struct Ingress {
     marked: Vec<EventTime>,
     ended: bool,
     paused: bool,
-    /// The sources are to end once the shard is live.
-    closing: bool,
+    /// How the shard stops in order, once it is live.
+    stopping: Option<Stopping>,
     /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
     turn: usize,
     /// Deals the room in the log, of which one partition can have so much in one tick.
@@ -214,7 +224,7 @@ impl Ingress {
             marked: Vec::new(),
             ended: false,
             paused: false,
-            closing: false,
+            stopping: None,
             turn: 0,
             dealer: Dealer::new(partitions),
             logged_most,
@@ -262,23 +272,39 @@ impl Ingress {
         self.paused = true;
     }
 
-    /// Ends all sources.
+    /// Ends all sources, once what they have accepted is taken in.
     pub(crate) fn close(&mut self) {
-        // What was taken in before has to be taken in again first.
-        self.closing = !self.is_live();
-        if !self.closing {
+        self.stopping.get_or_insert(Stopping::Ending);
+    }
+
+    /// Takes in what the sources have accepted, and then nothing new, for a later run to go on.
+    pub(crate) fn suspend(&mut self) {
+        self.stopping = Some(Stopping::Pausing);
+    }
+
+    /// Whether nothing is taken in any more, and everything that was is in the journal.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ended || self.paused && self.is_live()
+    }
+
+    /// Has the sources refuse what is new, and pauses when none of them holds anything any more, or ends.
+    #[cold]
+    fn settle(&mut self, how: Stopping) {
+        let ends = how == Stopping::Ending;
+        let holds = self.readers.iter_mut().fold(false, |holds, reader| reader.settle(ends) | holds);
+        if !holds {
             self.dealer.clear();
-            self.readers.iter_mut().for_each(|reader| reader.close());
+            self.paused |= !ends;
         }
     }
 
     /// Ticks up to `through` will survive.
     pub(crate) fn release(&mut self, through: Tick) {
-        for reader in &mut self.readers {
+        for (number, reader) in self.readers.iter_mut().enumerate() {
+            self.context.running.set(number);
             reader.released(through);
-            reader.release(through);
         }
-        self.locals.iter_mut().for_each(|local| local.release(through));
+        self.each_segment(|pipe| pipe.release(through));
     }
 
     pub(crate) fn readers(&mut self) -> &mut [Box<dyn Reader>] {
@@ -410,9 +436,6 @@ impl Ingress {
         self.offset = self.latest.0.saturating_sub(now.0);
         // What was made before was made by another clock.
         self.made = Nanos(0);
-        if self.closing {
-            self.close();
-        }
         self.tick = self.tick.max(self.context.replayed.get());
         self.clocks.publish(self.shard, self.tick);
         Ok(None)
@@ -437,6 +460,9 @@ impl Ingress {
         };
         if let Some(entry) = self.recorded(now)? {
             return self.retake(entry);
+        }
+        if let Some(how) = self.stopping {
+            self.settle(how);
         }
         if self.paused {
             return Ok((0, self.observe()));
@@ -531,6 +557,16 @@ impl Ingress {
         self.end_tick(entry.tick, entry.now, done)
     }
 
+    /// Calls every segment in turn, so that reports name the one that runs.
+    fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
+        let readers = self.readers.iter_mut().map(|reader| &mut **reader as &mut dyn Pipe);
+        let locals = self.locals.iter_mut().map(|local| &mut **local as &mut dyn Pipe);
+        for (number, pipe) in readers.chain(locals).enumerate() {
+            self.context.running.set(number);
+            call(pipe);
+        }
+    }
+
     fn pump(&mut self) {
         for (number, local) in self.locals.iter_mut().enumerate() {
             self.context.running.set(self.readers.len() + number);
@@ -572,12 +608,7 @@ impl Ingress {
             return Ok((0, self.observe()));
         }
         self.keep(tick)?;
-        for reader in &mut self.readers {
-            reader.seal();
-        }
-        for local in &mut self.locals {
-            local.seal();
-        }
+        self.each_segment(|pipe| pipe.seal());
         self.context.check()?;
         self.tick = tick;
         self.made = now;
@@ -589,12 +620,7 @@ impl Ingress {
             stats.watermark.store(least.0, core::sync::atomic::Ordering::Relaxed);
         }
         if done {
-            for reader in &mut self.readers {
-                reader.finish();
-            }
-            for local in &mut self.locals {
-                local.finish();
-            }
+            self.each_segment(|pipe| pipe.finish());
             self.context.check()?;
             self.ended = true;
             self.clocks.publish(self.shard, Tick::END);

@@ -51,6 +51,12 @@ pub trait Pipe: 'static {
     /// When a sink cannot keep what it was given.
     fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault>;
 
+    /// The job is suspended: nothing more is released to the sinks in this run.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    fn suspend_sinks(&mut self) -> Result<(), Fault>;
+
     /// Takes back what [`note_sinks`](Self::note_sinks) wrote, and finds out what the sinks kept since.
     ///
     /// # Errors
@@ -145,6 +151,11 @@ macro_rules! forward {
             self.$first.release(through);
             $(self.$other.release(through);)*
         }
+        fn suspend_sinks(&mut self) -> Result<(), $crate::fault::Fault> {
+            self.$first.suspend_sinks()?;
+            $(self.$other.suspend_sinks()?;)*
+            Ok(())
+        }
         fn note_sinks(&mut self, notes: &mut $crate::sink::SinkNotes) -> Result<(), $crate::fault::Fault> {
             self.$first.note_sinks(notes)?;
             $(self.$other.note_sinks(notes)?;)*
@@ -175,6 +186,9 @@ macro_rules! keeps_nothing {
     (but notes) => {
         fn reroute(&mut self, _: &alloc::sync::Arc<$crate::hash::Router>) {}
         fn release(&mut self, _: $crate::ids::Tick) {}
+        fn suspend_sinks(&mut self) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
         fn note_sinks(&mut self, _: &mut $crate::sink::SinkNotes) -> Result<(), $crate::fault::Fault> {
             Ok(())
         }

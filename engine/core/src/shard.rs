@@ -16,7 +16,7 @@ use crate::moving::Move;
 use crate::notes::{Earlier, Noted, Notes};
 use crate::owns::Owns;
 use crate::push::Pipe;
-use crate::sink::{MakeDurable, SinkNotes};
+use crate::sink::{SinkNotes, SinkSync};
 use crate::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::stage::Stage;
 use alloc::collections::VecDeque;
@@ -130,7 +130,7 @@ pub enum Saved {
     /// Come again.
     Partly,
     /// All blocks have been handed over. What the sinks keep counts when these have been called.
-    Wholly(Vec<MakeDurable>),
+    Wholly(Vec<SinkSync>),
 }
 
 impl Shard {
@@ -215,9 +215,27 @@ impl Shard {
         Ok(true)
     }
 
-    /// Ends all sources, as if there were no more input: what is under way completes, and windows close.
+    /// Ends all sources, as if there were no more input: what they have accepted is taken in, what is under way completes, and windows close.
     pub fn drain(&mut self) {
         self.ingress.close();
+    }
+
+    /// Takes in what the sources have accepted, and then nothing new. The input does not end: a later run goes on with it.
+    pub fn suspend(&mut self) {
+        self.ingress.suspend();
+    }
+
+    /// The shard is suspended, and is not stepped any more: tells its sinks.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    pub fn suspend_sinks(&mut self) -> Result<(), Fault> {
+        self.each_chain(|chain| chain.suspend_sinks())
+    }
+
+    /// Whether nothing is taken in any more, and everything that was has been written down, if there is a journal.
+    pub fn is_quiet(&self) -> bool {
+        self.ingress.is_quiet()
     }
 
     /// Every tick up to this one has been made here, and written down if there is a journal.
@@ -286,8 +304,12 @@ impl Shard {
             let through = waits.map_or(survives, |tick| survives.min(tick));
             if through > self.released {
                 self.released = through;
+                self.running = 0;
                 self.ingress.release(through);
-                self.stages.iter_mut().for_each(|stage| stage.release(through));
+                for (index, stage) in self.stages.iter_mut().enumerate() {
+                    self.running = index + 1;
+                    stage.release(through);
+                }
                 self.first.check()?;
                 self.stages.iter().try_for_each(|stage| stage.context().check())?;
             }
@@ -420,7 +442,7 @@ impl Shard {
                 return Ok(Saved::Partly);
             }
         }
-        let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.syncs);
+        let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.named);
         Ok(Saved::Wholly(syncs.unwrap_or_default()))
     }
 
@@ -514,8 +536,12 @@ impl Shard {
         }
     }
 
-    /// The tick and the name of what ran last, for the report of a panic in user code.
+    /// The tick and the name of what ran last, or of the sink that failed, for the report of a panic or a fault in user code.
     pub fn position(&self) -> (Tick, String) {
+        let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
+        if let Some((tick, sink)) = contexts.filter_map(|c| Some((c.tick.get(), c.blamed()?))).next() {
+            return (tick, sink);
+        }
         let context = match self.running {
             0 => &*self.first,
             stage => self.stages[stage - 1].context(),

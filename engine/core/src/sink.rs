@@ -27,6 +27,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// A place for rows of type `T`.
 #[diagnostic::on_unimplemented(
@@ -40,6 +41,11 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
     /// The writer of `shard`, made on that shard's thread.
     fn open(&self, shard: ShardId) -> Self::Writer;
 
+    /// Takes what says how the run ended that is about to begin; for sinks whose rows somebody waits for.
+    fn attach(&self, ending: Ending) {
+        let _ = ending;
+    }
+
     /// Whether its writers know after a restart which rows they have: only such a sink can deliver exactly once, and does so unless
     /// told otherwise.
     fn remembers(&self) -> bool {
@@ -52,6 +58,33 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
         None
     }
 }
+
+/// How a run of a job ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Its input has come to its end, and everything that follows from it has been shown.
+    Complete,
+    /// It was suspended: everything that follows from what was taken in has been shown, and a later run goes on.
+    Suspended,
+    /// It was stopped at once: rows may be missing.
+    Stopped,
+    /// It failed, and said this: rows may be missing.
+    Failed(Arc<dyn core::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Complete => f.write_str("the job has come to the end of its input"),
+            Outcome::Suspended => f.write_str("the job was suspended"),
+            Outcome::Stopped => f.write_str("the job was stopped"),
+            Outcome::Failed(error) => write!(f, "the job failed: {error}"),
+        }
+    }
+}
+
+/// Says how the run has ended; nothing as long as it has not.
+pub type Ending = Arc<dyn Fn() -> Option<Outcome> + Send + Sync>;
 
 /// How often a row is shown by the sink of a job that survives, if the job is stopped and goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +101,14 @@ pub enum Delivery {
 /// What a sink has to do before a checkpoint counts, away from the shard's thread.
 pub type MakeDurable = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
+/// The same, and whose it is.
+pub struct SinkSync {
+    /// What the sink is called, for reports.
+    pub sink: String,
+    /// What it has to do.
+    pub run: MakeDurable,
+}
+
 /// What sinks keep, being noted for a checkpoint.
 #[derive(Default)]
 pub struct SinkNotes {
@@ -75,6 +116,8 @@ pub struct SinkNotes {
     pub notes: Notes,
     /// What has to be done before the checkpoint counts: making files durable.
     pub syncs: Vec<MakeDurable>,
+    /// What all sinks so far have to do.
+    pub(crate) named: Vec<SinkSync>,
 }
 
 /// Where a writer goes on.
@@ -123,6 +166,14 @@ pub trait SinkWriter<T>: 'static {
     /// As for [`commit`](Self::commit).
     fn close(&mut self) -> Result<(), Fault>;
 
+    /// The job is suspended: nothing more is written in this run, and a later one goes on.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    fn suspend(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Notes what [`recall`](Self::recall) needs, everything through the checkpoint's tick having been committed.
     ///
     /// # Errors
@@ -158,13 +209,28 @@ pub struct ToSink<T, W> {
     shown: Tick,
     finished: bool,
     closed: bool,
+    /// The sink's number in its stage.
+    number: usize,
     context: Rc<StageContext>,
 }
 
+/// Dropped by a panic in a sink's own code, it says whose that was; otherwise it is forgotten, and costs nothing.
+struct Blame<'a> {
+    context: &'a StageContext,
+    number: usize,
+}
+
+impl Drop for Blame<'_> {
+    fn drop(&mut self) {
+        self.context.blame_sink(self.number);
+    }
+}
+
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
-    /// Writes what is pushed to `writer`.
-    pub fn new(writer: W, delivery: Delivery, context: Rc<StageContext>) -> Self {
+    /// Writes what is pushed to `writer`, which is called `name` in reports.
+    pub fn new(writer: W, delivery: Delivery, name: String, context: Rc<StageContext>) -> Self {
         let holds = context.survives.get();
+        let number = context.add_sink(name);
         ToSink {
             writer,
             delivery,
@@ -176,8 +242,23 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             shown: Tick(0),
             finished: false,
             closed: false,
+            number,
             context,
         }
+    }
+
+    /// Runs the writer's code; a panic in it is blamed on this sink.
+    #[inline(always)]
+    fn on_writer<R>(&mut self, call: impl FnOnce(&mut W) -> R) -> R {
+        let blame = Blame { context: &self.context, number: self.number };
+        let result = call(&mut self.writer);
+        core::mem::forget(blame);
+        result
+    }
+
+    /// As [`on_writer`](Self::on_writer), and an error is blamed on it, too.
+    fn try_on_writer<R>(&mut self, call: impl FnOnce(&mut W) -> Result<R, Fault>) -> Result<R, Fault> {
+        self.on_writer(call).inspect_err(|_| self.context.blame_sink(self.number))
     }
 
     fn holds(&self) -> bool {
@@ -196,7 +277,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         } else if tick <= self.released && self.held.is_empty() {
             self.at_once = self.released;
             self.rows += 1;
-            self.writer.write(at, row);
+            self.on_writer(|writer| writer.write(at, row));
         } else {
             self.at_once = Tick(0);
             self.context.wanted.set(tick);
@@ -211,20 +292,20 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         while let Some(&(tick, _, _)) = self.held.front().filter(|(tick, _, _)| *tick <= through) {
             let mut rows = 0;
             while let Some((_, at, row)) = self.held.pop_front_if(|(t, _, _)| *t == tick) {
-                self.writer.write(at, row);
+                self.on_writer(|writer| writer.write(at, row));
                 rows += 1;
             }
             self.context.stats.rows_out.add(rows);
-            self.writer.commit(tick)?;
+            self.try_on_writer(|writer| writer.commit(tick))?;
             any = true;
         }
         if any {
-            self.writer.flush()?;
+            self.try_on_writer(W::flush)?;
         }
         if self.finished && !self.closed && self.released == Tick::END {
             self.closed = true;
             if !self.context.silent.get() {
-                self.writer.close()?;
+                self.try_on_writer(W::close)?;
             }
         }
         Ok(())
@@ -242,7 +323,7 @@ impl<T: 'static, W: SinkWriter<T>> Push<T> for ToSink<T, W> {
     fn push(&mut self, at: EventTime, row: T) {
         if self.context.tick.get() <= self.at_once {
             self.rows += 1;
-            self.writer.write(at, row);
+            self.on_writer(|writer| writer.write(at, row));
         } else {
             self.hold(at, row);
         }
@@ -256,7 +337,10 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         if self.rows > 0 {
             self.context.stats.rows_out.add(self.rows);
             self.rows = 0;
-            if let Err(fault) = self.writer.commit(self.sealed).and_then(|()| self.writer.flush()) {
+            let sealed = self.sealed;
+            if let Err(fault) =
+                self.try_on_writer(|writer| writer.commit(sealed).and_then(|()| writer.flush()))
+            {
                 self.context.fail(fault);
             }
         }
@@ -287,11 +371,15 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
     fn recall(&mut self, _: &mut Earlier<'_>) -> Result<(), Fault> {
         Ok(())
     }
+    fn suspend_sinks(&mut self) -> Result<(), Fault> {
+        if self.closed || self.context.silent.get() { Ok(()) } else { self.try_on_writer(W::suspend) }
+    }
     fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         let mut mine = SinkNotes::default();
-        self.writer.note(&mut mine)?;
+        self.try_on_writer(|writer| writer.note(&mut mine))?;
         notes.notes.bytes(mine.notes.as_slice());
-        notes.syncs.append(&mut mine.syncs);
+        let named = |run| SinkSync { sink: self.context.sink_name(self.number), run };
+        notes.named.extend(mine.syncs.into_iter().map(named));
         Ok(())
     }
     fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
@@ -304,7 +392,7 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         let (delivery, interim) = (self.delivery, self.context.interim.get());
         let recalled =
             Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine, interim };
-        let kept = self.writer.recall(&recalled)?;
+        let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
         self.shown = match self.delivery {
             Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,
             Delivery::ExactlyOnce => kept,

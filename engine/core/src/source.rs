@@ -168,6 +168,16 @@ pub trait Partition: 'static {
         let _ = through;
     }
 
+    /// The job is to stop in order: from now on whoever sends records to the partition is refused. What was accepted before is
+    /// still to be yielded. Sources that nobody sends to ignore it.
+    fn refuse(&mut self) {}
+
+    /// Whether the partition has accepted records that it has not yielded yet. A job that stops in order reads it until it has
+    /// none; a source that nobody sends to never has any.
+    fn holds(&self) -> bool {
+        false
+    }
+
     /// Why the partition said that it is done, if it failed. Asked then; the job stops with what it says.
     fn failure(&mut self) -> Option<String> {
         None
@@ -205,8 +215,9 @@ pub(crate) trait Reader: Pipe {
     /// Takes the partitions to where they were.
     fn resume(&mut self, positions: &BTreeMap<u64, Position>) -> Result<(), Fault>;
 
-    /// Ends every partition as if it had no more.
-    fn close(&mut self);
+    /// The job stops in order: has every partition refuse what is new, and leaves those in peace that hold nothing which they have
+    /// accepted; if the input `ends`, these have no more. Whether any still holds something.
+    fn settle(&mut self, ends: bool) -> bool;
 }
 
 /// Where a partition was at a checkpoint.
@@ -232,11 +243,15 @@ pub(crate) fn partition_name(source: usize, index: usize) -> u64 {
 /// The reader of a [`Source`].
 pub(crate) struct FromSource<P, N> {
     partitions: Vec<Option<P>>,
+    /// Those that have ended, as long as some of their records wait to survive.
+    ended: Vec<P>,
     /// Records that each has yielded.
     records: Vec<u64>,
     names: Vec<u64>,
     /// The number of the first of them among all partitions of this shard.
     first: usize,
+    /// The job stops in order: only what was accepted is read.
+    settling: bool,
     context: Rc<StageContext>,
     next: N,
 }
@@ -253,9 +268,11 @@ impl<P, N> FromSource<P, N> {
         let records = alloc::vec![0; partitions.len()];
         FromSource {
             partitions: partitions.into_iter().map(Some).collect(),
+            ended: Vec::new(),
             records,
             names,
             first,
+            settling: false,
             context,
             next,
         }
@@ -263,11 +280,19 @@ impl<P, N> FromSource<P, N> {
 }
 
 impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
+    /// The partition has no more. Those who sent it still have to hear that their records survive.
+    fn end(&mut self, index: usize) {
+        let partition = self.partitions[index].take();
+        if self.context.survives.get() {
+            self.ended.extend(partition);
+        }
+    }
+
     /// The partition has been read: generators note what came of it.
     fn note_taken(&mut self, index: usize, taken: Taken) {
         self.records[index] += taken.records as u64;
         if taken.done {
-            self.partitions[index] = None;
+            self.end(index);
         }
         let context = &self.context;
         context.partition.set(self.first + index);
@@ -292,10 +317,11 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
     }
 
     fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize) {
-        let asked = poll.records_max > 0;
+        let mut asked = poll.records_max > 0;
         let mut waits = 0;
         let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
         if let Some(partition) = &mut self.partitions[index] {
+            asked &= !self.settling || partition.holds();
             let next = &mut self.next;
             // Counted in a local, which stays in a register if the partition's loop is inlined here: so each of the two calls has a closure of
             // its own, and what is made of it only one caller.
@@ -349,7 +375,11 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
     }
 
     fn released(&mut self, through: Tick) {
-        self.partitions.iter_mut().flatten().for_each(|partition| partition.released(through));
+        let open = self.partitions.iter_mut().flatten();
+        open.chain(&mut self.ended).for_each(|partition| partition.released(through));
+        if through == Tick::END {
+            self.ended.clear();
+        }
     }
 
     fn note_positions(&mut self, notes: &mut Notes) {
@@ -378,8 +408,18 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         Ok(())
     }
 
-    fn close(&mut self) {
-        self.partitions.iter_mut().for_each(|partition| *partition = None);
+    fn settle(&mut self, ends: bool) -> bool {
+        if !core::mem::replace(&mut self.settling, true) {
+            self.partitions.iter_mut().flatten().for_each(Partition::refuse);
+        }
+        if ends {
+            for index in 0..self.partitions.len() {
+                if self.partitions[index].as_ref().is_some_and(|partition| !partition.holds()) {
+                    self.end(index);
+                }
+            }
+        }
+        self.partitions.iter().flatten().any(Partition::holds)
     }
 }
 

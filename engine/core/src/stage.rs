@@ -24,6 +24,7 @@ use crate::moving::Move;
 use crate::notes::{Earlier, Notes};
 use crate::operator::Operator;
 use crate::owns::Owns;
+use crate::push::Pipe;
 use crate::ring::Consumer;
 use crate::snapshot::Section;
 use alloc::boxed::Box;
@@ -191,8 +192,7 @@ impl Stage {
 
     /// What followed from ticks up to `through` may leave the job.
     pub(crate) fn release(&mut self, through: Tick) {
-        self.operators.iter_mut().for_each(|operator| operator.release(through));
-        self.locals.iter_mut().for_each(|local| local.release(through));
+        self.each_segment(|pipe| pipe.release(through));
     }
 
     /// Has the stage freeze when everything through `tick` is done.
@@ -304,7 +304,8 @@ impl Stage {
     /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
     pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
         if self.behind {
-            for operator in &mut self.operators {
+            for (number, operator) in self.operators.iter_mut().enumerate() {
+                self.context.running.set(number);
                 if !operator.catch_up()? {
                     return Ok(false);
                 }
@@ -432,6 +433,16 @@ impl Stage {
         }
     }
 
+    /// Calls every segment in turn, so that reports name the one that runs.
+    fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
+        let operators = self.operators.iter_mut().map(|operator| &mut **operator as &mut dyn Pipe);
+        let locals = self.locals.iter_mut().map(|local| &mut **local as &mut dyn Pipe);
+        for (number, pipe) in operators.chain(locals).enumerate() {
+            self.context.running.set(number);
+            call(pipe);
+        }
+    }
+
     /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
     fn begin_completing(&mut self) {
         let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
@@ -457,18 +468,8 @@ impl Stage {
             }
             index += 1;
         }
-        for operator in &mut self.operators {
-            operator.mark();
-        }
-        for local in &mut self.locals {
-            local.mark();
-        }
-        for operator in &mut self.operators {
-            operator.seal();
-        }
-        for local in &mut self.locals {
-            local.seal();
-        }
+        self.each_segment(|pipe| pipe.mark());
+        self.each_segment(|pipe| pipe.seal());
         self.context.check()?;
         self.note_state(tick);
         self.open = None;
@@ -481,12 +482,7 @@ impl Stage {
     /// Nothing can come at or below `through`: says so, if that is news.
     fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
         if end {
-            for operator in &mut self.operators {
-                operator.finish();
-            }
-            for local in &mut self.locals {
-                local.finish();
-            }
+            self.each_segment(|pipe| pipe.finish());
             self.context.check()?;
             self.done = Tick::END;
             self.clocks.publish(self.shard, Tick::END);

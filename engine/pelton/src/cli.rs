@@ -125,7 +125,7 @@ impl Runnable for Program {
         while !running.wait_for(LOOK) && !interrupt.is_raised() {}
         let was_stopped = interrupt.is_raised() && !running.is_finished();
         if was_stopped {
-            running.stop(Stop::Now);
+            running.stop(Stop::Suspend);
         }
         let progress = running.wait()?.total;
         let came = format!("{} records in, {} rows out", progress.records_in, progress.rows_out);

@@ -69,6 +69,11 @@ pub enum JobError {
     Open(OpenError),
     /// What must survive could not be read or written.
     Storage(String),
+    /// The process handles the signals already that were to suspend the job.
+    Signals {
+        /// What was said, and what to do.
+        problem: String,
+    },
     /// The driver could not start.
     Start(StartError),
     /// The job stopped on its way.
@@ -100,7 +105,7 @@ impl fmt::Display for JobError {
                 "job `{job}`: the stream `{stream}` is a union of streams for which different deliveries were chosen, or for only one of \
                  which any was; say which one holds for it: call `.deliver(..)` behind the union"
             ),
-            JobError::Size { problem } => f.write_str(problem),
+            JobError::Size { problem } | JobError::Signals { problem } => f.write_str(problem),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
                 f,
@@ -142,6 +147,7 @@ impl Error for JobError {
             | JobError::Size { .. }
             | JobError::CannotSurvive { .. }
             | JobError::Storage(_)
+            | JobError::Signals { .. }
             | JobError::Empty { .. } => None,
         }
     }

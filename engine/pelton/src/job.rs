@@ -8,6 +8,7 @@ use crate::stream::{Place, Stream};
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::build::{Edge, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
+use pelton_core::sink::Ending;
 use pelton_core::source::{FailureOfJob, Source};
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
@@ -64,12 +65,16 @@ pub(crate) struct PlannedSource {
     pub(crate) attach: Box<dyn Fn(Wake, FailureOfJob)>,
 }
 
+/// Tells a sink of the job what says how the run has ended, before it begins.
+pub(crate) type AttachSink = Box<dyn Fn(Ending)>;
+
 /// The graph under construction.
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) graph: Graph,
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) plantings: Vec<Planting>,
+    pub(crate) sinks: Vec<AttachSink>,
     /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
     pub(crate) shape: Vec<String>,
     /// A stream that is to be delivered exactly once by a sink that forgets.
@@ -182,6 +187,7 @@ impl Job {
             graph: Graph { stages: 1, ..Graph::default() },
             sources: Vec::new(),
             plantings: Vec::new(),
+            sinks: Vec::new(),
             shape: Vec::new(),
             forgetful: None,
             disputed: None,

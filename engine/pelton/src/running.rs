@@ -2,19 +2,23 @@
 
 use crate::error::JobError;
 use crate::job::Plan;
+use crate::signals;
 use crate::survive::{self, Started, Surviving};
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::memory::Memory;
+use pelton_core::sink::{Ending, Outcome};
 use pelton_core::source::FailureOfJob;
 use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
-use pelton_runtime::{CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, launch, on_core};
+use pelton_runtime::{
+    CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, Watch, launch, on_core,
+};
 use std::error::Error;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A job that has been started.
@@ -37,6 +41,19 @@ pub struct Progress {
     pub shards: Vec<Counts>,
     /// Each core.
     pub cores: Vec<CoreStats>,
+    /// The checkpoint, or move of key groups, that takes too long, if one does: longer than ten intervals of checkpoints, or a minute if that is
+    /// less or there is no interval. It is not given up for that.
+    pub late_checkpoint: Option<LateCheckpoint>,
+}
+
+/// A checkpoint, or a move of key groups, that takes too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateCheckpoint {
+    /// For how long it has been under way.
+    pub taken: Duration,
+    /// The shards that have not done their part yet. If there are none it waits for the disk, or for a sink that has to make durable what it was
+    /// shown.
+    pub waits_for: Vec<ShardId>,
 }
 
 /// What a recorded run left behind.
@@ -115,11 +132,60 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
     }
 }
 
+/// Says to the sinks how the run has ended, once it has. They are told before the run begins, and have to ask.
+pub(crate) struct Endings {
+    run: Arc<OnceLock<Option<Run>>>,
+}
+
+/// Whom to ask of a run.
+type Run = (Watch, Option<Arc<Desk>>);
+
+impl Endings {
+    /// Tells the sinks of `plan` whom to ask.
+    pub(crate) fn attach(plan: &Plan) -> Self {
+        let run = Arc::<OnceLock<Option<Run>>>::default();
+        let asked = run.clone();
+        let ending: Ending = Arc::new(move || match asked.get()? {
+            Some((watch, desk)) => outcome(watch, desk.as_deref()),
+            None => Some(Outcome::Stopped),
+        });
+        plan.sinks.iter().for_each(|attach| attach(ending.clone()));
+        Endings { run }
+    }
+
+    /// The run has begun.
+    pub(crate) fn begun(&self, watch: Watch, desk: Option<Arc<Desk>>) {
+        let _ = self.run.set(Some((watch, desk)));
+    }
+}
+
+impl Drop for Endings {
+    fn drop(&mut self) {
+        // A run that never began: whoever waits for its rows is told.
+        let _ = self.run.set(None);
+    }
+}
+
+/// How a run has ended, if it has.
+fn outcome(watch: &Watch, desk: Option<&Desk>) -> Option<Outcome> {
+    if let Some(error) = failure(watch, desk) {
+        return Some(Outcome::Failed(Arc::new(error)));
+    }
+    if !watch.is_over() {
+        return None;
+    }
+    Some(match desk {
+        Some(desk) if desk.is_suspended() && desk.all_closed() => Outcome::Suspended,
+        _ if watch.is_undone() => Outcome::Stopped,
+        _ => Outcome::Complete,
+    })
+}
+
 /// Tells the sources how to wake the engine, and where they learn why it failed.
 fn attach(plan: &Plan, cores: &pelton_runtime::Running, surviving: Option<&Surviving>) {
     let bells = cores.bells();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
-    let (cores, desk) = (cores.stopper(), surviving.map(|surviving| surviving.desk().clone()));
+    let (cores, desk) = (cores.watch(), surviving.map(|surviving| surviving.desk().clone()));
     let failure: FailureOfJob = Arc::new(move || {
         failure(&cores, desk.as_deref()).map(|error| Arc::new(error) as Arc<dyn Error + Send + Sync>)
     });
@@ -127,7 +193,7 @@ fn attach(plan: &Plan, cores: &pelton_runtime::Running, surviving: Option<&Survi
 }
 
 /// Why the job has failed, if it has: what `wait` returns in the end.
-fn failure(cores: &Stopper, desk: Option<&Desk>) -> Option<JobError> {
+fn failure(cores: &Watch, desk: Option<&Desk>) -> Option<JobError> {
     let stored = desk.and_then(Desk::failure).map(JobError::Storage);
     stored.or_else(|| cores.failure().map(JobError::Run))
 }
@@ -140,8 +206,10 @@ impl Running {
         let driver = config.choose_driver().map_err(StartError::IoUring)?;
         let config = &Config { driver: driver.kind, ..config.clone() };
         let mut notes: Vec<String> = driver.note.into_iter().collect();
+        let endings = Endings::attach(plan);
         if config.durability != Durability::None && !record {
             let Started { cores: inner, stats, surviving } = survive::start(plan, config)?;
+            endings.begun(inner.watch(), Some(surviving.desk().clone()));
             attach(plan, &inner, Some(&surviving));
             notes.extend_from_slice(surviving.notes());
             return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default(), notes });
@@ -173,6 +241,7 @@ impl Running {
             })
         };
         let inner = launch(config, Arc::new(build))?;
+        endings.begun(inner.watch(), None);
         attach(plan, &inner, None);
         Ok(Running { inner, surviving: None, stats, records, notes })
     }
@@ -220,13 +289,14 @@ impl Running {
         }
         let answer = surviving.desk().command(wish);
         loop {
+            let failure =
+                |why| failure(&self.inner.watch(), Some(surviving.desk())).unwrap_or(JobError::Storage(why));
             if let Some(done) = answer.wait(Duration::from_millis(100)) {
-                return done.map_err(JobError::Storage);
+                // If the job has failed, that is why.
+                return done.map_err(failure);
             }
             if self.is_finished() {
-                let failure = failure(&self.stopper(), Some(surviving.desk()));
-                let ended = || JobError::Storage("the job ended before that was done".to_owned());
-                return Err(failure.unwrap_or_else(ended));
+                return Err(failure("the job ended before that was done".to_owned()));
             }
         }
     }
@@ -254,17 +324,72 @@ impl Running {
         let shards: Vec<Counts> = self.stats.iter().map(|stats| stats.read()).collect();
         let mut total = Counts::default();
         shards.iter().for_each(|counts| total += *counts);
-        Progress { total, shards, cores: self.inner.stats() }
+        let late_checkpoint = self.surviving.as_ref().and_then(Surviving::late);
+        Progress { total, shards, cores: self.inner.stats(), late_checkpoint }
     }
 
-    /// Asks the job to stop: `Stop::Drain` ends the sources and lets everything under way complete, `Stop::Now` does not.
+    /// Asks the job to stop, and returns at once; [`wait`](Self::wait) says when it has. See [`Stop`] for the ways: a job with durability that is
+    /// to go on later is [suspended](Stop::Suspend).
+    ///
+    /// ```
+    /// use pelton::config::{Config, Durability};
+    /// use pelton::prelude::*;
+    /// use pelton::sources::inlet;
+    ///
+    /// # let data = std::env::temp_dir().join(format!("pelton-doc-suspend-{}", std::process::id()));
+    /// # let _ = std::fs::remove_dir_all(&data);
+    /// let config =
+    ///     Config { durability: Durability::Disk, data: Some(data.clone()), ..Config::default() };
+    /// let (orders, source) = inlet::<u64>(1_024);
+    /// let total = fold(0, |sum, price| *sum += price, |a, b| a + b);
+    /// let job = Job::new("orders").source(source).sink(total.clone());
+    ///
+    /// let running = job.start_with(&config)?;
+    /// let mut gateway = orders.producer("gateway-1")?;
+    /// gateway.send(5)?;
+    /// running.stop(Stop::Suspend);
+    /// running.wait()?;
+    /// assert_eq!(total.take(), 5);
+    ///
+    /// let running = job.start_with(&config)?;
+    /// drop(gateway);
+    /// let mut gateway = orders.producer("gateway-1")?;
+    /// assert_eq!(gateway.next_sequence()?, 2);
+    /// running.stop(Stop::Suspend);
+    /// running.wait()?;
+    /// # std::fs::remove_dir_all(&data)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(&self, how: Stop) {
         self.inner.stop(how);
+    }
+
+    /// Has SIGTERM, SIGINT (Ctrl-C) and SIGHUP [suspend](Stop::Suspend) the job, so that [`wait`](Self::wait) returns `Ok` and a later run goes on;
+    /// a second of them stops it at once. For the main program of a process: a handler of signals belongs to all of it.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    /// let job = Job::new("copy").source(from_iter(|| 0..3)).sink(for_each(|n| println!("{n}")));
+    /// let running = job.start()?;
+    /// running.suspend_on_signals()?;
+    /// running.wait()?;
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the process handles these signals already.
+    pub fn suspend_on_signals(&self) -> Result<(), JobError> {
+        signals::suspend(self.inner.watch(), self.inner.stopper())
     }
 
     /// What stops the job from another thread.
     pub fn stopper(&self) -> Stopper {
         self.inner.stopper()
+    }
+
+    /// How the job has ended, if it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        outcome(&self.inner.watch(), self.surviving.as_ref().map(|surviving| &**surviving.desk()))
     }
 
     /// Whether all cores have left.

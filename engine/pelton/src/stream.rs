@@ -304,8 +304,11 @@ impl<F: Flow> Stream<F> {
             Some(schema) => format!("sink of `{}`: notes rows of {schema}", place.name),
             None => format!("sink of `{}`: rows of {}", place.name, type_name_alone::<F::Item>()),
         });
+        let (name, attached) = (format!("sink of `{}`", place.name), sink.clone());
+        plan.sinks.push(Box::new(move |ending| attached.attach(ending)));
         plan.end(&place, move |shard| {
-            let end = ToSink::new(sink.open(shard.shard()), delivery, shard.context(place.stage));
+            let end =
+                ToSink::new(sink.open(shard.shard()), delivery, name.clone(), shard.context(place.stage));
             flow.plant(shard, end);
         });
         drop(plan);

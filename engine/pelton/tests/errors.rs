@@ -5,8 +5,9 @@ use pelton::config::{ConfigError, DriverKind};
 use pelton::connect::ndjson;
 use pelton::core::OutOfMemory;
 use pelton::prelude::*;
+use pelton::sinks::NoRow;
 use pelton::sources::{SendError, TrySendError};
-use pelton::{Fault, RunError, ShardId, StartError};
+use pelton::{Fault, Outcome, RunError, ShardId, StartError};
 use pelton_runtime::survive::OpenError;
 use pelton_runtime::{IoUringBlocked, Panicked, PinCause, PinError};
 use pelton_storage::StorageError;
@@ -16,6 +17,7 @@ use std::fmt::{Debug, Display};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Termination};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Error types that are not in the table, and why.
@@ -98,6 +100,9 @@ fn debug_is_display_for_every_public_error() {
     same(seen, JobError::Start(StartError::IoUring(IoUringBlocked::Missing)));
     same(seen, JobError::Memory { rings: 4, ring_bytes: 4_096, error: out_of_memory() });
     same(seen, JobError::Storage("cannot write".to_owned()));
+    same(seen, JobError::Signals { problem: "another handler".to_owned() });
+    same(seen, NoRow::Yet);
+    same(seen, NoRow::Ended(Outcome::Failed(Arc::new(panicked()))));
     same(seen, JobError::Fault(Fault::OutOfMemory(out_of_memory())));
     same(seen, panicked());
 

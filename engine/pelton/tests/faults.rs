@@ -148,7 +148,7 @@ fn a_panic_is_reported_with_its_operator() {
         &Job::new("sink").source(numbers()).rebalance().sink(for_each(|n| {
             fails(n);
         })),
-        "source 0 > rebalance",
+        "sink of `source 0 > rebalance`",
     );
     let windows = |name: &str| Job::new(name).source(numbers()).event_time(time, in_order());
     panics(
@@ -180,6 +180,113 @@ fn a_panic_is_reported_with_its_operator() {
     let (left, right) = Job::new("fork").source(numbers()).fork();
     let _ = left.sink(for_each(|_| ()));
     panics(&right.map(fails).sink(for_each(|_| ())), "source 0 > right");
+}
+
+/// Fails as it is told to, in a call that comes once in a tick or once in a run.
+#[derive(Clone)]
+struct Faulty {
+    call: &'static str,
+    panics: bool,
+}
+
+impl Faulty {
+    fn called(&self, call: &str, due: bool) -> Result<(), Fault> {
+        match due && call == self.call {
+            true if self.panics => panic!("user code"),
+            true => Err(Fault::External { shard: pelton::ShardId(0), message: "no more room".to_owned() }),
+            false => Ok(()),
+        }
+    }
+}
+
+struct FaultyWriter(Faulty, u64);
+
+impl pelton::sinks::Sink<u64> for Faulty {
+    type Writer = FaultyWriter;
+    fn open(&self, _: pelton::ShardId) -> FaultyWriter {
+        FaultyWriter(self.clone(), 0)
+    }
+}
+
+impl pelton::sinks::SinkWriter<u64> for FaultyWriter {
+    fn write(&mut self, _: EventTime, row: u64) {
+        self.1 = self.1.max(row);
+    }
+    fn commit(&mut self, _: pelton::Tick) -> Result<(), Fault> {
+        self.0.called("commit", self.1 > 5_000)
+    }
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.0.called("flush", self.1 > 5_000)
+    }
+    fn close(&mut self) -> Result<(), Fault> {
+        self.0.called("close", true)
+    }
+}
+
+/// Whatever call of a sink fails, and however: the sink is named, and no other operator, be it the one that ran last.
+#[test]
+fn what_a_sink_does_is_blamed_on_that_sink() {
+    for (call, panics) in
+        ["commit", "flush", "close"].into_iter().flat_map(|call| [false, true].map(|panics| (call, panics)))
+    {
+        let behind =
+            |job: &str| Job::new(job).source(from_iter(|| 0..20_000u64)).rebalance().named("numbers");
+        let (left, right) = behind("two").fork();
+        let _ = left.map(|n| n).sink(for_each(|_| ()));
+        let job = right.filter(|_| true).named("right").sink(Faulty { call, panics });
+        match job.run_with(&config(ROOMY)).unwrap_err() {
+            JobError::Run(RunError::Fault { position, fault, .. }) if !panics => {
+                assert!(fault.to_string().contains("no more room"), "{fault}");
+                assert_eq!(position.operator, "sink of `right`", "{call}");
+            }
+            JobError::Run(RunError::Panic { position, panicked, .. }) if panics => {
+                assert_eq!(panicked.message, "user code");
+                assert_eq!(position.operator, "sink of `right`", "{call}");
+            }
+            other => panic!("{call}: {other:?}"),
+        }
+    }
+}
+
+/// Whoever holds a sink hears how the job has ended.
+#[test]
+fn those_who_wait_for_rows_hear_of_a_failure() {
+    use pelton::Outcome;
+    use pelton::sinks::{NoRow, subscribe};
+    let ((rows, sink), collected) = (subscribe(), collect());
+    let (left, right) = Job::new("told").source(numbers()).fork();
+    let _ = left.map(fails).sink(sink);
+    let running = right.sink(collected.clone()).start_with(&config(ROOMY)).unwrap();
+    let mut last = None;
+    let error = loop {
+        match rows.recv(Duration::from_secs(60)) {
+            Ok(row) => last = last.max(Some(row.row)),
+            Err(NoRow::Ended(Outcome::Failed(error))) => break error.to_string(),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert!(error.contains("user code") && last < Some(5_000), "{error}");
+    assert!(rows.is_finished() && matches!(rows.outcome(), Some(Outcome::Failed(_))));
+    let failed = running.wait().unwrap_err().to_string();
+    assert_eq!(failed, error);
+    assert!(matches!(collected.outcome(), Some(Outcome::Failed(error)) if error.to_string() == failed));
+
+    let (rows, sink) = subscribe();
+    let running = Job::new("stopped").source(numbers()).sink(sink).start_with(&config(ROOMY)).unwrap();
+    rows.recv(Duration::from_secs(60)).unwrap();
+    running.stop(Stop::Now);
+    let end = loop {
+        if let Err(end) = rows.recv(Duration::from_secs(60)) {
+            break end;
+        }
+    };
+    assert!(matches!(end, NoRow::Ended(Outcome::Stopped)), "{end}");
+    running.wait().unwrap();
+
+    let (rows, sink) = subscribe();
+    Job::new("whole").source(from_iter(|| 0..3u64)).sink(sink).run_with(&config(ROOMY)).unwrap();
+    (0..3).for_each(|n| assert_eq!(rows.recv(Duration::ZERO).unwrap().row, n));
+    assert!(matches!(rows.recv(Duration::MAX), Err(NoRow::Ended(Outcome::Complete))));
 }
 
 /// Frames beside the ring are freed once, also when reading one was cut short.
@@ -288,6 +395,30 @@ fn a_channel_says_when_its_job_has_gone() {
     running.wait().unwrap();
     assert_eq!(sender.try_send(2), Err(SendError::Closed(2)));
     assert_eq!(sender.send(3), Err(SendError::Closed(3)), "it must not wait for room that nobody makes");
+}
+
+/// What was sent before a drain was heard of is taken in, and what comes later is given back.
+#[test]
+fn a_drain_takes_in_what_a_channel_has() {
+    use pelton::sources::SendError;
+    for driver in [DriverKind::Threads, DriverKind::Glommio] {
+        let (sender, source) = channel(10_000);
+        let total = fold(0u64, |sum, n: u64| *sum += n, |a, b| a + b);
+        let job = Job::new("drained").source(source).rebalance().map(|n: u64| n).sink(total.clone());
+        let running = match job.start_with(&Config { driver, ..config(ROOMY) }) {
+            Err(JobError::Start(pelton::StartError::IoUring(_))) => continue,
+            started => started.unwrap(),
+        };
+        let mut sent = 0;
+        (1..=4_000).for_each(|n| sent = sender.send(n).map(|()| n).unwrap());
+        running.stop(Stop::Drain);
+        while sender.send(sent + 1).is_ok() {
+            sent += 1;
+        }
+        assert_eq!(sender.send(7), Err(SendError::Closed(7)));
+        running.wait().unwrap();
+        assert_eq!(total.take(), sent * (sent + 1) / 2);
+    }
 }
 
 #[test]

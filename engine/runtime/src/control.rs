@@ -1,7 +1,7 @@
 //! What the threads of one job tell each other: start together, stop together, and who failed first.
 //!
 //! 1. Each core builds its shards and reports. Nobody steps before all have, so a job that cannot start takes no input.
-//! 2. The order (run, drain, stop now) only ever gets stricter. A core reads it once a cycle.
+//! 2. The order (run, drain, suspend, stop now) only ever gets stricter. A core reads it once a cycle.
 //! 3. The first failure is kept and stops everybody at once.
 //! 4. Each core leaves; the last one ends the job.
 
@@ -17,6 +17,7 @@ use std::time::Duration;
 pub(crate) enum Order {
     Run,
     Drain,
+    Suspend,
     StopNow,
 }
 
@@ -35,6 +36,8 @@ struct State {
     starting: usize,
     /// Cores that have not left yet.
     alive: usize,
+    /// A core has left with shards that had not finished.
+    undone: bool,
     /// Some core could not start, so the others do not wait for it.
     refused: bool,
     start_error: Option<StartError>,
@@ -43,8 +46,14 @@ struct State {
 
 impl Control {
     pub(crate) fn new(cores: usize, bells: Bells) -> Self {
-        let state =
-            State { starting: cores, alive: cores, refused: false, start_error: None, run_error: None };
+        let state = State {
+            starting: cores,
+            alive: cores,
+            undone: false,
+            refused: false,
+            start_error: None,
+            run_error: None,
+        };
         Control {
             order: AtomicU8::new(Order::Run as u8),
             bells,
@@ -59,6 +68,7 @@ impl Control {
         match self.order.load(Ordering::Relaxed) {
             0 => Order::Run,
             1 => Order::Drain,
+            2 => Order::Suspend,
             _ => Order::StopNow,
         }
     }
@@ -107,6 +117,16 @@ impl Control {
     pub(crate) fn leave(&self) {
         self.lock().alive -= 1;
         self.changed.notify_all();
+    }
+
+    /// A core leaves shards where they are.
+    pub(crate) fn leave_undone(&self) {
+        self.lock().undone = true;
+    }
+
+    /// Whether a core has left shards where they were.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.lock().undone
     }
 
     /// Whether every core has left.

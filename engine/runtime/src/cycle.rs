@@ -22,7 +22,8 @@ pub(crate) struct Cycle<'a> {
     pub(crate) bells: &'a Bells,
     pub(crate) idle: Idle,
     pub(crate) meter: Meter<'a>,
-    pub(crate) draining: bool,
+    /// The order that the shards were told last.
+    pub(crate) told: Order,
     /// When the last turn began.
     pub(crate) now: Nanos,
 }
@@ -44,13 +45,13 @@ impl Cycle<'_> {
         self.now = now;
         self.meter.cycle(now);
         match self.control.order() {
-            Order::Run => {}
-            Order::Drain if self.draining => {}
-            Order::Drain => match self.drain() {
-                Ok(()) => {}
+            Order::StopNow => return self.stop(),
+            order if order == self.told => {}
+            order => match self.tell(order) {
+                Ok(true) => {}
+                Ok(false) => return self.stop(),
                 Err(error) => return self.fail(error),
             },
-            Order::StopNow => return Next::Leave,
         }
         let (mut worked, mut published, mut finished) = (false, false, false);
         for shard in &mut self.shards {
@@ -81,9 +82,30 @@ impl Cycle<'_> {
         Next::Turn(rest)
     }
 
-    fn drain(&mut self) -> Result<(), RunError> {
-        self.draining = true;
-        self.shards.iter_mut().try_for_each(Shard::drain)
+    /// Tells the shards to come to an end; whether there is anything to wait for.
+    #[cold]
+    fn tell(&mut self, order: Order) -> Result<bool, RunError> {
+        self.told = order;
+        if order == Order::Suspend {
+            // Those that keep nothing are left where they are.
+            for mut shard in std::mem::take(&mut self.shards) {
+                if shard.suspend()? {
+                    self.shards.push(shard);
+                } else {
+                    self.control.leave_undone();
+                }
+            }
+            return Ok(!self.shards.is_empty());
+        }
+        self.shards.iter_mut().try_for_each(Shard::drain).map(|()| true)
+    }
+
+    #[cold]
+    fn stop(&self) -> Next {
+        if !self.shards.is_empty() {
+            self.control.leave_undone();
+        }
+        Next::Leave
     }
 
     #[cold]
@@ -129,6 +151,10 @@ impl Shard {
 
     fn drain(&mut self) -> Result<(), RunError> {
         panics::catch(|| self.duty().drain()).map_err(|panicked| self.panicked(panicked))
+    }
+
+    fn suspend(&mut self) -> Result<bool, RunError> {
+        panics::catch(|| self.duty().suspend()).map_err(|panicked| self.panicked(panicked))
     }
 
     #[cold]

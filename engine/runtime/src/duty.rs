@@ -16,8 +16,14 @@ pub trait Duty {
     /// When the shard cannot go on. The driver stops the whole job and reports it.
     fn step(&mut self, now: Nanos) -> Result<Step, Fault>;
 
-    /// Closes the sources: from now on the shard behaves as if its input had ended. Called at most once.
+    /// Closes the sources: once what they have accepted is taken in, the shard behaves as if its input had ended. Called at most once.
     fn drain(&mut self);
+
+    /// Asks the shard to bring what it keeps to a state that a later run goes on from, and then to say that it has finished. False if it keeps
+    /// nothing, which is the default: then it is left where it is. Called at most once, perhaps after [`drain`](Self::drain).
+    fn suspend(&mut self) -> bool {
+        false
+    }
 
     /// Where the shard is. Asked after a step panicked or failed, so it may only look.
     fn position(&self) -> Position;

@@ -1,8 +1,8 @@
 //! Panics of user code: caught where they happen, and reported once, in the job's own error.
 //!
 //! A hook, installed once per process, takes down message, place and (with `RUST_BACKTRACE`) the backtrace of a panic
-//! on an engine thread and prints nothing, since the report will. Every other thread's panic goes to the hook that was
-//! there before. Catching costs nothing as long as nothing panics.
+//! on an engine thread. Then, as for every other thread, it calls the hook that was there before, be it the
+//! application's own or the one that prints. Catching costs nothing as long as nothing panics.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
@@ -39,8 +39,8 @@ thread_local! {
     static LAST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
-/// From now on the panics of the current thread are recorded and not printed.
-pub(crate) fn record_here() {
+/// From now on the panics of the current thread are recorded.
+pub fn record_here() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let previous = panic::take_hook();
@@ -48,9 +48,8 @@ pub(crate) fn record_here() {
             if ENGINE_THREAD.get() {
                 let panicked = describe(info);
                 LAST.with_borrow_mut(|last| *last = Some(panicked));
-            } else {
-                previous(info);
             }
+            previous(info);
         }));
     });
     ENGINE_THREAD.set(true);
@@ -67,9 +66,12 @@ fn describe(info: &PanicHookInfo<'_>) -> Panicked {
 
 const NO_MESSAGE: &str = "panicked without a message";
 
-/// Runs `call`; a panic of it becomes an error.
+/// Runs `call`; a panic of it becomes an error, with the place where it happened if the thread [records](record_here).
+///
+/// # Errors
+/// When `call` panics.
 #[inline]
-pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
     // What `call` was working on is dropped after a panic and never used again, whatever state it is in.
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         LAST.take().unwrap_or_else(|| {

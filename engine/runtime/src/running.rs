@@ -23,9 +23,14 @@ use std::time::Duration;
 /// How to stop a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Close the sources and finish what was taken in.
+    /// End the input: whoever sends to a source is refused from now on, what was accepted is taken in, and all that follows from it is shown. A
+    /// job with durability cannot be gone on with: its later runs find the input at its end.
     Drain,
-    /// Leave everything where it is.
+    /// Stop so that a later run goes on where this one was: what sources have accepted is taken in and shown, state and logs are brought to the
+    /// disk whole, and nothing is left elsewhere. The input does not end. For a job without durability, which keeps nothing, this is
+    /// [`Now`](Self::Now).
+    Suspend,
+    /// Leave everything where it is, at once. A job with durability goes on later as it would after its process was killed.
     Now,
 }
 
@@ -54,11 +59,35 @@ pub struct Stopper {
     control: Arc<Control>,
 }
 
+/// Says how a job has ended, for whoever does not hold it.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    control: Arc<Control>,
+}
+
+impl Watch {
+    /// Whether all cores have left.
+    pub fn is_over(&self) -> bool {
+        self.control.is_over()
+    }
+
+    /// The first failure so far.
+    pub fn failure(&self) -> Option<RunError> {
+        self.control.failure()
+    }
+
+    /// Whether shards were left where they were before they had finished.
+    pub fn is_undone(&self) -> bool {
+        self.control.is_undone()
+    }
+}
+
 impl Stopper {
-    /// Asks all cores to stop, and returns at once. After `Drain`, `Now` still has its effect; not the other way round.
+    /// Asks all cores to stop, and returns at once. Only a stricter order changes an earlier one: `Suspend` one to `Drain`, and `Now` both.
     pub fn stop(&self, how: Stop) {
         self.control.give(match how {
             Stop::Drain => Order::Drain,
+            Stop::Suspend => Order::Suspend,
             Stop::Now => Order::StopNow,
         });
     }
@@ -162,6 +191,11 @@ impl Running {
     /// A handle for another thread, such as the one that hears of Ctrl-C.
     pub fn stopper(&self) -> Stopper {
         Stopper { control: self.control.clone() }
+    }
+
+    /// What says how the job has ended, also when this is gone.
+    pub fn watch(&self) -> Watch {
+        Watch { control: self.control.clone() }
     }
 
     /// The doorbells of the cores, for producers outside of them.

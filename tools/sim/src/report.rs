@@ -74,7 +74,17 @@ impl Summary {
     /// Counts a run that was as it should be.
     pub fn add(&mut self, survived: &Survived) {
         let Survived {
-            lives, steps, killed, power_lost, stopped, errors, flips, checkpoints, rescaled, ..
+            lives,
+            steps,
+            killed,
+            power_lost,
+            stopped,
+            suspended,
+            errors,
+            flips,
+            checkpoints,
+            rescaled,
+            ..
         } = *survived;
         let total = &mut self.total;
         self.seeds += 1;
@@ -84,6 +94,7 @@ impl Summary {
         total.killed += killed;
         total.power_lost += power_lost;
         total.stopped += stopped;
+        total.suspended += suspended;
         total.errors += errors;
         total.flips += flips;
         total.checkpoints += checkpoints;
@@ -99,6 +110,7 @@ impl Summary {
             killed,
             power_lost,
             stopped,
+            suspended,
             errors,
             flips,
             checkpoints,
@@ -110,7 +122,7 @@ impl Summary {
         let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
         format!(
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {lives} lives, {steps} steps, {checkpoints} checkpoints; \
-             killed {killed}, power lost {power_lost}, stopped {stopped}, disk errors {errors}, bits turned over {flips} times, of which \
+             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, bits turned over {flips} times, of which \
              {} were refused; {rescaled} changes of shards; trace {trace:016x}",
             took.as_secs_f64(),
             self.failed.len(),

@@ -3,7 +3,8 @@
 //! 1. A life begins as on a real machine: the data directory is opened, other shards' state is taken up, the newest whole checkpoint is
 //!    restored. Any of it may be where the life ends.
 //! 2. Shards are stepped in bursts, the keeper of checkpoints is turned, the world gets on, in an order drawn from the seed.
-//! 3. A life ends between two steps, or between two operations of the disk. The last one is left alone and comes to the end of the input.
+//! 3. A life ends between two steps, or between two operations of the disk; or the job is suspended, if nothing else ends it before that is done,
+//!    and goes on in any mode. The last one is left alone and comes to the end of the input.
 //!
 //! After each step: what survives never falls, and no shard has released more than that.
 
@@ -16,6 +17,7 @@ use crate::running::check_sizes;
 use crate::survive::{Rig, check, shape, take_up};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, Tick, hash};
+use pelton_runtime::Duty as _;
 use pelton_runtime::survive::{KeeperOptions, OpenError, Opened, SurvivalOptions, Task, Wish};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
@@ -124,6 +126,7 @@ struct Lives<'a> {
     /// Key groups that move while the job runs; as often as checkpoints are commanded.
     moves: Chance,
     deaths: Chance,
+    suspensions: Chance,
     sizes: Chance,
     // The life at hand.
     life: u32,
@@ -131,6 +134,13 @@ struct Lives<'a> {
     shards: usize,
     death: Death,
     dies_at: Option<u64>,
+    /// Whether the job of this run is ever suspended, and the step from which on the shards of this life hear of that.
+    suspends: bool,
+    suspends_at: Option<u64>,
+    /// The life before was suspended.
+    clean: bool,
+    /// What this life survives.
+    durability: Durability,
     /// The disk may fail.
     fails: bool,
     survives: Tick,
@@ -156,12 +166,17 @@ impl<'a> Lives<'a> {
             commands: chance("commands"),
             moves: chance("moves"),
             deaths: chance("deaths"),
+            suspensions: chance("suspensions"),
             sizes: chance("sizes"),
             life: 0,
             step: 0,
             shards: 0,
             death: Death::Stopped,
             dies_at: None,
+            suspends: chance("suspends").happens(500),
+            suspends_at: None,
+            clean: false,
+            durability: scenario.durability,
             fails: false,
             survives: Tick(0),
             quiet: 0,
@@ -205,8 +220,17 @@ impl<'a> Lives<'a> {
 
     /// Draws what the next life is like.
     fn begin(&mut self, last: bool) {
-        let Scenario { durability, ref shards, ref faults, steps_max, .. } = *self.scenario;
+        let Scenario { ref shards, ref faults, steps_max, .. } = *self.scenario;
         self.count.lives += 1;
+        self.suspends_at = (self.suspends && !last && self.suspensions.happens(500))
+            .then(|| self.suspensions.magnitude(steps_max));
+        if std::mem::take(&mut self.clean) && self.suspensions.happens(500) {
+            self.durability = match self.durability {
+                Durability::Process => Durability::Disk,
+                Durability::Disk | Durability::None => Durability::Process,
+            };
+        }
+        let durability = self.durability;
         (self.step, self.survives, self.quiet, self.dies_at) = (0, Tick(0), 0, None);
         let before = self.shards;
         if before == 0 || self.sizes.happens(400) {
@@ -243,7 +267,8 @@ impl<'a> Lives<'a> {
     /// The process ends. Whatever it held is still there, so that nothing of it is carried out that was only begun.
     fn die(&mut self) {
         let faults = &self.scenario.faults;
-        let flips = faults.bit_flips > 0 && self.death != Death::Stopped && self.deaths.happens(250);
+        let hard = matches!(self.death, Death::Killed | Death::PowerLost);
+        let flips = faults.bit_flips > 0 && hard && self.deaths.happens(250);
         if flips {
             self.count.flips += 1;
             self.disk.set_faults(faults.clone());
@@ -252,9 +277,12 @@ impl<'a> Lives<'a> {
         match self.death {
             Death::Killed => self.disk.crash(Crash::Process),
             Death::PowerLost => self.disk.crash(Crash::Power),
-            Death::Stopped => {}
+            // The next life is on this machine, on this one after a restart, or on another one with the same directory.
+            Death::Suspended if self.suspensions.happens(500) => self.disk.crash(Crash::Power),
+            Death::Stopped | Death::Suspended => {}
         }
         match self.death {
+            Death::Suspended => self.count.suspended += 1,
             Death::Killed => self.count.killed += 1,
             Death::PowerLost => self.count.power_lost += 1,
             Death::Stopped => self.count.stopped += 1,
@@ -265,7 +293,7 @@ impl<'a> Lives<'a> {
     /// One life. If it ends early the death has been died.
     fn live(&mut self) -> Result<(), Halt> {
         let begun = self.take_up();
-        let (mut rig, _opened) = match begun {
+        let (mut rig, opened) = match begun {
             Ok(begun) => begun,
             Err(Halt::Job(_)) if self.disk.has_ended() => {
                 self.die();
@@ -275,11 +303,16 @@ impl<'a> Lives<'a> {
         };
         self.checkpoint = rig.keeper.manifest().checkpoints.last().map_or(0, |last| last.number);
         self.world.began(&self.moment(&rig));
+        let mut told = vec![false; rig.survivors.len()];
         while !rig.is_finished() {
-            self.burst(&mut rig)?;
+            self.burst(&mut rig, Some(&mut told))?;
         }
         rig.desk.close();
-        if rig.desk.survives() != Tick::END {
+        let suspended = rig.desk.is_suspended();
+        if suspended && !rig.desk.all_closed() {
+            return Err(Halt::Broken("all shards have finished, and not all logs are closed".to_owned()));
+        }
+        if !suspended && rig.desk.survives() != Tick::END {
             return Err(Halt::Broken(format!(
                 "all shards have finished, and {} survives",
                 rig.desk.survives().0
@@ -290,14 +323,21 @@ impl<'a> Lives<'a> {
             self.die();
             return Err(Halt::Dead);
         }
-        finished.map_err(|error| Halt::Job(JobError::Storage(error.to_string())))
+        finished.map_err(|error| Halt::Job(JobError::Storage(error.to_string())))?;
+        if !suspended {
+            return Ok(());
+        }
+        drop((rig, opened));
+        (self.death, self.clean) = (Death::Suspended, true);
+        self.die();
+        Err(Halt::Dead)
     }
 
     fn take_up(&mut self) -> Result<(Rig, Opened), Halt> {
         let (plan, scenario, memory) = (self.plan, self.scenario, self.memory.clone());
         check_sizes(self.shards, scenario.key_groups, scenario.ring_bytes)?;
         let options = SurvivalOptions {
-            durability: match scenario.durability {
+            durability: match self.durability {
                 Durability::Disk => pelton_storage::Durability::Disk,
                 Durability::Process => pelton_storage::Durability::Process,
                 Durability::None => {
@@ -330,7 +370,7 @@ impl<'a> Lives<'a> {
                 if std::mem::take(&mut first) {
                     self.world.began(&self.moment(rig));
                 }
-                self.burst(rig)
+                self.burst(rig, None)
             };
             take_up::rescale::<Halt>(plan, &before, &memory, &mut opened, keeper.clone(), burst)?;
         }
@@ -351,8 +391,9 @@ impl<'a> Lives<'a> {
     }
 
     /// A burst of steps of one shard, and what else happens at that time. If it is the end, the death has been died.
-    fn burst(&mut self, rig: &mut Rig) -> Result<(), Halt> {
-        let mut burst = self.try_burst(rig);
+    /// `told` says which shards know that the job is to be suspended.
+    fn burst(&mut self, rig: &mut Rig, told: Option<&mut [bool]>) -> Result<(), Halt> {
+        let mut burst = self.try_burst(rig, told);
         if let Err(Halt::Job(_)) = &burst {
             if self.disk.has_ended() {
                 burst = Err(Halt::Dead);
@@ -366,8 +407,16 @@ impl<'a> Lives<'a> {
         burst
     }
 
-    fn try_burst(&mut self, rig: &mut Rig) -> Result<(), Halt> {
+    fn try_burst(&mut self, rig: &mut Rig, told: Option<&mut [bool]>) -> Result<(), Halt> {
         let shard = self.schedule.below(rig.survivors.len() as u64) as usize;
+        let due = self.suspends_at.is_some_and(|at| self.step >= at);
+        if let Some(told) = told.map(|told| &mut told[shard]).filter(|told| due && !**told) {
+            *told = true;
+            self.tell(format!("shard {shard} is to be suspended"));
+            if let Some(survivor) = &mut rig.survivors[shard] {
+                survivor.suspend();
+            }
+        }
         for _ in 0..=self.schedule.below(8) {
             if self.dies_at.is_some_and(|at| self.step >= at) {
                 return Err(Halt::Dead);

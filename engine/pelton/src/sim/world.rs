@@ -28,6 +28,8 @@ pub enum Death {
     PowerLost,
     /// The process ends by itself, between two steps.
     Stopped,
+    /// The job was suspended, and came to that end. What becomes of the machine afterwards is all the same.
+    Suspended,
 }
 
 /// The world around a job. Everything in it must follow from what it is told, and from a [`Chance`](super::Chance) of its own.

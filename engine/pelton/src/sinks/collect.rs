@@ -1,6 +1,7 @@
 //! All rows in memory, for tests and small results.
 
-use pelton_core::sink::{Sink, SinkWriter};
+use super::ended::Ended;
+use pelton_core::sink::{Ending, Outcome, Sink, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Collect<T> {
     rows: Arc<Mutex<Vec<Row<T>>>>,
+    ended: Ended,
 }
 
 /// A row with its name: no two rows of a run have the same (tick, shard, seq), and a replay gives the same names.
@@ -41,17 +43,32 @@ pub struct Row<T> {
 /// # Ok::<(), pelton::JobError>(())
 /// ```
 pub fn collect<T>() -> Collect<T> {
-    Collect { rows: Arc::default() }
+    Collect { rows: Arc::default(), ended: Ended::default() }
 }
 
 impl<T> Clone for Collect<T> {
     fn clone(&self) -> Self {
-        Collect { rows: self.rows.clone() }
+        Collect { rows: self.rows.clone(), ended: self.ended.clone() }
     }
 }
 
 impl<T> Collect<T> {
-    /// Takes the rows so far, in the order (tick, shard, seq).
+    /// How the job has ended, if it has: unless it is [complete](Outcome::Complete), or was [suspended](Outcome::Suspended), rows may be missing.
+    ///
+    /// ```
+    /// use pelton::Outcome;
+    /// use pelton::prelude::*;
+    /// let rows = collect();
+    /// let job = Job::new("fails").source(from_iter(|| 0..3)).map(|n| 6 / (n - 2)).sink(rows.clone());
+    /// assert!(job.run().is_err());
+    /// assert!(matches!(rows.outcome(), Some(Outcome::Failed(error)) if error.to_string().contains("divide by zero")));
+    /// ```
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.ended.outcome()
+    }
+
+    /// Takes the rows so far, in the order (tick, shard, seq). They are all of them if [`Job::run`](crate::Job::run) returned `Ok`; while the job
+    /// runs, and if it failed, they are those so far: see [`outcome`](Self::outcome).
     pub fn take(&self) -> Vec<T> {
         self.take_named().into_iter().map(|row| row.row).collect()
     }
@@ -66,6 +83,9 @@ impl<T> Collect<T> {
 
 impl<T: Send + 'static> Sink<T> for Collect<T> {
     type Writer = Collected<T>;
+    fn attach(&self, ending: Ending) {
+        self.ended.attach(ending);
+    }
     fn open(&self, shard: ShardId) -> Collected<T> {
         Collected { shard, tick: Vec::new(), all: self.rows.clone() }
     }

@@ -1,6 +1,7 @@
 //! All rows folded into one value.
 
-use pelton_core::sink::{Sink, SinkWriter};
+use super::ended::Ended;
+use pelton_core::sink::{Ending, Outcome, Sink, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ pub struct Fold<A, F, M> {
     merge: M,
     /// The values of the shards that have ended.
     folded: Arc<Mutex<BTreeMap<ShardId, A>>>,
+    ended: Ended,
 }
 
 /// Folds each shard's rows into a copy of `empty` with `add`, on the shard itself and without locks, and merges the shards' values
@@ -32,11 +34,18 @@ where
     F: Fn(&mut A, T),
     M: Fn(A, A) -> A,
 {
-    Fold { empty, add, merge, folded: Arc::default() }
+    Fold { empty, add, merge, folded: Arc::default(), ended: Ended::default() }
 }
 
 impl<A: Clone, F, M: Fn(A, A) -> A> Fold<A, F, M> {
-    /// Takes the value of the shards that have ended, merged in the order of the shards: all of them, after a run.
+    /// How the job has ended, if it has: only of one that is [complete](Outcome::Complete), or was [suspended](Outcome::Suspended), is the value
+    /// that of all rows.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.ended.outcome()
+    }
+
+    /// Takes the value of the shards that have ended, or were suspended, merged in the order of the shards: all of them, after a
+    /// [run](crate::Job::run) that returned `Ok`. Shards that failed, or were stopped at once, have none: see [`outcome`](Self::outcome).
     pub fn take(&self) -> A {
         let folded = std::mem::take(&mut *self.folded.lock().unwrap_or_else(PoisonError::into_inner));
         folded.into_values().reduce(&self.merge).unwrap_or_else(|| self.empty.clone())
@@ -45,8 +54,9 @@ impl<A: Clone, F, M: Fn(A, A) -> A> Fold<A, F, M> {
 
 impl<A: Clone, F: Clone, M: Clone> Clone for Fold<A, F, M> {
     fn clone(&self) -> Self {
-        let Fold { empty, add, merge, folded } = self;
-        Fold { empty: empty.clone(), add: add.clone(), merge: merge.clone(), folded: folded.clone() }
+        let Fold { empty, add, merge, folded, ended } = self;
+        let (folded, ended) = (folded.clone(), ended.clone());
+        Fold { empty: empty.clone(), add: add.clone(), merge: merge.clone(), folded, ended }
     }
 }
 
@@ -57,6 +67,9 @@ where
     M: Fn(A, A) -> A + Clone + Send + Sync + 'static,
 {
     type Writer = Folding<A, F, M>;
+    fn attach(&self, ending: Ending) {
+        self.ended.attach(ending);
+    }
     fn open(&self, shard: ShardId) -> Folding<A, F, M> {
         Folding { shard, value: self.empty.clone(), fold: self.clone() }
     }
@@ -88,5 +101,9 @@ where
         let mut folded = self.fold.folded.lock().unwrap_or_else(PoisonError::into_inner);
         folded.insert(self.shard, self.value.clone());
         Ok(())
+    }
+
+    fn suspend(&mut self) -> Result<(), Fault> {
+        SinkWriter::<T>::close(self)
     }
 }

@@ -8,6 +8,7 @@
 //! | [`collect`], [`fold`], [`for_each`] | keep nothing: they begin empty, and are shown everything since the last checkpoint |
 
 mod collect;
+mod ended;
 mod files;
 mod fold;
 mod for_each;
@@ -17,5 +18,5 @@ pub use collect::{Collect, Collected, Row, collect};
 pub use files::{FileSink, FileWriter, file_ndjson, file_with};
 pub use fold::{Fold, Folding, fold};
 pub use for_each::{ForEach, for_each};
-pub use pelton_core::sink::{Delivery, Sink, SinkWriter};
-pub use subscribe::{Position, Subscriber, SubscriberWriter, Subscription, subscribe, subscribe_from};
+pub use pelton_core::sink::{Delivery, Outcome, Sink, SinkWriter};
+pub use subscribe::{NoRow, Position, Subscriber, SubscriberWriter, Subscription, subscribe, subscribe_from};

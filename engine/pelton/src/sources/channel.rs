@@ -135,8 +135,8 @@ impl<T> Error for SendError<T> {
 /// of 64 queues that senders are spread over, so one sender has so many waiting at most.
 ///
 /// It does not survive: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
-/// needs the records from elsewhere. At `Stop::Now` and `Stop::Drain` what the
-/// engine has not taken is lost; drop the senders instead, and the job ends with everything that was sent.
+/// needs the records from elsewhere. At `Stop::Drain` the engine refuses what is sent from then on, and ends with everything that was sent
+/// before; at `Stop::Now`, and at `Stop::Suspend`, what it has not taken is lost.
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -338,6 +338,14 @@ impl<T: Send + 'static> Partition for ChannelPartition<T> {
             left -= 1;
         }
         Polled::Open
+    }
+
+    fn refuse(&mut self) {
+        self.shared.change(|queue| queue.closed = true);
+    }
+
+    fn holds(&self) -> bool {
+        !self.taken.is_empty() || (0..STRIPES).any(|stripe| !self.shared.lock(stripe).records.is_empty())
     }
 }
 

@@ -4,16 +4,17 @@ use super::take_up::{self, NotBegun};
 use super::{check, graph, resized, shape};
 use crate::error::JobError;
 use crate::job::Plan;
-use crate::running::{check_sizes, sizes};
+use crate::running::{LateCheckpoint, check_sizes, sizes};
 use pelton_core::build::{ShardBuilder, Wiring, wire_by};
 use pelton_core::memory::Memory;
 use pelton_core::stats::ShardStats;
-use pelton_core::{Nanos, ShardId, Tick};
+use pelton_core::{Nanos, ShardId};
 use pelton_runtime::config::{Config, DriverKind, Durability};
 use pelton_runtime::survive::{
     Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
+    UnderWay,
 };
-use pelton_runtime::{Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, launch};
+use pelton_runtime::{Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, launch, panics};
 use pelton_storage::disk::{Blocking, Disk, Uring};
 use pelton_storage::{LogOptions, StorageError};
 use std::collections::BTreeMap;
@@ -29,10 +30,17 @@ const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the keeper looks for commands of other processes.
 const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
 
+/// A checkpoint is late after so many of its intervals, and after so long at any rate.
+const LATE_INTERVALS: u64 = 10;
+const LATE_NS_MAX: u64 = 60_000_000_000;
+
 /// What a running job that survives has besides its cores.
 pub(crate) struct Surviving {
     desk: Arc<Desk>,
-    keeper: Option<JoinHandle<Keeper>>,
+    /// Nothing comes of it if it panicked; the desk knows why.
+    keeper: Option<JoinHandle<Option<Keeper>>>,
+    /// A checkpoint that takes longer than this is late.
+    late_ns: u64,
     /// The lock on the data directory is held as long as this lives.
     opened: Opened,
 }
@@ -41,6 +49,13 @@ impl Surviving {
     /// Where checkpoints are asked for.
     pub(crate) fn desk(&self) -> &Arc<Desk> {
         &self.desk
+    }
+
+    /// The checkpoint that takes too long, if one does.
+    pub(crate) fn late(&self) -> Option<LateCheckpoint> {
+        let UnderWay { begun, waits_for } = self.desk.under_way()?;
+        let taken = clock::now().0.saturating_sub(begun);
+        (taken >= self.late_ns).then(|| LateCheckpoint { taken: Duration::from_nanos(taken), waits_for })
     }
 
     /// What is odd about the place that the data is in.
@@ -52,15 +67,13 @@ impl Surviving {
     pub(crate) fn close(&mut self, well: bool) -> Result<(), JobError> {
         self.desk.close();
         let Some(thread) = self.keeper.take() else { return Ok(()) };
-        let Ok(mut keeper) = thread.join() else {
-            return Err(JobError::Storage("the keeper of checkpoints panicked".to_owned()));
-        };
+        let kept = thread.join().unwrap_or_else(|_| None);
         if let Some(message) = self.desk.failure() {
             return Err(JobError::Storage(message));
         }
-        // Only of a job that came to the end of its input are all logs written out.
-        let whole = self.desk.survives() == Tick::END;
-        if well && whole { keeper.finish().map_err(storage) } else { Ok(()) }
+        let Some(mut keeper) = kept else { return Ok(()) };
+        // The logs of a job that came to the end of its input, or was suspended, are written out.
+        if well && self.desk.all_closed() { keeper.finish().map_err(storage) } else { Ok(()) }
     }
 }
 
@@ -226,15 +239,34 @@ fn attempt(
     let (kept, news) = (desk.clone(), move || bells.ring_all());
     let thread = thread::Builder::new()
         .name("pelton-keeper".to_owned())
-        .spawn(move || keep(keeper, commands, &kept, news));
-    let surviving = |keeper| Surviving { desk: desk.clone(), keeper, opened };
+        .spawn(move || watch(keeper, commands, &kept, news));
+    let late_ns = match config.checkpoint.interval_s {
+        0 => LATE_NS_MAX,
+        seconds => seconds.saturating_mul(LATE_INTERVALS * 1_000_000_000).min(LATE_NS_MAX),
+    };
+    let surviving = |keeper| Surviving { desk: desk.clone(), keeper, late_ns, opened };
     match thread {
         Ok(thread) => Ok(Started { cores, stats, surviving: surviving(Some(thread)) }),
         Err(error) => Err(Box::new((JobError::Start(StartError::Thread(error)), None))),
     }
 }
 
-/// The life of the keeper's thread. It is started by a thread that is not pinned.
+/// The life of the keeper's thread, which the job needs: should it panic, the job stops and says so.
+fn watch(keeper: Keeper, commands: Commands, desk: &Desk, tell: impl Fn()) -> Option<Keeper> {
+    panics::record_here();
+    match panics::catch(|| keep(keeper, commands, desk, &tell)) {
+        Ok(keeper) => Some(keeper),
+        Err(panicked) => {
+            desk.fail(format!("the thread that keeps checkpoints panicked, which is a bug: {panicked}"));
+            // Nobody answers any more.
+            desk.close();
+            tell();
+            None
+        }
+    }
+}
+
+/// What that thread does. It is started by a thread that is not pinned.
 fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()) -> Keeper {
     // What sinks do to make rows durable runs here.
     let _on_core = OnCore::enter();
@@ -245,6 +277,7 @@ fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()
             listened = now;
             if let Err(error) = commands.turn() {
                 desk.fail(error.to_string());
+                tell();
             }
         }
         if keeper.turn(now.0) {
@@ -257,4 +290,48 @@ fn keep(mut keeper: Keeper, mut commands: Commands, desk: &Desk, tell: impl Fn()
     keeper.give_up();
     let _ = commands.turn();
     keeper
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pelton_runtime::survive::{JobShape, Wish};
+    use pelton_storage::disk::{Faults, Simulated};
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Whoever waits for a checkpoint hears of it when the thread that makes them dies, and so does the job.
+    #[test]
+    fn a_keeper_that_panics_ends_the_job() {
+        let disk: Arc<dyn Disk> = Arc::new(Simulated::new(1, Faults::default()));
+        let shape =
+            JobShape { name: "job".to_owned(), lines: Vec::new(), partitions: vec![1], key_groups: 1 };
+        let options = SurvivalOptions {
+            durability: pelton_storage::Durability::Disk,
+            shards: 0,
+            segment_bytes: 64 << 10,
+            hash_ticks: 0,
+            restore: None,
+            canary: Canary::None,
+            log_id: 7,
+            configuration: BTreeMap::new(),
+        };
+        let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options).unwrap();
+        let desk = opened.desk(None);
+        let commands = Commands::new(opened.data.clone(), desk.clone()).unwrap();
+        let options = KeeperOptions { interval_ns: 0, balance_ns: 0, keep: 1, now };
+        let keeper =
+            Keeper::new(opened.data.clone(), opened.manifest.clone(), desk.clone(), options, Vec::new());
+        let asked = desk.command(Wish::Checkpoint(None));
+        let (shared, told) = (desk.clone(), AtomicBool::new(false));
+        let thread = thread::spawn(move || {
+            let tell = || assert!(told.swap(true, Ordering::Relaxed), "the bells are broken");
+            watch(keeper, commands, &shared, tell).is_none()
+        });
+        assert!(thread.join().unwrap(), "nothing comes of it");
+        let failure = desk.failure().unwrap();
+        assert!(failure.contains("the bells are broken") && failure.contains("launch.rs"), "{failure}");
+        assert!(asked.get().unwrap().is_err());
+        assert!(desk.command(Wish::Checkpoint(None)).get().unwrap().is_err());
+    }
 }

@@ -161,6 +161,185 @@ fn a_drain_during_the_replay_comes_after_it() {
     assert_eq!(seen, (1..=5_000).collect::<Vec<u64>>());
 }
 
+/// Suspends every shard, and steps until all have closed their logs.
+fn suspend(life: &mut Life) -> Result<(), JobError> {
+    for survivor in life.rig.survivors.iter_mut().flatten() {
+        assert!(survivor.suspend());
+    }
+    life.until("suspended", |rig| rig.is_finished())?;
+    assert!(life.rig.desk.all_closed());
+    life.rig.keeper.finish().map_err(|error| JobError::Storage(error.to_string()))
+}
+
+/// A suspended job is wholly on the disk: without its rings, on a machine that was restarted, with another durability it goes on with all
+/// that it accepted, acknowledged or not, and replays nothing.
+#[test]
+fn a_suspended_job_goes_on_on_a_machine_that_was_restarted() {
+    let modes = [Durability::Process, Durability::Disk];
+    for (before, after) in modes.into_iter().flat_map(|before| modes.map(|after| (before, after))) {
+        let disk = Simulated::new(5, Faults::default());
+        let (numbers, job, rows) = job();
+        let mut life = Life::begin(&job, &disk, before, 1).unwrap();
+        life.until("live", |_| numbers.is_recovered()).unwrap();
+        let mut a = numbers.producer("a").unwrap();
+        for n in 1..=20 {
+            a.send(n).unwrap();
+        }
+        life.until("acknowledged", |_| a.acknowledged() == 20).unwrap();
+        for n in 21..=4_000 {
+            a.send(n).unwrap();
+        }
+        assert!(a.acknowledged() < 4_000);
+        suspend(&mut life).unwrap();
+        assert_eq!(a.acknowledged(), 4_000, "what was accepted is in the log");
+        assert_eq!(a.send(4_001), Err(crate::sources::InletError::Closed));
+        let mut seen = rows.take();
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=4_000).collect::<Vec<u64>>(), "and shown");
+        let manifest = life.rig.keeper.manifest().clone();
+        assert!(manifest.clean && manifest.checkpoints.len() == 1, "{manifest:?}");
+        drop((a, life));
+        disk.crash(Crash::Power);
+
+        let mut life = Life::begin(&job, &disk, after, 1).unwrap();
+        life.until("live", |_| numbers.is_recovered()).unwrap();
+        let mut a = numbers.producer("a").unwrap();
+        assert_eq!(a.next_sequence(), Ok(4_001));
+        assert_eq!(
+            life.rig.desk.last_recovered(),
+            Tick(manifest.checkpoints[0].tick),
+            "nothing is behind it"
+        );
+        a.send(4_001).unwrap();
+        assert_eq!(life.shown(&rows, 1), [4_001], "nothing is shown again");
+    }
+}
+
+/// Whenever the process is killed while it is being suspended, between two steps or between two operations of the disk, the next start goes on
+/// as after any other kill.
+#[test]
+fn a_suspension_that_is_cut_short_is_a_kill() {
+    for durability in [Durability::Process, Durability::Disk] {
+        let mut ends = BTreeMap::new();
+        for cut in 0..160 {
+            let disk = Simulated::new(6 + cut, Faults::default());
+            let (numbers, job, rows) = job();
+            let mut life = Life::begin(&job, &disk, durability, 1).unwrap();
+            life.until("live", |_| numbers.is_recovered()).unwrap();
+            let mut a = numbers.producer("a").unwrap();
+            for n in 1..=500 {
+                a.send(n).unwrap();
+            }
+            life.until("acknowledged", |_| a.acknowledged() == 500).unwrap();
+            for n in 501..=700 {
+                a.send(n).unwrap();
+            }
+            disk.stop_after(cut);
+            let suspended = suspend(&mut life);
+            *ends.entry(suspended.is_ok()).or_insert(0) += 1;
+            let acknowledged = a.acknowledged();
+            let mut shown = rows.take();
+            drop((a, life));
+            disk.crash(if durability == Durability::Disk { Crash::Power } else { Crash::Process });
+
+            let mut life = Life::begin(&job, &disk, durability, 1).unwrap();
+            life.until("live", |_| numbers.is_recovered()).unwrap();
+            let mut a = numbers.producer("a").unwrap();
+            let known = a.next_sequence().unwrap() - 1;
+            assert!((acknowledged..=700).contains(&known), "cut {cut}: {known} of {acknowledged}");
+            for n in known + 1..=701 {
+                a.send(n).unwrap();
+            }
+            life.until("all", |_| {
+                shown.extend(rows.take());
+                shown.contains(&701)
+            })
+            .unwrap();
+            shown.sort_unstable();
+            shown.dedup();
+            assert_eq!(shown, (1..=701).collect::<Vec<u64>>(), "cut {cut}");
+        }
+        assert!(ends.len() == 2, "some are cut short and some are not: {ends:?}");
+    }
+}
+
+/// A shard that does not come to rest does not keep the others from closing their logs, and the time for that is bounded.
+#[test]
+fn a_suspension_does_not_wait_for_ever() {
+    let disk = Simulated::new(7, Faults::default());
+    let (numbers, job, rows) = job();
+    let mut life = Life::begin(&job, &disk, Durability::Process, 1).unwrap();
+    life.until("live", |_| numbers.is_recovered()).unwrap();
+    let mut a = numbers.producer("a").unwrap();
+    for n in 1..=100 {
+        a.send(n).unwrap();
+    }
+    life.until("acknowledged", |_| a.acknowledged() == 100).unwrap();
+    // Only one of them is told.
+    assert!(life.rig.survivors[0].as_mut().unwrap().suspend());
+    for _ in 0..10 {
+        life.step().unwrap();
+        assert!(!life.rig.is_finished());
+    }
+    let waiting = life.rig.desk.command(Wish::Checkpoint(None));
+    life.now += 9_000_000_000;
+    life.until("closed", |rig| rig.is_finished()).unwrap();
+    assert!(waiting.get().is_some_and(|answer| answer.unwrap_err().contains("is being suspended")));
+    life.rig.keeper.finish().unwrap();
+    assert!(life.rig.keeper.manifest().checkpoints.is_empty(), "there was no time for one");
+    drop((a, life));
+    rows.take();
+    disk.crash(Crash::Power);
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+    assert_eq!(life.shown(&rows, 100), (1..=100).collect::<Vec<u64>>(), "replayed");
+}
+
+/// A checkpoint that waits for a shard says for which, and since when; whoever asked for it hears when that shard is gone.
+#[test]
+fn a_checkpoint_says_whom_it_waits_for() {
+    let disk = Simulated::new(9, Faults::default());
+    let (numbers, job, _rows) = job();
+    let mut life = Life::begin(&job, &disk, Durability::Process, 1).unwrap();
+    life.until("live", |rig| rig.desk.all_live() && numbers.is_recovered()).unwrap();
+    assert_eq!(life.rig.desk.under_way(), None);
+    let (begun, asked) = (life.now + 1, life.rig.desk.command(Wish::Checkpoint(None)));
+    for _ in 0..2_000 {
+        life.now += 1;
+        life.rig.keeper.turn(life.now);
+        life.rig.step(0, Nanos(life.now)).unwrap();
+    }
+    let under_way = life.rig.desk.under_way().unwrap();
+    assert_eq!((under_way.begun, under_way.waits_for.last()), (begun, Some(&ShardId(1))));
+    assert!(asked.get().is_none());
+    drop(life.rig.survivors[1].take());
+    life.rig.keeper.turn(life.now);
+    assert!(asked.get().unwrap().unwrap_err().contains("came to its end"));
+    assert_eq!(life.rig.desk.under_way(), None);
+    let next = life.rig.desk.command(Wish::Checkpoint(None));
+    life.rig.keeper.turn(life.now);
+    assert!(next.get().unwrap().is_err(), "of a job whose shards are going");
+}
+
+/// What producers sent before a drain is taken in before the input ends.
+#[test]
+fn a_drain_takes_in_what_was_accepted() {
+    let disk = Simulated::new(8, Faults::default());
+    let (numbers, job, rows) = job();
+    let mut life = Life::begin(&job, &disk, Durability::Disk, 1).unwrap();
+    life.until("live", |_| numbers.is_recovered()).unwrap();
+    let mut a = numbers.producer("a").unwrap();
+    for n in 1..=4_000 {
+        a.send(n).unwrap();
+    }
+    life.rig.survivors.iter_mut().flatten().for_each(|survivor| survivor.drain());
+    life.until("the end", |rig| rig.is_finished()).unwrap();
+    assert_eq!(a.acknowledged(), 4_000);
+    assert_eq!(a.send(4_001), Err(crate::sources::InletError::Closed));
+    let mut seen = rows.take();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=4_000).collect::<Vec<u64>>());
+}
+
 /// After a write or a sync that failed the job stops, says so, and acknowledges nothing; on a sound disk it goes on with all that it
 /// acknowledged.
 #[test]

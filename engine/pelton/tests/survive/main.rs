@@ -8,3 +8,5 @@ mod room;
 mod stopped;
 mod subscribed;
 mod support;
+mod suspended;
+mod watched;

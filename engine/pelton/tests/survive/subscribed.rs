@@ -39,7 +39,7 @@ fn service(
             if stopped || rows.is_finished() {
                 return (database, !stopped);
             }
-            let Some(row) = rows.recv(Duration::from_millis(1)) else { continue };
+            let Ok(row) = rows.recv(Duration::from_millis(1)) else { continue };
             let name = row.position();
             let before = database.handled.insert(name.shard, name);
             assert!(before.is_none_or(|before| before < name), "{name:?} came after {before:?}");

@@ -11,7 +11,7 @@ pub(crate) mod workers;
 pub use choice::ChosenDriver;
 
 use crate::config::Config;
-use crate::control::Control;
+use crate::control::{Control, Order};
 use crate::cycle::{Cycle, Shard};
 use crate::doorbell::Bells;
 use crate::duty::Build;
@@ -55,7 +55,7 @@ impl<'a> Seat<'a> {
             bells: self.bells,
             idle: Idle::new(&self.config.idle),
             meter: Meter::new(self.counters),
-            draining: false,
+            told: Order::Run,
             now: Nanos(0),
         })
     }

@@ -6,12 +6,15 @@
 //! 2. It makes the files, puts up the barrier and announces the checkpoint. Each shard begins, or says that it had come further before the
 //!    barrier was there; then the attempt is given up.
 //! 3. Each shard reports when its snapshot is durable. The keeper writes the manifest, and says up to which tick logs may be forgotten.
+//!
+//! A job is suspended in this order: each shard says that it has been told; then that it takes in nothing any more; the keeper has a last
+//! checkpoint made; each shard closes its log, says so, and is gone.
 
 use super::exchange::Exchange;
 use pelton_core::clock::Clocks;
 use pelton_core::hash::Router;
 use pelton_core::moving::Move;
-use pelton_core::sink::MakeDurable;
+use pelton_core::sink::SinkSync;
 use pelton_core::{ShardId, Tick};
 use pelton_storage::control::is_savepoint_name;
 use pelton_storage::{SnapshotFile, SnapshotIndex};
@@ -33,6 +36,15 @@ pub struct CheckpointDone {
     pub moved: u32,
 }
 
+/// A checkpoint, or a move of key groups, that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// When it was begun, by the clock that the keeper is turned with.
+    pub begun: u64,
+    /// The shards that have not done their part yet; none while the keeper does its own.
+    pub waits_for: Vec<ShardId>,
+}
+
 /// What a shard says of a checkpoint.
 pub(crate) enum Report {
     /// It had come beyond the tick already, or ended.
@@ -40,7 +52,7 @@ pub(crate) enum Report {
     /// Its key groups have moved.
     Moved,
     /// Its snapshot is durable.
-    Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<MakeDurable> },
+    Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<SinkSync> },
 }
 
 /// What the shards are to begin.
@@ -95,6 +107,15 @@ pub(crate) struct Command {
     pub(crate) answer: Arc<Answer>,
 }
 
+impl Drop for Command {
+    fn drop(&mut self) {
+        // Nobody waits for ever, whatever became of those who were to answer.
+        if self.answer.get().is_none() {
+            self.answer.give(Err("the job ended before that was done".to_owned()));
+        }
+    }
+}
+
 /// Where the answer to a command appears.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -129,6 +150,8 @@ pub(crate) struct Notes {
     pub(crate) proposed: Option<Tick>,
     pub(crate) begin: Option<Begin>,
     pub(crate) reports: Vec<Option<Report>>,
+    /// When the checkpoint or move that is under way was begun.
+    pub(crate) begun: Option<u64>,
     /// Which shards take in what is new.
     pub(crate) live: Vec<bool>,
     /// Entries of ticks before this one may be forgotten.
@@ -136,6 +159,16 @@ pub(crate) struct Notes {
     /// Why the job must stop.
     pub(crate) failure: Option<String>,
     pub(crate) over: bool,
+    /// A shard was told that the job is to be suspended.
+    pub(crate) suspending: bool,
+    /// Which shards take in nothing any more for that.
+    pub(crate) quiet: Vec<bool>,
+    /// The logs are to be closed: nothing else is waited for.
+    pub(crate) close_logs: bool,
+    /// Which logs have been: all of them is on the disk.
+    pub(crate) closed: Vec<bool>,
+    /// Which shards are there no more.
+    pub(crate) gone: Vec<bool>,
 }
 
 /// Shared by the shards of a job that survives, its keeper, and whoever commands.
@@ -164,7 +197,9 @@ impl Desk {
     pub fn new(shards: u16, key_groups: u32, moves: impl IntoIterator<Item = (Tick, Vec<u16>)>) -> Arc<Self> {
         let count = usize::from(shards);
         let reports = (0..count).map(|_| None).collect();
-        let notes = Notes { reports, live: vec![false; count], ..Notes::default() };
+        let none = vec![false; count];
+        let (live, quiet, closed, gone) = (none.clone(), none.clone(), none.clone(), none);
+        let notes = Notes { reports, live, quiet, closed, gone, ..Notes::default() };
         Arc::new(Desk {
             lines: Clocks::new(count),
             wants: Clocks::new(count),
@@ -252,6 +287,52 @@ impl Desk {
     pub(crate) fn is_live(&self, shard: ShardId) {
         self.notes().live[usize::from(shard.0)] = true;
         self.tell_keeper();
+    }
+
+    /// A shard was told that the job is to be suspended.
+    pub(crate) fn is_suspending(&self) {
+        self.notes().suspending = true;
+        self.tell_keeper();
+    }
+
+    /// A shard that is to be suspended takes in nothing any more.
+    pub(crate) fn is_quiet(&self, shard: ShardId) {
+        self.notes().quiet[usize::from(shard.0)] = true;
+        self.tell_keeper();
+    }
+
+    /// A shard has closed its log.
+    pub(crate) fn has_closed(&self, shard: ShardId) {
+        self.notes().closed[usize::from(shard.0)] = true;
+    }
+
+    /// A shard is there no more: no checkpoint can be asked of it.
+    pub(crate) fn is_gone(&self, shard: ShardId) {
+        self.notes().gone[usize::from(shard.0)] = true;
+        self.tell_keeper();
+    }
+
+    /// Whether the job was suspended: it had to close its logs before its input came to its end.
+    pub fn is_suspended(&self) -> bool {
+        self.notes().close_logs
+    }
+
+    /// Whether the logs of all shards have been closed, so that all of them is on the disk and nothing elsewhere.
+    pub fn all_closed(&self) -> bool {
+        self.notes().closed.iter().all(|closed| *closed)
+    }
+
+    /// The checkpoint or move that is under way, if there is one.
+    pub fn under_way(&self) -> Option<UnderWay> {
+        let notes = self.notes();
+        // Before it has a tick there are no reports of it.
+        let waits = |(shard, report): &(usize, &Option<Report>)| {
+            if notes.propose { *shard == 0 } else { report.is_none() }
+        };
+        let waits_for =
+            notes.reports.iter().enumerate().filter(waits).map(|(shard, _)| ShardId(shard as u16));
+        let waits_for = waits_for.collect();
+        notes.begun.map(|begun| UnderWay { begun, waits_for })
     }
 
     /// Whether all shards take in what is new.

@@ -7,6 +7,9 @@
 //!  keeping    all have saved: sinks made durable, manifest stored, old checkpoints and logs let go
 //! ```
 //!
+//! When the job is suspended, it has a last checkpoint made once no shard takes in anything any more, and then all logs closed. There is a
+//! bound on how long that may take: after it, or when a shard is gone, the logs are closed without, and the next start replays more.
+//!
 //! Old snapshots are deleted a part at a time, behind everything else, for the logs' flushes wait for what the file system does.
 //!
 //! The keeper waits for the disk, so it lives on a thread of its own; that thread is started by whoever runs the job. It reads no clock.
@@ -15,7 +18,9 @@
 use super::balance;
 use super::desk::{Begin, CheckpointDone, Command, Desk, Report, Wish};
 use super::opening::stands_alone;
+use crate::panics;
 use pelton_core::Tick;
+use pelton_core::sink::SinkSync;
 use pelton_storage::{Checkpoint, DataDirectory, Manifest, Moved, SnapshotFile, SnapshotId, StorageError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +31,10 @@ const INCREMENTS_MAX: usize = 8;
 /// Bytes of old snapshots that are deleted at a time, and how often.
 const REMOVED_BYTES: u64 = 4 << 20;
 const REMOVE_INTERVAL_NS: u64 = 20_000_000;
+
+/// How long a job that is suspended is waited for at most before its logs are closed: so that it has ended before whoever stops it loses
+/// patience, which is after 10 s for some.
+const SUSPEND_NS_MAX: u64 = 8_000_000_000;
 
 /// How the keeper keeps.
 #[derive(Clone, Debug)]
@@ -68,6 +77,32 @@ pub struct Keeper {
     /// The next checkpoint cannot build on the one before.
     full: bool,
     increments: usize,
+    suspension: Suspension,
+}
+
+/// Why the job cannot go on.
+struct KeepError(String);
+
+impl From<StorageError> for KeepError {
+    fn from(error: StorageError) -> Self {
+        KeepError(error.to_string())
+    }
+}
+
+/// How far the keeper is with suspending the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspension {
+    No,
+    /// Since then it waits for the shards to take in nothing any more, and for what is under way.
+    Settling {
+        since: u64,
+    },
+    /// The last checkpoint is under way.
+    Saving {
+        since: u64,
+    },
+    /// All logs are being closed.
+    Closing,
 }
 
 impl Keeper {
@@ -98,6 +133,7 @@ impl Keeper {
             removing: None,
             full: true,
             increments: 0,
+            suspension: Suspension::No,
         }
     }
 
@@ -113,10 +149,11 @@ impl Keeper {
             Err(error) => {
                 // The manifest in memory may not be the one that counts.
                 self.removing = None;
+                let KeepError(message) = error;
                 if let Some(command) = self.command.take() {
-                    command.answer.give(Err(error.to_string()));
+                    command.answer.give(Err(message.clone()));
                 }
-                self.desk.fail(error.to_string());
+                self.desk.fail(message);
                 false
             }
         }
@@ -150,14 +187,97 @@ impl Keeper {
         Ok(())
     }
 
-    fn try_turn(&mut self, now_ns: u64) -> Result<bool, StorageError> {
+    fn try_turn(&mut self, now_ns: u64) -> Result<bool, KeepError> {
         self.remove(now_ns)?;
+        if self.suspension == Suspension::Closing {
+            return Ok(false);
+        }
+        if self.suspend(now_ns) || self.give_up_what_is_lost() {
+            return Ok(true);
+        }
         match &self.state {
+            State::Idle if self.suspension != Suspension::No => Ok(false),
             State::Idle => Ok(self.ask(now_ns)),
             State::Asking => self.announce(),
             &State::Writing { number, tick } => self.collect(number, tick),
             State::Moving { .. } => Ok(self.collect_moved()),
         }
+    }
+
+    /// If the job is to be suspended: does what that comes to next, if it is time; whether there was anything.
+    fn suspend(&mut self, now_ns: u64) -> bool {
+        let mut notes = self.desk.notes();
+        if !notes.suspending {
+            return false;
+        }
+        let commands = std::mem::take(&mut notes.commands);
+        let all = |shards: &[bool]| shards.iter().all(|shard| *shard);
+        let ready = all(&notes.quiet) && all(&notes.live);
+        let gone = notes.gone.contains(&true);
+        drop(notes);
+        for command in commands {
+            command.answer.give(Err("the job is being suspended".to_owned()));
+        }
+        let since = match self.suspension {
+            Suspension::Settling { since } | Suspension::Saving { since } => since,
+            Suspension::No | Suspension::Closing => {
+                self.suspension = Suspension::Settling { since: now_ns };
+                now_ns
+            }
+        };
+        if gone || now_ns.saturating_sub(since) >= SUSPEND_NS_MAX {
+            self.close_logs();
+            return true;
+        }
+        if !matches!(self.state, State::Idle) || !ready {
+            return false;
+        }
+        // Also if a shard had come too far for the one before.
+        self.suspension = Suspension::Saving { since };
+        self.propose(now_ns);
+        true
+    }
+
+    /// Has all shards close their logs, whatever is under way.
+    fn close_logs(&mut self) {
+        self.suspension = Suspension::Closing;
+        self.refuse("the job is being suspended".to_owned());
+        let mut notes = self.desk.notes();
+        (notes.close_logs, notes.begin, notes.begun) = (true, None, None);
+        drop(notes);
+        self.desk.tell_shards();
+    }
+
+    /// Gives up what is under way if a shard that has no part in it yet is there no more: the job has come to its end.
+    fn give_up_what_is_lost(&mut self) -> bool {
+        let mut notes = self.desk.notes();
+        let silent = notes.gone.iter().zip(&notes.reports).any(|(gone, report)| *gone && report.is_none());
+        let lost = match &self.state {
+            State::Idle => notes.gone.contains(&true) && !notes.commands.is_empty(),
+            State::Asking => notes.gone.first() == Some(&true),
+            State::Writing { .. } | State::Moving { .. } => silent,
+        };
+        if !lost {
+            return false;
+        }
+        let mut commands = std::mem::take(&mut notes.commands);
+        (notes.begin, notes.begun) = (None, None);
+        drop(notes);
+        commands.extend(self.command.take());
+        for command in commands {
+            command.answer.give(Err("the job came to its end before that was done".to_owned()));
+        }
+        (self.state, self.full) = (State::Idle, true);
+        true
+    }
+
+    /// Asks shard 0 for a tick for the next checkpoint or move.
+    fn propose(&mut self, now_ns: u64) {
+        let mut notes = self.desk.notes();
+        (notes.propose, notes.proposed, notes.begun) = (true, None, Some(now_ns));
+        drop(notes);
+        self.desk.tell_shards();
+        self.state = State::Asking;
     }
 
     fn ask(&mut self, now_ns: u64) -> bool {
@@ -166,8 +286,8 @@ impl Keeper {
         let mut notes = self.desk.notes();
         let uneven = self.options.balance_ns > 0
             && now_ns.saturating_sub(*self.balanced.get_or_insert(now_ns)) >= self.options.balance_ns;
-        if notes.over || !notes.live.iter().all(|live| *live) || !due && !uneven && notes.commands.is_empty()
-        {
+        let all_here = notes.live.iter().all(|live| *live) && !notes.gone.contains(&true);
+        if notes.over || !all_here || !due && !uneven && notes.commands.is_empty() {
             return false;
         }
         self.command = if due { None } else { notes.commands.pop_front() };
@@ -178,15 +298,12 @@ impl Keeper {
             self.command = Some(Command { wish: Wish::Balance, answer });
             self.balanced = Some(now_ns);
         }
-        notes.propose = true;
-        notes.proposed = None;
         drop(notes);
-        self.desk.tell_shards();
-        self.state = State::Asking;
+        self.propose(now_ns);
         true
     }
 
-    fn announce(&mut self) -> Result<bool, StorageError> {
+    fn announce(&mut self) -> Result<bool, KeepError> {
         let mut notes = self.desk.notes();
         let Some(tick) = notes.proposed.take() else { return Ok(false) };
         notes.propose = false;
@@ -241,6 +358,7 @@ impl Keeper {
     /// The command cannot be carried out.
     fn refuse(&mut self, why: String) {
         self.state = State::Idle;
+        self.desk.notes().begun = None;
         if let Some(command) = self.command.take() {
             command.answer.give(Err(why));
         }
@@ -249,13 +367,14 @@ impl Keeper {
     /// Key groups have moved, or none had to.
     fn moved(&mut self, tick: Tick, moved: u32) -> bool {
         self.state = State::Idle;
+        self.desk.notes().begun = None;
         if let Some(command) = self.command.take() {
             command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0, moved }));
         }
         true
     }
 
-    fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, StorageError> {
+    fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, KeepError> {
         // Known before it is made, so that a restart makes it too.
         self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
         self.store()?;
@@ -280,7 +399,7 @@ impl Keeper {
         if !notes.reports.iter().all(Option::is_some) {
             return false;
         }
-        notes.begin = None;
+        (notes.begin, notes.begun) = (None, None);
         notes.reports.iter_mut().for_each(|report| *report = None);
         drop(notes);
         if let State::Moving { tick, owners } = std::mem::replace(&mut self.state, State::Idle) {
@@ -293,7 +412,7 @@ impl Keeper {
         true
     }
 
-    fn announce_checkpoint(&mut self, tick: Tick) -> Result<bool, StorageError> {
+    fn announce_checkpoint(&mut self, tick: Tick) -> Result<bool, KeepError> {
         let number = self.next_number;
         self.next_number += 1;
         let Manifest { log_id, generation, shards, .. } = self.manifest;
@@ -311,7 +430,7 @@ impl Keeper {
         Ok(true)
     }
 
-    fn collect(&mut self, number: u64, tick: Tick) -> Result<bool, StorageError> {
+    fn collect(&mut self, number: u64, tick: Tick) -> Result<bool, KeepError> {
         let mut notes = self.desk.notes();
         let late = notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate)));
         if !notes.reports.iter().all(Option::is_some) {
@@ -324,6 +443,7 @@ impl Keeper {
         self.state = State::Idle;
         if late {
             self.full = true;
+            self.desk.notes().begun = None;
             if let Some(command) = self.command.take() {
                 command.answer.give(Err("a shard had come too far; try again".to_owned()));
             }
@@ -331,18 +451,17 @@ impl Keeper {
         }
         let done = self.keep(number, tick, reports)?;
         self.full = false;
+        self.desk.notes().begun = None;
+        if matches!(self.suspension, Suspension::Saving { .. }) {
+            self.close_logs();
+        }
         if let Some(command) = self.command.take() {
             command.answer.give(Ok(done));
         }
         Ok(true)
     }
 
-    fn keep(
-        &mut self,
-        number: u64,
-        tick: Tick,
-        reports: Vec<Report>,
-    ) -> Result<CheckpointDone, StorageError> {
+    fn keep(&mut self, number: u64, tick: Tick, reports: Vec<Report>) -> Result<CheckpointDone, KeepError> {
         let (mut written, mut needs, mut syncs) = (0, Vec::new(), Vec::new());
         for report in reports {
             let Report::Saved { index, bytes, mut sinks } = report else { unreachable!("nobody was late") };
@@ -352,13 +471,11 @@ impl Keeper {
         }
         needs.sort_unstable();
         needs.dedup();
-        for sync in syncs {
-            sync().map_err(|message| {
-                StorageError::io(
-                    "keep what a sink was shown, in",
-                    self.data.path(),
-                    std::io::Error::other(message),
-                )
+        for SinkSync { sink, run } in syncs {
+            // Code of the sink's, on this thread: a panic in it is an error like any other.
+            let done = panics::catch(run).unwrap_or_else(|panicked| Err(format!("it panicked: {panicked}")));
+            done.map_err(|message| {
+                KeepError(format!("{sink} could not keep what it was shown, for a checkpoint: {message}"))
             })?;
         }
         self.manifest.checkpoints.push(Checkpoint {

@@ -21,7 +21,7 @@ mod survivor;
 
 pub use checkpoint::Restored;
 pub use commands::Commands;
-pub use desk::{Answer, CheckpointDone, Desk, Wish};
+pub use desk::{Answer, CheckpointDone, Desk, UnderWay, Wish};
 pub use journal::LogReplay;
 pub use keeper::{Keeper, KeeperOptions};
 pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference, router};

@@ -187,7 +187,8 @@ impl Opened {
             if !manifest.clean {
                 let before = &manifest.durability;
                 let difference = format!(
-                    "it was last run with durability \"{before}\" and did not end cleanly; run it with that once more, to its end"
+                    "it was last run with durability \"{before}\" and did not end cleanly; start it with that once more and suspend it \
+                     (`Stop::Suspend`, or SIGTERM), or let it come to its end"
                 );
                 return Err(OpenError::OtherJob { path: path.to_owned(), difference });
             }

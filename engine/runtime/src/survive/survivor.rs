@@ -17,7 +17,7 @@ use super::journal::{LogJournal, LogReplay, fault};
 use crate::duty::{Duty, Position};
 use pelton_core::build::{ShardBuilder, Survival};
 use pelton_core::journal::Replay as _;
-use pelton_core::sink::MakeDurable;
+use pelton_core::sink::SinkSync;
 use pelton_core::{Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, SnapshotIndex, SnapshotWriter};
@@ -92,6 +92,7 @@ pub struct Survivor {
     finished: bool,
     /// Key groups are on their way, and that is to be reported.
     moving: bool,
+    suspension: Suspension,
     paused: bool,
     canary: Canary,
     /// Steps in a row without work.
@@ -109,10 +110,24 @@ pub struct Survivor {
     last: Option<SnapshotIndex>,
 }
 
+/// How far the shard is with being suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspension {
+    No,
+    /// It takes in what its sources have accepted.
+    Settling,
+    /// It takes in nothing any more, and saves its state.
+    Quiet,
+    /// Its log is to be closed.
+    Closing,
+    /// It is.
+    Closed,
+}
+
 struct Saving {
     writer: SnapshotWriter,
     /// Once the shard has handed over all of it.
-    sinks: Option<Vec<MakeDurable>>,
+    sinks: Option<Vec<SinkSync>>,
 }
 
 impl Survivor {
@@ -174,6 +189,7 @@ impl Survivor {
             live: false,
             finished: false,
             moving: false,
+            suspension: Suspension::No,
             paused,
             canary,
             quiet: 0,
@@ -201,7 +217,10 @@ impl Survivor {
     /// # Errors
     /// When the disk refuses.
     pub fn close_log(&mut self) -> Result<(), Fault> {
-        self.log.borrow_mut().close().map_err(fault)
+        self.log.borrow_mut().close().map_err(fault)?;
+        self.finished = true;
+        self.desk.has_closed(self.id);
+        Ok(())
     }
 
     /// What follows from ticks up to this one has been released.
@@ -275,6 +294,9 @@ impl Survivor {
             let highest = self.shard.highest().0.max(before);
             notes.proposed = Some(Tick(highest.saturating_add(CHECKPOINT_AHEAD)));
             desk.tell_keeper();
+        }
+        if notes.close_logs {
+            self.suspension = Suspension::Closing;
         }
         let retire = notes.retire;
         let mine = usize::from(self.id.0);
@@ -375,6 +397,12 @@ impl Survivor {
     }
 }
 
+impl Drop for Survivor {
+    fn drop(&mut self) {
+        self.desk.is_gone(self.id);
+    }
+}
+
 impl Duty for Survivor {
     fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
         let step = self.try_step(now);
@@ -389,6 +417,15 @@ impl Duty for Survivor {
         self.shard.drain();
     }
 
+    fn suspend(&mut self) -> bool {
+        if self.suspension == Suspension::No {
+            self.suspension = Suspension::Settling;
+            self.shard.suspend();
+            self.desk.is_suspending();
+        }
+        true
+    }
+
     fn position(&self) -> Position {
         Duty::position(&self.shard)
     }
@@ -396,6 +433,9 @@ impl Duty for Survivor {
 
 impl Survivor {
     fn try_step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        if self.suspension == Suspension::Closed {
+            return Ok(Step { work: 0, published: false, finished: true });
+        }
         if !self.begun {
             self.begin();
         }
@@ -424,10 +464,24 @@ impl Survivor {
             self.live = true;
             self.desk.is_live(self.id);
         }
+        match self.suspension {
+            Suspension::Settling if self.live && self.shard.is_quiet() => {
+                self.suspension = Suspension::Quiet;
+                self.desk.is_quiet(self.id);
+            }
+            // Nothing else is waited for: what is not saved is replayed from the log.
+            Suspension::Closing => {
+                self.shard.suspend_sinks()?;
+                self.close_log()?;
+                self.suspension = Suspension::Closed;
+                step.finished = true;
+                return Ok(step);
+            }
+            Suspension::No | Suspension::Settling | Suspension::Quiet | Suspension::Closed => {}
+        }
         let saved = self.save()?;
         if step.finished {
             if !self.finished {
-                self.finished = true;
                 self.close_log()?;
             }
             return Ok(step);

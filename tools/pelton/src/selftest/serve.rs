@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It takes orders, sends what it is told to send, and says what is acknowledged. Meanwhile another thread has checkpoints made, one
-//! after the other with random pauses. It knows nothing of the test's expectations.
+//! after the other with random pauses. Told to stop, it suspends the job or stops it at once, whatever its seed says; a signal suspends it. It knows
+//! nothing of the test's expectations.
 
 use super::plan::{Draw, WINDOW_MS};
 use super::protocol::{Order, Sent, Word, read_order, write_word};
@@ -17,7 +18,7 @@ use pelton::sinks::file_with;
 use pelton::sources::{
     FailureOfJob, Inlet, InletError, InletPartition, InletSource, Producer, Source, inlet,
 };
-use pelton::{Running, Stop};
+use pelton::{Outcome, Running, Stop};
 use std::error::Error;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -154,6 +155,7 @@ impl ServeCommand {
         let config = Config::load_with(None, &settings)?.config;
         let (inlets, sources): (Vec<_>, Vec<_>) = (0..self.partitions).map(|_| inlet(CAPACITY)).unzip();
         let running = job(Inlets(sources), &self.out).start_with(&config)?;
+        running.suspend_on_signals()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let named: Result<Vec<_>, InletError> = (0..self.producers)
             .map(|number| {
@@ -216,8 +218,10 @@ impl ServeCommand {
             });
             let ending = link.serve(&heard, &running);
             over.store(true, Ordering::Relaxed);
-            if matches!(ending, Ok(Ending::Stop) | Err(_)) {
-                running.stop(Stop::Now);
+            match ending {
+                Ok(Ending::Stop) if Draw::new(self.seed, "stops").once_in(2) => running.stop(Stop::Suspend),
+                Ok(Ending::Stop) | Err(_) => running.stop(Stop::Now),
+                Ok(Ending::End | Ending::Over) => {}
             }
             ending
         });
@@ -228,10 +232,12 @@ impl ServeCommand {
             inlets.iter().for_each(Inlet::close);
         }
         drop(inlets);
+        while !running.wait_for(ACKNOWLEDGE_MAX) {}
+        let outcome = running.outcome();
         // What the job says of its end explains what the producers met.
         running.wait()?;
         let ending = ending?;
-        if ending == Ending::Over {
+        if ending == Ending::Over && !matches!(outcome, Some(Outcome::Suspended)) {
             return Err("the job ended by itself".into());
         }
         write_word(&mut out, Word::Ended)?;
@@ -269,10 +275,13 @@ impl Link<'_> {
                 next = orders.try_recv().ok();
             }
             // What was received and not carried out yet is not lost.
-            if let Some(order) = next
-                && let Some(ending) = self.carry_out(order, &mut parts)?
-            {
-                return self.last(ending);
+            if let Some(order) = next {
+                match self.carry_out(order, &mut parts) {
+                    Ok(None) => {}
+                    Ok(Some(ending)) => return self.last(ending),
+                    Err(InletError::Closed) => return Ok(Ending::Over),
+                    Err(error) => return Err(error.into()),
+                }
             }
             self.say()?;
             if running.is_finished() {

@@ -30,7 +30,7 @@ pub use writer::SubscriberWriter;
 
 use crate::sinks::Row;
 use pelton_core::schema::Schema;
-use pelton_core::sink::Sink;
+use pelton_core::sink::{Ending, Outcome, Sink};
 use pelton_core::{Record, ShardId, Tick};
 use queue::Queue;
 use std::fmt;
@@ -55,6 +55,40 @@ impl<T> Row<T> {
     }
 }
 
+/// Why there was no row.
+#[derive(Clone)]
+pub enum NoRow {
+    /// None has come in time.
+    Yet,
+    /// None will come any more in this run of the job, which has ended so.
+    Ended(Outcome),
+}
+
+impl fmt::Display for NoRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRow::Yet => f.write_str("no row has come in time"),
+            NoRow::Ended(outcome) => write!(f, "no row will come any more: {outcome}"),
+        }
+    }
+}
+
+impl fmt::Debug for NoRow {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NoRow {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NoRow::Ended(Outcome::Failed(error)) => Some(&**error),
+            NoRow::Ended(_) | NoRow::Yet => None,
+        }
+    }
+}
+
 /// The service's end: receives rows. Made by [`subscribe`] and [`subscribe_from`]; a clone takes from the same rows.
 pub struct Subscription<T> {
     queue: Arc<Queue<T>>,
@@ -70,20 +104,26 @@ pub struct Subscriber<T> {
 ///
 /// ```
 /// use pelton::prelude::*;
+/// use pelton::Outcome;
+/// use pelton::sinks::NoRow;
 ///
 /// let (rows, sink) = subscribe();
 /// let running = Job::new("count").source(from_iter(|| 0..3u64)).sink(sink).start()?;
 /// let mut sum = 0;
-/// while let Some(row) = rows.recv(Duration::from_secs(10)) {
-///     sum += row.row;
-///     rows.acknowledge(row.position());
-///     if row.row == 2 {
-///         break;
+/// loop {
+///     match rows.recv(Duration::from_secs(10)) {
+///         Ok(row) => {
+///             sum += row.row;
+///             rows.acknowledge(row.position());
+///         }
+///         Err(NoRow::Ended(Outcome::Complete)) => break,
+///         Err(NoRow::Yet) => println!("still waiting"),
+///         Err(other) => return Err(other.into()),
 ///     }
 /// }
 /// assert_eq!(sum, 3);
 /// running.wait()?;
-/// # Ok::<(), pelton::JobError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn subscribe<T: Record + Clone + Send>() -> (Subscription<T>, Subscriber<T>) {
     make(Vec::new(), false)
@@ -104,13 +144,19 @@ fn make<T>(handled: Vec<Position>, resumes: bool) -> (Subscription<T>, Subscribe
 }
 
 impl<T: Record + Clone + Send> Subscription<T> {
-    /// The next row, if there is one within `longest`.
-    pub fn recv(&self, longest: Duration) -> Option<Row<T>> {
+    /// The next row, waiting for it for at most `longest`.
+    ///
+    /// # Errors
+    /// When none has come in time, or none will: then it says how the job has ended.
+    pub fn recv(&self, longest: Duration) -> Result<Row<T>, NoRow> {
         self.queue.receive(longest)
     }
 
     /// The next row, if there is one now.
-    pub fn try_recv(&self) -> Option<Row<T>> {
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Row<T>, NoRow> {
         self.queue.receive(Duration::ZERO)
     }
 
@@ -124,9 +170,14 @@ impl<T: Record + Clone + Send> Subscription<T> {
         self.queue.len()
     }
 
-    /// Whether the job has ended, and every row has been received.
+    /// Whether the job has ended, however that was, and every row has been received.
     pub fn is_finished(&self) -> bool {
         self.queue.is_finished()
+    }
+
+    /// How the job has ended, if it has. There may still be rows to receive.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.queue.outcome()
     }
 }
 
@@ -135,6 +186,10 @@ impl<T: Record + Clone + Send> Sink<T> for Subscriber<T> {
 
     fn open(&self, shard: ShardId) -> SubscriberWriter<T> {
         SubscriberWriter::new(self.queue.clone(), shard)
+    }
+
+    fn attach(&self, ending: Ending) {
+        self.queue.attach(ending);
     }
 
     fn remembers(&self) -> bool {

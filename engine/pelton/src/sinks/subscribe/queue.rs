@@ -1,11 +1,15 @@
 //! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
 
-use super::Position;
+use super::{NoRow, Position};
 use crate::sinks::Row;
+use pelton_core::sink::{Ending, Outcome};
 use pelton_core::{ShardId, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How often a run is asked how it has ended, once all of its writers are gone.
+const ENDING_WAIT: Duration = Duration::from_millis(1);
 
 /// A row that has not been acknowledged.
 pub(super) struct Kept<T> {
@@ -35,6 +39,8 @@ struct State<T> {
     recalled: bool,
     /// Whether this run only takes up what other shards left: the next goes on with the same sequence.
     interim: bool,
+    /// Says how the run has ended.
+    ending: Option<Ending>,
     /// Whether the job survives, so that a row that was received may be wanted again.
     survives: bool,
 }
@@ -55,6 +61,7 @@ impl<T> Queue<T> {
             open: 0,
             recalled: false,
             interim: false,
+            ending: None,
             survives: false,
         };
         Queue { state: Mutex::new(state), news: Condvar::new() }
@@ -142,9 +149,19 @@ impl<T> Queue<T> {
         state.fresh.len() + state.received.values().map(VecDeque::len).sum::<usize>()
     }
 
+    /// A run is about to begin, and this says how it ends.
+    pub(super) fn attach(&self, ending: Ending) {
+        self.lock().ending = Some(ending);
+    }
+
+    /// How the run has ended, if it has.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.lock().outcome()
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         let state = self.lock();
-        state.ended() && state.fresh.is_empty()
+        state.fresh.is_empty() && state.outcome().is_some()
     }
 
     /// Shows every row that `keeper` keeps, in an order that has those of each shard in theirs.
@@ -187,10 +204,18 @@ impl<T> State<T> {
     fn ended(&self) -> bool {
         self.open == 0 && !self.entered.is_empty() && !self.interim
     }
+
+    /// How the run has ended, if it has, and there will be no more rows. Simulated runs only come to their ends.
+    fn outcome(&self) -> Option<Outcome> {
+        if !self.ended() {
+            return None;
+        }
+        self.ending.as_ref().map_or(Some(Outcome::Complete), |ending| ending())
+    }
 }
 
 impl<T: Clone> Queue<T> {
-    pub(super) fn receive(&self, longest: Duration) -> Option<Row<T>> {
+    pub(super) fn receive(&self, longest: Duration) -> Result<Row<T>, NoRow> {
         let end = Instant::now().checked_add(longest);
         let mut guard = self.lock();
         loop {
@@ -202,15 +227,22 @@ impl<T: Clone> Queue<T> {
                     continue;
                 }
                 if !state.survives {
-                    return Some(kept.row);
+                    return Ok(kept.row);
                 }
                 let row = kept.row.clone();
                 state.received.entry(shard).or_default().push_back(kept);
-                return Some(row);
+                return Ok(row);
             }
-            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            if state.ended() || left.is_zero() {
-                return None;
+            if let Some(outcome) = state.outcome() {
+                return Err(NoRow::Ended(outcome));
+            }
+            let mut left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(NoRow::Yet);
+            }
+            if state.ended() {
+                // Its last writer has gone, and the run is a moment behind.
+                left = left.min(ENDING_WAIT);
             }
             guard = self.news.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -166,7 +166,7 @@ impl<T: Record + Send> Inlet<T> {
             let end = match control.phase {
                 _ if control.closed => return Err(InletError::Closed),
                 Phase::Live => return Producer::register(&self.shared, &mut control, id),
-                Phase::Ended => return Err(self.shared.ended()),
+                Phase::Stopping | Phase::Ended => return Err(self.shared.ended()),
                 Phase::Waiting => started,
                 Phase::Recovering => {
                     // Should this run only make way for another, that one has as long to begin.
@@ -191,7 +191,7 @@ impl<T: Record + Send> Inlet<T> {
 
     /// Whether a job reads the inlet and has taken up everything that an earlier run left.
     pub fn is_recovered(&self) -> bool {
-        self.shared.control().phase == Phase::Live
+        matches!(self.shared.control().phase, Phase::Live | Phase::Stopping)
     }
 
     /// What came of everything sent since the job was started.

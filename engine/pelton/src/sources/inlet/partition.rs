@@ -24,6 +24,8 @@ pub struct InletPartition<T> {
     shared: Arc<Shared<T>>,
     run: u64,
     live: bool,
+    /// The job stops: producers are refused.
+    refusing: bool,
     /// Another run follows this one.
     interim: bool,
     /// Transactions taken from one queue, to be taken in next, and the bytes of them that have been.
@@ -84,6 +86,7 @@ impl<T: Record + Send> InletPartition<T> {
             shared: shared.clone(),
             run: shared.begin(),
             live: false,
+            refusing: false,
             interim: false,
             taken: Batch::new(),
             bytes_done: 0,
@@ -115,7 +118,7 @@ impl<T: Record + Send> InletPartition<T> {
             set_number(&mut self.numbers, known.place, number);
             producing.known = Some(known);
         }
-        control.phase = Phase::Live;
+        control.phase = if self.refusing { Phase::Stopping } else { Phase::Live };
         drop(control);
         self.shared.changed.notify_all();
     }
@@ -410,6 +413,15 @@ impl<T: Record + Send> Partition for InletPartition<T> {
             (producing.last, producing.acknowledged, producing.used) = (last, last, Tick(used));
         }
         if rest.is_empty() { Ok(()) } else { Err("the table of producers is longer than it says".to_owned()) }
+    }
+
+    fn refuse(&mut self) {
+        self.refusing = true;
+        self.shared.refuse(self.run);
+    }
+
+    fn holds(&self) -> bool {
+        !self.taken.heads.is_empty() || self.shared.stripes.hold(self.run)
     }
 
     fn released(&mut self, through: Tick) {

@@ -46,6 +46,8 @@ pub(super) enum Phase {
     Recovering,
     /// It takes in what is sent.
     Live,
+    /// It takes in what was sent, and refuses what is new.
+    Stopping,
     /// It takes in no more.
     Ended,
 }
@@ -117,6 +119,19 @@ impl<T> Shared<T> {
             control.phase = phase;
             self.stripes.change(|queue| queue.closed = true);
             control.directory.each().for_each(|known| known.end());
+        }
+        drop(control);
+        self.changed.notify_all();
+    }
+
+    /// The job of run `run` is to stop: it refuses what is new. Whoever waits for an acknowledgement may still get it.
+    pub(super) fn refuse(&self, run: u64) {
+        let mut control = self.control();
+        if control.run == run {
+            if control.phase == Phase::Live {
+                control.phase = Phase::Stopping;
+            }
+            self.stripes.change(|queue| queue.closed = true);
         }
         drop(control);
         self.changed.notify_all();

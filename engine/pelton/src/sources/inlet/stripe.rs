@@ -155,6 +155,14 @@ impl<T> Stripes<T> {
         sum
     }
 
+    /// Whether anything sent in this run has not been taken.
+    pub(super) fn hold(&self, run: u64) -> bool {
+        (0..STRIPES).any(|stripe| {
+            let queue = self.lock(stripe);
+            queue.run == run && !queue.batch.heads.is_empty()
+        })
+    }
+
     /// Puts a transaction in, and rings for the engine if it does not know yet that something is here. Then the next in line may come.
     pub(super) fn enter(
         &self,
