@@ -9,10 +9,11 @@ use crate::clock::Clocks;
 use crate::context::{StageContext, WatermarkOrigin};
 use crate::fault::OutOfMemory;
 use crate::hash::Router;
-use crate::ids::{EdgeId, EventTime, ShardId, StageId};
+use crate::ids::{EdgeId, ShardId, StageId};
 use crate::ingress::{Barrier, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::journal::{Journal, Replay};
 use crate::key::Key;
+use crate::known::Known;
 use crate::local::{FromQueue, Local, Queue};
 use crate::memory::Memory;
 use crate::operator::{Operator, Pass, WindowOperator};
@@ -35,7 +36,7 @@ use core::any::Any;
 use core::sync::atomic::AtomicU64;
 
 /// An exchange of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The stage that sends.
     pub from: StageId,
@@ -43,6 +44,17 @@ pub struct Edge {
     pub to: StageId,
     /// Whether every shard sends to every shard; otherwise each sends to itself only.
     pub mesh: bool,
+    /// Where its watermark comes from; empty where there is no event time.
+    pub origins: Vec<WatermarkOrigin>,
+}
+
+/// A watermark generator of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generator {
+    /// The stage that it is in.
+    pub stage: StageId,
+    /// The sources that feed it, in stage 0. Elsewhere the exchange into the stage feeds it, on each shard.
+    pub sources: Vec<usize>,
 }
 
 /// The shape of a job: everything about it but the code.
@@ -54,6 +66,8 @@ pub struct Graph {
     pub edges: Vec<Edge>,
     /// For each source the number of its partitions.
     pub partitions: Vec<usize>,
+    /// Watermark generators; the place of one is its number.
+    pub generators: Vec<Generator>,
 }
 
 impl Graph {
@@ -72,7 +86,7 @@ impl Graph {
         }
     }
 
-    fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
+    pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
         self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
     }
 }
@@ -213,7 +227,9 @@ impl ShardBuilder {
     pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
         let stages = wiring.graph.stages;
         let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
-        let contexts = (0..stages).map(context).collect();
+        let contexts: Vec<_> = (0..stages).map(context).collect();
+        let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
+        contexts.iter().for_each(|context| context.set_known(known.clone()));
         let stages = (0..stages).map(|_| Planted::default()).collect();
         ShardBuilder {
             wiring,
@@ -293,14 +309,14 @@ impl ShardBuilder {
     ///
     /// # Panics
     /// When they were taken before.
-    pub fn lanes<R: Record>(&mut self, edge: EdgeId, origins: &[WatermarkOrigin]) -> Lanes {
+    pub fn lanes<R: Record>(&mut self, edge: EdgeId) -> Lanes {
         let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
-        let from = self.wiring.graph.edges[usize::from(edge.0)].from;
+        let Edge { from, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
         if from == StageId(0) {
             self.record_bytes =
                 self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
         }
-        Lanes::new::<R>(rings, &self.memory, self.context(from), origins.to_vec())
+        Lanes::new::<R>(edge, rings, &self.memory, self.context(from), origins.clone())
     }
 
     /// The queue `number` of the job, on this shard.
@@ -420,6 +436,7 @@ impl ShardBuilder {
         let first = planted.next().unwrap_or_default();
         for (number, mut planted) in planted.enumerate().map(|(n, p)| (n + 1, p)) {
             planted.operators.sort_by_key(|(edge, _, _)| *edge);
+            let context = self.contexts[number].clone();
             let mut inputs = Vec::new();
             for (operator, (edge, _, _)) in planted.operators.iter().enumerate() {
                 let from = self.wiring.graph.edges[usize::from(edge.0)].from;
@@ -428,12 +445,12 @@ impl ShardBuilder {
                 inputs.extend(rings.into_iter().map(|(source, ring)| Input {
                     ring,
                     clocks: clocks[usize::from(from.0)].clone(),
+                    edge: *edge,
                     source,
                     operator,
-                    watermark: EventTime::MIN,
+                    watermark: context.known(*edge, source),
                 }));
             }
-            let context = self.contexts[number].clone();
             let (operators, mut names): (Vec<_>, Vec<_>) =
                 planted.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
             let (locals, local_names): (Vec<_>, Vec<_>) = planted.locals.into_iter().unzip();

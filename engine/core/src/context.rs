@@ -2,7 +2,8 @@
 
 use crate::fault::Fault;
 use crate::hash::Router;
-use crate::ids::{EventTime, Nanos, ShardId, Tick};
+use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
+use crate::known::{Known, WatermarkOf};
 use crate::notes::{Earlier, Notes};
 use crate::stats::ShardStats;
 use alloc::collections::BTreeMap;
@@ -46,7 +47,7 @@ pub struct StageContext {
     pub noticed: Cell<bool>,
     /// Whether everything that will ever enter this stage has entered.
     pub ended: Cell<bool>,
-    /// The stage's input watermark as of `tick`.
+    /// The least watermark of the stage's inputs as of `tick`: it may fall, or be [`IDLE`].
     pub input: Cell<EventTime>,
     /// Counters of the shard.
     pub stats: Arc<ShardStats>,
@@ -79,6 +80,8 @@ pub struct StageContext {
     blamed: Cell<Option<usize>>,
     /// The stage's generators by their number in the job.
     generators: RefCell<BTreeMap<usize, Rc<Cell<EventTime>>>>,
+    /// What is known of watermarks before anybody says them.
+    known: RefCell<Option<Rc<Known>>>,
     fault: RefCell<Option<Fault>>,
 }
 
@@ -112,6 +115,7 @@ impl StageContext {
             sinks: RefCell::default(),
             blamed: Cell::new(None),
             generators: RefCell::default(),
+            known: RefCell::default(),
             fault: RefCell::default(),
         })
     }
@@ -121,6 +125,22 @@ impl StageContext {
     pub(crate) fn note_load(&self, group: usize, records: u64) {
         if let Some(load) = self.loads.borrow().as_ref().and_then(|loads| loads.get(group)) {
             load.fetch_add(records, Relaxed);
+        }
+    }
+
+    pub(crate) fn set_known(&self, known: Rc<Known>) {
+        self.known.replace(Some(known));
+    }
+
+    /// The watermark that the receivers of `edge` know of shard `from` by themselves.
+    pub(crate) fn known(&self, edge: EdgeId, from: ShardId) -> EventTime {
+        self.known.borrow().as_ref().map_or(EventTime::MIN, |known| known.of(edge, from))
+    }
+
+    /// Generator `index` goes on from a checkpoint: see [`Known::restore`].
+    pub(crate) fn restore_known(&self, index: usize, watermark: &WatermarkOf<'_>) {
+        if let Some(known) = self.known.borrow().as_ref() {
+            known.restore(index, watermark);
         }
     }
 

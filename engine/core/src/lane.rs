@@ -62,7 +62,7 @@ impl Lane {
         self.sent
     }
 
-    /// The receiver goes on from a checkpoint, where it had been told this.
+    /// The receiver knows this by itself: from how the job is built, or from the checkpoint that it goes on from.
     pub(crate) fn recall_sent(&mut self, sent: EventTime) {
         self.sent = sent;
     }

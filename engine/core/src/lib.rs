@@ -32,6 +32,7 @@ mod ids;
 mod ingress;
 pub mod journal;
 pub mod key;
+mod known;
 mod lane;
 mod leaving;
 pub mod local;

@@ -6,7 +6,7 @@
 use crate::context::{StageContext, WatermarkOrigin};
 use crate::fault::Fault;
 use crate::hash::Router;
-use crate::ids::EventTime;
+use crate::ids::{EdgeId, EventTime};
 use crate::key::Key;
 use crate::lane::Lane;
 use crate::memory::Memory;
@@ -49,20 +49,28 @@ pub struct Lanes {
     lanes: Vec<Lane>,
     /// Records until the next sample of which key groups they go to.
     unsampled: u32,
+    edge: EdgeId,
     context: Rc<StageContext>,
     origins: Vec<WatermarkOrigin>,
 }
 
 impl Lanes {
-    /// Lanes that carry `T` through `rings`, one for each destination.
+    /// Lanes of `edge` that carry `T` through `rings`, one for each destination.
     pub fn new<T: Record>(
+        edge: EdgeId,
         rings: Vec<Producer>,
         memory: &Arc<dyn Memory>,
         context: Rc<StageContext>,
         origins: Vec<WatermarkOrigin>,
     ) -> Self {
-        let lanes = rings.into_iter().map(|ring| Lane::new::<T>(ring, memory.clone())).collect();
-        Lanes { lanes, unsampled: SAMPLE, context, origins }
+        let known = context.known(edge, context.shard);
+        let lane = |ring| {
+            let mut lane = Lane::new::<T>(ring, memory.clone());
+            lane.recall_sent(known);
+            lane
+        };
+        let lanes = rings.into_iter().map(lane).collect();
+        Lanes { lanes, unsampled: SAMPLE, edge, context, origins }
     }
 
     /// Notes for every so many records which key group one of them went to.
@@ -115,9 +123,10 @@ impl Pipe for Lanes {
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let sent = earlier.each(Noted::time)?;
-        if let Some(mine) = earlier.mine {
-            self.lanes.iter_mut().for_each(|lane| lane.recall_sent(sent[mine]));
-        }
+        // With another number of shards, receivers know what follows from what the partitions of this one had reached.
+        let known = || self.context.known(self.edge, self.context.shard);
+        let sent = earlier.mine.map_or_else(known, |mine| sent[mine]);
+        self.lanes.iter_mut().for_each(|lane| lane.recall_sent(sent));
         Ok(())
     }
 

@@ -240,6 +240,11 @@ pub(crate) fn partition_name(source: usize, index: usize) -> u64 {
     (source as u64) << 32 | index as u64
 }
 
+/// The shard, of so many, that reads the partition of this name.
+pub(crate) fn reader_of(name: u64, shards: usize) -> usize {
+    name as u32 as usize % shards
+}
+
 /// The reader of a [`Source`].
 pub(crate) struct FromSource<P, N> {
     partitions: Vec<Option<P>>,

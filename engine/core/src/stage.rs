@@ -17,7 +17,7 @@ use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::frame::{discard, peek, take};
 use crate::hash::join;
-use crate::ids::{EventTime, ShardId, StageId, Tick};
+use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
 use crate::ingress::Barrier;
 use crate::local::Local;
 use crate::moving::Move;
@@ -37,10 +37,13 @@ pub(crate) struct Input {
     pub(crate) ring: Consumer,
     /// The clocks of the stage that writes it.
     pub(crate) clocks: Clocks,
+    /// The exchange that it is of.
+    pub(crate) edge: EdgeId,
     /// The shard that writes it.
     pub(crate) source: ShardId,
     /// The operator, counted within the stage, that reads it.
     pub(crate) operator: usize,
+    /// As of the last frame, or what is known without any. It falls when partitions come back from being idle.
     pub(crate) watermark: EventTime,
 }
 
@@ -289,9 +292,11 @@ impl Stage {
             None => {
                 // Every sender tells all receivers the same, so what is least anywhere holds for all.
                 self.watermark = noted.iter().map(|noted| noted.0).min().unwrap_or(EventTime::MIN);
-                let least = noted.iter().flat_map(|noted| &noted.3).min().copied();
-                let least = least.unwrap_or(EventTime::MIN);
-                self.inputs.iter_mut().for_each(|input| input.watermark = least);
+                // What the partitions of the other shards had reached every shard reads for itself.
+                let context = &self.context;
+                self.inputs
+                    .iter_mut()
+                    .for_each(|input| input.watermark = context.known(input.edge, input.source));
             }
         }
         self.context.recall(earlier)?;
@@ -449,7 +454,9 @@ impl Stage {
         if least != IDLE {
             self.watermark = self.watermark.max(least);
         }
-        self.context.input.set(if least == IDLE { IDLE } else { self.watermark });
+        // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
+        // shard it shares, so only those who act on the watermark keep it from falling.
+        self.context.input.set(least);
         self.context.ended.set(least == EventTime::MAX);
         self.context.partition_done.set(least == EventTime::MAX);
         self.completing = Some(0);

@@ -6,7 +6,7 @@ use crate::running::{Progress, Recording, Running};
 use crate::settings::{Delivering, Label};
 use crate::stream::{Place, Stream};
 use pelton_core::bounds::PARTITIONS_MAX;
-use pelton_core::build::{Edge, Graph, ShardBuilder};
+use pelton_core::build::{Edge, Generator, Graph, ShardBuilder};
 use pelton_core::context::WatermarkOrigin;
 use pelton_core::sink::Ending;
 use pelton_core::source::{FailureOfJob, Source};
@@ -81,7 +81,6 @@ pub(crate) struct Plan {
     pub(crate) forgetful: Option<String>,
     /// A stream that ends in a sink and is a union of streams that are to be delivered differently.
     pub(crate) disputed: Option<String>,
-    generators: usize,
     queues: usize,
     /// A stream that asks for the clock where there is none.
     pub(crate) clockless: Option<String>,
@@ -101,16 +100,19 @@ impl Plan {
         self.shape.push(line);
     }
 
-    pub(crate) fn next_edge(&mut self, from: StageId, to: StageId, mesh: bool) -> EdgeId {
+    /// An exchange from where `before` is.
+    pub(crate) fn next_edge(&mut self, before: &Place, to: StageId, mesh: bool) -> EdgeId {
+        let (from, origins) = (before.stage, before.origins.clone());
         let how = if mesh { "each shard to each" } else { "each shard to itself" };
         self.describe(format!("exchange from stage {} to stage {}: {how}", from.0, to.0));
-        self.graph.edges.push(Edge { from, to, mesh });
+        self.graph.edges.push(Edge { from, to, mesh, origins });
         EdgeId((self.graph.edges.len() - 1) as u16)
     }
 
-    pub(crate) fn next_generator(&mut self) -> usize {
-        self.generators += 1;
-        self.generators - 1
+    /// A watermark generator where `place` is.
+    pub(crate) fn next_generator(&mut self, place: &Place) -> usize {
+        self.graph.generators.push(Generator { stage: place.stage, sources: place.sources.clone() });
+        self.graph.generators.len() - 1
     }
 
     pub(crate) fn next_queue(&mut self) -> usize {
@@ -191,7 +193,6 @@ impl Job {
             shape: Vec::new(),
             forgetful: None,
             disputed: None,
-            generators: 0,
             queues: 0,
             clockless: None,
             open: BTreeMap::new(),

@@ -36,11 +36,10 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Key
     {
         let Keyed { stream: Stream { job, flow, place }, key } = self;
         let to = job.plan().next_stage();
-        let edge = job.plan().next_edge(place.stage, to, true);
+        let edge = job.plan().next_edge(&place, to, true);
         let behind = job.plan().behind(to, &place, format!("{} > {operator}", place.name));
-        let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<KeyedRecord<K, F::Item>>(edge, &origins);
+            let lanes = shard.lanes::<KeyedRecord<K, F::Item>>(edge);
             let end = WholeByKey::new(key.clone(), shard.router(), lanes);
             flow.plant(shard, end);
         });
@@ -104,14 +103,13 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     {
         let WindowedStream { stream: Stream { job, flow, place }, key, windows } = self;
         let to = job.plan().next_stage();
-        let edge = job.plan().next_edge(place.stage, to, true);
+        let edge = job.plan().next_edge(&place, to, true);
         let name = format!("{} > window", place.name);
         let (by, kept) = (K::SCHEMA, A::Acc::SCHEMA);
         job.plan().describe(format!("`{name}`: {windows} by {by}, keeping {kept}"));
         let behind = job.plan().behind(to, &place, name);
-        let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge, &origins);
+            let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge);
             let end = ByKey::new(key.clone(), item.clone(), shard.router(), lanes);
             flow.plant(shard, end);
         });

@@ -124,7 +124,7 @@ impl<F: Flow> Stream<F> {
         if self.place.stage != StageId(0) && timing.needs_the_clock() {
             self.job.plan().clockless.get_or_insert_with(|| self.place.name.clone());
         }
-        let index = self.job.plan().next_generator();
+        let index = self.job.plan().next_generator(&self.place);
         self.place.origins = vec![WatermarkOrigin::Generator(index)];
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }
     }
@@ -152,7 +152,7 @@ impl<F: Flow> Stream<F> {
     {
         assert!(chunk > 0, "a chunk of no records");
         let to = self.job.plan().next_stage();
-        let edge = self.job.plan().next_edge(self.place.stage, to, true);
+        let edge = self.job.plan().next_edge(&self.place, to, true);
         let job = self.job.clone();
         let name = format!("{} > rebalance", self.place.name);
         let place = job.plan().behind(to, &self.place, name);
@@ -167,9 +167,8 @@ impl<F: Flow> Stream<F> {
         F::Item: Record,
     {
         let Stream { job, flow, place } = self;
-        let origins = place.origins.clone();
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<TimedRecord<F::Item>>(edge, &origins);
+            let lanes = shard.lanes::<TimedRecord<F::Item>>(edge);
             flow.plant(shard, ByTurn::new(chunk, lanes));
         });
     }
@@ -238,8 +237,8 @@ impl<F: Flow> Stream<F> {
         } else {
             // Streams of two stages are at different ticks: they meet where ticks are merged.
             stage = job.plan().next_stage();
-            let left = job.plan().next_edge(self.place.stage, stage, false);
-            let right = job.plan().next_edge(other.place.stage, stage, false);
+            let left = job.plan().next_edge(&self.place, stage, false);
+            let right = job.plan().next_edge(&other.place, stage, false);
             place = job.plan().behind(stage, &self.place, name);
             self.send_in_turn(left, 1);
             other.send_in_turn(right, 1);

@@ -4,12 +4,18 @@
 //! partition that has ended no longer holds it back; nor does one that was silent for the idle limit, measured on the driver's
 //! clock, whose readings are part of the input. Where all that have not ended are silent, the shard says that it is [`IDLE`]:
 //! nobody waits for it, and when one speaks again its watermark is the old one.
+//!
+//! What a shard says may therefore fall. It is nothing but the least of its partitions, so the least of what all shards say is the
+//! least of all partitions, however they are divided among shards; those who act on that keep it from falling
+//! ([`Stage`](crate::stage)). Were it held up here, a partition that comes back would hold others back or not depending on whose
+//! shard it shares. `docs/operating/time.md` has the rules.
 
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
-use crate::notes::{Earlier, Notes};
+use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push, forward};
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -42,12 +48,12 @@ pub struct Stamp<F, N> {
     f: F,
     next: N,
     timing: Timing,
+    /// Its number in the job.
+    index: usize,
     context: Rc<StageContext>,
     watermark: Rc<Cell<EventTime>>,
     /// The newest time since the last mark.
     newest: EventTime,
-    /// The watermark as of the last tick in which the shard was not idle.
-    reached: EventTime,
     partitions: Vec<Progress>,
 }
 
@@ -61,6 +67,21 @@ struct Progress {
     heard: Nanos,
     idle: bool,
     done: bool,
+}
+
+impl Progress {
+    fn note(&self, notes: &mut Notes) {
+        notes.number(self.name);
+        notes.time(self.watermark);
+        notes.number(self.heard.0);
+        notes.number(u64::from(self.idle) | u64::from(self.done) << 1);
+    }
+
+    fn read(notes: &mut Noted<'_>) -> Result<Self, Fault> {
+        let (name, watermark, heard) = (notes.number()?, notes.time()?, Nanos(notes.number()?));
+        let flags = notes.number()?;
+        Ok(Progress { partition: 0, name, watermark, heard, idle: flags & 1 != 0, done: flags & 2 != 0 })
+    }
 }
 
 impl<F, N> Stamp<F, N> {
@@ -82,8 +103,7 @@ impl<F, N> Stamp<F, N> {
             // A shard without a partition has nothing that could come late.
             watermark.set(EventTime::MAX);
         }
-        let (newest, reached) = (EventTime::MIN, EventTime::MIN);
-        Stamp { f, next, timing, watermark, context, newest, reached, partitions }
+        Stamp { f, next, timing, index, watermark, context, newest: EventTime::MIN, partitions }
     }
 
     fn progress(&mut self) {
@@ -113,18 +133,18 @@ impl<F, N> Stamp<F, N> {
         if *partition != before {
             self.context.noticed.set(true);
         }
-        let least = self.least();
+        let least = Self::least(&self.partitions);
         self.watermark.set(least);
     }
 
     /// The watermark, should the tick end now.
-    fn least(&self) -> EventTime {
-        let mut open = self.partitions.iter().filter(|p| !p.done).peekable();
+    fn least<'a>(partitions: impl IntoIterator<Item = &'a Progress>) -> EventTime {
+        let mut open = partitions.into_iter().filter(|p| !p.done).peekable();
         if open.peek().is_none() {
             return EventTime::MAX;
         }
         let least = open.filter(|p| !p.idle).map(|p| p.watermark).min();
-        least.map_or(IDLE, |least| least.max(self.reached))
+        least.unwrap_or(IDLE)
     }
 }
 
@@ -142,53 +162,42 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
         self.progress();
         self.next.mark();
     }
-    fn seal(&mut self) {
-        // Only now: until all partitions have been read the least of them may still be lower.
-        let watermark = self.watermark.get();
-        if watermark != IDLE {
-            self.reached = watermark;
-        }
-        self.next.seal();
-    }
     fn note(&mut self, notes: &mut Notes) {
-        notes.time(self.reached);
         notes.number(self.partitions.len() as u64);
-        for partition in &self.partitions {
-            notes.number(partition.name);
-            notes.time(partition.watermark);
-            notes.number(partition.heard.0);
-            notes.number(u64::from(partition.idle) | u64::from(partition.done) << 1);
-        }
+        self.partitions.iter().for_each(|partition| partition.note(notes));
         self.next.note(notes);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let noted = earlier.each(|notes| {
-            let reached = notes.time()?;
-            let count = notes.number()?;
-            let partition = |_| Ok((notes.number()?, notes.time()?, notes.number()?, notes.number()?));
-            Ok((reached, (0..count).map(partition).collect::<Result<Vec<_>, Fault>>()?))
+            (0..notes.number()?).map(|_| Progress::read(notes)).collect::<Result<Vec<_>, Fault>>()
         })?;
-        // With other partitions on each shard, what all had reached is what this one may count on.
-        let least = noted.iter().map(|(reached, _)| *reached).min().unwrap_or(EventTime::MIN);
-        self.reached = earlier.mine.map_or(least, |mine| noted[mine].0);
+        // Behind an exchange each shard has a partition of the same name: its own counts, or the one that is furthest behind.
+        let mut found: BTreeMap<u64, Progress> = BTreeMap::new();
+        let counts = |shard: &usize| earlier.mine.is_none_or(|mine| mine == *shard);
+        for progress in
+            noted.iter().enumerate().filter(|(shard, _)| counts(shard)).flat_map(|(_, noted)| noted)
+        {
+            let known = found.entry(progress.name).or_insert(*progress);
+            if progress.watermark < known.watermark {
+                *known = *progress;
+            }
+        }
         for partition in &mut self.partitions {
-            // Behind an exchange each shard has one of the same name: its own counts, or the one that is furthest behind.
-            let found =
-                noted.iter().enumerate().filter(|(shard, _)| earlier.mine.is_none_or(|mine| mine == *shard));
-            let found = found
-                .flat_map(|(_, (_, partitions))| partitions)
-                .filter(|(name, ..)| *name == partition.name);
-            if let Some(&(_, watermark, heard, flags)) = found.min_by_key(|(_, watermark, ..)| *watermark) {
-                partition.watermark = watermark;
-                partition.heard = Nanos(heard);
-                (partition.idle, partition.done) = (flags & 1 != 0, flags & 2 != 0);
+            if let Some(progress) = found.get(&partition.name) {
+                *partition = Progress { partition: partition.partition, ..*progress };
             }
         }
         if earlier.mine.is_none() {
-            self.watermark.set(self.least());
+            self.watermark.set(Self::least(&self.partitions));
+            self.context.restore_known(self.index, &|hears| {
+                Self::least(found.values().filter(|progress| hears(progress.name)))
+            });
         }
         self.next.recall(earlier)
+    }
+    fn seal(&mut self) {
+        self.next.seal();
     }
     forward!(but mark, seal, note and recall, next);
 }
