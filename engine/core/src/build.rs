@@ -7,10 +7,11 @@
 use crate::aggregate::Aggregate;
 use crate::clock::Clocks;
 use crate::context::{StageContext, WatermarkOrigin};
+use crate::deadline::Deadlines;
 use crate::fault::OutOfMemory;
 use crate::hash::Router;
-use crate::ids::{EdgeId, ShardId, StageId};
-use crate::ingress::{Barrier, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
+use crate::ids::{EdgeId, EventTime, ShardId, StageId};
+use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::journal::{Journal, Replay};
 use crate::key::Key;
 use crate::known::Known;
@@ -55,6 +56,8 @@ pub struct Generator {
     pub stage: StageId,
     /// The sources that feed it, in stage 0. Elsewhere the exchange into the stage feeds it, on each shard.
     pub sources: Vec<usize>,
+    /// Whether its time is the wall clock's.
+    pub is_clock: bool,
 }
 
 /// The shape of a job: everything about it but the code.
@@ -86,6 +89,21 @@ impl Graph {
         }
     }
 
+    /// Of each stage, whether time passes there without any record: a clock has a part in its watermark.
+    fn driven_by_clock(&self) -> Vec<bool> {
+        let mut driven = alloc::vec![false; self.stages];
+        for stage in 1..self.stages {
+            let clock = |edge: &Edge| {
+                edge.origins.iter().any(|origin| match *origin {
+                    WatermarkOrigin::Generator(index) => self.generators[index].is_clock,
+                    WatermarkOrigin::Input => driven[usize::from(edge.from.0)],
+                })
+            };
+            driven[stage] = self.edges.iter().filter(|edge| usize::from(edge.to.0) == stage).any(clock);
+        }
+        driven
+    }
+
     pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
         self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
     }
@@ -113,6 +131,8 @@ pub struct Wiring {
     graph: Arc<Graph>,
     router: Arc<Router>,
     clocks: Vec<Clocks>,
+    /// Of the stages that a clock drives.
+    deadlines: BTreeMap<usize, Deadlines>,
     outputs: BTreeMap<EdgeId, Vec<Producer>>,
     inputs: BTreeMap<EdgeId, Vec<(ShardId, Consumer)>>,
     stats: Arc<ShardStats>,
@@ -137,6 +157,9 @@ pub fn wire_by(
     memory: &dyn Memory,
 ) -> Result<Vec<Wiring>, OutOfMemory> {
     let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
+    let driven = graph.driven_by_clock().into_iter().enumerate().filter(|(_, driven)| *driven);
+    let deadlines: BTreeMap<usize, Deadlines> =
+        driven.map(|(stage, _)| (stage, Deadlines::new(usize::from(sizes.shards)))).collect();
     let (router, graph) = (Arc::new(router), Arc::new(graph.clone()));
     let mut wirings: Vec<Wiring> = (0..sizes.shards)
         .map(|shard| Wiring {
@@ -145,6 +168,7 @@ pub fn wire_by(
             graph: graph.clone(),
             router: router.clone(),
             clocks: clocks.clone(),
+            deadlines: deadlines.clone(),
             outputs: BTreeMap::new(),
             inputs: BTreeMap::new(),
             stats: Arc::default(),
@@ -458,7 +482,8 @@ impl ShardBuilder {
             context.names.replace(names);
             let clocks = clocks[number].clone();
             let stage = Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks);
-            stages.push(stage.behind(self.barrier.clone()));
+            let deadlines = self.wiring.deadlines.get(&number).cloned();
+            stages.push(stage.behind(self.barrier.clone()).waited_for(deadlines));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();
@@ -471,7 +496,16 @@ impl ShardBuilder {
         let budget = TickBudget { records_max, ..sizes.tick };
         let clocks = clocks[0].clone();
         let log = IngressLog { feed: self.feed, writing: self.writing, barrier: self.barrier };
-        let ingress = Ingress::new(context.clone(), readers, locals, clocks, budget, log);
+        let generators = self.wiring.graph.generators.iter().enumerate();
+        let clocked = Clocked {
+            generators: generators
+                .filter(|(_, g)| g.is_clock)
+                .map(|(index, _)| context.generator(index))
+                .collect(),
+            deadlines: self.wiring.deadlines.into_values().collect(),
+            looked: EventTime::MIN,
+        };
+        let ingress = Ingress::new(context.clone(), readers, locals, clocks, budget, log, clocked);
         for context in &self.contexts {
             context.shards.set(sizes.shards);
             context.set_router(self.wiring.router.clone());

@@ -35,6 +35,8 @@ pub struct StageContext {
     pub tick: Cell<Tick>,
     /// The driver's clock when this step began.
     pub now: Cell<Nanos>,
+    /// The wall clock then, as time since 1970. Never falls.
+    pub wall: Cell<EventTime>,
     /// The source partition, counted within this shard, that is being read.
     pub partition: Cell<usize>,
     /// What the partition that is being read says of its own progress.
@@ -92,6 +94,7 @@ impl StageContext {
             shard,
             tick: Cell::new(Tick(0)),
             now: Cell::new(Nanos(0)),
+            wall: Cell::new(EventTime::MIN),
             partition: Cell::new(0),
             partition_watermark: Cell::new(EventTime::MIN),
             partition_done: Cell::new(false),

@@ -106,6 +106,18 @@ impl EventTime {
         self.0.div_euclid(1_000_000_000)
     }
 
+    /// The time `nanos` later; saturates.
+    #[must_use]
+    pub const fn plus(self, nanos: i64) -> Self {
+        EventTime(self.0.saturating_add(nanos))
+    }
+
+    /// The last whole millisecond up to this time.
+    #[must_use]
+    pub const fn whole_millis(self) -> Self {
+        EventTime(self.0.saturating_sub(self.0.rem_euclid(1_000_000)))
+    }
+
     /// The time `nanos` earlier; saturates.
     #[must_use]
     pub const fn minus(self, nanos: i64) -> Self {

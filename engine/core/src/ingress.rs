@@ -13,6 +13,7 @@
 
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
+use crate::deadline::Deadlines;
 use crate::dealing::Dealer;
 use crate::fault::Fault;
 use crate::hash::Router;
@@ -28,6 +29,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How much one tick takes, and how often ticks are made.
@@ -61,6 +63,8 @@ pub struct IngressEntry {
     pub tick: Tick,
     /// The driver's clock.
     pub now: Nanos,
+    /// The wall clock, as time since 1970.
+    pub wall: EventTime,
     /// What each partition of this shard gave, in order.
     pub taken: Vec<Taken>,
     /// What each of them wrote down of its records, where the job survives.
@@ -93,6 +97,30 @@ pub(crate) struct IngressLog {
     pub(crate) feed: Feed,
     pub(crate) writing: Option<Writing>,
     pub(crate) barrier: Barrier,
+}
+
+/// What stage 0 of a job with streams whose time is the wall clock's has to know of them.
+#[derive(Default)]
+pub(crate) struct Clocked {
+    /// The watermarks of their generators, as of the last tick.
+    pub(crate) generators: Vec<Rc<Cell<EventTime>>>,
+    /// Until when the stages wait that they drive.
+    pub(crate) deadlines: Vec<Deadlines>,
+    /// The whole millisecond that was looked at last.
+    pub(crate) looked: EventTime,
+}
+
+impl Clocked {
+    /// Whether somebody waits for a time that has come by now, and has not been told. Looks once in a millisecond.
+    fn is_due(&mut self, wall: EventTime) -> bool {
+        let Some(told) = self.generators.iter().map(|watermark| watermark.get()).min() else { return false };
+        let reached = wall.whole_millis();
+        if told >= reached || self.looked == reached {
+            return false;
+        }
+        self.looked = reached;
+        self.deadlines.iter().any(|deadlines| deadlines.any_within(told, reached))
+    }
 }
 
 /// What a shard writes its input down in.
@@ -159,6 +187,11 @@ pub(crate) struct Ingress {
     latest: Nanos,
     /// Added to the driver's clock, so that time goes on from where an earlier run was.
     offset: u64,
+    /// What the wall clock showed last, less the driver's clock then; and the latest time that it has in any tick.
+    wall_offset: i64,
+    latest_wall: EventTime,
+    /// The generators whose time is the wall clock's, and where it is said who waits for them.
+    clocked: Clocked,
     /// Watermarks as of the last tick.
     marked: Vec<EventTime>,
     ended: bool,
@@ -186,6 +219,7 @@ impl Ingress {
         clocks: Clocks,
         budget: TickBudget,
         log: IngressLog,
+        clocked: Clocked,
     ) -> Self {
         let (shard, made) = (context.shard, Nanos(0));
         let IngressLog { feed, writing, barrier } = log;
@@ -221,6 +255,9 @@ impl Ingress {
             made,
             latest: made,
             offset: 0,
+            wall_offset: 0,
+            latest_wall: EventTime::MIN,
+            clocked,
             marked: Vec::new(),
             ended: false,
             paused: false,
@@ -265,6 +302,11 @@ impl Ingress {
     /// The highest clock of any shard.
     pub(crate) fn highest(&self) -> Tick {
         self.tick.max(self.clocks.highest())
+    }
+
+    /// The wall clock showed `wall` when the driver's clock showed `now`.
+    pub(crate) fn set_wall(&mut self, now: Nanos, wall: EventTime) {
+        self.wall_offset = wall.0.wrapping_sub(now.0 as i64);
     }
 
     /// Takes in nothing new from now on.
@@ -324,6 +366,7 @@ impl Ingress {
             return false;
         }
         notes.number(self.latest.0);
+        notes.time(self.latest_wall);
         notes.number(self.turn as u64);
         notes.number(u64::from(self.ended));
         notes.number(self.marked.len() as u64);
@@ -369,7 +412,8 @@ impl Ingress {
     pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let mut positions = BTreeMap::new();
         let noted = earlier.each(|noted| {
-            let (latest, turn, ended) = (noted.number()?, noted.number()?, noted.number()? != 0);
+            let latest = (Nanos(noted.number()?), noted.time()?);
+            let (turn, ended) = (noted.number()?, noted.number()? != 0);
             let marked = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
             for _ in 0..noted.number()? {
                 let (name, position) = Position::read(noted)?;
@@ -377,7 +421,8 @@ impl Ingress {
             }
             Ok((latest, turn, ended, marked))
         })?;
-        self.latest = Nanos(noted.iter().map(|noted| noted.0).max().unwrap_or(0));
+        self.latest = noted.iter().map(|noted| noted.0.0).max().unwrap_or_default();
+        self.latest_wall = noted.iter().map(|noted| noted.0.1).max().unwrap_or(EventTime::MIN);
         if let Some(mine) = earlier.mine {
             (self.turn, self.ended) = (noted[mine].1 as usize, noted[mine].2);
             self.marked.clone_from(&noted[mine].3);
@@ -474,6 +519,9 @@ impl Ingress {
         }
         self.context.tick.set(tick);
         self.context.now.set(time);
+        // A wall clock that was put back stands still here until it has caught up.
+        let wall = EventTime((now.0 as i64).wrapping_add(self.wall_offset)).max(self.latest_wall);
+        self.context.wall.set(wall);
         let done = self.read(self.budget.records_max.max(1).min(room), logged_max)?;
         self.end_tick(tick, now, done)
     }
@@ -537,6 +585,7 @@ impl Ingress {
         }
         self.context.tick.set(entry.tick);
         self.context.now.set(entry.now);
+        self.context.wall.set(entry.wall);
         let (mut number, mut done) = (0, true);
         for reader in 0..self.readers.len() {
             self.context.running.set(reader);
@@ -577,18 +626,19 @@ impl Ingress {
 
     /// Writes the tick down; one that is being taken in again was written down before.
     fn keep(&mut self, tick: Tick) -> Result<(), Fault> {
-        let now = self.context.now.get();
+        let (now, wall) = (self.context.now.get(), self.context.wall.get());
         self.latest = self.latest.max(now);
+        self.latest_wall = self.latest_wall.max(wall);
         match &mut self.feed {
             Feed::Live => {}
             Feed::Recorded(log) => {
                 let logged = alloc::vec![Vec::new(); self.taken.len()];
-                log.push(IngressEntry { tick, now, taken: self.taken.clone(), logged });
+                log.push(IngressEntry { tick, now, wall, taken: self.taken.clone(), logged });
             }
             Feed::Replayed { .. } => return Ok(()),
         }
         if let Some(Writing { journal, entry }) = &mut self.writing {
-            encode(entry, now, &self.taken, &self.logged_lens, &self.logged);
+            encode(entry, (now, wall), &self.taken, &self.logged_lens, &self.logged);
             journal.append(tick, entry)?;
             if !self.logged.is_empty() {
                 // Producers wait for that.
@@ -604,11 +654,14 @@ impl Ingress {
         self.context.ended.set(done);
         // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
         let moved = self.context.moved(&mut self.marked) | self.context.noticed.take();
-        if records == 0 && !moved && !done && self.logged.is_empty() && self.is_live() {
+        let idle = records == 0 && !moved && !done && self.logged.is_empty() && self.is_live();
+        if idle && !self.clocked.is_due(self.context.wall.get()) {
             return Ok((0, self.observe()));
         }
         self.keep(tick)?;
         self.each_segment(|pipe| pipe.seal());
+        // Clocks move their watermarks as the tick ends, which is no reason for another one.
+        self.context.moved(&mut self.marked);
         self.context.check()?;
         self.tick = tick;
         self.made = now;

@@ -3,10 +3,11 @@
 //! One entry for each tick that holds anything, in this form; a tick without an entry was empty. Numbers are little-endian.
 //!
 //! ```text
-//!  | now u64 | partitions u32 | 0 u32 |
+//!  | now u64 | wall i64 | partitions u32 | 0 u32 |
 //!  | records u32 | flags u32 | watermark i64 | logged u32 | 0 u32 |      for each partition of the shard
 //!  | logged bytes, padded to 8 |                                        for each partition
 //!
+//!  now       the driver's clock, and `wall` the time of day in nanoseconds since 1970; neither ever falls in a log
 //!  flags     1 the partition was asked, 2 it has ended
 //!  logged    what the partition wrote down of its records; nothing, if it can yield them again
 //! ```
@@ -43,7 +44,7 @@ pub trait Replay {
 
 const ASKED: u32 = 1;
 const DONE: u32 = 2;
-const HEAD: usize = 16;
+const HEAD: usize = 24;
 const PARTITION: usize = 24;
 const ALIGN: usize = 8;
 
@@ -58,9 +59,16 @@ pub(crate) const fn padded(logged: usize) -> usize {
 }
 
 /// Writes an entry. `logged` holds what all partitions wrote down, one after the other; `lens` says how much is whose.
-pub(crate) fn encode(into: &mut Vec<u8>, now: Nanos, taken: &[Taken], lens: &[u32], mut logged: &[u8]) {
+pub(crate) fn encode(
+    into: &mut Vec<u8>,
+    (now, wall): (Nanos, EventTime),
+    taken: &[Taken],
+    lens: &[u32],
+    mut logged: &[u8],
+) {
     into.clear();
     into.extend_from_slice(&now.0.to_le_bytes());
+    into.extend_from_slice(&wall.0.to_le_bytes());
     into.extend_from_slice(&(taken.len() as u32).to_le_bytes());
     into.extend_from_slice(&[0; 4]);
     for (taken, len) in taken.iter().zip(lens) {
@@ -79,9 +87,10 @@ pub(crate) fn encode(into: &mut Vec<u8>, now: Nanos, taken: &[Taken], lens: &[u3
     }
 }
 
-/// When the tick of an entry was taken in, without reading the rest; none if the bytes are no entry.
+/// When the tick of an entry was taken in, by the wall clock, as time since 1970, without reading the rest; none if the bytes are no entry.
 pub fn taken_in(bytes: &[u8]) -> Option<Nanos> {
-    Some(Nanos(u64::from_le_bytes(*bytes.first_chunk::<8>()?)))
+    let (_, rest) = bytes.split_first_chunk::<8>()?;
+    Some(Nanos(u64::from_le_bytes(*rest.first_chunk::<8>()?)))
 }
 
 /// Reads an entry.
@@ -96,8 +105,8 @@ pub fn decode(tick: Tick, bytes: &[u8]) -> Result<IngressEntry, Fault> {
         Ok(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
     };
     let long = |at: usize| Ok::<u64, Fault>(u64::from(word(at)?) | u64::from(word(at + 4)?) << 32);
-    let (now, partitions) = (Nanos(long(0)?), word(8)? as usize);
-    if word(12)? != 0 || partitions > bytes.len() / PARTITION {
+    let (now, wall, partitions) = (Nanos(long(0)?), EventTime(long(8)? as i64), word(16)? as usize);
+    if word(20)? != 0 || partitions > bytes.len() / PARTITION {
         return Err(bad("its head is none"));
     }
     let (mut taken, mut logged) = (Vec::with_capacity(partitions), Vec::with_capacity(partitions));
@@ -115,7 +124,7 @@ pub fn decode(tick: Tick, bytes: &[u8]) -> Result<IngressEntry, Fault> {
     if at != bytes.len() {
         return Err(bad("it is longer than what it holds"));
     }
-    Ok(IngressEntry { tick, now, taken, logged })
+    Ok(IngressEntry { tick, now, wall, taken, logged })
 }
 
 #[cfg(test)]
@@ -128,9 +137,18 @@ mod tests {
             Taken { records: 0, watermark: EventTime::MAX, done: true, asked: false },
         ];
         let mut bytes = Vec::new();
-        encode(&mut bytes, Nanos(99), &taken, &[5, 0], b"abcde");
+        encode(&mut bytes, (Nanos(99), EventTime(44)), &taken, &[5, 0], b"abcde");
         let logged = alloc::vec![b"abcde".to_vec(), Vec::new()];
-        (IngressEntry { tick: Tick(8), now: Nanos(99), taken: taken.to_vec(), logged }, bytes)
+        (
+            IngressEntry {
+                tick: Tick(8),
+                now: Nanos(99),
+                wall: EventTime(44),
+                taken: taken.to_vec(),
+                logged,
+            },
+            bytes,
+        )
     }
 
     #[test]
@@ -138,7 +156,7 @@ mod tests {
         let (entry, bytes) = entry();
         assert_eq!(decode(Tick(8), &bytes).unwrap(), entry);
         assert_eq!(bytes.len(), entry_bytes(2) + padded(5));
-        assert_eq!((taken_in(&bytes), taken_in(&bytes[..7])), (Some(Nanos(99)), None));
+        assert_eq!((taken_in(&bytes), taken_in(&bytes[..15])), (Some(Nanos(44)), None));
     }
 
     #[test]

@@ -113,7 +113,7 @@ mod tests {
     /// Source 0 goes through an exchange and then meets source 1, which stayed where it was; then all are grouped.
     fn graph() -> Arc<Graph> {
         use WatermarkOrigin::{Generator as From, Input};
-        let generator = |source| Generator { stage: StageId(0), sources: vec![source] };
+        let generator = |source| Generator { stage: StageId(0), sources: vec![source], is_clock: false };
         Arc::new(Graph {
             stages: 4,
             edges: vec![

@@ -22,6 +22,7 @@ pub mod bounds;
 pub mod build;
 pub mod clock;
 pub mod context;
+mod deadline;
 mod dealing;
 pub mod doorbell;
 mod fault;

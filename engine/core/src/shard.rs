@@ -10,7 +10,7 @@
 
 use crate::context::StageContext;
 use crate::fault::Fault;
-use crate::ids::{Nanos, ShardId, StageId, Tick};
+use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
 use crate::moving::Move;
 use crate::notes::{Earlier, Noted, Notes};
@@ -213,6 +213,13 @@ impl Shard {
             }
         }
         Ok(true)
+    }
+
+    /// Says what the wall clock shows: `wall`, as time since 1970, when the driver's clock shows `now`. It goes on with the driver's clock
+    /// until the next call; a job that is never told takes that one for it. Each tick has a reading, which is part of the input and never
+    /// falls.
+    pub fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        self.ingress.set_wall(now, wall);
     }
 
     /// Ends all sources, as if there were no more input: what they have accepted is taken in, what is under way completes, and windows close.

@@ -14,6 +14,7 @@
 use crate::bounds::STEP_RECORDS_MAX;
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
+use crate::deadline::Deadlines;
 use crate::fault::Fault;
 use crate::frame::{discard, peek, take};
 use crate::hash::join;
@@ -101,6 +102,9 @@ pub(crate) struct Stage {
     handed_over: bool,
     /// Operators may have put something off.
     behind: bool,
+    /// Where to say until when operators wait, if a clock drives the stage; and what was said last.
+    deadlines: Option<Deadlines>,
+    due: EventTime,
 }
 
 /// What a step of a stage came to.
@@ -141,6 +145,8 @@ impl Stage {
             moves: VecDeque::new(),
             handed_over: false,
             behind: true,
+            deadlines: None,
+            due: EventTime::MAX,
         }
     }
 
@@ -148,6 +154,22 @@ impl Stage {
     pub(crate) fn behind(mut self, barrier: Barrier) -> Self {
         self.barrier = barrier;
         self
+    }
+
+    /// The stage, with where it says until when it waits.
+    pub(crate) fn waited_for(mut self, deadlines: Option<Deadlines>) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// Says until when the operators wait, if that is news.
+    fn tell_due(&mut self) {
+        let Some(deadlines) = &self.deadlines else { return };
+        let due = self.operators.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        if due != self.due {
+            self.due = due;
+            deadlines.publish(self.shard, due);
+        }
     }
 
     /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
@@ -334,7 +356,13 @@ impl Stage {
     }
 
     /// Takes frames up to a bound; `pulse` is called between them.
-    pub(crate) fn step(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
+    pub(crate) fn step(&mut self, stage: StageId, pulse: impl FnMut()) -> Result<Progress, Fault> {
+        let progress = self.merge(stage, pulse)?;
+        self.tell_due();
+        Ok(progress)
+    }
+
+    fn merge(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
         let mut progress = Progress::default();
         if self.ended() {
             self.moves.clear();

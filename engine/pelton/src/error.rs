@@ -18,7 +18,7 @@ pub enum JobError {
         /// The stream, by what was done to it last.
         stream: String,
     },
-    /// A stream takes its time from the clock behind an exchange.
+    /// A stream takes its time from the clock, or its watermark from the source, behind an exchange.
     Clockless {
         /// The job.
         job: String,
@@ -90,8 +90,8 @@ impl fmt::Display for JobError {
             }
             JobError::Clockless { job, stream } => write!(
                 f,
-                "job `{job}`: the stream `{stream}` is behind an exchange, where a reading of the clock would not be part of the \
-                 input; call `.ingestion_time()` or `.idle_after(..)` on the source's own stream, before `key_by`, windows, \
+                "job `{job}`: the stream `{stream}` is behind an exchange, where no clock and no source says how far \
+                 it is; call `.ingestion_time()`, or use `from_source()` or `.idle_after(..)`, on the source's own stream, before `key_by`, windows, \
                  `rebalance` and unions of different stages"
             ),
             JobError::Config(error) => error.fmt(f),

@@ -110,8 +110,9 @@ impl Plan {
     }
 
     /// A watermark generator where `place` is.
-    pub(crate) fn next_generator(&mut self, place: &Place) -> usize {
-        self.graph.generators.push(Generator { stage: place.stage, sources: place.sources.clone() });
+    pub(crate) fn next_generator(&mut self, place: &Place, is_clock: bool) -> usize {
+        let (stage, sources) = (place.stage, place.sources.clone());
+        self.graph.generators.push(Generator { stage, sources, is_clock });
         self.graph.generators.len() - 1
     }
 

@@ -10,7 +10,7 @@ use pelton_core::memory::Memory;
 use pelton_core::sink::{Ending, Outcome};
 use pelton_core::source::FailureOfJob;
 use pelton_core::stats::{Counts, ShardStats};
-use pelton_core::{Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
+use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
 use pelton_runtime::{
@@ -90,6 +90,12 @@ impl Duty for Recorded {
             self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }
         Ok(step)
+    }
+
+    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        if let Some(shard) = &mut self.shard {
+            shard.wall_clock(now, wall);
+        }
     }
 
     fn drain(&mut self) {

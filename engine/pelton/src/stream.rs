@@ -113,18 +113,22 @@ impl<F: Flow> Stream<F> {
         self.then("event_time", |inner| Stamped { inner, f, generator })
     }
 
-    /// Takes the time at which a record enters the engine for its event time: processing-time windows, made repeatable, since the
-    /// reading of the clock is part of the input. The watermark follows the clock in whole milliseconds.
+    /// Takes the time of day at which a record enters the engine for its event time: processing-time windows, made repeatable, since
+    /// the reading of the wall clock is part of the input. The watermark follows the clock in whole milliseconds, and needs no records for
+    /// that: a window closes when its time has come. Where nothing waits for that, nothing is done and nothing is logged.
+    ///
+    /// Time never falls: when the wall clock is put back, records have the latest time so far until it has caught up, in a job with
+    /// [durability](crate::Config::durability) over restarts, too.
     pub fn ingestion_time(mut self) -> Stream<Ingested<F>> {
         let generator = self.generator(Timing::Clock);
         self.then("ingestion_time", |inner| Ingested { inner, generator })
     }
 
     fn generator(&mut self, timing: Timing) -> Generator {
-        if self.place.stage != StageId(0) && timing.needs_the_clock() {
+        if self.place.stage != StageId(0) && timing.belongs_to_sources() {
             self.job.plan().clockless.get_or_insert_with(|| self.place.name.clone());
         }
-        let index = self.job.plan().next_generator(&self.place);
+        let index = self.job.plan().next_generator(&self.place, timing == Timing::Clock);
         self.place.origins = vec![WatermarkOrigin::Generator(index)];
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }
     }

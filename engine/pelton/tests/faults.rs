@@ -352,6 +352,14 @@ fn a_job_that_cannot_be_is_refused_at_the_start() {
     let job = Job::new("idle").source(numbers()).rebalance().event_time(time, idle).sink(for_each(|_| ()));
     assert!(message(&job).contains("`.idle_after(..)`"));
 
+    // It would wait for a source that cannot be heard there, for ever.
+    let job = Job::new("source")
+        .source(numbers())
+        .rebalance()
+        .event_time(time, from_source())
+        .sink(for_each(|_| ()));
+    assert!(message(&job).contains("`from_source()`"));
+
     let job = Job::new("small").source(numbers()).rebalance().sink(for_each(|_| ()));
     assert!(matches!(job.run_with(&config(32 * 1024)), Err(JobError::Memory { rings: 4, .. })));
 }

@@ -1,11 +1,12 @@
-//! The one place of the engine that reads a clock.
+//! The one place of the engine that reads clocks.
 //!
-//! Monotonic nanoseconds since the machine started, so readings of different threads compare. About 20 ns a reading:
-//! a duty cycle takes one and hands it to every shard.
+//! [`now`]: monotonic nanoseconds since the machine started, so readings of different threads compare. About 20 ns a reading:
+//! a duty cycle takes one and hands it to every shard. [`wall`]: the time of day, which people and machines put forward and back; read
+//! every millisecond, and used for nothing but naming times.
 
-use pelton_core::Nanos;
+use pelton_core::{EventTime, Nanos};
 
-/// The time now.
+/// The driver's clock, now.
 ///
 /// ```
 /// use pelton_runtime::clock;
@@ -14,9 +15,27 @@ use pelton_core::Nanos;
 /// ```
 #[inline]
 pub fn now() -> Nanos {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours, and the clock exists on every Linux.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    assert_eq!(status, 0, "CLOCK_MONOTONIC is always readable");
+    let time = read(libc::CLOCK_MONOTONIC);
     Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// The wall clock, now, as time since 1970.
+///
+/// ```
+/// use pelton_runtime::clock;
+/// assert!(clock::wall().as_millis() > 1_700_000_000_000, "the clock of this machine was never set");
+/// ```
+#[inline]
+pub fn wall() -> EventTime {
+    let time = read(libc::CLOCK_REALTIME);
+    EventTime(time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec))
+}
+
+#[inline]
+fn read(clock: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours, and both clocks exist on every Linux.
+    let status = unsafe { libc::clock_gettime(clock, &mut time) };
+    assert_eq!(status, 0, "the clocks are always readable");
+    time
 }

@@ -26,7 +26,12 @@ pub(crate) struct Cycle<'a> {
     pub(crate) told: Order,
     /// When the last turn began.
     pub(crate) now: Nanos,
+    /// When the wall clock was read last.
+    pub(crate) wall_read: Nanos,
 }
+
+/// Nanoseconds from one reading of the wall clock to the next: within that it goes on with the driver's.
+const WALL_INTERVAL_NS: u64 = 1_000_000;
 
 /// What the driver does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +57,11 @@ impl Cycle<'_> {
                 Ok(false) => return self.stop(),
                 Err(error) => return self.fail(error),
             },
+        }
+        if now.0 - self.wall_read.0 >= WALL_INTERVAL_NS {
+            self.wall_read = now;
+            let wall = clock::wall();
+            self.shards.iter_mut().for_each(|shard| shard.duty().wall_clock(now, wall));
         }
         let (mut worked, mut published, mut finished) = (false, false, false);
         for shard in &mut self.shards {

@@ -4,7 +4,7 @@
 //! [`Duty::step`] over and over, hands in the time, and learns how much was done. Each step is bounded: a duty never
 //! blocks, sleeps or waits for another one.
 
-use pelton_core::{Fault, Nanos, Shard, ShardId, Step, Tick};
+use pelton_core::{EventTime, Fault, Nanos, Shard, ShardId, Step, Tick};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +15,12 @@ pub trait Duty {
     /// # Errors
     /// When the shard cannot go on. The driver stops the whole job and reports it.
     fn step(&mut self, now: Nanos) -> Result<Step, Fault>;
+
+    /// The wall clock shows `wall`, as time since 1970, when the driver's clock shows `now`. Told before the first step and every millisecond
+    /// or so.
+    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        let _ = (now, wall);
+    }
 
     /// Closes the sources: once what they have accepted is taken in, the shard behaves as if its input had ended. Called at most once.
     fn drain(&mut self);
@@ -48,6 +54,10 @@ impl fmt::Display for Position {
 impl Duty for Shard {
     fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
         Shard::step(self, now)
+    }
+
+    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        Shard::wall_clock(self, now, wall);
     }
 
     fn drain(&mut self) {

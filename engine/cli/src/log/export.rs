@@ -80,6 +80,7 @@ fn content(entry: &Entry<'_>, line: &mut Map<String, Value>) -> Result<(), Strin
             });
             line.insert("time".to_owned(), json!(time_of(entry).map(utc_time)));
             line.insert("now".to_owned(), json!(decoded.now.0));
+            line.insert("wall".to_owned(), json!(decoded.wall.0));
             line.insert("partitions".to_owned(), partitions.collect());
         }
         Kind::Hash => {

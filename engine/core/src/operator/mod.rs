@@ -50,6 +50,12 @@ pub trait Operator: Pipe {
     /// When a result outgrows the memory limit.
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault>;
 
+    /// The least watermark at which something that the operator holds leaves; [`MAX`](EventTime::MAX) if it waits for none. A clock makes a tick
+    /// for that, should no record make one.
+    fn due(&self) -> EventTime {
+        EventTime::MAX
+    }
+
     /// A digest of the operator's state, equal for equal states.
     fn digest(&mut self) -> u64;
 

@@ -179,6 +179,10 @@ where
         self.context.check().map(|()| true)
     }
 
+    fn due(&self) -> EventTime {
+        self.due.peek().map_or(EventTime::MAX, |due| EventTime(due.at).plus(1))
+    }
+
     fn freeze(&mut self, full: bool) {
         self.freeze_waiting(full);
     }

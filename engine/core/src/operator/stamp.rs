@@ -32,14 +32,14 @@ pub enum Timing {
     },
     /// The source itself says how far it is.
     Source,
-    /// Event time is the driver's clock; the watermark follows it in whole milliseconds.
+    /// Event time is the wall clock; the watermark follows it in whole milliseconds, from one tick to the next.
     Clock,
 }
 
 impl Timing {
-    /// Whether the driver's clock has a part in it. Only stage 0 has that clock: its readings are in the ingress log.
-    pub fn needs_the_clock(&self) -> bool {
-        matches!(self, Timing::Clock | Timing::Bounded { idle_nanos: 1.., .. })
+    /// Whether a clock or the source itself has a part in it. Only stage 0 has those: what they say is in the ingress log.
+    pub fn belongs_to_sources(&self) -> bool {
+        matches!(self, Timing::Clock | Timing::Source | Timing::Bounded { idle_nanos: 1.., .. })
     }
 }
 
@@ -118,7 +118,8 @@ impl<F, N> Stamp<F, N> {
         partition.done = self.context.partition_done.get();
         let seen = match self.timing {
             Timing::Source => self.context.partition_watermark.get(),
-            Timing::Clock => EventTime((now.0 / 1_000_000 * 1_000_000) as i64),
+            // Moves when the tick ends: whether there is one must not depend on it.
+            Timing::Clock => EventTime::MIN,
             Timing::Bounded { nanos, idle_nanos } => {
                 // Silence means something only where the partition was asked; until then it is what it was.
                 if self.context.partition_asked.get() {
@@ -197,6 +198,12 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
         self.next.recall(earlier)
     }
     fn seal(&mut self) {
+        if self.timing == Timing::Clock {
+            let now = self.context.wall.get().whole_millis();
+            let open = self.partitions.iter_mut().filter(|partition| !partition.done);
+            open.for_each(|partition| partition.watermark = partition.watermark.max(now));
+            self.watermark.set(Self::least(&self.partitions));
+        }
         self.next.seal();
     }
     forward!(but mark, seal, note and recall, next);

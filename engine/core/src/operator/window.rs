@@ -545,6 +545,10 @@ where
         }
     }
 
+    fn due(&self) -> EventTime {
+        self.due.map_or(EventTime::MAX, |due| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64))
+    }
+
     fn freeze(&mut self, full: bool) {
         self.catch_up_now();
         self.freeze_panes(full);

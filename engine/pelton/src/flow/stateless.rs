@@ -114,7 +114,7 @@ impl<S: Flow> Flow for Ingested<S> {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let clock = context.clone();
-        let now = move |_: &S::Item| EventTime(clock.now.get().0 as i64);
+        let now = move |_: &S::Item| clock.wall.get();
         self.inner.plant(shard, Stamp::new(now, timing, index, partitions, context, next));
     }
 }

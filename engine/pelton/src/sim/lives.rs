@@ -8,6 +8,7 @@
 //!
 //! After each step: what survives never falls, and no shard has released more than that.
 
+use super::wall::WallClock;
 use super::world::Nobody;
 use super::{Chance, Death, Failure, Faults, Moment, Problem, Scenario, Survived, World};
 use crate::config::Durability;
@@ -118,6 +119,7 @@ struct Lives<'a> {
     memory: Arc<dyn Memory>,
     log_id: u128,
     now: Nanos,
+    wall: WallClock,
     // A stream for each source of chance.
     schedule: Chance,
     pace: Chance,
@@ -160,6 +162,7 @@ impl<'a> Lives<'a> {
             memory: Arc::new(HeapMemory),
             log_id: u128::from(hash::join(scenario.seed, 1)) << 64 | u128::from(hash::join(scenario.seed, 2)),
             now: Nanos(1),
+            wall: WallClock::new(scenario.seed),
             schedule: chance("schedule"),
             pace: chance("pace"),
             outside: chance("outside"),
@@ -424,6 +427,7 @@ impl<'a> Lives<'a> {
             self.step += 1;
             self.count.steps += 1;
             self.now.0 += 1 + self.pace.below(100_000);
+            rig.wall_clock(shard, self.now, self.wall.read(self.now));
             let step = match rig.step(shard, self.now) {
                 Ok(step) => step,
                 Err(fault) => {
@@ -507,6 +511,7 @@ impl<'a> Lives<'a> {
         for _ in 0..self.deaths.below(40) {
             let shard = self.schedule.below(rig.survivors.len() as u64) as usize;
             self.now.0 += 1 + self.pace.below(100_000);
+            rig.wall_clock(shard, self.now, self.wall.read(self.now));
             match rig.step(shard, self.now) {
                 Ok(step) => self.trace(step.work as u64),
                 Err(_) => rig.survivors[shard] = None,

@@ -30,6 +30,7 @@ mod lives;
 mod outcome;
 mod scenario;
 mod seeded;
+mod wall;
 mod world;
 
 pub use chance::Chance;

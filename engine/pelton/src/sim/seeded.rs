@@ -1,6 +1,7 @@
 //! A whole job on one thread, in virtual time, in an order drawn from a seed; without storage.
 
 use super::Chance;
+use super::wall::WallClock;
 use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{Recording, check_sizes};
@@ -77,6 +78,7 @@ pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Resu
 fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Recording, JobError> {
     let mut shards = build(job, simulation, recording)?;
     let mut chance = Chance::new(simulation.seed, "schedule");
+    let mut wall = WallClock::new(simulation.seed);
     let (mut now, mut quiet) = (Nanos(1), 0);
     let mut finished = vec![false; shards.len()];
     while !finished.iter().all(|&finished| finished) {
@@ -84,6 +86,7 @@ fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
         let shard = chance.below(shards.len() as u64) as usize;
         for _ in 0..=chance.below(8) {
             now.0 += 1 + chance.below(200_000);
+            shards[shard].wall_clock(now, wall.read(now));
             let step = shards[shard].step(now).map_err(JobError::Fault)?;
             finished[shard] |= step.finished;
             quiet = if step.work > 0 || step.published { 0 } else { quiet + 1 };

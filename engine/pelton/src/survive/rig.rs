@@ -6,7 +6,7 @@ use crate::error::JobError;
 use crate::job::Plan;
 use pelton_core::build::{ShardBuilder, Sizes, wire_by};
 use pelton_core::memory::Memory;
-use pelton_core::{Fault, Nanos, Step};
+use pelton_core::{EventTime, Fault, Nanos, Step};
 use pelton_runtime::Duty;
 use pelton_runtime::survive::{Desk, Keeper, KeeperOptions, Opened, Restored, Survivor};
 use std::sync::Arc;
@@ -56,6 +56,13 @@ impl Rig {
         let keeper = Keeper::new(opened.data.clone(), opened.manifest.clone(), desk.clone(), keeper, owners);
         let finished = vec![false; survivors.len()];
         Ok(Rig { desk, keeper, survivors, finished })
+    }
+
+    /// Says what the wall clock shows when the driver's clock shows `now`.
+    pub(crate) fn wall_clock(&mut self, shard: usize, now: Nanos, wall: EventTime) {
+        if let Some(survivor) = &mut self.survivors[shard] {
+            survivor.wall_clock(now, wall);
+        }
     }
 
     /// One step of one shard.

@@ -1,5 +1,6 @@
-//! Jobs that are stopped, killed, changed and resized, and give the results that they would have given.
+//! Jobs that are stopped, killed, changed, resized and left alone, and give the results that they would have given.
 
+mod idle;
 mod many;
 mod moved;
 mod refused;

@@ -57,6 +57,7 @@ impl<'a> Seat<'a> {
             meter: Meter::new(self.counters),
             told: Order::Run,
             now: Nanos(0),
+            wall_read: Nanos(0),
         })
     }
 }

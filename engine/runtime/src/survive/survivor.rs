@@ -18,7 +18,7 @@ use crate::duty::{Duty, Position};
 use pelton_core::build::{ShardBuilder, Survival};
 use pelton_core::journal::Replay as _;
 use pelton_core::sink::SinkSync;
-use pelton_core::{Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
+use pelton_core::{EventTime, Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, SnapshotIndex, SnapshotWriter};
 use std::cell::RefCell;
@@ -411,6 +411,10 @@ impl Duty for Survivor {
             self.publish();
         }
         step
+    }
+
+    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        self.shard.wall_clock(now, wall);
     }
 
     fn drain(&mut self) {
