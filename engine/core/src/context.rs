@@ -37,7 +37,7 @@ pub struct StageContext {
     pub now: Cell<Nanos>,
     /// The wall clock then, as time since 1970. Never falls.
     pub wall: Cell<EventTime>,
-    /// The source partition, counted within this shard, that is being read.
+    /// The source partition, counted within this shard, that is being read: from before its records come.
     pub partition: Cell<usize>,
     /// What the partition that is being read says of its own progress.
     pub partition_watermark: Cell<EventTime>,

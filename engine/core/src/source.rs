@@ -300,7 +300,6 @@ impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
             self.end(index);
         }
         let context = &self.context;
-        context.partition.set(self.first + index);
         context.partition_watermark.set(taken.watermark);
         context.partition_done.set(taken.done);
         context.partition_asked.set(taken.asked);
@@ -322,6 +321,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
     }
 
     fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize) {
+        self.context.partition.set(self.first + index);
         let mut asked = poll.records_max > 0;
         let mut waits = 0;
         let mut taken = Taken { records: 0, watermark: EventTime::MAX, done: true, asked };
@@ -357,6 +357,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
     }
 
     fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) {
+        self.context.partition.set(self.first + index);
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
             let mut records = 0;

@@ -41,6 +41,8 @@ counters! {
     /// Records that came after every one of their windows had closed, or after what they had to be sorted among or compared with
     /// was gone.
     late,
+    /// Records whose time was so far ahead of their partition that they moved no watermark.
+    early,
     /// Records that were dropped because one of their key had passed already.
     duplicates,
     /// Ticks that held records or moved a watermark.

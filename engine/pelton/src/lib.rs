@@ -84,5 +84,5 @@ pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
 pub use running::{LateCheckpoint, Progress, Recording, Running};
 pub use sinks::Outcome;
 pub use sort::ByOrd;
-pub use stream::{Branch, Stream, Timed};
+pub use stream::{Branch, Stream, Timed, TimedBranch};
 pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};

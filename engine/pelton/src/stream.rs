@@ -37,6 +37,9 @@ pub struct Stream<F> {
 /// One of the two streams that a stream forks into.
 pub type Branch<F> = Stream<Forked<F, <F as Flow>::Item>>;
 
+/// One of the two streams that [`event_time_with_early`](Stream::event_time_with_early) makes.
+pub type TimedBranch<F, T> = Branch<Stamped<F, T>>;
+
 /// Where in the graph a stream is.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -110,7 +113,21 @@ impl<F: Flow> Stream<F> {
         watermarks: WatermarkStrategy,
     ) -> Stream<Stamped<F, T>> {
         let generator = self.generator(watermarks.0);
-        self.then("event_time", |inner| Stamped { inner, f, generator })
+        self.then("event_time", |inner| Stamped { inner, f, generator, early: None })
+    }
+
+    /// As [`event_time`](Self::event_time), with the [early](WatermarkStrategy#early-records) records as a second stream. They come with their
+    /// times, which are far ahead of the watermark.
+    pub fn event_time_with_early<T: Fn(&F::Item) -> EventTime + Clone + Send + Sync + 'static>(
+        self,
+        f: T,
+        watermarks: WatermarkStrategy,
+    ) -> (TimedBranch<F, T>, TimedBranch<F, T>) {
+        let mut stamped = self.event_time(f, watermarks);
+        let (main, early) = (stamped.branch("main"), stamped.branch("early"));
+        stamped.flow.early = Some(early.flow.queue);
+        stamped.into_queue(main.flow.queue);
+        (main, early)
     }
 
     /// Takes the time of day at which a record enters the engine for its event time: processing-time windows, made repeatable, since

@@ -3,7 +3,23 @@
 use pelton_core::operator::Timing;
 use std::time::Duration;
 
+/// How far one record may be ahead of its partition, unless it is said otherwise: an hour.
+const EARLY: i64 = 3_600_000_000_000;
+
 /// A watermark strategy, made by [`out_of_order`], [`in_order`] or [`from_source`].
+///
+/// Which partitions count for the watermark, and when: see `docs/operating/time.md`.
+///
+/// # Early records
+///
+/// One record with a wrong time, of tomorrow say, would take the watermark along, and everything after it would be late. So a record that
+/// is further ahead of the newest one of its partition than an hour is *early*: it goes on with the others, but moves no watermark.
+/// [`Counts::early`](crate::Counts::early) counts such records, and [`event_time_with_early`](crate::Stream::event_time_with_early) gives them
+/// a stream of their own. The first record of a partition sets where that begins. Where time really jumps by more, because nothing came
+/// for hours, 8 early records in a row are believed, and from then on jumps of that size at once. Until then windows close later than they
+/// might: if records of a partition are usually hours apart, say so with [`early_after`](Self::early_after).
+///
+/// What is early depends on the sequence of the records of a partition, and on nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatermarkStrategy(pub(crate) Timing);
 
@@ -14,7 +30,7 @@ pub struct WatermarkStrategy(pub(crate) Timing);
 /// let strategy = out_of_order(millis(200)).idle_after(secs(5));
 /// ```
 pub fn out_of_order(bound: Duration) -> WatermarkStrategy {
-    WatermarkStrategy(Timing::Bounded { nanos: nanos(bound), idle_nanos: 0 })
+    WatermarkStrategy(Timing::Bounded { nanos: nanos(bound), idle_nanos: 0, early_nanos: EARLY })
 }
 
 /// Each partition's records come in the order of their times; equal times are fine.
@@ -32,9 +48,48 @@ impl WatermarkStrategy {
     /// silent partition holds it back for ever. Has no effect on [`from_source`].
     #[must_use]
     pub fn idle_after(self, limit: Duration) -> Self {
+        let limit = nanos(limit).unsigned_abs().max(1);
         WatermarkStrategy(match self.0 {
-            Timing::Bounded { nanos: bound, .. } => {
-                Timing::Bounded { nanos: bound, idle_nanos: nanos(limit).unsigned_abs().max(1) }
+            Timing::Bounded { nanos, early_nanos, .. } => {
+                Timing::Bounded { nanos, idle_nanos: limit, early_nanos }
+            }
+            other => other,
+        })
+    }
+
+    /// A record that is further ahead of the newest one of its partition than `limit` is [early](Self#early-records), instead of one that is
+    /// an hour ahead. Has no effect on [`from_source`], where the source says how far it is.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let (rows, early) = (collect(), collect());
+    /// // The fourth is of some other year.
+    /// let job = Job::new("clocks").source(from_iter(|| [1u64, 2, 3, 90_000_000, 4, 5, 6]));
+    /// let seconds = out_of_order(secs(1)).early_after(secs(60));
+    /// let (times, odd) = job.event_time_with_early(|s| EventTime::from_millis(*s as i64 * 1_000), seconds);
+    /// let _ = times.key_by(|_| ()).window(tumbling(secs(2))).count().map(|row| row.value).sink(rows.clone());
+    /// let progress = odd.sink(early.clone()).run(&Config::default())?;
+    /// assert_eq!(rows.take(), [1, 2, 2, 1]);
+    /// assert_eq!((early.take(), progress.total.early, progress.total.late), (vec![90_000_000], 1, 0));
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    #[must_use]
+    pub fn early_after(self, limit: Duration) -> Self {
+        // The largest of all stands for none.
+        self.early(nanos(limit).min(i64::MAX - 1))
+    }
+
+    /// No record is ever [early](Self#early-records): each one takes the watermark along, however far.
+    #[must_use]
+    pub fn never_early(self) -> Self {
+        self.early(i64::MAX)
+    }
+
+    fn early(self, limit: i64) -> Self {
+        WatermarkStrategy(match self.0 {
+            Timing::Bounded { nanos, idle_nanos, .. } => {
+                Timing::Bounded { nanos, idle_nanos, early_nanos: limit }
             }
             other => other,
         })

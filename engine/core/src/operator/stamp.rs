@@ -9,12 +9,18 @@
 //! least of all partitions, however they are divided among shards; those who act on that keep it from falling
 //! ([`Stage`](crate::stage)). Were it held up here, a partition that comes back would hold others back or not depending on whose
 //! shard it shares. `docs/operating/time.md` has the rules.
+//!
+//! A record whose time is far ahead of its partition is counted and moves nothing: see [`early`]. That costs a record one comparison.
+
+mod early;
+
+use self::early::Trend;
 
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::notes::{Earlier, Noted, Notes};
-use crate::push::{Pipe, Push, forward};
+use crate::push::{Nowhere, Pipe, Push, forward};
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -29,6 +35,8 @@ pub enum Timing {
         nanos: i64,
         /// A partition without records for this long on the driver's clock is idle; 0 means never.
         idle_nanos: u64,
+        /// A record that is further ahead of the newest one of its partition is early; `i64::MAX` means never.
+        early_nanos: i64,
     },
     /// The source itself says how far it is.
     Source,
@@ -41,20 +49,41 @@ impl Timing {
     pub fn belongs_to_sources(&self) -> bool {
         matches!(self, Timing::Clock | Timing::Source | Timing::Bounded { idle_nanos: 1.., .. })
     }
+
+    /// How far ahead a record may be, if there is a bound.
+    fn early_nanos(&self) -> Option<i64> {
+        match *self {
+            Timing::Bounded { early_nanos, .. } if early_nanos < i64::MAX => Some(early_nanos),
+            _ => None,
+        }
+    }
+
+    /// The limit before anything is known of the partition in hand.
+    fn first_limit(&self) -> EventTime {
+        if self.early_nanos().is_some() { EventTime::MIN } else { EventTime::MAX }
+    }
 }
 
-/// Gives each record its event time and generates the watermark.
-pub struct Stamp<F, N> {
+/// Gives each record its event time and generates the watermark. Early records go to `early`, if there is one, and with the others if not.
+pub struct Stamp<F, N, E = Nowhere> {
     f: F,
     next: N,
+    early: E,
+    has_early: bool,
     timing: Timing,
     /// Its number in the job.
     index: usize,
     context: Rc<StageContext>,
     watermark: Rc<Cell<EventTime>>,
-    /// The newest time since the last mark.
+    /// The newest time since the last mark, early ones aside.
     newest: EventTime,
+    /// A record up to this time is not early; others have to be looked at.
+    limit: EventTime,
+    /// Early records have come since the last mark.
+    heard: bool,
     partitions: Vec<Progress>,
+    /// The place of the partition that was looked up last: they come in turn.
+    place: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +93,7 @@ struct Progress {
     /// Its name in the job, whichever shard reads it.
     name: u64,
     watermark: EventTime,
+    trend: Trend,
     heard: Nanos,
     idle: bool,
     done: bool,
@@ -73,14 +103,15 @@ impl Progress {
     fn note(&self, notes: &mut Notes) {
         notes.number(self.name);
         notes.time(self.watermark);
+        self.trend.note(notes);
         notes.number(self.heard.0);
         notes.number(u64::from(self.idle) | u64::from(self.done) << 1);
     }
 
     fn read(notes: &mut Noted<'_>) -> Result<Self, Fault> {
-        let (name, watermark, heard) = (notes.number()?, notes.time()?, Nanos(notes.number()?));
-        let flags = notes.number()?;
-        Ok(Progress { partition: 0, name, watermark, heard, idle: flags & 1 != 0, done: flags & 2 != 0 })
+        let (name, watermark, trend) = (notes.number()?, notes.time()?, Trend::read(notes)?);
+        let (heard, flags) = (Nanos(notes.number()?), notes.number()?);
+        Ok(Progress { partition: 0, name, watermark, trend, heard, idle: flags & 1 != 0, done: flags & 2 != 0 })
     }
 }
 
@@ -94,24 +125,94 @@ impl<F, N> Stamp<F, N> {
         context: Rc<StageContext>,
         next: N,
     ) -> Self {
-        let (watermark, heard) = (EventTime::MIN, Nanos(0));
-        let silent =
-            |(partition, name)| Progress { partition, name, watermark, heard, idle: false, done: false };
+        let silent = |(partition, name)| Progress {
+            partition,
+            name,
+            watermark: EventTime::MIN,
+            trend: Trend::NONE,
+            heard: Nanos(0),
+            idle: false,
+            done: false,
+        };
         let watermark = context.generator(index);
         let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
         if partitions.is_empty() {
             // A shard without a partition has nothing that could come late.
             watermark.set(EventTime::MAX);
         }
-        Stamp { f, next, timing, index, watermark, context, newest: EventTime::MIN, partitions }
+        let limit = timing.first_limit();
+        Stamp {
+            f,
+            next,
+            early: Nowhere,
+            has_early: false,
+            timing,
+            index,
+            watermark,
+            context,
+            newest: EventTime::MIN,
+            limit,
+            heard: false,
+            partitions,
+            place: 0,
+        }
+    }
+
+    /// The same, with early records to `early`.
+    pub fn with_early<E>(self, early: E) -> Stamp<F, N, E> {
+        let Stamp { f, next, timing, index, watermark, context, newest, limit, heard, partitions, place, .. } =
+            self;
+        Stamp {
+            f,
+            next,
+            early,
+            has_early: true,
+            timing,
+            index,
+            watermark,
+            context,
+            newest,
+            limit,
+            heard,
+            partitions,
+            place,
+        }
+    }
+}
+
+impl<F, N, E> Stamp<F, N, E> {
+    /// The place of the partition in hand, if the generator hears it.
+    fn place(&mut self) -> Option<usize> {
+        let (partition, count) = (self.context.partition.get(), self.partitions.len());
+        let mut places = (0..count).map(|step| (self.place + step) % count);
+        let found = places.find(|place| self.partitions[*place].partition == partition)?;
+        self.place = found;
+        Some(found)
+    }
+
+    /// Whether the record at hand, which lies beyond the limit, is early. Raises the limit if not.
+    #[cold]
+    #[inline(never)]
+    fn is_early(&mut self, at: EventTime) -> bool {
+        let (Some(bound), Some(place)) = (self.timing.early_nanos(), self.place()) else { return false };
+        let trend = &mut self.partitions[place].trend;
+        trend.newest = trend.newest.max(self.newest);
+        let early = trend.is_early(at, bound);
+        self.limit = trend.limit(bound);
+        if early {
+            self.heard = true;
+            self.context.stats.early.add(1);
+        }
+        early
     }
 
     fn progress(&mut self) {
         let now = self.context.now.get();
-        let index = self.context.partition.get();
-        let Some(partition) = self.partitions.iter_mut().find(|p| p.partition == index) else { return };
+        let Some(place) = self.place() else { return };
+        let partition = &mut self.partitions[place];
         let before = *partition;
-        let heard = self.newest > EventTime::MIN;
+        let heard = self.newest > EventTime::MIN || self.heard;
+        partition.trend.newest = partition.trend.newest.max(self.newest);
         if partition.heard == Nanos(0) || heard {
             partition.heard = now;
         }
@@ -120,17 +221,17 @@ impl<F, N> Stamp<F, N> {
             Timing::Source => self.context.partition_watermark.get(),
             // Moves when the tick ends: whether there is one must not depend on it.
             Timing::Clock => EventTime::MIN,
-            Timing::Bounded { nanos, idle_nanos } => {
+            Timing::Bounded { nanos, idle_nanos, .. } => {
                 // Silence means something only where the partition was asked; until then it is what it was.
                 if self.context.partition_asked.get() {
                     partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
                 }
-                if heard { self.newest.minus(nanos) } else { EventTime::MIN }
+                if heard { partition.trend.newest.minus(nanos) } else { EventTime::MIN }
             }
         };
         // Only the end of the input closes the last window that there can be.
         partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
-        self.newest = EventTime::MIN;
+        (self.newest, self.limit, self.heard) = (EventTime::MIN, self.timing.first_limit(), false);
         if *partition != before {
             self.context.noticed.set(true);
         }
@@ -149,24 +250,34 @@ impl<F, N> Stamp<F, N> {
     }
 }
 
-impl<T, F: Fn(&T) -> EventTime + 'static, N: Push<T>> Push<T> for Stamp<F, N> {
+impl<T, F: Fn(&T) -> EventTime + 'static, N: Push<T>, E: Push<T>> Push<T> for Stamp<F, N, E> {
     #[inline(always)]
     fn push(&mut self, _: EventTime, record: T) {
         let at = (self.f)(&record);
-        self.newest = self.newest.max(at);
+        if at > self.limit && self.is_early(at) {
+            if self.has_early {
+                self.early.push(at, record);
+                return;
+            }
+        } else {
+            self.newest = self.newest.max(at);
+        }
         self.next.push(at, record);
     }
 }
 
-impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
+impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
     fn mark(&mut self) {
         self.progress();
         self.next.mark();
+        self.early.mark();
     }
+
     fn note(&mut self, notes: &mut Notes) {
         notes.number(self.partitions.len() as u64);
         self.partitions.iter().for_each(|partition| partition.note(notes));
         self.next.note(notes);
+        self.early.note(notes);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
@@ -195,8 +306,10 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
                 Self::least(found.values().filter(|progress| hears(progress.name)))
             });
         }
-        self.next.recall(earlier)
+        self.next.recall(earlier)?;
+        self.early.recall(earlier)
     }
+
     fn seal(&mut self) {
         if self.timing == Timing::Clock {
             let now = self.context.wall.get().whole_millis();
@@ -205,15 +318,16 @@ impl<F: 'static, N: Pipe> Pipe for Stamp<F, N> {
             self.watermark.set(Self::least(&self.partitions));
         }
         self.next.seal();
+        self.early.seal();
     }
-    forward!(but mark, seal, note and recall, next);
+
+    forward!(but mark, seal, note and recall, next, early);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::ShardId;
-    use crate::push::Nowhere;
     use alloc::sync::Arc;
 
     struct Bench {
@@ -224,7 +338,7 @@ mod tests {
     /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
     fn bench() -> Bench {
         let context = StageContext::new(ShardId(0), Arc::default());
-        let timing = Timing::Bounded { nanos: 10, idle_nanos: 100 };
+        let timing = Timing::Bounded { nanos: 10, idle_nanos: 100, early_nanos: 1_000 };
         let stamp = Stamp::new(
             (|n| EventTime(*n)) as fn(&i64) -> EventTime,
             timing,
@@ -241,11 +355,11 @@ mod tests {
         fn tick(&mut self, now: u64, given: [Option<&[i64]>; 2]) -> EventTime {
             self.context.now.set(Nanos(now));
             for (partition, records) in given.into_iter().enumerate() {
+                self.context.partition.set(partition);
                 records
                     .unwrap_or_default()
                     .iter()
                     .for_each(|&record| self.stamp.push(EventTime::MIN, record));
-                self.context.partition.set(partition);
                 self.context.partition_done.set(records.is_none());
                 self.stamp.mark();
             }
@@ -271,7 +385,7 @@ mod tests {
         assert_eq!(bench.tick(90, [Some(&[60]), Some(&[])]), EventTime(10));
         assert_eq!(bench.tick(101, [Some(&[]), Some(&[])]), EventTime(50), "partition 1 is idle");
         assert_eq!(bench.tick(200, [Some(&[]), Some(&[])]), IDLE, "both are");
-        assert_eq!(bench.tick(201, [Some(&[]), Some(&[55])]), EventTime(50), "partition 1 is back, behind");
+        assert_eq!(bench.tick(201, [Some(&[]), Some(&[55])]), EventTime(45), "partition 1 is back, behind");
         assert_eq!(bench.tick(202, [Some(&[80]), Some(&[90])]), EventTime(70));
         assert_eq!(
             bench.tick(400, [None, Some(&[])]),
@@ -318,6 +432,44 @@ mod tests {
         assert!(!bench.context.noticed.get());
         bench.context.partition_asked.set(true);
         assert_eq!(bench.tick(501, [Some(&[60]), Some(&[])]), EventTime(50), "asked, and silent for long");
+    }
+
+    /// An early record moves no watermark, and it is a sign of life.
+    #[test]
+    fn early_records_move_nothing_and_are_counted() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[20, 5_000, 30]), Some(&[7_000])]), EventTime(20));
+        assert_eq!(bench.tick(2, [Some(&[40]), Some(&[7_040, 100_000])]), EventTime(30));
+        assert_eq!(bench.context.stats.early.get(), 2, "of each partition, seen from where that one is");
+        assert_eq!(bench.tick(90, [Some(&[90_000]), Some(&[7_050])]), EventTime(30));
+        assert_eq!(bench.tick(150, [Some(&[]), Some(&[7_060])]), EventTime(30), "it was not idle");
+        let jump = [9_000; early::AGREE as usize];
+        assert_eq!(bench.tick(151, [Some(&jump), None]), EventTime(8_990), "enough of them are believed");
+        // The one of 90,000 is among those that agree, since none of the usual came between.
+        assert_eq!(bench.context.stats.early.get(), 3 + jump.len() as u64 - 2);
+    }
+
+    /// What is early follows from the sequence of the partition's records, however it is cut into ticks.
+    #[test]
+    fn ticks_have_no_part_in_what_is_early() {
+        let times: Vec<i64> = (0..400)
+            .map(|n| {
+                n * 7
+                    + if (10..13).contains(&(n % 31)) { 9_000 } else { 0 }
+                    + if n > 200 { 50_000 } else { 0 }
+            })
+            .collect();
+        let run = |cut: usize| {
+            let mut bench = bench();
+            let ticks = times.chunks(cut).enumerate();
+            let last = ticks.map(|(n, times)| bench.tick(n as u64 + 1, [Some(times), None])).last();
+            (bench.context.stats.early.get(), last)
+        };
+        let expected = run(1);
+        assert!(expected.0 > 20);
+        for cut in [2, 3, 7, 40, 399, 400] {
+            assert_eq!(run(cut), expected, "{cut} records in a tick");
+        }
     }
 
     #[test]

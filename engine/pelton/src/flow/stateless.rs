@@ -3,6 +3,7 @@
 use super::Flow;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
+use pelton_core::local::ToQueue;
 use pelton_core::operator::{Filter, FlatMap, Inspect, Map, Stamp, Timing};
 use pelton_core::push::Push;
 use pelton_core::{EventTime, StageId};
@@ -74,6 +75,8 @@ pub struct Stamped<S, F> {
     pub(crate) inner: S,
     pub(crate) f: F,
     pub(crate) generator: Generator,
+    /// The queue that early records go to.
+    pub(crate) early: Option<usize>,
 }
 
 /// Which watermark generator of the job, and what it listens to.
@@ -97,7 +100,14 @@ impl<S: Flow, F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static> Flow
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
-        self.inner.plant(shard, Stamp::new(self.f.clone(), timing, index, partitions, context, next));
+        let stamp = Stamp::new(self.f.clone(), timing, index, partitions, context, next);
+        match self.early {
+            None => self.inner.plant(shard, stamp),
+            Some(queue) => {
+                let early = ToQueue::new(shard.queue(queue));
+                self.inner.plant(shard, stamp.with_early(early));
+            }
+        }
     }
 }
 
