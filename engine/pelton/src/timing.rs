@@ -14,7 +14,7 @@ const EARLY: i64 = 3_600_000_000_000;
 ///
 /// One record with a wrong time, of tomorrow say, would take the watermark along, and everything after it would be late. So a record that
 /// is further ahead of the newest one of its partition than an hour is *early*: it goes on with the others, but moves no watermark.
-/// [`Counts::early`](crate::Counts::early) counts such records, and [`event_time_with_early`](crate::Stream::event_time_with_early) gives them
+/// [`Counts::early`](crate::stats::Counts::early) counts such records, and [`event_time_with_early`](crate::Stream::event_time_with_early) gives them
 /// a stream of their own. The first record of a partition sets where that begins. Where time really jumps by more, because nothing came
 /// for hours, 8 early records in a row are believed, and from then on jumps of that size at once. Until then windows close later than they
 /// might: if records of a partition are usually hours apart, say so with [`early_after`](Self::early_after).

@@ -1,5 +1,6 @@
 //! Who holds a watermark back, and which records are late: nothing but the partitions, their records and the ticks decide that.
 
+use pelton::WatermarkStrategy;
 use pelton::prelude::*;
 use pelton::sim::{Simulation, simulate};
 use pelton::sources::{Partition, Poll, Polled, Source};

@@ -111,7 +111,15 @@ impl Progress {
     fn read(notes: &mut Noted<'_>) -> Result<Self, Fault> {
         let (name, watermark, trend) = (notes.number()?, notes.time()?, Trend::read(notes)?);
         let (heard, flags) = (Nanos(notes.number()?), notes.number()?);
-        Ok(Progress { partition: 0, name, watermark, trend, heard, idle: flags & 1 != 0, done: flags & 2 != 0 })
+        Ok(Progress {
+            partition: 0,
+            name,
+            watermark,
+            trend,
+            heard,
+            idle: flags & 1 != 0,
+            done: flags & 2 != 0,
+        })
     }
 }
 
@@ -160,8 +168,9 @@ impl<F, N> Stamp<F, N> {
 
     /// The same, with early records to `early`.
     pub fn with_early<E>(self, early: E) -> Stamp<F, N, E> {
-        let Stamp { f, next, timing, index, watermark, context, newest, limit, heard, partitions, place, .. } =
-            self;
+        let Stamp {
+            f, next, timing, index, watermark, context, newest, limit, heard, partitions, place, ..
+        } = self;
         Stamp {
             f,
             next,

@@ -140,7 +140,11 @@ mod tests {
         assert_eq!((early.len(), newest), (7, 5_006));
         let wild: Vec<i64> = (0..9).map(|n| n * 1_000_000).collect();
         let (early, newest) = judged(&wild);
-        assert_eq!((early.len(), newest), (8, 1_000_000), "even the last is early, seen from the first of them");
+        assert_eq!(
+            (early.len(), newest),
+            (8, 1_000_000),
+            "even the last is early, seen from the first of them"
+        );
     }
 
     #[test]
