@@ -144,7 +144,8 @@ fn engine(
         running.wait_for(STOP_MAX);
         return Err(BenchError::Interrupted);
     }
-    running.wait().map_err(engine_error)?;
+    let ended = running.wait().map_err(engine_error)?;
+    ended.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
     Ok(Ran { seconds, throughput, produced: (prepared.produced)() })
 }
 

@@ -25,7 +25,7 @@ use crate::ring::{Consumer, Producer, ring};
 use crate::shard::Shard;
 use crate::source::{FromSource, Partition, Reader, Source, partition_name};
 use crate::stage::{Input, Stage};
-use crate::stats::ShardStats;
+use crate::stats::{Heard, ShardStats};
 use crate::window::{Windowed, Windows};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -104,6 +104,23 @@ impl Graph {
         driven
     }
 
+    /// What each generator hears on a shard, in the order in which it counts it.
+    fn heard_on(&self, shard: ShardId, shards: usize) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for (index, generator) in self.generators.iter().enumerate() {
+            if generator.stage != StageId(0) {
+                heard.push(Heard::new(index, 0));
+                continue;
+            }
+            for source in (0..self.partitions.len()).filter(|source| generator.sources.contains(source)) {
+                let names = (0..self.partitions_on(source, shard, shards))
+                    .map(|number| partition_name(source, usize::from(shard.0) + number * shards));
+                heard.extend(names.map(|name| Heard::new(index, name)));
+            }
+        }
+        heard
+    }
+
     pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
         self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
     }
@@ -171,7 +188,10 @@ pub fn wire_by(
             deadlines: deadlines.clone(),
             outputs: BTreeMap::new(),
             inputs: BTreeMap::new(),
-            stats: Arc::default(),
+            stats: Arc::new(ShardStats::new(
+                graph.heard_on(ShardId(shard), sizes.shards.into()),
+                graph.stages,
+            )),
         })
         .collect();
     for (number, edge) in graph.edges.iter().enumerate() {
@@ -483,7 +503,7 @@ impl ShardBuilder {
             let clocks = clocks[number].clone();
             let stage = Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks);
             let deadlines = self.wiring.deadlines.get(&number).cloned();
-            stages.push(stage.behind(self.barrier.clone()).waited_for(deadlines));
+            stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();

@@ -479,6 +479,7 @@ impl Ingress {
         }
         self.feed = Feed::Live;
         self.offset = self.latest.0.saturating_sub(now.0);
+        self.context.stats.set_clock_offset(self.offset);
         // What was made before was made by another clock.
         self.made = Nanos(0);
         self.tick = self.tick.max(self.context.replayed.get());

@@ -102,6 +102,8 @@ pub(crate) struct Stage {
     handed_over: bool,
     /// Operators may have put something off.
     behind: bool,
+    /// Its number.
+    number: usize,
     /// Where to say until when operators wait, if a clock drives the stage; and what was said last.
     deadlines: Option<Deadlines>,
     due: EventTime,
@@ -145,6 +147,7 @@ impl Stage {
             moves: VecDeque::new(),
             handed_over: false,
             behind: true,
+            number: 0,
             deadlines: None,
             due: EventTime::MAX,
         }
@@ -156,8 +159,9 @@ impl Stage {
         self
     }
 
-    /// The stage, with where it says until when it waits.
-    pub(crate) fn waited_for(mut self, deadlines: Option<Deadlines>) -> Self {
+    /// The stage, with its number, and where it says until when it waits.
+    pub(crate) fn waited_for(mut self, number: usize, deadlines: Option<Deadlines>) -> Self {
+        self.number = number;
         self.deadlines = deadlines;
         self
     }
@@ -481,6 +485,9 @@ impl Stage {
         let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
         if least != IDLE {
             self.watermark = self.watermark.max(least);
+            if let Some(line) = self.context.stats.stages.get(self.number) {
+                line.set(self.watermark);
+            }
         }
         // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
         // shard it shares, so only those who act on the watermark keep it from falling.

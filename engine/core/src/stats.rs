@@ -1,5 +1,7 @@
 //! Counters of one shard, readable by anyone while it runs. The shard is their only writer.
 
+use crate::ids::{EventTime, Nanos};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
@@ -11,6 +13,11 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             /// The watermark of the shard's sources, in nanoseconds of event time.
             pub watermark: AtomicI64,
+            /// What each generator hears on this shard.
+            pub heard: Vec<Heard>,
+            /// The watermark of each stage behind exchanges as of its last tick; that of stage 0 stays at the beginning of time.
+            pub stages: Vec<StageWatermark>,
+            clock_offset: AtomicU64,
         }
 
         /// The counters of one or more shards at one moment.
@@ -20,6 +27,21 @@ macro_rules! counters {
         }
 
         impl ShardStats {
+            /// Counters at 0, with lines for these generators' partitions and so many stages.
+            pub(crate) fn new(heard: Vec<Heard>, stages: usize) -> Self {
+                let stages = (0..stages).map(|_| StageWatermark::default()).collect();
+                ShardStats { heard, stages, ..ShardStats::default() }
+            }
+
+            /// What is added to the driver's clock for the times of ticks.
+            pub fn clock_offset(&self) -> u64 {
+                self.clock_offset.load(Relaxed)
+            }
+
+            pub(crate) fn set_clock_offset(&self, offset: u64) {
+                self.clock_offset.store(offset, Relaxed);
+            }
+
             /// Reads every counter; they may be a few records apart.
             pub fn read(&self) -> Counts {
                 Counts { $($name: self.$name.get(),)* }
@@ -75,5 +97,85 @@ impl Counter {
     /// The count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// Whether what a generator hears counts for its watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeardState {
+    /// It does.
+    Counts,
+    /// It was silent for too long.
+    Idle,
+    /// It has ended.
+    Ended,
+}
+
+/// Where a generator is with one partition that it hears on this shard. Written when that changes; the parts may be of two moments.
+#[derive(Debug)]
+pub struct Heard {
+    /// The generator, by its number in the job.
+    pub generator: usize,
+    /// The partition by its name in the job: the source's number in the upper half, the partition's in the lower one. 0 behind an exchange.
+    pub name: u64,
+    watermark: AtomicI64,
+    since: AtomicU64,
+    state: AtomicU64,
+}
+
+impl Heard {
+    pub(crate) fn new(generator: usize, name: u64) -> Self {
+        let watermark = AtomicI64::new(EventTime::MIN.0);
+        Heard { generator, name, watermark, since: AtomicU64::new(0), state: AtomicU64::new(0) }
+    }
+
+    /// It is there now.
+    pub(crate) fn set(&self, watermark: EventTime, state: HeardState, now: Nanos) {
+        if watermark == self.watermark() && state == self.state() && self.since() > Nanos(0) {
+            return;
+        }
+        self.watermark.store(watermark.0, Relaxed);
+        self.state.store(state as u64, Relaxed);
+        self.since.store(now.0, Relaxed);
+    }
+
+    /// How far it is.
+    pub fn watermark(&self) -> EventTime {
+        EventTime(self.watermark.load(Relaxed))
+    }
+
+    /// When it came there, on the driver's clock with [its offset](ShardStats::clock_offset).
+    pub fn since(&self) -> Nanos {
+        Nanos(self.since.load(Relaxed))
+    }
+
+    /// Whether it counts.
+    pub fn state(&self) -> HeardState {
+        match self.state.load(Relaxed) {
+            0 => HeardState::Counts,
+            1 => HeardState::Idle,
+            _ => HeardState::Ended,
+        }
+    }
+}
+
+/// The watermark of a stage on this shard.
+#[derive(Debug)]
+pub struct StageWatermark(AtomicI64);
+
+impl Default for StageWatermark {
+    fn default() -> Self {
+        StageWatermark(AtomicI64::new(EventTime::MIN.0))
+    }
+}
+
+impl StageWatermark {
+    pub(crate) fn set(&self, watermark: EventTime) {
+        self.0.store(watermark.0, Relaxed);
+    }
+
+    /// How far it is.
+    pub fn get(&self) -> EventTime {
+        EventTime(self.0.load(Relaxed))
     }
 }

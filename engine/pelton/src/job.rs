@@ -77,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) sinks: Vec<AttachSink>,
     /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
     pub(crate) shape: Vec<String>,
+    /// Operators that wait for a watermark, by stage, as they are called in reports.
+    pub(crate) waits: Vec<(StageId, Label)>,
     /// A stream that is to be delivered exactly once by a sink that forgets.
     pub(crate) forgetful: Option<String>,
     /// A stream that ends in a sink and is a union of streams that are to be delivered differently.
@@ -192,6 +194,7 @@ impl Job {
             plantings: Vec::new(),
             sinks: Vec::new(),
             shape: Vec::new(),
+            waits: Vec::new(),
             forgetful: None,
             disputed: None,
             queues: 0,

@@ -108,6 +108,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let (by, kept) = (K::SCHEMA, A::Acc::SCHEMA);
         job.plan().describe(format!("`{name}`: {windows} by {by}, keeping {kept}"));
         let behind = job.plan().behind(to, &place, name);
+        job.plan().waits.push((to, behind.label.clone()));
         job.plan().end(&place, move |shard| {
             let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge);
             let end = ByKey::new(key.clone(), item.clone(), shard.router(), lanes);

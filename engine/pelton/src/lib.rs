@@ -62,6 +62,7 @@ pub mod sources;
 mod stream;
 mod survive;
 mod timing;
+mod waiting;
 
 #[doc(hidden)]
 pub use pelton_core as core;
@@ -86,3 +87,4 @@ pub use sinks::Outcome;
 pub use sort::ByOrd;
 pub use stream::{Branch, Stream, Timed, TimedBranch};
 pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};
+pub use waiting::{HeldBy, Origin, Waiting};

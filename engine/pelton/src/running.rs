@@ -4,6 +4,7 @@ use crate::error::JobError;
 use crate::job::Plan;
 use crate::signals;
 use crate::survive::{self, Started, Surviving};
+use crate::waiting::{Waiting, Waits};
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::memory::Memory;
@@ -14,7 +15,7 @@ use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step, T
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
 use pelton_runtime::{
-    CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, Watch, launch, on_core,
+    CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, Watch, clock, launch, on_core,
 };
 use std::error::Error;
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ pub struct Running {
     /// After the cores: they must be gone before the data directory is given up.
     surviving: Option<Surviving>,
     stats: Vec<Arc<ShardStats>>,
+    waits: Waits,
     records: Arc<Mutex<Vec<ShardRecord>>>,
     notes: Vec<String>,
 }
@@ -44,6 +46,45 @@ pub struct Progress {
     /// The checkpoint, or move of key groups, that takes too long, if one does: longer than ten intervals of checkpoints, or a minute if that is
     /// less or there is no interval. It is not given up for that.
     pub late_checkpoint: Option<LateCheckpoint>,
+    /// Each operator that waits for a watermark: how far it is, and who holds it back since when. Why has no row come? See
+    /// `docs/operating/time.md`.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Of so many records one that is late is worth saying.
+const LATE_ONE_IN: u64 = 100;
+
+impl Progress {
+    /// What is odd about what was counted so far, one sentence each; for the end of a job. Nothing, as a rule.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let job = Job::new("odd").source(from_iter(|| [100u64, 15, 16, 130]));
+    /// let counts = job.event_time(|ms| EventTime::from_millis(*ms as i64), in_order()).key_by(|_| ());
+    /// let mut config = Config::default();
+    /// config.tick.records_max = 1;
+    /// let progress = counts.window(tumbling(millis(10))).count().sink(for_each(|_| ())).run_with(&config)?;
+    /// assert!(progress.remarks()[0].starts_with("2 of 4 records were late"));
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    pub fn remarks(&self) -> Vec<String> {
+        let Counts { records_in, late, early, .. } = self.total;
+        let mut remarks = Vec::new();
+        if late > 0 && late.saturating_mul(LATE_ONE_IN) >= records_in {
+            remarks.push(format!(
+                "{late} of {records_in} records were late: they came after their windows had closed, and are missing from them; a larger \
+                 bound in `out_of_order(..)` waits longer"
+            ));
+        }
+        if early > 0 {
+            remarks.push(format!(
+                "{early} of {records_in} records were early: their times are further ahead of their partition than `early_after(..)` allows, \
+                 so they moved no watermark"
+            ));
+        }
+        remarks
+    }
 }
 
 /// A checkpoint, or a move of key groups, that takes too long.
@@ -218,7 +259,8 @@ impl Running {
             endings.begun(inner.watch(), Some(surviving.desk().clone()));
             attach(plan, &inner, Some(&surviving));
             notes.extend_from_slice(surviving.notes());
-            return Ok(Running { inner, surviving: Some(surviving), stats, records: Arc::default(), notes });
+            let (surviving, waits) = (Some(surviving), Waits::of(plan));
+            return Ok(Running { inner, surviving, stats, waits, records: Arc::default(), notes });
         }
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
@@ -249,7 +291,7 @@ impl Running {
         let inner = launch(config, Arc::new(build))?;
         endings.begun(inner.watch(), None);
         attach(plan, &inner, None);
-        Ok(Running { inner, surviving: None, stats, records, notes })
+        Ok(Running { inner, surviving: None, stats, waits: Waits::of(plan), records, notes })
     }
 
     /// Has the job, which must survive, save its state now, after one tick on all shards, while it runs on; returns when that is done.
@@ -331,7 +373,8 @@ impl Running {
         let mut total = Counts::default();
         shards.iter().for_each(|counts| total += *counts);
         let late_checkpoint = self.surviving.as_ref().and_then(Surviving::late);
-        Progress { total, shards, cores: self.inner.stats(), late_checkpoint }
+        let waiting = self.waits.read(&self.stats, clock::now());
+        Progress { total, shards, cores: self.inner.stats(), late_checkpoint, waiting }
     }
 
     /// Asks the job to stop, and returns at once; [`wait`](Self::wait) says when it has. See [`Stop`] for the ways: a job with durability that is

@@ -107,6 +107,7 @@ where
         let (job, edge, place) = self.send_whole("sort");
         let (by, kept) = (K::SCHEMA, F::Item::SCHEMA);
         job.plan().describe(format!("`{}`: sorting by {by}, keeping {kept}", place.name));
+        job.plan().waits.push((place.stage, place.label.clone()));
         let flow = Sorted { edge, compare, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }

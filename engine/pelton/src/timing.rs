@@ -69,7 +69,7 @@ impl WatermarkStrategy {
     /// let seconds = out_of_order(secs(1)).early_after(secs(60));
     /// let (times, odd) = job.event_time_with_early(|s| EventTime::from_millis(*s as i64 * 1_000), seconds);
     /// let _ = times.key_by(|_| ()).window(tumbling(secs(2))).count().map(|row| row.value).sink(rows.clone());
-    /// let progress = odd.sink(early.clone()).run(&Config::default())?;
+    /// let progress = odd.sink(early.clone()).run_with(&Config::default())?;
     /// assert_eq!(rows.take(), [1, 2, 2, 1]);
     /// assert_eq!((early.take(), progress.total.early, progress.total.late), (vec![90_000_000], 1, 0));
     /// # Ok::<(), pelton::JobError>(())

@@ -164,7 +164,8 @@ fn ingestion_time_is_the_time_of_day() {
         || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
     let (job, rows) = by_the_clock(from_iter(|| 0..100));
     let before = now();
-    job.run(&Config { shards: 2, driver: pelton::config::DriverKind::Threads, ..Config::default() }).unwrap();
+    job.run_with(&Config { shards: 2, driver: pelton::config::DriverKind::Threads, ..Config::default() })
+        .unwrap();
     let (rows, after) = (rows.take(), now());
     assert_eq!(rows.iter().map(|row| row.1).sum::<u64>(), 100);
     for (start, _) in rows {

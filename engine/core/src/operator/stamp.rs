@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Nowhere, Pipe, Push, forward};
+use crate::stats::HeardState;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -84,6 +85,8 @@ pub struct Stamp<F, N, E = Nowhere> {
     partitions: Vec<Progress>,
     /// The place of the partition that was looked up last: they come in turn.
     place: usize,
+    /// Where the shard's counters have the first of them.
+    line: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,6 +152,8 @@ impl<F, N> Stamp<F, N> {
             watermark.set(EventTime::MAX);
         }
         let limit = timing.first_limit();
+        let line =
+            context.stats.heard.iter().position(|line| line.generator == index).unwrap_or(usize::MAX / 2);
         Stamp {
             f,
             next,
@@ -163,13 +168,26 @@ impl<F, N> Stamp<F, N> {
             heard: false,
             partitions,
             place: 0,
+            line,
         }
     }
 
     /// The same, with early records to `early`.
     pub fn with_early<E>(self, early: E) -> Stamp<F, N, E> {
         let Stamp {
-            f, next, timing, index, watermark, context, newest, limit, heard, partitions, place, ..
+            f,
+            next,
+            timing,
+            index,
+            watermark,
+            context,
+            newest,
+            limit,
+            heard,
+            partitions,
+            place,
+            line,
+            ..
         } = self;
         Stamp {
             f,
@@ -185,6 +203,7 @@ impl<F, N> Stamp<F, N> {
             heard,
             partitions,
             place,
+            line,
         }
     }
 }
@@ -197,6 +216,18 @@ impl<F, N, E> Stamp<F, N, E> {
         let found = places.find(|place| self.partitions[*place].partition == partition)?;
         self.place = found;
         Some(found)
+    }
+
+    /// Notes for those who look on where the partition at a place is.
+    fn tell(&self, place: usize, when: Nanos) {
+        let partition = &self.partitions[place];
+        let Some(line) = self.context.stats.heard.get(self.line + place) else { return };
+        let state = match partition {
+            Progress { done: true, .. } => HeardState::Ended,
+            Progress { idle: true, .. } => HeardState::Idle,
+            _ => HeardState::Counts,
+        };
+        line.set(partition.watermark, state, when);
     }
 
     /// Whether the record at hand, which lies beyond the limit, is early. Raises the limit if not.
@@ -243,6 +274,7 @@ impl<F, N, E> Stamp<F, N, E> {
         (self.newest, self.limit, self.heard) = (EventTime::MIN, self.timing.first_limit(), false);
         if *partition != before {
             self.context.noticed.set(true);
+            self.tell(place, now);
         }
         let least = Self::least(&self.partitions);
         self.watermark.set(least);
@@ -309,6 +341,7 @@ impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
                 *partition = Progress { partition: partition.partition, ..*progress };
             }
         }
+        (0..self.partitions.len()).for_each(|place| self.tell(place, self.partitions[place].heard));
         if earlier.mine.is_none() {
             self.watermark.set(Self::least(&self.partitions));
             self.context.restore_known(self.index, &|hears| {
@@ -322,8 +355,13 @@ impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
     fn seal(&mut self) {
         if self.timing == Timing::Clock {
             let now = self.context.wall.get().whole_millis();
-            let open = self.partitions.iter_mut().filter(|partition| !partition.done);
-            open.for_each(|partition| partition.watermark = partition.watermark.max(now));
+            for place in 0..self.partitions.len() {
+                let partition = &mut self.partitions[place];
+                if !partition.done && partition.watermark < now {
+                    partition.watermark = now;
+                    self.tell(place, self.context.now.get());
+                }
+            }
             self.watermark.set(Self::least(&self.partitions));
         }
         self.next.seal();

@@ -70,5 +70,6 @@ fn run() -> Result<(), Box<dyn Error>> {
         "lines {}, malformed {}, duplicates {}, late {}",
         counts.lines, counts.malformed, total.duplicates, total.late
     );
+    progress.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
     Ok(())
 }
