@@ -15,10 +15,13 @@
 //! | the machine | the checkpoint's: what was written since may have reached the disk or not |
 //! | another number of shards, or back to a savepoint | the checkpoint's, for all parts |
 //!
-//! A part that lacks what a checkpoint counted on, or that another job wrote, is refused and left as it is.
+//! A part that lacks what a checkpoint counted on, that another job wrote, or that is not what was written, is refused and left as it is. Checkpoints
+//! and positions have the CRC32C of all that they count: a start compares the last GiB of each part, which is all of a smaller one, see `marks.rs`.
 //!
-//! Costs: a copy of each row into a buffer; two writes into the page cache for each batch. The buffer holds one tick and 256 KiB at most.
+//! Costs: a copy of each row into a buffer, and its CRC32C; two writes into the page cache for each batch. The buffer holds one tick and 256 KiB at
+//! most. A start reads up to a GiB of each part, and what was written since the checkpoint, which it writes once more; the end of a job, one flush.
 
+mod marks;
 mod part;
 mod position;
 mod writer;

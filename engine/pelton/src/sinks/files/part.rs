@@ -1,5 +1,6 @@
 //! One file of rows: opened where it counts, appended to, cut.
 
+use super::marks::{Mark, Marks, NotRight, again};
 use super::position::{Found, NotOpened, PositionFile, Slot};
 use pelton_core::{Fault, ShardId};
 use std::collections::BTreeMap;
@@ -20,12 +21,12 @@ pub(super) struct Place {
 }
 
 /// What is known of a part from the checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Noted {
     /// The checkpoint's tick.
     pub(super) tick: u64,
-    /// The part's length then.
-    pub(super) bytes: u64,
+    /// What was in the part then.
+    pub(super) marks: Marks,
     /// The generation of the log now: what was written in an earlier one counts only as far as the checkpoint says.
     pub(super) generation: u32,
 }
@@ -35,7 +36,8 @@ pub(super) struct Noted {
 pub(super) struct Part {
     pub(super) path: PathBuf,
     pub(super) data: Arc<File>,
-    pub(super) bytes: u64,
+    /// What is in it.
+    pub(super) marks: Marks,
     pub(super) tick: u64,
     /// None in a job that does not survive.
     position: Option<PositionFile>,
@@ -90,7 +92,8 @@ impl Place {
         let path = self.path(index, &self.extension);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(data) => {
-                Ok(Part { path, data: Arc::new(data), bytes: 0, tick: 0, position: None, shard: self.shard })
+                let (data, marks) = (Arc::new(data), Marks::default());
+                Ok(Part { path, data, marks, tick: 0, position: None, shard: self.shard })
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Fault::External {
                 shard: self.shard,
@@ -130,11 +133,12 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::NotFound => 0,
             Err(error) => return Err(self.external(&path, "read", &error)),
         };
-        if there < noted.bytes {
-            return refuse(shrunken(there, noted.bytes, noted.tick));
+        let safe = noted.marks.end().bytes;
+        if there < safe {
+            return refuse(shrunken(there, safe, noted.tick));
         }
         // Nothing to lose: a part that was never begun, or whose making was cut off.
-        let vacant = there == 0 && noted.bytes == 0;
+        let vacant = there == 0 && safe == 0;
         let slots = match found {
             Found::Part { log: theirs, part, slots } if theirs == log && part == u32::from(index) => slots,
             Found::Part { log: theirs, part, .. } => {
@@ -144,7 +148,7 @@ impl Place {
                 ));
             }
             Found::Newer(version) => {
-                return refuse(format!("was written by a newer version: its position has form {version}"));
+                return refuse(format!("was written by another version: its position has form {version}"));
             }
             Found::Nothing | Found::Damaged if vacant => {
                 position.claim(log, u32::from(index)).map_err(|error| self.external(&at, "write", &error))?;
@@ -166,18 +170,25 @@ impl Place {
                 ));
             }
         };
-        let counts = self.counts(&slots, noted);
+        let counts = self.counts(&slots, &noted);
         if there < counts.bytes {
             return refuse(shrunken(there, counts.bytes, counts.tick));
         }
+        let end = Mark { bytes: counts.bytes, crc: counts.sum };
+        let marks = match self.check(&path, there, &noted.marks, end)? {
+            Ok(marks) => marks,
+            Err(why) => return refuse(why),
+        };
         // First the position, then the cut: a longer part than counts is cut again. Where the checkpoint counts, neither of the
         // positions may that are there.
         position.generation = counts.generation;
         let times = if counts.number == 0 { 2 } else { 1 };
-        let written = (0..times).try_for_each(|_| position.write(counts.tick, counts.bytes));
+        let written = (0..times).try_for_each(|_| position.write(counts.tick, end));
         written.map_err(|error| self.external(&at, "write", &error))?;
         let open = || {
-            let data = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            let data = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            // A device that failed may have dropped what the page cache still has: what no checkpoint vouches for is written once more.
+            again(&data, safe, counts.bytes)?;
             if there > counts.bytes {
                 data.set_len(counts.bytes)?;
                 // A part that nobody goes on with is not looked at again.
@@ -192,17 +203,39 @@ impl Place {
         Ok(Some(Part {
             path,
             data: Arc::new(data),
-            bytes: counts.bytes,
+            marks,
             tick: counts.tick,
             position: Some(position),
             shard: self.shard,
         }))
     }
 
+    /// Reads the part's end, or all of a part that is not long, and says what is wrong with it. Nothing has been changed.
+    fn check(
+        &self,
+        path: &Path,
+        there: u64,
+        safe: &Marks,
+        end: Mark,
+    ) -> Result<Result<Marks, String>, Fault> {
+        if there == 0 {
+            return Ok(Ok(Marks::default()));
+        }
+        let file = File::open(path).map_err(|error| self.external(path, "open", &error))?;
+        match safe.check(&file, end) {
+            Ok(marks) => Ok(Ok(marks)),
+            Err(NotRight::Unreadable(error)) => Err(self.external(path, "read", &error)),
+            Err(NotRight::Differs { from, to, expected, found }) => Ok(Err(format!(
+                "is not what was written: bytes {from} to {to} have the CRC32C {found:08x}, and had {expected:08x}, so something there was \
+                 changed, or lost by the device; restore the file, or begin the job anew in another directory"
+            ))),
+        }
+    }
+
     /// The position that counts: the newest, if it is of this boot and of this generation of the log, and not behind the checkpoint's.
-    fn counts(&self, slots: &[Option<Slot>; 2], noted: Noted) -> Slot {
-        let Noted { tick, bytes, generation } = noted;
-        let checkpoint = Slot { number: 0, tick, bytes, generation: generation.into(), boot: self.boot };
+    fn counts(&self, slots: &[Option<Slot>; 2], noted: &Noted) -> Slot {
+        let (tick, generation, Mark { bytes, crc: sum }) = (noted.tick, noted.generation, noted.marks.end());
+        let checkpoint = Slot { number: 0, tick, bytes, generation: generation.into(), boot: self.boot, sum };
         let alive = |slot: &&Slot| {
             let same = slot.generation == u64::from(generation) && slot.boot == self.boot;
             same && self.boot != 0 && slot.bytes >= bytes
@@ -218,12 +251,12 @@ impl Place {
         tick: u64,
         generation: u32,
         parts: impl IntoIterator<Item = u16>,
-        lengths: &BTreeMap<u16, u64>,
+        lengths: &BTreeMap<u16, Marks>,
     ) -> Result<(), Fault> {
         for index in parts {
-            let bytes = lengths.get(&index).copied().unwrap_or(0);
+            let marks = lengths.get(&index).cloned().unwrap_or_default();
             // One that is open is being cut by its own shard.
-            self.open(index, log, Noted { tick, bytes, generation }, false)?;
+            self.open(index, log, Noted { tick, marks, generation }, false)?;
         }
         Ok(())
     }
@@ -254,8 +287,9 @@ impl Place {
 impl Part {
     /// Appends bytes; on an error the part is what it was, as far as positions say.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.data.write_all_at(bytes, self.bytes).map_err(|error| self.external("write", &error))?;
-        self.bytes += bytes.len() as u64;
+        let at = self.marks.end().bytes;
+        self.data.write_all_at(bytes, at).map_err(|error| self.external("write", &error))?;
+        self.marks.append(bytes);
         Ok(())
     }
 
@@ -263,13 +297,16 @@ impl Part {
     pub(super) fn count(&mut self, tick: u64) -> Result<(), Fault> {
         self.tick = tick;
         let Some(position) = &mut self.position else { return Ok(()) };
-        let written = position.write(tick, self.bytes);
+        let written = position.write(tick, self.marks.end());
         written.map_err(|error| self.external("write the position of", &error))
     }
 
-    /// Whether the job survives.
-    pub(super) fn survives(&self) -> bool {
-        self.position.is_some()
+    /// Nothing more comes: all of it is made durable. A device may keep an error to itself until it is asked for this, so a job that needs no
+    /// part of it to survive asks, too, before it says that all went well.
+    pub(super) fn close(&self) -> Result<(), Fault> {
+        self.data.sync_data().map_err(|error| self.external("sync", &error))?;
+        let synced = self.position.as_ref().map_or(Ok(()), PositionFile::sync);
+        synced.map_err(|error| self.external("sync the position of", &error))
     }
 
     pub(super) fn external(&self, what: &str, error: &io::Error) -> Fault {

@@ -10,6 +10,7 @@
 //! bytes that it counts, so that one of the two is whole at any time. They are in the page cache, which outlives the process but not the
 //! machine: a position of another boot says nothing. This file judges no position; it reads and writes them.
 
+use super::marks::Mark;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -17,10 +18,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const MAGIC: &[u8; 8] = b"PELTONFP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const BLOCK: usize = 512;
 const HEADER_BYTES: usize = 36;
-const SLOT_BYTES: usize = 52;
+const SLOT_BYTES: usize = 56;
 const FILE_BYTES: usize = 2 * BLOCK + SLOT_BYTES;
 /// How long a part may be held by another writer: one that cuts it does so for moments.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
@@ -38,6 +39,8 @@ pub(super) struct Slot {
     pub(super) generation: u64,
     /// Which boot of the machine wrote it.
     pub(super) boot: u128,
+    /// The checksum of these bytes of the part.
+    pub(super) sum: u32,
 }
 
 /// What a position file holds.
@@ -74,6 +77,7 @@ fn slot(slot: &Slot) -> [u8; SLOT_BYTES] {
     let words = [slot.number, slot.tick, slot.bytes, slot.generation];
     words.iter().for_each(|word| block.extend_from_slice(&word.to_le_bytes()));
     block.extend_from_slice(&slot.boot.to_le_bytes());
+    block.extend_from_slice(&slot.sum.to_le_bytes());
     sealed(block)
 }
 
@@ -111,6 +115,7 @@ pub(super) fn parse(bytes: &[u8]) -> Found {
             bytes: long(16),
             generation: long(24),
             boot: u128::from_le_bytes(word(block, 32)),
+            sum: u32::from_le_bytes(word(block, 48)),
         })
     };
     Found::Part {
@@ -185,9 +190,16 @@ impl PositionFile {
         self.file.sync_all()
     }
 
+    /// Makes what was written durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Writes a position.
-    pub(super) fn write(&mut self, tick: u64, bytes: u64) -> io::Result<()> {
-        let next = Slot { number: self.number, tick, bytes, generation: self.generation, boot: self.boot };
+    pub(super) fn write(&mut self, tick: u64, mark: Mark) -> io::Result<()> {
+        let Mark { bytes, crc: sum } = mark;
+        let next =
+            Slot { number: self.number, tick, bytes, generation: self.generation, boot: self.boot, sum };
         let at = (self.number % 2 + 1) * BLOCK as u64;
         self.file.write_all_at(&slot(&next), at)?;
         self.number = self.number.wrapping_add(1);
@@ -212,6 +224,7 @@ mod tests {
             bytes: number * 1_000,
             generation: 5,
             boot: 9 << 70,
+            sum: number as u32 * 0x0101_0101,
         });
         let mut bytes = vec![0; FILE_BYTES];
         bytes[..HEADER_BYTES].copy_from_slice(&header(77 << 64, 3));

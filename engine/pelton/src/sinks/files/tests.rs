@@ -330,8 +330,108 @@ fn what_the_system_says_is_passed_on() {
     let mut part = open_full(&directory);
     let error = part.append(b"2\n").unwrap_err().to_string();
     assert!(error.contains("part-0000.txt") && error.contains("No space left"), "{error}");
-    assert_eq!(part.bytes, 0, "what was not written is not counted");
+    assert_eq!(part.marks.end().bytes, 0, "what was not written is not counted");
     assert_eq!(fs::read(directory.position(0)).unwrap(), kept_position);
+}
+
+/// A byte that has changed, zeros where rows were, and the part of another: each is found, wherever it is, and said with its place.
+#[test]
+fn a_part_that_is_not_what_was_written_is_refused() {
+    let directory = Scratch::new();
+    let (mut writer, _) = first(&directory, 1);
+    write(&mut writer, 1, &["first", "second"]);
+    let notes = [note(&mut writer)];
+    write(&mut writer, 2, &["third"]);
+    writer.flush().unwrap();
+    drop(writer);
+    let whole = fs::read(directory.part(0)).unwrap();
+    assert_eq!(whole, b"first\nsecond\nthird\n");
+    let position = fs::read(directory.position(0)).unwrap();
+    let again = |boot, part: &[u8], notes: &[Vec<u8>]| {
+        fs::write(directory.part(0), part).unwrap();
+        fs::write(directory.position(0), &position).unwrap();
+        let mut writer = open(&directory.0, 0, boot);
+        let kept = recall_as(
+            &mut writer,
+            LOG,
+            u64::from(!notes.is_empty()),
+            notes,
+            (!notes.is_empty()).then_some(0),
+        );
+        (kept, fs::read(directory.part(0)).unwrap())
+    };
+    assert_eq!(again(1, &whole, &notes).0, Ok(2));
+    assert_eq!(again(1, &whole, &[]).0, Ok(2), "before the first checkpoint, too");
+    for at in 0..whole.len() {
+        let mut part = whole.clone();
+        part[at] ^= 0x20;
+        for notes in [&notes[..], &[]] {
+            let (kept, left) = again(1, &part, notes);
+            let message = refused(kept);
+            let (from, to) = if notes.is_empty() {
+                (0, 19)
+            } else if at < 13 {
+                (0, 13)
+            } else {
+                (13, 19)
+            };
+            assert!(message.contains("part-0000.txt` is not what was written"), "{message}");
+            assert!(message.contains(&format!("bytes {from} to {to} ")), "byte {at}: {message}");
+            assert!(left == part, "a part that is refused is left as it is");
+        }
+        // After the loss of the machine what the checkpoint has not counted does not count.
+        assert_eq!(again(2, &part, &notes).0.is_ok(), at >= 13, "byte {at}");
+    }
+    let mut zeros = whole.clone();
+    zeros[14..18].fill(0);
+    refused(again(1, &zeros, &notes).0);
+    let mut swapped = whole.clone();
+    swapped.rotate_left(6);
+    refused(again(1, &swapped, &notes).0);
+    assert_eq!(again(1, &whole, &notes).0, Ok(2), "put back, it is what it was");
+}
+
+/// What a device says only when it is asked to keep what it was given: writes to `/dev/null` succeed, and it cannot be synced.
+#[test]
+fn an_error_that_comes_with_the_sync_is_passed_on() {
+    let directory = Scratch::new();
+    for survives in [true, false] {
+        let mut writer = FileWriter::new(
+            FileSink::new(
+                directory.0.join(survives.to_string()),
+                "txt",
+                |row: &String, out: &mut Vec<u8>| {
+                    out.extend_from_slice(row.as_bytes());
+                    Ok::<(), String>(())
+                },
+            ),
+            ShardId(0),
+        );
+        if survives {
+            let recalled = Recalled {
+                log: LOG,
+                generation: 0,
+                delivery: Delivery::ExactlyOnce,
+                checkpoint: Tick(0),
+                shards: Vec::new(),
+                mine: None,
+                interim: false,
+            };
+            SinkWriter::<String>::recall(&mut writer, &recalled).unwrap();
+        }
+        SinkWriter::<String>::write(&mut writer, EventTime(0), "row".to_owned());
+        SinkWriter::<String>::commit(&mut writer, Tick(1)).unwrap();
+        SinkWriter::<String>::flush(&mut writer).unwrap();
+        let null = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        writer.part_for_tests().data = Arc::new(null);
+        SinkWriter::<String>::write(&mut writer, EventTime(0), "lost".to_owned());
+        SinkWriter::<String>::commit(&mut writer, Tick(2)).unwrap();
+        let mut notes = SinkNotes::default();
+        SinkWriter::<String>::note(&mut writer, &mut notes).unwrap();
+        assert!(notes.syncs.into_iter().any(|sync| sync().is_err_and(|error| error.contains("cannot sync"))));
+        let error = SinkWriter::<String>::close(&mut writer).unwrap_err().to_string();
+        assert!(error.contains("cannot sync `") && error.contains("part-0000.txt"), "{error}");
+    }
 }
 
 fn open_full(directory: &Scratch) -> part::Part {
@@ -501,7 +601,7 @@ impl Rig {
                 _ => {}
             }
             if power && self.roll(3) == 0 {
-                let at = 512 + self.roll(2) * 512 + self.roll(52);
+                let at = 512 + self.roll(2) * 512 + self.roll(56);
                 let position =
                     fs::OpenOptions::new().write(true).open(self.directory.position(part)).unwrap();
                 position.write_all_at(&[self.roll(256) as u8], at).unwrap();

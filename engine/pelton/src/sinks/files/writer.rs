@@ -1,6 +1,7 @@
 //! The writing end of a file sink on one shard.
 
 use super::FileSink;
+use super::marks::Marks;
 use super::part::{Noted, Part, Place};
 use pelton_core::notes;
 use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
@@ -23,8 +24,8 @@ pub struct FileWriter<F> {
     tick: u64,
     /// Whether anything was committed since the position was written.
     counted: bool,
-    /// Lengths at the last restart of the parts of all shards of then and before; later notes of those that are being written replace them.
-    others: BTreeMap<u16, u64>,
+    /// What was in them at the last restart, of the parts of all shards of then and before; later notes of those that are being written replace them.
+    others: BTreeMap<u16, Marks>,
     /// Why a row could not be written.
     refused: Option<String>,
 }
@@ -54,6 +55,12 @@ impl<F> FileWriter<F> {
         }
     }
 
+    /// Its part, to put another file in its place.
+    #[cfg(test)]
+    pub(super) fn part_for_tests(&mut self) -> &mut Part {
+        self.part().unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
     fn write_out(&mut self) -> Result<(), Fault> {
         let buffer = std::mem::take(&mut self.buffer);
         let written = self.part()?.append(&buffer);
@@ -80,8 +87,8 @@ impl<F> FileWriter<F> {
 /// What a shard noted.
 struct NotedShard {
     part: u16,
-    bytes: u64,
-    others: Vec<(u16, u64)>,
+    marks: Marks,
+    others: Vec<(u16, Marks)>,
 }
 
 fn read_note(bytes: &[u8]) -> Result<NotedShard, Fault> {
@@ -91,14 +98,14 @@ fn read_note(bytes: &[u8]) -> Result<NotedShard, Fault> {
             || format!("a checkpoint's notes name part {number} of a file sink, which there cannot be");
         u16::try_from(number).map_err(|_| Fault::Restore { message: message() })
     };
-    let (part, bytes) = (index(noted.number()?)?, noted.number()?);
-    let others = (0..noted.number()?).map(|_| Ok((index(noted.number()?)?, noted.number()?)));
+    let (part, marks) = (index(noted.number()?)?, Marks::noted(&mut noted)?);
+    let others = (0..noted.number()?).map(|_| Ok((index(noted.number()?)?, Marks::noted(&mut noted)?)));
     let others = others.collect::<Result<_, Fault>>()?;
     if !noted.is_empty() {
         let message = "a checkpoint's notes of a file sink are longer than they say".to_owned();
         return Err(Fault::Restore { message });
     }
-    Ok(NotedShard { part, bytes, others })
+    Ok(NotedShard { part, marks, others })
 }
 
 impl<T, F> SinkWriter<T> for FileWriter<F>
@@ -129,25 +136,21 @@ where
 
     fn close(&mut self) -> Result<(), Fault> {
         self.flush_all()?;
-        let part = self.part()?;
-        if part.survives() {
-            part.data.sync_data().map_err(|error| part.external("sync", &error))?;
-        }
-        Ok(())
+        self.part()?.close()
     }
 
-    /// `| part | bytes | others |`, and for each  `| part | bytes |`: numbers.
+    /// `| part | marks | others |`, and for each  `| part | marks |`.
     fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         self.flush_all()?;
         let shard = self.place.shard.0;
         let part = self.part()?;
         let (data, path) = (part.data.clone(), part.path.clone());
         notes.notes.number(u64::from(shard));
-        notes.notes.number(part.bytes);
+        part.marks.note(&mut notes.notes);
         notes.notes.number(self.others.len() as u64);
-        for (part, bytes) in &self.others {
+        for (part, marks) in &self.others {
             notes.notes.number(u64::from(*part));
-            notes.notes.number(*bytes);
+            marks.note(&mut notes.notes);
         }
         notes.syncs.push(Box::new(move || {
             data.sync_data().map_err(|error| format!("cannot sync `{}`: {error}", path.display()))
@@ -157,9 +160,10 @@ where
 
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
         let shards = recalled.shards.iter().map(|bytes| read_note(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let mut lengths: BTreeMap<u16, u64> = shards.iter().flat_map(|shard| shard.others.clone()).collect();
+        let mut lengths: BTreeMap<u16, Marks> =
+            shards.iter().flat_map(|shard| shard.others.clone()).collect();
         // What a shard says of its own part is newer.
-        lengths.extend(shards.iter().map(|shard| (shard.part, shard.bytes)));
+        lengths.extend(shards.iter().map(|shard| (shard.part, shard.marks.clone())));
         let own = self.place.shard.0;
         if let Some(mine) = recalled.mine
             && shards.get(mine).is_none_or(|shard| shard.part != own)
@@ -169,8 +173,8 @@ where
         }
         self.place.make_directory()?;
         let tick = recalled.checkpoint.0;
-        let noted =
-            Noted { tick, bytes: lengths.get(&own).copied().unwrap_or(0), generation: recalled.generation };
+        let marks = lengths.get(&own).cloned().unwrap_or_default();
+        let noted = Noted { tick, marks, generation: recalled.generation };
         if own == 0 {
             let there = self.place.parts()?;
             let others = || there.iter().chain(lengths.keys()).copied().filter(|part| *part != own);
