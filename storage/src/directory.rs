@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskFile, How, LOCK, Lives, STAGING_DIRECTORY};
 use crate::error::StorageError;
 use crate::file_system::FileSystem;
 use crate::log::{remove_rings, ring_prefix};
-use crate::manifest::Manifest;
+use crate::manifest::{Checkpoint, Manifest};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -158,6 +158,28 @@ impl DataDirectory {
             self.remove(&path)?;
         }
         Ok(true)
+    }
+
+    /// Takes a savepoint out of the manifest, and deletes those of its files that no other checkpoint refers to. Returns which it was; `None` if
+    /// there is none of that name. No job is at work here, since the directory is locked.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read or stored, files cannot be deleted, or the job has nothing else to begin from.
+    pub fn delete_savepoint(&self, name: &str) -> Result<Option<Checkpoint>, StorageError> {
+        let Some(mut manifest) = Manifest::load(&self.disk, &self.path)? else { return Ok(None) };
+        let named = |checkpoint: &Checkpoint| checkpoint.savepoint.as_deref() == Some(name);
+        let Some(at) = manifest.checkpoints.iter().rposition(named) else { return Ok(None) };
+        if manifest.begins_from(manifest.checkpoints[at].number) {
+            return Err(StorageError::Unusable {
+                path: self.path.clone(),
+                reason: format!("The job goes on from savepoint `{name}`, and has no checkpoint since"),
+                advice: "Nothing was changed. It can be deleted when the job has made a checkpoint.",
+            });
+        }
+        let deleted = manifest.checkpoints.remove(at);
+        manifest.store(&self.disk, &self.path)?;
+        self.remove_unreferenced(&manifest)?;
+        Ok(Some(deleted))
     }
 
     fn remove(&self, path: &Path) -> Result<(), StorageError> {

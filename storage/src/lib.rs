@@ -46,4 +46,4 @@ pub use snapshot::{
     BLOCK_BYTES, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
     checkpoint_directory, snapshot_path,
 };
-pub use verify::{Finding, Severity, verify};
+pub use verify::{Finding, Severity, missing_files, verify};

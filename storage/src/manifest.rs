@@ -122,7 +122,7 @@ pub struct Checkpoint {
     pub generation: u32,
     /// How many these are.
     pub shards: u16,
-    /// The name that it was given, if it was asked for; such a one is kept until it is deleted by hand.
+    /// The name that it was given, if it was asked for; such a one is kept until it is deleted: see [`delete_savepoint`](crate::DataDirectory::delete_savepoint).
     pub savepoint: Option<String>,
     /// The shard of each key group.
     pub owners: Vec<u16>,
@@ -137,6 +137,16 @@ pub struct Checkpoint {
     pub bytes: u64,
     /// When it was made, as RFC 3339 has it.
     pub created: String,
+}
+
+impl Checkpoint {
+    /// What messages call it.
+    pub fn called(&self) -> String {
+        match &self.savepoint {
+            Some(name) => format!("savepoint `{name}` (checkpoint {})", self.number),
+            None => format!("checkpoint {}", self.number),
+        }
+    }
 }
 
 impl Default for Manifest {
@@ -234,6 +244,13 @@ impl Manifest {
         numbers.sort_unstable();
         numbers.dedup();
         numbers
+    }
+
+    /// Whether the job can only begin from the checkpoint of that number: this generation of shards began from it, and has none of its own that
+    /// comes and goes yet, so its log says what happened after that one and nothing else does.
+    pub fn begins_from(&self, number: u64) -> bool {
+        let stands_alone = |one: &Checkpoint| one.generation == self.generation && one.savepoint.is_none();
+        self.base == Some(number) && !self.checkpoints.iter().any(stands_alone)
     }
 
     /// The file's content.

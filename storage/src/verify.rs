@@ -4,12 +4,13 @@
 //! running job it may report files as missing that were replaced under it; see [`presence`](crate::presence()). Logs have a reader of their own.
 
 use crate::directory::{Unreferenced, checkpoints, unreferenced};
-use crate::disk::Disk;
+use crate::disk::{Disk, How};
 use crate::error::StorageError;
 use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotReader, snapshot_path};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,6 +94,19 @@ pub fn verify(disk: &Arc<dyn Disk>, data: &Path) -> (Option<Manifest>, Vec<Findi
     (Some(manifest), findings)
 }
 
+/// The files that a checkpoint needs, its own and those of earlier ones, and that are not there.
+pub fn missing_files(disk: &Arc<dyn Disk>, data: &Path, checkpoint: &Checkpoint) -> Vec<PathBuf> {
+    let numbers = checkpoint.needs.iter().copied().chain([checkpoint.number]);
+    let paths = numbers.flat_map(|number| {
+        (0..checkpoint.shards).map(move |shard| snapshot_path(&checkpoints(data), number, shard))
+    });
+    let is_missing = |path: &PathBuf| {
+        disk.open(path, How::Read).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing: BTreeSet<PathBuf> = paths.filter(is_missing).collect();
+    missing.into_iter().collect()
+}
+
 /// Looks at one snapshot. `seen` holds the blocks that were read before, by shard, checkpoint and place.
 fn verify_snapshot(
     disk: &Arc<dyn Disk>,
@@ -106,7 +120,15 @@ fn verify_snapshot(
     let checkpoints = checkpoints(data);
     let reader = match SnapshotReader::open(disk, &checkpoints, checkpoint.number, shard, manifest.log_id) {
         Ok(reader) => reader,
-        Err(error) => return findings.push(finding(Severity::Damage, &error)),
+        Err(error) => {
+            let found = finding(Severity::Damage, &error);
+            let text = format!(
+                "{}; no job can begin from {}",
+                found.text.trim_end_matches('.'),
+                checkpoint.called()
+            );
+            return findings.push(Finding { text, ..found });
+        }
     };
     let id = reader.id();
     if (id.tick, id.generation) != (checkpoint.tick, checkpoint.generation) {

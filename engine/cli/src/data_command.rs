@@ -6,12 +6,13 @@ use std::fmt::Write;
 
 use clap::{Args, Subcommand};
 use pelton_runtime::config::format_size;
-use pelton_storage::{Checkpoint, Manifest};
+use pelton_storage::{Checkpoint, Manifest, missing_files};
 
 use crate::data::{Data, DataArg};
 use crate::moment::show_tick;
 use crate::output::print;
 use crate::rings_command::RingsCommand;
+use crate::savepoints_command::SavepointsCommand;
 use crate::table::{Column, Table};
 
 /// Look at what a job keeps.
@@ -28,6 +29,8 @@ enum Action {
         #[command(flatten)]
         data: DataArg,
     },
+    /// List the savepoints, or delete one.
+    Savepoint(SavepointsCommand),
     /// List what jobs with durability "process" keep in shared memory, and what killed ones have left there.
     Rings(RingsCommand),
 }
@@ -40,6 +43,7 @@ impl DataCommand {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.action {
             Action::Show { data } => Ok(print(&show(&data.open()?)?)?),
+            Action::Savepoint(command) => command.run(),
             Action::Rings(command) => command.run(),
         }
     }
@@ -92,6 +96,11 @@ fn show(data: &Data) -> Result<String, Box<dyn Error>> {
         text.push_str("no checkpoint yet\n");
     } else {
         text.push_str(&table.to_text());
+    }
+    for checkpoint in &manifest.checkpoints {
+        for path in missing_files(&data.disk, &data.path, checkpoint) {
+            writeln!(text, "no job can begin from {}: {} is not there", checkpoint.called(), path.display())?;
+        }
     }
     Ok(text)
 }

@@ -29,6 +29,7 @@ mod program;
 mod progress;
 mod rings_command;
 mod run_command;
+mod savepoints_command;
 mod table;
 mod terminal;
 

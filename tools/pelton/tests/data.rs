@@ -630,3 +630,54 @@ fn rings_are_listed_and_removed_when_nobody_wants_them() {
     let (_, error) = place.fails(&format!("data rings --remove {name}"));
     assert!(error.contains("there is no such ring"), "{error}");
 }
+
+#[test]
+fn savepoints_are_listed_and_deleted() {
+    let place = Place::filled("savepoints");
+    let mut manifest = Manifest::load(&place.disk, &place.data).expect("sound").expect("stored");
+    // The later one refers to files of the savepoint.
+    manifest.checkpoints[1].needs = vec![1];
+    manifest.store(&place.disk, &place.data).expect("room");
+    let shown = place.succeeds("data savepoint list DATA");
+    assert_eq!(row(&shown, &["before", "1"])[2], "2", "{shown}");
+    let (_, error) = place.fails("data savepoint delete DATA after");
+    assert_eq!(error, "error: DATA: there is no savepoint `after`; there are before\n");
+    let job = DataDirectory::open(&place.disk, &place.data, &DirectoryOptions::default()).expect("free");
+    let (_, error) = place.fails("data savepoint delete DATA before");
+    assert!(error.starts_with("error: DATA: a job is at work here"), "{error}");
+    drop(job);
+
+    let file = |number: u64| place.data.join(format!("checkpoint/{number:08}/shard-0000.snap"));
+    assert_eq!(
+        place.succeeds("data savepoint delete DATA before"),
+        "deleted savepoint before, checkpoint 1 of tick 2\n"
+    );
+    assert_eq!(place.succeeds("data savepoint list DATA"), "no savepoint\n");
+    assert!(file(1).exists() && file(2).exists(), "the other one needs its files");
+    place.succeeds("log verify DATA");
+
+    // What `rm -r` of its directory makes of it is said by name.
+    fs::remove_dir_all(place.data.join("checkpoint/00000001")).expect("it is there");
+    let shown = place.succeeds("data show DATA");
+    assert!(
+        shown.contains("no job can begin from checkpoint 2: ")
+            && shown.contains("00000001/shard-0000.snap is not there"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_savepoint_that_a_job_goes_on_from_stays() {
+    let place = Place::filled("base");
+    let mut manifest = Manifest::load(&place.disk, &place.data).expect("sound").expect("stored");
+    (manifest.generation, manifest.base) = (1, Some(1));
+    manifest.store(&place.disk, &place.data).expect("room");
+    assert!(place.succeeds("data savepoint list DATA").contains("the job goes on from it"));
+    let (_, error) = place.fails("data savepoint delete DATA before");
+    assert!(error.contains("The job goes on from savepoint `before`"), "{error}");
+    assert_eq!(Manifest::load(&place.disk, &place.data).expect("sound").expect("stored"), manifest);
+    manifest.checkpoints[1].generation = 1;
+    manifest.store(&place.disk, &place.data).expect("room");
+    place.succeeds("data savepoint delete DATA before");
+    assert!(!place.data.join("checkpoint/00000001").exists());
+}

@@ -160,8 +160,9 @@ pub static KEYS: &[Key] = &[
         name: "restore",
         flag: "restore",
         doc: "What to begin from instead of the newest state: the name of a savepoint, or the number of a \
-              checkpoint. What came after it is given up. Set it for one start, to go back or to \
-              begin with another number of shards; `pelton data show` lists what there is.",
+              checkpoint. What came after it is given up. It is a request for one start, so take it out again: a start \
+              that finds it carried out, and newer state behind it, is refused. `monday@2` asks for `monday` once more. \
+              `pelton data savepoint list` lists what there is.",
         kind: Kind::Name,
         default: Fallback::Fixed(""),
         suggest: |_| Value::Text(String::new()),

@@ -114,7 +114,7 @@ impl Kind {
             Kind::Switch => "true or false".to_owned(),
             Kind::Path => "a path, or \"\" for none".to_owned(),
             Kind::Name => format!(
-                "a name of at most {NAME_MAX} letters, digits, `-`, `_` and `.`, a number, or \"\" for none"
+                "a name of at most {NAME_MAX} letters, digits, `-`, `_` and `.`, or a number, perhaps with `@` and a number, or \"\" for none"
             ),
         }
     }
@@ -279,8 +279,14 @@ fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Whether `text` may name a savepoint, or is empty. Such names are parts of paths on some tools' command lines, so
 /// they are kept plain.
+/// A name, and which request for it: `monday`, `monday@2`. Or nothing.
 fn is_name(text: &str) -> bool {
-    text.len() <= NAME_MAX && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    let (name, number) = text.split_once('@').map_or((text, None), |(name, number)| (name, Some(number)));
+    let is_number =
+        |number: &str| (1..=9).contains(&number.len()) && number.chars().all(|c| c.is_ascii_digit());
+    name.len() <= NAME_MAX
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && number.is_none_or(|number| !name.is_empty() && is_number(number))
 }
 
 fn cores_list(items: &[Spanned<DeValue<'_>>]) -> Result<CoresSpec, Refusal> {
@@ -330,6 +336,7 @@ mod tests {
             (Kind::Path, "\"a\\\"\\\\\\n\\u0007\"", "a\"\\\n\u{7}", Value::Text("a\"\\\n\u{7}".to_owned())),
             (Kind::Path, "''", "", Value::Text(String::new())),
             (Kind::Name, "12", " 12", Value::Text("12".to_owned())),
+            (Kind::Name, "'monday@2'", "monday@2", Value::Text("monday@2".to_owned())),
             (Kind::Name, "'before-1.2_x'", "before-1.2_x", Value::Text("before-1.2_x".to_owned())),
         ] {
             assert_eq!(toml(kind, in_toml).as_ref(), Ok(&value), "{in_toml}");
@@ -367,6 +374,9 @@ mod tests {
             (Kind::Path, "1", "wrong type"),
             (Kind::Path, "\"a\\u0000b\"", "zero byte"),
             (Kind::Name, "\"a/b\"", ""),
+            (Kind::Name, "\"@2\"", ""),
+            (Kind::Name, "\"a@\"", ""),
+            (Kind::Name, "\"a@b\"", ""),
             (Kind::Name, "true", "wrong type"),
             (Kind::Name, "-1", ""),
         ] {

@@ -21,6 +21,7 @@ use pelton_storage::{
 };
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,6 +85,13 @@ pub enum OpenError {
         /// What differs, and how to go on.
         difference: String,
     },
+    /// The job has gone back to what it is asked to go back to, and on from there.
+    RestoredBefore {
+        /// The data directory.
+        path: std::path::PathBuf,
+        /// What was asked for.
+        wanted: String,
+    },
     /// There is no such savepoint or checkpoint.
     NoCheckpoint {
         /// What was asked for.
@@ -103,6 +111,17 @@ impl fmt::Display for OpenError {
                  give this one another `data` directory",
                 path.display()
             ),
+            OpenError::RestoredBefore { path, wanted } => {
+                let (name, number) = wanted.split_once('@').unwrap_or((wanted, "1"));
+                let next = number.parse::<u64>().map_or(2, |number| number.saturating_add(1));
+                write!(
+                    f,
+                    "{}: the job has gone back to `{wanted}` already, and there is newer state since, which would be given up. Nothing was \
+                     changed. Take `restore` out of flags, environment and file to go on from the newest state; set `restore` to \
+                     `{name}@{next}` to go back once more",
+                    path.display()
+                )
+            }
             OpenError::NoCheckpoint { wanted, there } if there.is_empty() => {
                 write!(f, "there is no savepoint or checkpoint `{wanted}`: there is none at all")
             }
@@ -124,7 +143,9 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Storage(error) => Some(error),
-            OpenError::OtherJob { .. } | OpenError::NoCheckpoint { .. } => None,
+            OpenError::OtherJob { .. }
+            | OpenError::RestoredBefore { .. }
+            | OpenError::NoCheckpoint { .. } => None,
         }
     }
 }
@@ -220,17 +241,28 @@ impl Opened {
         self.manifest.store(self.data.disk(), self.data.path())
     }
 
-    /// If a savepoint is asked for, a new generation of shards begins from it; once, however often the job is started with it.
+    /// If a savepoint is asked for, a new generation of shards begins from it. That is a request for one start: whoever starts the same command
+    /// again after a crash must not lose what came since, and whoever asks for it again must not be passed over, so what cannot be told is refused.
     fn begin_at_savepoint(&mut self) -> Result<(), OpenError> {
-        let wanted = self.options.restore.clone();
-        if wanted.is_none() || wanted == self.manifest.restored {
+        let Some(wanted) = self.options.restore.clone() else {
+            // It was taken out: asked for again, it is another request.
+            self.manifest.restored = None;
             return Ok(());
-        }
-        let Some(wanted) = wanted else { return Ok(()) };
+        };
+        // Which request for it stands behind the name.
+        let name = wanted.split_once('@').map_or(&*wanted, |(name, _)| name);
         let checkpoints = &self.manifest.checkpoints;
         let named = |checkpoint: &&Checkpoint| {
-            checkpoint.savepoint.as_ref() == Some(&wanted) || checkpoint.number.to_string() == wanted
+            checkpoint.savepoint.as_deref() == Some(name) || checkpoint.number.to_string() == name
         };
+        if self.manifest.restored.as_ref() == Some(&wanted) {
+            let base = checkpoints.iter().rev().find(named).map(|checkpoint| checkpoint.number);
+            if base.is_none() || base != self.manifest.base || self.has_begun() {
+                return Err(OpenError::RestoredBefore { path: self.data.path().to_owned(), wanted });
+            }
+            // Nothing has come since: a start that was cut short.
+            return Ok(());
+        }
         let Some(found) = checkpoints.iter().rev().find(named).cloned() else {
             let name = |checkpoint: &Checkpoint| match &checkpoint.savepoint {
                 Some(name) => format!("`{name}`"),
@@ -248,6 +280,29 @@ impl Opened {
         // No tick of the history that is given up comes again: rows are known by their ticks.
         self.manifest.first_tick = last.max(found.tick) + 1;
         Ok(())
+    }
+
+    /// Whether anything has been taken in, or saved, by this generation of shards. What cannot be read may have been.
+    fn has_begun(&self) -> bool {
+        let Manifest { generation, shards, ref checkpoints, .. } = self.manifest;
+        let holds = |shard| {
+            let (disk, directory) = (self.data.disk(), self.data.log(generation, shard));
+            let nothing = disk.list(&directory).is_ok_and(|names| names.is_empty());
+            if nothing || disk.list(&directory).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                return false;
+            }
+            let mut reader = LogReader::open(disk, &directory, &self.log_options(shard), 0);
+            reader.as_mut().map_or(true, |reader| !matches!(reader.next(), Ok(None)))
+        };
+        checkpoints.iter().any(|checkpoint| checkpoint.generation == generation) || (0..shards).any(holds)
+    }
+
+    /// The log of a shard of this generation, as the last run kept it.
+    fn log_options(&self, shard: u16) -> LogOptions {
+        let Manifest { generation, segment_bytes, log_id, .. } = self.manifest;
+        let durability =
+            if self.manifest.durability == "disk" { Durability::Disk } else { Durability::Process };
+        LogOptions { durability, segment_bytes, id: log_id, generation, shard }
     }
 
     /// The last tick that this directory knows of.
