@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     checkout.wait_acknowledged(last, secs(10))?;
     println!("orders {first} to {last} are on the disk");
 
-    // Windows that are open stay open, and the next run goes on with them.
-    running.stop(Stop::Now);
+    // Everything taken in is finished and written; windows that are open stay open, and the next run goes on with them.
+    running.stop(Stop::Suspend);
     running.wait()?;
     Ok(())
 }
