@@ -4,7 +4,9 @@
 //! DATA/
 //!   LOCK                                   locked by the process that runs the job
 //!   MANIFEST                               what counts
+//!   MANIFEST.stored                        which manifest was stored last
 //!   log/g0000/shard-0000/seg-00000000.log  generation / shard / segment
+//!   log/g0000/shard-0000.durable           how far that log was kept
 //!   checkpoint/00000012/shard-0000.snap    checkpoint / shard
 //! ```
 //!
@@ -14,8 +16,10 @@
 use crate::disk::{Disk, DiskFile, How, LOCK, Lives, STAGING_DIRECTORY};
 use crate::error::StorageError;
 use crate::file_system::FileSystem;
+use crate::inspect::{LogScan, Look};
 use crate::log::{remove_rings, ring_prefix};
 use crate::manifest::{Checkpoint, Manifest};
+use crate::mark;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -205,29 +209,94 @@ impl DataDirectory {
     /// # Errors
     /// When the disk refuses; what was not deleted then is deleted next time.
     pub fn remove_logs_before(&self, log_id: u128, generation: u32) -> Result<(), StorageError> {
-        let (disk, logs) = (&self.disk, logs(&self.path));
-        let list = |path: &Path| match disk.list(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            listed => listed.map_err(|error| StorageError::io("list", path, error)),
-        };
-        for name in list(&logs)? {
+        let logs = logs(&self.path);
+        for name in self.list(&logs)? {
             let Some(old) = numbered(&name, "g").filter(|old| *old < generation) else { continue };
             let shards = logs.join(&name);
-            for shard in list(&shards)? {
-                let directory = shards.join(&shard);
-                if let Some(number) = numbered(&shard, "shard-") {
-                    remove_rings(&**disk, &directory, &ring_prefix(log_id, old, number as u16), "")?;
-                }
-                for file in list(&directory)? {
-                    let file = directory.join(file);
-                    disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
-                }
-                // An empty directory that stays is in nobody's way.
-                let _ = disk.remove(&directory);
-            }
-            let _ = disk.remove(&shards);
+            self.remove_logs_in(&shards, log_id, old)?;
         }
         Ok(())
+    }
+
+    /// Deletes the logs of generation `first` and of later ones, which a start has made that did not begin: nothing was appended to them.
+    ///
+    /// # Errors
+    /// When something was, so that the manifest which knows nothing of them is not the newest; or when the disk refuses.
+    pub fn remove_unused_logs(&self, log_id: u128, first: u32) -> Result<(), StorageError> {
+        let logs = logs(&self.path);
+        for name in self.list(&logs)? {
+            let Some(generation) = numbered(&name, "g").filter(|generation| *generation >= first) else {
+                continue;
+            };
+            let shards = logs.join(&name);
+            for shard in self.list(&shards)? {
+                let Some(number) = numbered(&shard, "shard-") else { continue };
+                let directory = shards.join(&shard);
+                let scan =
+                    LogScan::open(&self.disk, &directory, log_id, generation, number as u16, Look::Alone);
+                let is_used = match scan {
+                    Ok(None) => false,
+                    Ok(Some(mut scan)) => {
+                        scan.unseen().is_some()
+                            || !matches!(scan.group(), Ok(None))
+                            || !matches!(scan.torn(), Ok(None))
+                    }
+                    Err(_) => true,
+                };
+                if is_used {
+                    return Err(StorageError::Unusable {
+                        path: directory,
+                        reason: format!(
+                            "it holds a log of generation {generation} that was written to, and the manifest knows nothing of it"
+                        ),
+                        advice: "The manifest is an older copy: put back the newest.",
+                    });
+                }
+            }
+            self.remove_logs_in(&shards, log_id, generation)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all logs of a generation, with their marks and staging rings.
+    fn remove_logs_in(&self, shards: &Path, log_id: u128, generation: u32) -> Result<(), StorageError> {
+        let disk = &self.disk;
+        for shard in self.list(shards)? {
+            let directory = shards.join(&shard);
+            let Some(number) = numbered(&shard, "shard-") else {
+                if shard.ends_with(".durable") {
+                    disk.remove(&directory).map_err(|error| StorageError::io("remove", &directory, error))?;
+                }
+                continue;
+            };
+            let prefix = ring_prefix(log_id, generation, number as u16);
+            remove_rings(&**disk, &directory, &prefix, "")?;
+            for file in self.list(&directory)? {
+                let file = directory.join(file);
+                disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
+            }
+            // An empty directory that stays is in nobody's way.
+            let _ = disk.remove(&directory);
+        }
+        let _ = disk.remove(shards);
+        Ok(())
+    }
+
+    /// Makes the mark of a shard's log durable as it is.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync_mark(&self, generation: u32, shard: u16) -> Result<(), StorageError> {
+        let path = mark::path_of(&self.log(generation, shard));
+        let synced = self.disk.open(&path, How::Write).and_then(|file| file.sync());
+        synced.map_err(|error| StorageError::io("sync", &path, error))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>, StorageError> {
+        match self.disk.list(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|error| StorageError::io("list", path, error)),
+        }
     }
 }
 

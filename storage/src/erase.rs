@@ -6,7 +6,7 @@
 //!             ^ 1. here goes a mark    ^ 2. pages with traces become zeros, synced   3. so does the mark, synced
 //! ```
 //!
-//! What was cut short (and not damaged: `mend` tells the two apart, and damage is refused before anything is erased) lies
+//! What was cut short (and not damaged: `mark` tells the two apart, and damage is refused before anything is erased) lies
 //! where the next groups will be written, with positions and checksums that are right: pages of it between pages of a
 //! later write that is cut short as well could make up a group that nobody has written. So it has to be gone from the
 //! disk itself before the log goes on; and a page cache does not show what is on the disk. A sync that fails leaves

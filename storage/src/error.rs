@@ -106,6 +106,23 @@ pub enum StorageError {
         /// Its length.
         len: u64,
     },
+    /// A log that ends before what it is known to have held.
+    Short {
+        /// The segment in which it ends, or which should be there.
+        path: PathBuf,
+        /// Whose log it is.
+        shard: u16,
+        /// Where in the segment it ends.
+        at: u64,
+        /// The tick of its last entry.
+        last_tick: u64,
+        /// It was kept through about this tick.
+        kept_tick: u64,
+        /// Bytes of the log that are missing.
+        missing: u64,
+        /// How to go on.
+        advice: &'static str,
+    },
     /// A file that something else refers to is not there.
     Missing {
         /// The kind of file.
@@ -140,6 +157,7 @@ impl StorageError {
             | StorageError::Foreign { path, .. }
             | StorageError::Damaged { path, .. }
             | StorageError::Incomplete { path, .. }
+            | StorageError::Short { path, .. }
             | StorageError::Missing { path, .. } => path,
         }
     }
@@ -185,6 +203,11 @@ impl fmt::Display for StorageError {
                 text,
                 "this snapshot was never finished ({len} bytes, without a footer at the end). It holds nothing \
                  that is needed if no checkpoint of the manifest refers to it; otherwise start from another one."
+            ),
+            StorageError::Short { shard, at, last_tick, kept_tick, missing, advice, .. } => write!(
+                text,
+                "the log of shard {shard} ends at byte {at} of this segment, after tick {last_tick}, and it was kept through tick \
+                 {kept_tick}: {missing} bytes are missing. {advice}"
             ),
             StorageError::Missing { what, advice, .. } => write!(text, "the {what} is not there. {advice}"),
         }

@@ -129,23 +129,8 @@ pub(crate) fn after(identity: &Identity, end: u64, last_of_segment: bool) -> u64
 /// Checks the group at `position`. `bytes` begins there and ends with the segment, or where the staging ring's head is.
 /// At the head a group may stop without a PAD (`filling`).
 pub(crate) fn check(identity: &Identity, bytes: &[u8], position: u64, filling: bool) -> Result<Group, Fault> {
-    check_with(identity, bytes, position, filling, None)
-}
-
-/// As [`check`], with another entry in place of the one at a position.
-pub(crate) fn check_with(
-    identity: &Identity,
-    bytes: &[u8],
-    position: u64,
-    filling: bool,
-    other: Option<(u64, &[u8])>,
-) -> Result<Group, Fault> {
     let seed = identity.seed();
-    let at = |at: u64| match other {
-        Some((position, entry)) if position == at => entry,
-        _ => &bytes[(at - position) as usize..],
-    };
-    let opening = Opening::check(seed, at(position), position).map_err(|bad| Fault { position, bad })?;
+    let opening = Opening::check(seed, bytes, position).map_err(|bad| Fault { position, bad })?;
     let mut group = Group {
         opening,
         entries_end: position + GROUP_BYTES,
@@ -157,7 +142,8 @@ pub(crate) fn check_with(
         last_of_segment: false,
     };
     loop {
-        let (rest, at) = (at(group.entries_end), group.entries_end);
+        let at = group.entries_end;
+        let rest = &bytes[(at - position) as usize..];
         if filling && rest.is_empty() {
             group.closed = false;
             group.next = after(identity, at + PAD_BYTES, false);

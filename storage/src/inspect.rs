@@ -15,10 +15,11 @@ use crate::entry::{self, Bad, Entry, HEADER, Kind};
 use crate::find::find;
 use crate::group::{self, GROUP_BYTES, Group};
 use crate::log::{Durability, LogOptions};
-use crate::reader::{look_at_ring, no_ring};
+use crate::mark::{self, Kept};
+use crate::reader::{kept, look_at_ring, no_ring};
 use crate::recover::Torn;
-use crate::segment::{self, FirstPage, PAGE, SegmentHeader};
-use crate::walk::{Walk, reason};
+use crate::segment::{self, FirstPage, Identity, PAGE, SegmentHeader};
+use crate::walk::{Walk, reason, short};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +97,8 @@ pub struct LogScan {
     /// Why the staging ring was not looked at, though there should be one.
     unseen: Option<StorageError>,
     has_ring: bool,
+    /// Whether the log's mark is of this boot.
+    certain: bool,
     group: Option<Group>,
 }
 
@@ -112,8 +115,35 @@ impl LogScan {
         shard: u16,
         look: Look,
     ) -> Result<Option<Self>, StorageError> {
-        let Some(segment_bytes) = segment_bytes(disk, directory)? else { return Ok(None) };
+        LogScan::open_to(disk, directory, (id, generation, shard), look, Kept::default())
+    }
+
+    /// As [`open`](Self::open), for a log of which others say how far it was kept; see [`proofs`](crate::proofs).
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_to(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        (id, generation, shard): (u128, u32, u16),
+        look: Look,
+        at_least: Kept,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some(segment_bytes) = segment_bytes(disk, directory)? else {
+            // Nothing says whose log it is; but if anything was kept in it, it should be there.
+            let identity = Identity { id, generation, shard, segment_bytes: LogOptions::SEGMENT_BYTES };
+            let mark = mark::read(&**disk, &mark::path_of(directory), &identity)?;
+            let boot = segment::boot(&disk.boot_id());
+            let kept = mark.map_or(Kept::default(), |mark| mark.kept(boot)).max(at_least);
+            let missing = kept.position.saturating_sub(identity.start(0));
+            if missing == 0 || look == Look::Beside {
+                return Ok(None);
+            }
+            let path = directory.join(segment::live_name(0));
+            return Err(short(path, shard, (PAGE, 0), (missing, kept.tick)));
+        };
         let mut options = LogOptions { durability: Durability::Disk, segment_bytes, id, generation, shard };
+        let mark = mark::read(&**disk, &mark::path_of(directory), &options.identity())?;
         let found = find(disk, directory, &options.identity(), How::Read)?;
         options.durability = found.durability.unwrap_or(options.durability);
         let (mut ring, mut unseen) = (None, None);
@@ -128,9 +158,17 @@ impl LogScan {
                 Err(error) => unseen = Some(error),
             }
         }
+        let own = kept(&**disk, directory, mark.as_ref(), &found)?;
+        let boot = segment::boot(&disk.boot_id());
+        let certain = mark.is_some_and(|mark| mark.boot != 0 && mark.boot == boot);
         let (has_ring, first) = (ring.is_some(), found.first());
-        let walk = Walk::new(found, ring, first);
-        Ok(Some(LogScan { walk, options, look, unseen, has_ring, group: None }))
+        let kept = match look {
+            // What the job marks meanwhile may be ahead of what was looked at.
+            Look::Beside => Kept::default(),
+            Look::Alone => own.max(at_least),
+        };
+        let walk = Walk::new(found, ring, first, kept);
+        Ok(Some(LogScan { walk, options, look, unseen, has_ring, certain, group: None }))
     }
 
     /// Whose log it is and how it is kept, as its files say.
@@ -232,6 +270,7 @@ impl LogScan {
             path: self.walk.found.path(current),
             at: end - identity.base(current),
             reason: reason(bad),
+            certain: self.certain,
         };
         Ok(found.then(torn))
     }

@@ -5,17 +5,19 @@
 //!
 //! ```text
 //! {                                        JSON in UTF-8
-//!   "format": 1,
+//!   "format": 2,
 //!   ...
 //! }
 //! crc32c 1a2b3c4d                          CRC32C of all bytes before this line
 //! ```
 //!
 //! [`Manifest::store`] writes `MANIFEST.new`, makes it durable, renames it and makes the name durable. So after a crash there is the old one
-//! or the new one, and a half-written `MANIFEST.new` is nothing. Storing waits for the disk; it is for the keeper of checkpoints.
+//! or the new one, and a half-written `MANIFEST.new` is nothing. Each carries the next number, which is then noted in `MANIFEST.stored`
+//! ([marks](crate::mark)): one that was put back from an older copy is found out by it. Storing waits for the disk; it is for the keeper of checkpoints.
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
+use crate::mark;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 use std::collections::BTreeMap;
@@ -24,13 +26,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The format version that this program writes, and the latest that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const NAME: &str = "MANIFEST";
 const NEW_NAME: &str = "MANIFEST.new";
 const LAST_LINE_BYTES: usize = "crc32c 01234567\n".len();
 const ADVICE: &str = "Nothing was changed. Put back a copy of the file; if it was edited by hand, undo that. Without it \
                       nobody knows which checkpoints and logs belong together.";
+
+const OLDER_ADVICE: &str =
+    "An older copy of the file was put back. Put back the newest, or take back all of the data directory.";
 
 /// What a data directory holds.
 ///
@@ -55,6 +60,8 @@ const ADVICE: &str = "Nothing was changed. Put back a copy of the file; if it wa
 pub struct Manifest {
     /// Version of the manifest's format.
     pub format: u32,
+    /// In the file: which manifest of the directory it is, counted from 1. In memory: 0.
+    pub stored: u64,
     /// What all files of the directory carry, drawn once.
     #[serde(with = "hex")]
     pub log_id: u128,
@@ -72,6 +79,8 @@ pub struct Manifest {
     pub segment_bytes: u64,
     /// The first tick in the logs of this generation.
     pub first_tick: u64,
+    /// Whether all logs of this generation had been made. Before that nothing was shown or acknowledged.
+    pub begun: bool,
     /// The checkpoint that this generation began from, if it did not begin from nothing.
     pub base: Option<u64>,
     /// What the job was told to go back to last, so that it does so once.
@@ -131,6 +140,8 @@ pub struct Checkpoint {
     /// A digest of each shard's state.
     #[serde(with = "hex_list")]
     pub digests: Vec<u64>,
+    /// Through which position each shard's log was on disk when it was made.
+    pub positions: Vec<u64>,
     /// Earlier checkpoints whose files its snapshots refer to.
     pub needs: Vec<u64>,
     /// Bytes of its own files.
@@ -153,6 +164,7 @@ impl Default for Manifest {
     fn default() -> Self {
         Manifest {
             format: VERSION,
+            stored: 0,
             log_id: 0,
             job: Job::default(),
             key_groups: 0,
@@ -161,6 +173,7 @@ impl Default for Manifest {
             shards: 0,
             segment_bytes: 0,
             first_tick: 0,
+            begun: false,
             base: None,
             restored: None,
             boot_id: String::new(),
@@ -191,7 +204,21 @@ impl Manifest {
             Ok(bytes)
         });
         match read {
-            Ok(bytes) => Manifest::from_bytes(&path, &bytes).map(Some),
+            Ok(bytes) => {
+                let (manifest, number) = Manifest::parse(&path, &bytes)?;
+                let newest = mark::stored(&**disk, data, manifest.log_id)?;
+                if newest > number {
+                    return Err(StorageError::Damaged {
+                        what: "manifest",
+                        path,
+                        at: 0,
+                        expected: format!("manifest number {newest}, which was stored last"),
+                        found: format!("number {number}"),
+                        advice: OLDER_ADVICE,
+                    });
+                }
+                Ok(Some(manifest))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let held =
                     |name| disk.list(&data.join(name)).is_ok_and(|names: Vec<String>| !names.is_empty());
@@ -204,14 +231,15 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest of the data directory `data` by this one, and returns when that will survive.
+    /// Replaces the manifest of the data directory `data` by this one, under the next number, and returns when that will survive.
     ///
     /// # Errors
     /// When the disk refuses. Then the one before may or may not have been replaced: the job has to stop.
     pub fn store(&self, disk: &Arc<dyn Disk>, data: &Path) -> Result<(), StorageError> {
         assert_eq!(self.flaw(), None, "a manifest must make sense");
         let (path, new) = (Manifest::path(data), data.join(NEW_NAME));
-        let bytes = self.to_bytes();
+        let number = mark::stored(&**disk, data, self.log_id)? + 1;
+        let bytes = Manifest { stored: number, ..self.clone() }.to_bytes();
         match disk.remove(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StorageError::io("remove", &new, error));
@@ -229,7 +257,8 @@ impl Manifest {
         file.write_at(&bytes, 0).map_err(refused("write"))?;
         file.sync().map_err(refused("sync"))?;
         disk.rename(&new, &path).map_err(|error| StorageError::io("rename", &new, error))?;
-        disk.sync_directory(data).map_err(|error| StorageError::io("sync", data, error))
+        disk.sync_directory(data).map_err(|error| StorageError::io("sync", data, error))?;
+        mark::store(&**disk, data, self.log_id, number)
     }
 
     /// The checkpoint of that number.
@@ -269,6 +298,11 @@ impl Manifest {
     /// # Errors
     /// When it is damaged or of a newer version.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Manifest, StorageError> {
+        Manifest::parse(path, bytes).map(|(manifest, _)| manifest)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), and which manifest of the directory it is.
+    fn parse(path: &Path, bytes: &[u8]) -> Result<(Manifest, u64), StorageError> {
         let damaged = |at: usize, expected: &str, found: String| StorageError::Damaged {
             what: "manifest",
             path: path.to_path_buf(),
@@ -292,10 +326,13 @@ impl Manifest {
             let path = path.to_path_buf();
             return Err(StorageError::Newer { what: "manifest", path, found: format.format, known: VERSION });
         }
-        let manifest: Manifest =
-            parse(json).map_err(|error| damaged(0, "a manifest of format version 1", error))?;
+        let mut manifest: Manifest =
+            parse(json).map_err(|error| damaged(0, "a manifest of format version 2", error))?;
         match manifest.flaw() {
-            None => Ok(manifest),
+            None => {
+                let number = std::mem::take(&mut manifest.stored);
+                Ok((manifest, number))
+            }
             Some(flaw) => Err(damaged(0, "a manifest that makes sense", flaw)),
         }
     }

@@ -13,6 +13,7 @@ use crate::entry::{self, Entry, HEADER, Kind};
 use crate::find::{Found, find};
 use crate::group::{GROUP_BYTES, Opening};
 use crate::log::{Durability, LogOptions, Ring, ring_prefix};
+use crate::mark::{self, Kept, Mark};
 use crate::segment::{self, PAGE};
 use crate::walk::{RingPart, Walk};
 use std::path::Path;
@@ -41,6 +42,8 @@ impl LogReader {
         options: &LogOptions,
         from_tick: u64,
     ) -> Result<Self, StorageError> {
+        // Before the files: a job that is at work meanwhile marks what is in them.
+        let mark = mark::read(&**disk, &mark::path_of(directory), &options.identity())?;
         let found = find(disk, directory, &options.identity(), How::Read)?;
         let ring = match found.durability {
             Some(Durability::Process) => look_at_ring(disk, directory, &found)?,
@@ -53,8 +56,9 @@ impl LogReader {
         if ring.is_none() && found.durability == Some(Durability::Process) {
             found.without_ring(&**disk)?;
         }
+        let kept = kept(&**disk, directory, mark.as_ref(), &found)?;
         let number = begin(&found, from_tick)?;
-        Ok(LogReader { walk: Walk::new(found, ring, number), from_tick, at: 0, end: 0 })
+        Ok(LogReader { walk: Walk::new(found, ring, number, kept), from_tick, at: 0, end: 0 })
     }
 
     /// The next entry, or `None` at the end of the log.
@@ -83,6 +87,20 @@ impl LogReader {
         let payload = self.walk.bytes(payload, payload + header.len as u64);
         Ok(Some(Entry { tick: header.tick, kind, position: at, payload }))
     }
+}
+
+/// How far the log's mark says that it was kept. A log that has a segment has a mark, which was made before.
+pub(crate) fn kept(
+    disk: &dyn Disk,
+    directory: &Path,
+    mark: Option<&Mark>,
+    found: &Found,
+) -> Result<Kept, StorageError> {
+    if mark.is_none() && !found.segments.is_empty() {
+        return Err(mark::missing(&mark::path_of(directory)));
+    }
+    let boot = segment::boot(&disk.boot_id());
+    Ok(mark.map_or(Kept::default(), |mark| mark.kept(boot)))
 }
 
 /// What the ring holds, if there is one.

@@ -1,15 +1,17 @@
 //! Opening a log after whatever happened to it.
 //!
-//! 1. Find the files and check every group (`find`, `walk`, `mend`). What cannot be trusted is refused here, before
-//!    anything is changed.
+//! 1. Find the files and check every group, and that all is there that is known to have been kept (`find`, `walk`, `mark`).
+//!    What cannot be trusted is refused here, before anything is changed.
 //! 2. What a process that died left in its staging ring is closed with a PAD, and written to the segment files.
 //! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does
 //!    not.
 //! 4. Behind the last group, what was cut short is erased, and prepared segments become spares (`erase`). So it can
 //!    never be mistaken for a later group in its place.
 //! 5. All segments in use are synced, and files get the names that their headers ask for (`naming`).
-//! 6. The ring for the next run is made; then headers that name another durability are written anew, synced; then a
-//!    ring that is no longer wanted is removed.
+//! 6. The ring for the next run is made, and the mark says how far the log goes, durably.
+//! 7. Once the log is to be appended to ([`Log::begin`](crate::Log::begin)): headers that name another durability are written
+//!    anew, synced; then a ring that is no longer wanted is removed. Until then a start can be given up, and the log is to the
+//!    one after it what it was.
 //!
 //! Each step may be cut short and leaves what the same steps, begun again, bring to the same end. All of it blocks: one
 //! pass over the segments in use, some syncs, and for a new log one segment full of zeros.
@@ -20,10 +22,12 @@ use crate::entry::{self, Bad, PAD};
 use crate::erase;
 use crate::find::{Found, find};
 use crate::group::{self, Group, PAD_BYTES};
-use crate::log::{Durability, Live, LogOptions, Ring, Segments, Spare, Start, remove_rings, ring_prefix};
+use crate::log::{Begin, Durability, Live, LogOptions, Ring, Segments, Spare, Start};
+use crate::mark::{self, Kept, MarkFile};
 use crate::naming::name_files;
-use crate::reader::no_ring;
-use crate::segment::{Identity, PAGE, SegmentHeader, live_name, new_name};
+use crate::proof::Proof;
+use crate::reader::{kept, no_ring};
+use crate::segment::{self, Identity, PAGE, SegmentHeader, live_name, new_name};
 use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -32,11 +36,17 @@ use std::sync::Arc;
 /// Directories above a new log whose names are made durable with it.
 const PARENTS: usize = 3;
 
+const MISSING_ADVICE: &str = "It was made before anything was acknowledged, so somebody has removed it, and what was acknowledged since the last \
+                              checkpoint with it: put it back, or start from a savepoint (`restore`); what came after the savepoint has to be \
+                              sent again.";
+
 /// What was found when a log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The tick of the oldest entry that is still there.
     pub first_tick: Option<u64>,
+    /// The tick of the last entry that is not there any more since it was retired; 0 if there is none.
+    pub tick_before: u64,
     /// The tick of the last entry, whether it is still there or was retired; 0 if there never was one.
     pub last_tick: u64,
     /// How many entries are there.
@@ -61,6 +71,9 @@ pub struct Torn {
     pub at: u64,
     /// Which check failed first.
     pub reason: String,
+    /// Whether that is certain: the mark is of this boot of the machine, so whoever wrote the log knew of no more. After a loss of power the
+    /// last group of a log is dropped as well if it was flushed, its mark was lost, and it was damaged besides.
+    pub certain: bool,
 }
 
 /// What the walk has seen.
@@ -78,8 +91,17 @@ pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     directory: &Path,
     options: &LogOptions,
+    proof: Proof,
 ) -> Result<(Start, Recovered), StorageError> {
     let identity = options.identity();
+    let mark_path = mark::path_of(directory);
+    if proof.exists && disk.list(directory).is_err() {
+        return Err(StorageError::Missing {
+            what: "directory of a log",
+            path: directory.to_path_buf(),
+            advice: MISSING_ADVICE,
+        });
+    }
     disk.create_directory(directory).map_err(|error| StorageError::io("create", directory, error))?;
     let found = find(disk, directory, &identity, How::Write)?;
     let was = found.durability;
@@ -97,9 +119,14 @@ pub(crate) fn recover(
     if ring_lost {
         found.without_ring(&**disk)?;
     }
+    let mark = mark::read(&**disk, &mark_path, &identity)?;
+    let kept = kept(&**disk, directory, mark.as_ref(), &found)?;
+    if proof.exists && mark.is_none() {
+        return Err(mark::missing(&mark_path));
+    }
     let part = ring.as_ref().map(|ring| RingPart::of(ring, &found)).transpose()?;
     let first = found.first();
-    let mut walk = Walk::new(found, part, first);
+    let mut walk = Walk::new(found, part, first, kept.max(proof.kept));
     let mut seen = look(&mut walk)?;
     seen.recovered.ring_lost = ring_lost;
     let (end, fault) = (walk.position, walk.fault);
@@ -116,6 +143,11 @@ pub(crate) fn recover(
         write_again(&found, group)?;
     }
 
+    let boot = segment::boot(&disk.boot_id());
+    let certain = mark.as_ref().is_some_and(|mark| mark.boot != 0 && mark.boot == boot);
+    let position = identity.start(0);
+    let mut mark = MarkFile::open(&**disk, &mark_path, &identity, boot, mark.as_ref(), position)?;
+
     // 4. and 5.
     let current = identity.segment(end);
     let mut erased = erase::tail(&found, end)?;
@@ -125,6 +157,7 @@ pub(crate) fn recover(
             path: found.path(current),
             at: end - identity.base(current),
             reason: reason(fault.map_or(Bad::Nothing, |fault| fault.bad)),
+            certain,
         });
     }
     for file in found.leftovers.iter().filter(|file| file.filled == 0 && file.len >= PAGE) {
@@ -139,8 +172,9 @@ pub(crate) fn recover(
     let mut spares = name_files(&**disk, &found, current)?;
 
     // 6.
-    let kept = ring.filter(|_| options.durability == Durability::Process);
-    let (ring, number) = match (options.durability, kept) {
+    let ring = ring.filter(|_| options.durability == Durability::Process);
+    let made = ring.is_none();
+    let (ring, number) = match (options.durability, ring) {
         (_, Some(ring)) => {
             ring.store_written(end);
             (ring, found.ring)
@@ -151,22 +185,25 @@ pub(crate) fn recover(
     let header = options.header(current, &disk.boot_id(), number);
     let file = match found.segments.get(&current) {
         Some(segment) => segment.file.clone(),
-        None => create(disk, directory, &header, &mut spares)?,
+        // Until the log begins no header says more than was so.
+        None => {
+            let header = SegmentHeader { durability: Durability::Disk, boot: 0, ring: 0, ..header };
+            create(disk, directory, &header, &mut spares)?
+        }
     };
     let last = found.last_group.map_or(0, |last| identity.segment(last.position));
-    for (&number, segment) in found.segments.range(last.min(current)..=current) {
-        let path = directory.join(live_name(number));
-        SegmentHeader { number, ..header }.put(&*segment.file, &path)?;
+    let headers = found.segments.range(last.min(current)..=current);
+    let mut headers: Vec<_> = headers
+        .map(|(&number, segment)| (SegmentHeader { number, ..header }, segment.file.clone()))
+        .collect();
+    if !found.segments.contains_key(&current) {
+        headers.push((header, file.clone()));
     }
     // A sync that failed in the run before may have left names that are in memory only.
     disk.sync_directory(directory).map_err(|error| StorageError::io("sync", directory, error))?;
-    // No header names them any more: also what a clean end, or a start, that was cut short has left.
-    remove_rings(
-        &**disk,
-        directory,
-        &ring_prefix(options.id, options.generation, options.shard),
-        &ring.name,
-    )?;
+    let kept = Kept { position: end, tick: seen.recovered.last_tick };
+    mark.write(kept, kept, Durability::Disk, None)?;
+    mark.sync()?;
     if seen.last.is_none() {
         // It may be new, and the directories with it.
         for directory in directory.ancestors().take(1 + PARENTS).filter(|path| path.parent().is_some()) {
@@ -178,6 +215,7 @@ pub(crate) fn recover(
         seen.live.push_back(Live { number: current, last_tick: seen.recovered.last_tick });
     }
     seen.recovered.end = end;
+    let ring_made = made && options.durability == Durability::Process;
     let first = seen.last.map_or(0, |group| group.opening.first);
     let segments = Segments::new(disk.clone(), directory, &header, file, (seen.live, first), spares);
     let start = Start {
@@ -188,7 +226,8 @@ pub(crate) fn recover(
         sequence: seen.last.map_or(0, |group| group.opening.sequence),
         previous: seen.last.map_or(0, |group| group.opening.position),
         released: seen.recovered.released,
-        sealed: seen.last.is_none_or(|group| group.entries == 0),
+        mark,
+        begin: Begin { headers, ring_made },
     };
     Ok((start, seen.recovered))
 }
@@ -200,6 +239,9 @@ fn look(walk: &mut Walk) -> Result<Seen, StorageError> {
     let mut contents: VecDeque<(u64, Option<u64>, u64)> = VecDeque::new();
     while let Some(group) = walk.step()? {
         let recovered = &mut seen.recovered;
+        if seen.last.is_none() {
+            recovered.tick_before = group.opening.tick_before;
+        }
         recovered.last_tick = group.last_tick;
         recovered.released = recovered.released.max(group.opening.released);
         let number = walk.found.identity.segment(group.opening.position);

@@ -2,8 +2,8 @@
 //!
 //! Every group is checked from end to end before any of it is shown: its entries, its sequence number, its place behind
 //! the one before. A bad group at the very end was cut short while it was written, and never acknowledged; the walk
-//! ends there. One before a later group, or before what the ring knows to be written, is damage, and an error: going on
-//! behind it would pass over acknowledged entries. So is one at the end in which a single byte is wrong (`mend`).
+//! ends there. One before a later group, before what the ring knows to be written, or before what is known to have been kept (`mark`), is
+//! damage, and an error: going on behind it would pass over acknowledged entries. So is an end before that.
 //!
 //! One pass over each byte for its CRC32C; files are mapped one at a time.
 
@@ -12,15 +12,15 @@ use crate::entry::{ALIGN, Bad};
 use crate::find::{Found, Map};
 use crate::group::{self, Fault, Group};
 use crate::log::{Ring, ring_path};
-use crate::mend;
+use crate::mark::Kept;
 use crate::segment::PAGE;
 use std::path::PathBuf;
 
 const DAMAGE_ADVICE: &str = "Entries from here on were acknowledged and cannot be trusted any more. Put back a good copy of the file, or start \
                              from a savepoint in a new data directory; what came after the savepoint has to be sent again.";
-const BYTE_ADVICE: &str = "With that byte the log's last group is whole, so it was written completely, perhaps acknowledged, and changed later. \
-                           Put back a good copy of the file, or that byte; or start from a savepoint in a new data directory; what came \
-                           after the savepoint has to be sent again.";
+const SHORT_ADVICE: &str = "What came in between was acknowledged and is gone: part of the log was deleted, cut or replaced by an older copy. Put \
+                            back the files that were there, or start from a savepoint (`restore`); what came after the savepoint has to \
+                            be sent again.";
 const RING_ADVICE: &str = "The ring was left by a process that died, and holds entries that were acknowledged. If the segment files were put back \
                            from a copy, put back the ones that belong to the ring; else start from a savepoint in a new data directory.";
 
@@ -82,6 +82,7 @@ impl RingPart {
         let identity = &found.identity;
         // In this order: `written` never runs ahead of a `head` that is loaded after it.
         let written = ring.written();
+        let again = ring.head_at_least();
         let head = ring.head();
         let path = ring_path(&ring.name);
         // Neither is in a segment's first page, entries begin at multiples of 16, and groups at pages.
@@ -90,7 +91,8 @@ impl RingPart {
                 && position % identity.segment_bytes >= PAGE
                 && identity.can_have(identity.segment(position))
         };
-        let near = written <= head && head - written <= identity.segment_bytes + PAGE;
+        // The second of the two is stored after the first, and looked at before it.
+        let near = written <= head && again <= head && head - written <= identity.segment_bytes + PAGE;
         if !near || !is_place(written, PAGE) || !is_place(head, ALIGN as u64) {
             return Err(StorageError::Damaged {
                 what: "staging ring",
@@ -98,7 +100,7 @@ impl RingPart {
                 at: 64,
                 expected: "a head within one segment of what is written, and both where entries can be"
                     .into(),
-                found: format!("head {head}, written {written}"),
+                found: format!("head {head} and {again}, written {written}"),
                 advice: RING_ADVICE,
             });
         }
@@ -136,13 +138,28 @@ pub(crate) struct Walk {
     mapped: Option<(u64, Bytes)>,
     /// Why the walk ended, if it ended in a file.
     pub(crate) fault: Option<Fault>,
+    /// How far the log was kept, by what lies outside of it.
+    kept: Kept,
 }
 
 impl Walk {
-    /// From the beginning of segment `number` on.
-    pub(crate) fn new(found: Found, ring: Option<RingPart>, number: u64) -> Walk {
+    /// From the beginning of segment `number` on, to an end that is not before what was `kept`.
+    pub(crate) fn new(found: Found, ring: Option<RingPart>, number: u64, kept: Kept) -> Walk {
         let position = found.identity.start(number);
-        Walk { found, ring, position, before: None, mapped: None, fault: None }
+        Walk { found, ring, position, before: None, mapped: None, fault: None, kept }
+    }
+
+    /// The log ends here, or it is short of what was kept.
+    fn end(&self) -> Result<Option<Group>, StorageError> {
+        if self.position >= self.kept.position {
+            return Ok(None);
+        }
+        let identity = &self.found.identity;
+        let number = identity.segment(self.position);
+        let at = self.position - identity.base(number);
+        let last_tick = self.before.map_or(0, |before| before.last_tick);
+        let missing = self.kept.position - self.position;
+        Err(short(self.found.path(number), identity.shard, (at, last_tick), (missing, self.kept.tick)))
     }
 
     /// Checks the next group; `None` at the end of the log.
@@ -159,7 +176,7 @@ impl Walk {
                     // What is in the files was in the ring before.
                     return match self.found.last_group.filter(|last| last.position >= self.position) {
                         Some(last) => Err(ring.is_behind(last.position, last.position)),
-                        None => Ok(None),
+                        None => self.end(),
                     };
                 }
                 let checked =
@@ -182,7 +199,7 @@ impl Walk {
             }
             _ => match self.check_in_file()? {
                 Some(group) => group,
-                None => return Ok(None),
+                None => return self.end(),
             },
         };
         self.follows(&checked)?;
@@ -208,19 +225,11 @@ impl Walk {
             Ok(group) => Ok(Some(group)),
             Err(fault) => {
                 let followed = self.found.last_group.is_some_and(|last| last.position > self.position);
-                if followed || self.ring.is_some() {
+                // Of a group of which not even the beginning is there, `end` says what is missing.
+                let begun = fault.position > self.position || fault.bad != Bad::Nothing;
+                if followed || self.ring.is_some() || begun && self.position < self.kept.position {
                     let at = fault.position - identity.base(number);
                     return Err(damaged("log segment", self.found.path(number), at, fault, DAMAGE_ADVICE));
-                }
-                if let Some(damage) = mend::damage(&identity, bytes, self.position, fault) {
-                    return Err(StorageError::Damaged {
-                        what: "log segment",
-                        path: self.found.path(number),
-                        at: damage.position - identity.base(number),
-                        expected: format!("the byte {:02x}", damage.expected),
-                        found: format!("{:02x}", damage.found),
-                        advice: BYTE_ADVICE,
-                    });
                 }
                 self.fault = Some(fault);
                 Ok(None)
@@ -283,6 +292,16 @@ impl Walk {
     pub(crate) fn is_in_ring(&self, position: u64) -> bool {
         self.ring.as_ref().is_some_and(|ring| position >= ring.written)
     }
+}
+
+/// The error for a log that ends at a byte, after a tick, with bytes missing through a later tick.
+pub(crate) fn short(
+    path: PathBuf,
+    shard: u16,
+    (at, last_tick): (u64, u64),
+    (missing, kept_tick): (u64, u64),
+) -> StorageError {
+    StorageError::Short { path, shard, at, last_tick, kept_tick, missing, advice: SHORT_ADVICE }
 }
 
 fn damaged(what: &'static str, path: PathBuf, at: u64, fault: Fault, advice: &'static str) -> StorageError {

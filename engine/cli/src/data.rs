@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use pelton_runtime::config::Config;
 use pelton_storage::disk::{Blocking, Disk};
-use pelton_storage::{LogScan, Look, Manifest, Presence, StorageError, presence};
+use pelton_storage::{Kept, LogScan, Look, Manifest, Presence, StorageError, presence};
 
 use crate::exit::{Misused, program_name};
 
@@ -121,13 +121,25 @@ impl Data {
         manifest: &Manifest,
         look: Look,
     ) -> Result<Option<LogScan>, StorageError> {
+        self.scan_to(place, manifest, look, Kept::default())
+    }
+
+    /// As [`scan`](Self::scan), for a log that was kept so far.
+    pub fn scan_to(
+        &self,
+        place: &LogPlace,
+        manifest: &Manifest,
+        look: Look,
+        kept: Kept,
+    ) -> Result<Option<LogScan>, StorageError> {
         /// Looks before a directory that changes meanwhile is given up.
         const LOOKS_MAX: usize = 10;
         let LogPlace { generation, shard, directory } = place;
         let mut looks = 0;
         loop {
             looks += 1;
-            let scan = LogScan::open(&self.disk, directory, manifest.log_id, *generation, *shard, look);
+            let log = (manifest.log_id, *generation, *shard);
+            let scan = LogScan::open_to(&self.disk, directory, log, look, kept);
             match scan {
                 // A job that gives a file another name between listing and opening.
                 Err(StorageError::Io { source, .. })

@@ -71,6 +71,8 @@ pub struct StageContext {
     pub generation: Cell<u32>,
     /// Everything through this tick was taken in by an earlier run, and is replayed.
     pub replayed: Cell<Tick>,
+    /// The sinks of the stage say that they have rows of ticks through this one.
+    pub kept: Cell<Tick>,
     /// Somebody waits for ticks through this one to survive.
     pub wanted: Cell<Tick>,
     /// What each segment is called, for reports.
@@ -112,6 +114,7 @@ impl StageContext {
             log: Cell::new(0),
             generation: Cell::new(0),
             replayed: Cell::new(Tick(0)),
+            kept: Cell::new(Tick(0)),
             wanted: Cell::new(Tick(0)),
             names: RefCell::default(),
             running: Cell::new(0),

@@ -62,6 +62,12 @@ pub trait Pipe: 'static {
     /// # Errors
     /// When the notes are of other sinks, or a sink has lost what it kept.
     fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault>;
+
+    /// The start that [`recall_sinks`](Self::recall_sinks) was part of is certain: sinks take back what does not count.
+    ///
+    /// # Errors
+    /// When a sink cannot.
+    fn begin_sinks(&mut self) -> Result<(), Fault>;
 }
 
 /// The receiving side of a fused operator.
@@ -170,6 +176,11 @@ macro_rules! forward {
             $(self.$other.recall_sinks(earlier, checkpoint)?;)*
             Ok(())
         }
+        fn begin_sinks(&mut self) -> Result<(), $crate::fault::Fault> {
+            self.$first.begin_sinks()?;
+            $(self.$other.begin_sinks()?;)*
+            Ok(())
+        }
     };
 }
 pub(crate) use forward;
@@ -197,6 +208,9 @@ macro_rules! keeps_nothing {
             _: &mut $crate::notes::Earlier<'_>,
             _: $crate::ids::Tick,
         ) -> Result<(), $crate::fault::Fault> {
+            Ok(())
+        }
+        fn begin_sinks(&mut self) -> Result<(), $crate::fault::Fault> {
             Ok(())
         }
     };

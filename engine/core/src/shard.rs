@@ -536,6 +536,21 @@ impl Shard {
         self.each_chain(|chain| chain.recall_sinks(&mut earlier, tick))
     }
 
+    /// The tick through which sinks say that they have rows, after [`restore`](Self::restore): the highest of all, for the input that these
+    /// follow from must be there.
+    pub fn kept(&self) -> Tick {
+        let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
+        contexts.map(|context| context.kept.get()).max().unwrap_or(Tick(0))
+    }
+
+    /// The start is certain: sinks take back what does not count. After [`restore`](Self::restore), before the first step.
+    ///
+    /// # Errors
+    /// When a sink cannot.
+    pub fn begin_sinks(&mut self) -> Result<(), Fault> {
+        self.each_chain(|chain| chain.begin_sinks())
+    }
+
     /// Hashes of the state of stages after some ticks, since the last call: see [`ShardBuilder::hash_ticks`](crate::build::ShardBuilder::hash_ticks).
     pub fn hashes(&mut self, mut take: impl FnMut(StageId, Tick, u64)) {
         for (index, stage) in self.stages.iter_mut().enumerate() {

@@ -183,13 +183,24 @@ pub trait SinkWriter<T>: 'static {
         Ok(())
     }
 
-    /// Called before the first row in a job that survives. Returns the tick through which the writer has all rows; rows of
-    /// later ticks that it may have in part are for it to take back.
+    /// Called before the first row in a job that survives. Returns the tick through which the writer has all rows.
+    ///
+    /// The start may still be given up, and then it must not have changed anything: rows of later ticks that the writer may have are for
+    /// [`begin`](Self::begin) to take back.
     ///
     /// # Errors
     /// When what it has is not what it had.
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
         Ok(recalled.checkpoint)
+    }
+
+    /// The start that [`recall`](Self::recall) was part of is certain: what it did not count, rows of later ticks, is taken back now, before
+    /// the first row.
+    ///
+    /// # Errors
+    /// When that cannot be done; the job stops.
+    fn begin(&mut self) -> Result<(), Fault> {
+        Ok(())
     }
 }
 
@@ -393,10 +404,14 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         let recalled =
             Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine, interim };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
+        self.context.kept.set(self.context.kept.get().max(kept));
         self.shown = match self.delivery {
             Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,
             Delivery::ExactlyOnce => kept,
         };
         Ok(())
+    }
+    fn begin_sinks(&mut self) -> Result<(), Fault> {
+        if self.context.silent.get() { Ok(()) } else { self.writer.begin() }
     }
 }

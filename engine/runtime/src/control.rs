@@ -1,6 +1,6 @@
 //! What the threads of one job tell each other: start together, stop together, and who failed first.
 //!
-//! 1. Each core builds its shards and reports. Nobody steps before all have, so a job that cannot start takes no input.
+//! 1. Each core builds its shards and reports. Nobody steps before all have and the word was given, so a job that cannot start takes no input.
 //! 2. The order (run, drain, suspend, stop now) only ever gets stricter. A core reads it once a cycle.
 //! 3. The first failure is kept and stops everybody at once.
 //! 4. Each core leaves; the last one ends the job.
@@ -34,6 +34,8 @@ pub(crate) struct Control {
 struct State {
     /// Cores that have not reported yet.
     starting: usize,
+    /// The word was given.
+    begun: bool,
     /// Cores that have not left yet.
     alive: usize,
     /// A core has left with shards that had not finished.
@@ -48,6 +50,7 @@ impl Control {
     pub(crate) fn new(cores: usize, bells: Bells) -> Self {
         let state = State {
             starting: cores,
+            begun: false,
             alive: cores,
             undone: false,
             refused: false,
@@ -79,14 +82,27 @@ impl Control {
         self.bells.ring_all();
     }
 
-    /// A core has built its shards. Returns when all have, or one could not.
+    /// A core has built its shards. Returns when all have and the word was given, or there will be none.
     pub(crate) fn ready(&self) {
         let mut state = self.lock();
         state.starting -= 1;
         self.changed.notify_all();
-        while state.starting > 0 && !state.refused {
+        while !state.begun && !state.refused {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The word: all cores that have built their shards step them from now on.
+    pub(crate) fn begin(&self) {
+        self.lock().begun = true;
+        self.changed.notify_all();
+    }
+
+    /// There will be no word: the start was given up.
+    pub(crate) fn give_up(&self) {
+        self.give(Order::StopNow);
+        self.lock().refused = true;
+        self.changed.notify_all();
     }
 
     /// A core cannot start, so none does.

@@ -60,5 +60,5 @@ pub use on_core::{OnCore, on_core};
 pub use panics::Panicked;
 pub use pin::{PinCause, PinError};
 pub use probe::{IoUringBlocked, probe_io_uring};
-pub use running::{Running, Stop, Stopper, Watch, launch};
+pub use running::{Prepared, Running, Stop, Stopper, Watch, launch, prepare};
 pub use stats::{CoreStats, STALL_NS};

@@ -1,7 +1,8 @@
 //! Starting a job on its cores, and holding on to it while it runs.
 //!
 //! 1. [`launch`] checks the shape and, for glommio, io_uring; starts one thread per core; each builds its shards there.
-//! 2. When all are built they start together, or none does and `launch` says why.
+//! 2. When all are built they start together, or none does and `launch` says why. With [`prepare`] whoever starts them can do in between what has
+//!    to be done before the first step, and give up if it fails.
 //! 3. [`Running`] watches and stops them. Dropping it stops the job at once.
 //! 4. [`Running::wait`] returns when the last core has left, with the first failure if there was one.
 
@@ -106,6 +107,66 @@ impl Stopper {
 /// # Errors
 /// When a thread, a pin, io_uring or a shard cannot be had. Nothing is left running then.
 pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
+    prepare(config, build).map(Prepared::begin)
+}
+
+/// A job whose shards are built, each on its core. They are not stepped before [`begin`](Prepared::begin); dropping this gives them up.
+///
+/// ```
+/// use pelton_core::{Fault, Nanos, ShardId, Step};
+/// use pelton_runtime::config::{Config, DriverKind};
+/// use pelton_runtime::{Duty, Position, prepare};
+/// use std::sync::Arc;
+///
+/// struct Never;
+///
+/// impl Duty for Never {
+///     fn step(&mut self, _now: Nanos) -> Result<Step, Fault> {
+///         unreachable!("it was given up")
+///     }
+///     fn drain(&mut self) {}
+///     fn position(&self) -> Position {
+///         Position::default()
+///     }
+/// }
+///
+/// let config = Config { shards: 1, driver: DriverKind::Threads, pin: false, ..Config::default() };
+/// let prepared = prepare(&config, Arc::new(|_: ShardId| Ok(Box::new(Never) as Box<dyn Duty>)))?;
+/// drop(prepared);
+/// # Ok::<(), pelton_runtime::StartError>(())
+/// ```
+#[derive(Debug)]
+pub struct Prepared {
+    running: Option<Running>,
+}
+
+impl Prepared {
+    /// The doorbells of the cores.
+    pub fn bells(&self) -> Bells {
+        self.running.as_ref().map_or_else(|| Bells::new(0), Running::bells)
+    }
+
+    /// Sets the shards going.
+    pub fn begin(mut self) -> Running {
+        let running = self.running.take().unwrap_or_else(|| unreachable!("it is taken here and by the drop"));
+        running.control.begin();
+        running
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.control.give_up();
+        }
+    }
+}
+
+/// Builds the shards as [`launch`] does, and leaves it to the caller to set them going.
+///
+/// # Errors
+/// As for [`launch`].
+pub fn prepare(config: &Config, build: Build) -> Result<Prepared, StartError> {
     let shards = config.shards;
     let cores = config.cores.len().min(shards);
     if cores == 0 || shards > usize::from(u16::MAX) {
@@ -155,7 +216,7 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
         }
     }
     running.control.wait_started()?;
-    Ok(running)
+    Ok(Prepared { running: Some(running) })
 }
 
 /// The life of a core on its thread; whether the thread is fit for another.

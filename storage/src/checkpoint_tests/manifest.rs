@@ -36,7 +36,7 @@ fn a_manifest_is_read_as_it_was_stored_and_is_for_people() {
     assert_eq!(parse(&bytes).unwrap(), some());
     let text = String::from_utf8(bytes).unwrap();
     for line in [
-        "  \"format\": 1,",
+        "  \"format\": 2,",
         "  \"log_id\": \"feed000000000000000000000000beef\",",
         "    \"name\": \"größe \\\"x\\\"\",",
         "    \"owners\": [0, 1, 2, 3, 3],",
@@ -65,9 +65,9 @@ fn damage_at_any_place_is_an_error() {
 
 #[test]
 fn a_newer_version_is_refused_whatever_else_it_holds() {
-    let error = parse(&sealed("{ \"format\": 2, \"log\": { \"id\": 7 } }")).unwrap_err();
-    assert!(matches!(error, StorageError::Newer { what: "manifest", found: 2, known: 1, .. }), "{error:?}");
-    for json in ["", "[]", "{}", "{ \"format\": 1 }", "{ \"format\": -1 }", "{ \"format\": \"1\" }"] {
+    let error = parse(&sealed("{ \"format\": 3, \"log\": { \"id\": 7 } }")).unwrap_err();
+    assert!(matches!(error, StorageError::Newer { what: "manifest", found: 3, known: 2, .. }), "{error:?}");
+    for json in ["", "[]", "{}", "{ \"format\": 2 }", "{ \"format\": -1 }", "{ \"format\": \"1\" }"] {
         assert!(matches!(parse(&sealed(json)), Err(StorageError::Damaged { .. })), "{json}");
     }
 }
@@ -109,6 +109,42 @@ fn a_half_written_new_manifest_is_nothing() {
         manifest(Vec::new()).store(&disk, data).unwrap();
     }
     leave(200);
+    some().store(&disk, data).unwrap();
+    assert_eq!(Manifest::load(&disk, data).unwrap(), Some(some()));
+}
+
+#[test]
+fn an_older_copy_is_not_taken_for_the_manifest() {
+    let disk: Arc<dyn Disk> = Arc::new(Simulated::new(0, Faults::default()));
+    let data = Path::new("/data");
+    disk.create_directory(data).unwrap();
+    let path = Manifest::path(data);
+    let read = || (*disk.open(&path, How::Read).unwrap().map().unwrap()).as_ref().to_vec();
+    let mut copies = Vec::new();
+    for _ in 0..4 {
+        manifest(Vec::new()).store(&disk, data).unwrap();
+        copies.push(read());
+    }
+    for (older, copy) in copies.iter().enumerate() {
+        disk.remove(&path).unwrap();
+        disk.open(&path, How::Create).unwrap().write_at(copy, 0).unwrap();
+        match Manifest::load(&disk, data) {
+            Ok(found) => assert!(older == 3 && found == Some(manifest(Vec::new()))),
+            Err(error) => {
+                let text = error.to_string();
+                let number = older + 1;
+                assert!(
+                    text.contains(&format!(
+                        "manifest number 4, which was stored last, found number {number}"
+                    )),
+                    "{text}"
+                );
+            }
+        }
+    }
+    // What it is known by is no more than evidence.
+    disk.remove(&data.join("MANIFEST.stored")).unwrap();
+    assert!(Manifest::load(&disk, data).unwrap().is_some());
     some().store(&disk, data).unwrap();
     assert_eq!(Manifest::load(&disk, data).unwrap(), Some(some()));
 }

@@ -12,8 +12,8 @@
 //!   above. Locks are free again, rings in the process are gone.
 //! - **[`Crash::Power`]**: that, and then each write that was not synced is there wholly, in some of its sectors, or not, each by itself;
 //!   names keep an older stretch of the changes in each directory. All rings are gone, and the machine has another boot id.
-//! - **Bits** turn over at either crash, in files that are named ([`Faults::bit_flips`]); if so wished, one in each directory and
-//!   never another ([`Faults::flip_apart`]).
+//! - **Bits** turn over at either crash, any number of them, in files that are named ([`Faults::bit_flips`]); if so wished, only in what was
+//!   written of them ([`Faults::flip_written`]).
 //! - **Space** ends at [`Faults::full_at_bytes`]. A file takes what was written or filled with zeros, up to its last byte.
 //! - **[`Simulated::stop_after`]** ends the process between two operations, wherever that is; the next `crash` starts it again.
 //!
@@ -64,9 +64,8 @@ pub struct Faults {
     pub bit_flips: u32,
     /// In which files: those whose path contains one of these.
     pub flip_in: Vec<String>,
-    /// At most one in the files of a directory, as long as the machine lives, and in bytes that were written: for files of which no
-    /// more is promised than that one damaged byte is noticed.
-    pub flip_apart: bool,
+    /// Only before the last byte of a page that is not zero: most of a large file may never have been written.
+    pub flip_written: bool,
 }
 
 /// How the simulated process ends.
@@ -111,8 +110,6 @@ struct State {
     writers: BTreeMap<u64, Queue>,
     faults: Faults,
     chance: Chance,
-    /// Directories in which a bit has turned over that was to be the only one.
-    flipped: BTreeSet<PathBuf>,
     // Counts processes: what an earlier one had opened is of no use to the next.
     life: u64,
     boot: u64,
@@ -185,7 +182,6 @@ impl Simulated {
             writers: BTreeMap::new(),
             faults,
             chance,
-            flipped: BTreeSet::new(),
             life: 1,
             boot: 1,
             numbers: 0,
@@ -344,26 +340,18 @@ impl State {
     }
 
     fn flip_bits(&mut self) {
-        let directory = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
-        let apart = self.faults.flip_apart;
         let named = |path: &Path| {
             let text = path.to_string_lossy();
             self.faults.flip_in.iter().any(|part| text.contains(part.as_str()))
         };
         let files = self.names.files().filter(|(path, _)| named(path));
-        let mut nodes: Vec<_> = files.map(|(path, node)| (directory(path), Arc::clone(node))).collect();
-        for _ in 0..self.faults.bit_flips {
-            if apart {
-                nodes.retain(|(directory, _)| !self.flipped.contains(directory));
-            }
-            if nodes.is_empty() {
-                return;
-            }
-            let (directory, node) = &nodes[self.chance.flips.below(nodes.len() as u64) as usize];
-            if !apart {
+        let nodes: Vec<_> = files.map(|(_, node)| Arc::clone(node)).collect();
+        for _ in 0..if nodes.is_empty() { 0 } else { self.faults.bit_flips } {
+            let node = &nodes[self.chance.flips.below(nodes.len() as u64) as usize];
+            if self.faults.flip_written {
+                node.content().flip_written(&mut self.chance.flips);
+            } else {
                 node.content().flip(&mut self.chance.flips);
-            } else if node.content().flip_written(&mut self.chance.flips) {
-                self.flipped.insert(directory.clone());
             }
         }
     }

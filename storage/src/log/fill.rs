@@ -28,6 +28,7 @@ pub(super) struct Closed {
     pub(super) next: u64,
     pub(super) first: u64,
     pub(super) first_tick: Option<u64>,
+    pub(super) last_tick: u64,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) number: u64,
 }
@@ -54,6 +55,7 @@ impl Log {
             next,
             first: open.opening.first,
             first_tick: open.first_tick,
+            last_tick: self.last_tick,
             file: current.file.clone(),
             number: current.number,
         });
@@ -66,7 +68,6 @@ impl Log {
     /// Makes an open group in which an entry of `bytes` fits, here or in the next segment.
     #[cold]
     pub(super) fn make_room(&mut self, bytes: u64) {
-        self.sealed = false;
         if bytes <= self.room_here() {
             assert!(self.open.is_none() && self.begin_here(), "room was promised");
             return;

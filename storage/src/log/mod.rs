@@ -18,7 +18,7 @@
 //! What is promised: with [`Durability::Disk`] an entry that [`Log::pending`] no longer counts survives the loss of
 //! power; with [`Durability::Process`] every appended entry survives the death of the process, as long as the machine
 //! lives. After any failed write or sync the log is poisoned: every call answers with that error, and nothing is
-//! acknowledged any more. Nothing is ever tried twice.
+//! acknowledged any more. Nothing is ever tried twice. Before an entry counts as durable, the log's mark says so (`mark`).
 //!
 //! One thread owns a log. This module never reads what it wrote; `recover` and `reader` do.
 
@@ -35,13 +35,17 @@ pub(crate) use segments::{Live, SPARES_MAX, Segments, Spare};
 pub use stats::{COMMIT_BUCKETS, LogStats};
 
 use crate::StorageError;
-use crate::disk::{Disk, Writer};
+use crate::disk::{Disk, DiskFile, Writer};
 use crate::entry::{self, ALIGN, HEADER, Kind};
 use crate::group::PAD_BYTES;
+use crate::mark::{Kept, MarkFile, Positions};
+use crate::proof::Proof;
 use crate::recover::{self, Recovered};
+use crate::segment::{self, Identity, SegmentHeader};
 use fill::{Closed, Filling};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A log that is open for appending.
@@ -79,18 +83,22 @@ pub struct Log {
     open: Option<Filling>,
     closed: Option<Closed>,
     in_flight: Option<(Closed, Instant)>,
-    /// Everything before this is in the segment files.
+    /// Everything before this is in the segment files, and the last tick of that.
     written: u64,
+    written_tick: u64,
     sequence: u64,
     previous: u64,
     released: u64,
     /// The oldest segment in use, as far as the disk knows.
     first_written: u64,
-    /// Nothing was appended since an empty group was written.
-    sealed: bool,
-    /// Turns in a row without work, since the last group was written.
-    rested: u32,
     turns: u32,
+    /// How far it was kept, outside of it; the files go through `durable` for good, `written` being in the page cache only with
+    /// [`Durability::Process`].
+    mark: MarkFile,
+    durable: Kept,
+    positions: Option<Positions>,
+    /// What is left to do before the first entry.
+    begin: Option<Begin>,
     segments: Segments,
     writer: Box<dyn Writer>,
     failed: Option<StorageError>,
@@ -106,7 +114,16 @@ pub(crate) struct Start {
     pub(crate) sequence: u64,
     pub(crate) previous: u64,
     pub(crate) released: u64,
-    pub(crate) sealed: bool,
+    pub(crate) mark: MarkFile,
+    pub(crate) begin: Begin,
+}
+
+/// What a log that was opened has yet to do before it is appended to.
+pub(crate) struct Begin {
+    /// Headers that say how the log is kept from then on.
+    pub(crate) headers: Vec<(SegmentHeader, Arc<dyn DiskFile>)>,
+    /// The ring was made for the run that begins.
+    pub(crate) ring_made: bool,
 }
 
 impl Log {
@@ -116,15 +133,30 @@ impl Log {
     /// died, and was never acknowledged, is dropped and erased unless it is complete.
     ///
     /// # Errors
-    /// When the disk refuses, and when what is there cannot be trusted: damage before the last group or of one byte in
-    /// it, a segment that is missing or belongs to another log, a later version. Nothing that a reader could see is
-    /// changed then.
+    /// When the disk refuses, and when what is there cannot be trusted: damage, an end before what the log's mark says, a segment
+    /// that is missing or belongs to another log, a later version. Nothing that a reader could see is changed then.
     pub fn open(
         disk: &Arc<dyn Disk>,
         directory: &Path,
         options: &LogOptions,
     ) -> Result<(Log, Recovered), StorageError> {
-        let (start, recovered) = recover::recover(disk, directory, options)?;
+        let (mut log, recovered) = Log::prepare(disk, directory, options, Proof::default())?;
+        log.begin()?;
+        Ok((log, recovered))
+    }
+
+    /// As [`open`](Log::open), but nothing can be appended before [`begin`](Log::begin): a log that is dropped before that is what it
+    /// was, whatever the options are. `proof` is what others know of the log.
+    ///
+    /// # Errors
+    /// As for [`open`](Log::open), and when the log ends before what is proven.
+    pub fn prepare(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        options: &LogOptions,
+        proof: Proof,
+    ) -> Result<(Log, Recovered), StorageError> {
+        let (start, recovered) = recover::recover(disk, directory, options, proof)?;
         let writer =
             disk.writer().map_err(|error| StorageError::io("make a writer for", directory, error))?;
         let log = Log {
@@ -136,13 +168,16 @@ impl Log {
             closed: None,
             in_flight: None,
             written: start.head,
+            written_tick: start.last_tick,
             sequence: start.sequence,
             previous: start.previous,
             released: start.released,
             first_written: start.segments.first,
-            sealed: start.sealed,
-            rested: 0,
             turns: 0,
+            mark: start.mark,
+            durable: Kept { position: start.head, tick: start.last_tick },
+            positions: None,
+            begin: Some(start.begin),
             ring: start.ring,
             segments: start.segments,
             writer,
@@ -152,10 +187,44 @@ impl Log {
         Ok((log, recovered))
     }
 
+    /// The log is to be appended to: its files say from now on how it is kept.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(&mut self) -> Result<(), StorageError> {
+        self.guarded(|log| {
+            let Some(begin) = &mut log.begin else { return Ok(()) };
+            // From now on a header may ask for it.
+            begin.ring_made = false;
+            let segments = &log.segments;
+            for (header, file) in &begin.headers {
+                header.put(&**file, &segments.path(&segment::live_name(header.number)))?;
+            }
+            // No header names the others any more: also what a clean end, or a start, that was cut short has left.
+            let Identity { id, generation, shard, .. } = segments.identity;
+            let prefix = ring_prefix(id, generation, shard);
+            remove_rings(&*segments.disk, &segments.directory, &prefix, &log.ring.name)?;
+            log.begin = None;
+            Ok(())
+        })
+    }
+
+    /// Stores how far this log is kept in `positions`, at the index of its shard, and what stands there of the others in its marks.
+    pub fn share(&mut self, positions: Positions) {
+        let own = &positions[usize::from(self.segments.identity.shard)];
+        own.store(self.written, Ordering::Release);
+        self.positions = Some(positions);
+    }
+
+    /// Through which position the log is on disk for good.
+    pub fn durable(&self) -> u64 {
+        self.durable.position
+    }
+
     /// The largest payload that `append` takes now; 0 while the ring is full, the next segment is not ready, or the log
     /// is poisoned.
     pub fn room(&self) -> usize {
-        if self.failed.is_some() {
+        if self.failed.is_some() || self.begin.is_some() {
             return 0;
         }
         self.room_here().max(self.room_beyond()).saturating_sub(HEADER as u64) as usize
@@ -193,9 +262,6 @@ impl Log {
     }
 
     /// Looks at completions, submits what is to be written, and gets the next segment ready. True when something moved.
-    ///
-    /// With [`Durability::Disk`] a log to which nothing was appended for many turns gets an empty group, once: it seals
-    /// the ones before, as [`sync`](Log::sync) does at the end.
     ///
     /// `released` is the tick through which output was released; it goes into the next group.
     ///
@@ -247,23 +313,32 @@ impl Log {
 
     /// Blocks until all is written and durable on disk, whatever the durability. For the end of a job.
     ///
-    /// An empty group follows the last entry, so that later damage to any entry is told from a write that was cut
-    /// short.
+    /// The log's mark says so, durably as well.
     ///
     /// # Errors
     /// As for [`turn`](Log::turn).
     pub fn sync(&mut self) -> Result<(), StorageError> {
         self.guarded(|log| {
             log.drain()?;
-            if !log.sealed && log.begin_here() {
-                log.sealed = true;
-                log.drain()?;
-            }
             if log.segments.durability == Durability::Process {
                 log.sync_files()?;
+                log.durable = Kept { position: log.written, tick: log.written_tick };
+                log.mark(Durability::Disk)?;
             }
-            Ok(())
+            log.mark.sync()
         })
+    }
+
+    /// Says outside of the log how far it is kept.
+    fn mark(&mut self, kind: Durability) -> Result<(), StorageError> {
+        let kept = Kept { position: self.written, tick: self.written_tick };
+        // What stands there of the others is of the log's own kind.
+        let others = self.positions.as_ref().filter(|_| kind == self.segments.durability);
+        self.mark.write(kept, self.durable, kind, others)?;
+        if let Some(positions) = &self.positions {
+            positions[usize::from(self.segments.identity.shard)].store(self.written, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Ends the log cleanly: all of it is durable on disk then, and nothing is left in memory that outlives the
@@ -311,5 +386,14 @@ impl Log {
             return Err(error.clone());
         }
         action(self).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.begin.as_ref().is_some_and(|begin| begin.ring_made) {
+            // It was made for a run that did not begin. Should it stay, it holds nothing.
+            let _ = self.segments.disk.remove_staging(&self.ring.name);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The staging ring of a log: one page that says whose it is and how far it goes, and room for one segment.
 //!
 //! ```text
-//!  0                8        12       16          32       40       48     50     56    60      64        128       4096
-//!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+---------+--- ... -+
-//!  |   PELTONRG     |version |   0    |  log id   |seg.byt.| gener. |shard |  0   | crc |   0   |  head   | written | segment |
-//!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+---------+--- ... -+
+//!  0                8        12       16          32       40       48     50     56    60      64        72      128       4096
+//!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+-------+---------+--- ... -+
+//!  |   PELTONRG     |version |   0    |  log id   |seg.byt.| gener. |shard |  0   | crc |   0   |  head   | again | written | segment |
+//!  +----------------+--------+--------+--- ... ---+--------+--------+------+------+-----+-------+---------+-------+---------+--- ... -+
 //!  at 192   whose it is, see `disk/owner.rs`
 //!  head     appended through here; stored (release) after the bytes of each entry
+//!  again    the same, stored (release) after it: never more than head, unless one of the two is damaged
 //!  written  in the segment files through here; stored (release) after the write has completed
 //!  Position p is at byte 4096 + p % segment bytes.
 //! ```
@@ -27,6 +28,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"PELTONRG");
 const VERSION: u32 = 2;
 const CRC: usize = 56;
 const HEAD: usize = 64;
+const AGAIN: usize = 72;
 const WRITTEN: usize = 128;
 
 /// How long a ring is waited for that another process holds: one that was killed does until the kernel has cleared it away.
@@ -151,6 +153,7 @@ impl Ring {
         let description = Ring::description(&self.identity);
         self.memory.write(8, &description[8..]);
         self.memory.store(HEAD, position);
+        self.memory.store(AGAIN, position);
         self.memory.store(WRITTEN, position);
         self.memory.store(0, MAGIC);
     }
@@ -244,6 +247,12 @@ impl Ring {
     #[inline]
     pub(crate) fn store_head(&self, position: u64) {
         self.memory.store(HEAD, position);
+        self.memory.store(AGAIN, position);
+    }
+
+    /// What the head was not before, if nothing is damaged.
+    pub(crate) fn head_at_least(&self) -> u64 {
+        self.memory.load(AGAIN)
     }
 
     pub(crate) fn written(&self) -> u64 {

@@ -5,6 +5,7 @@ use super::{Durability, Log};
 use crate::StorageError;
 use crate::disk::{Completed, How, Source, WriteId};
 use crate::entry::HEADER;
+use crate::mark::Kept;
 use crate::segment::{PAGE, SegmentHeader, live_name};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,9 +14,6 @@ use std::time::{Duration, Instant};
 const GROUP_BYTES_ENOUGH: u64 = 256 << 10;
 /// Turns after which a smaller group is written all the same.
 const GROUP_TURNS: u32 = 1 << 14;
-/// Turns without work after which a log rests, and is sealed: some 20 ms of a core that spins, and half a minute of one
-/// that is parked, so that commits at a steady rate do not wait for the flush of an empty group.
-const REST_TURNS: u32 = 1 << 16;
 /// How long one call to the kernel may sleep while [`Log::sync`] waits.
 const SYNC_WAIT: Duration = Duration::from_millis(100);
 
@@ -32,32 +30,12 @@ impl Log {
         moved |= self.segments.release(self.first_written)?;
         let consumed = self.head.saturating_sub(self.segments.identity.base(self.segments.current.number));
         moved |= self.segments.prepare(&mut *self.writer, SEGMENT_WRITE, consumed)?;
-        if self.sealed || moved || self.is_under_way() {
-            self.rested = 0;
-            return Ok(moved);
-        }
-        self.rested += 1;
-        if self.rested < REST_TURNS {
-            return Ok(false);
-        }
-        self.rested = 0;
-        self.seal_at_rest()
+        Ok(moved)
     }
 
     /// Whether anything is not written yet.
     fn is_under_way(&self) -> bool {
         self.open.is_some() || self.closed.is_some() || self.in_flight.is_some()
-    }
-
-    /// Writes an empty group behind the last one, which is then told from a write that was cut short, whatever happens
-    /// to it. With [`Durability::Process`] the staging ring says how much was written.
-    #[cold]
-    fn seal_at_rest(&mut self) -> Result<bool, StorageError> {
-        if self.segments.durability == Durability::Process || !self.begin_here() {
-            return Ok(false);
-        }
-        self.sealed = true;
-        self.submit()
     }
 
     /// Takes completions.
@@ -74,9 +52,15 @@ impl Log {
                 return Err(StorageError::io("write", self.path_of(group.number), error));
             }
             self.stats.commit(since.elapsed(), group.end - group.start);
-            self.written = group.next;
+            (self.written, self.written_tick) = (group.next, group.last_tick);
             self.first_written = group.first;
             self.ring.store_written(self.written);
+            let kind = self.segments.durability;
+            if kind == Durability::Disk {
+                self.durable = Kept { position: self.written, tick: self.written_tick };
+            }
+            // Before anybody is told: what is acknowledged on the strength of this group is known to have been.
+            self.mark(kind)?;
             self.update_end_here();
         }
         Ok(moved)

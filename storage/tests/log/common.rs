@@ -1,6 +1,6 @@
 //! Entries that can be told apart, and a log that is driven as a shard drives it.
 
-use pelton_storage::disk::Disk;
+use pelton_storage::disk::{Disk, How};
 use pelton_storage::staging::Staging;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, StorageError};
 use std::ops::Range;
@@ -63,6 +63,19 @@ pub fn ring(disk: &Arc<dyn Disk>, options: &LogOptions) -> Staging {
     let names = ring_names(disk, options);
     let [name] = &names[..] else { panic!("{names:?} are not one ring") };
     disk.find_staging(name, None).unwrap().unwrap()
+}
+
+/// What stands in the log's mark.
+pub fn mark(disk: &Arc<dyn Disk>) -> Vec<u8> {
+    let path = Path::new(DIRECTORY).with_extension("durable");
+    (*disk.open(&path, How::Read).unwrap().map().unwrap()).as_ref().to_vec()
+}
+
+/// Puts the mark back that was there before the last group was through: the group is one that was being written.
+pub fn put_mark(disk: &Arc<dyn Disk>, mark: &[u8]) {
+    let file = disk.open(&Path::new(DIRECTORY).with_extension("durable"), How::Write).unwrap();
+    file.write_at(mark, 0).unwrap();
+    file.sync().unwrap();
 }
 
 /// Whether there is one.

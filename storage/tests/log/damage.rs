@@ -42,7 +42,7 @@ fn bytes(disk: &Arc<dyn Disk>, number: u64) -> Vec<u8> {
     (*file(disk, number).map().unwrap()).as_ref().to_vec()
 }
 
-/// All entries or a refusal, never fewer without a word, since all of them were sealed by `sync`.
+/// All entries or a refusal, never fewer without a word, since the mark has all of them.
 fn check(disk: &Arc<dyn Disk>, options: &LogOptions, entries: &[Owned], what: &str) -> Option<StorageError> {
     let read = read(disk, options, 0);
     match read {
@@ -79,10 +79,15 @@ fn a_flipped_byte_is_refused_or_harmless() {
     assert_eq!(check(&disk, &options, &entries, "untouched").map(|error| error.to_string()), None);
 }
 
+/// While it is being written: the mark is that of before.
 #[test]
 fn the_last_group_may_be_cut_anywhere() {
     let (disk, options, entries) = fresh();
     let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+    let mark = Path::new(DIRECTORY).with_extension("durable");
+    let mark = disk.open(&mark, How::Write).unwrap();
+    let mut before = vec![0; mark.len().unwrap() as usize];
+    mark.read_at(&mut before, 0).unwrap();
     let last = Owned { tick: 99, kind: Kind::Tick, payload: vec![9; 9_000] };
     append(&mut log, &last).unwrap();
     while log.pending().is_some() {
@@ -95,6 +100,7 @@ fn the_last_group_may_be_cut_anywhere() {
     for cut in (from..from + 12_288).step_by(61) {
         let file = file(&disk, number);
         file.write_at(&vec![0; original.len() - cut as usize], cut).unwrap();
+        mark.write_at(&before, 0).unwrap();
         let back = read(&disk, &options, 0).unwrap();
         assert!(back == entries || back == whole, "cut at {cut}: {} entries", back.len());
         // Opening erases the rest, appending goes on, and nothing of the old group comes back.

@@ -1,7 +1,7 @@
 //! What is cut short and erased is gone from the disk itself, though syncs fail meanwhile and the page cache says that
 //! all is well.
 
-use crate::common::{DIRECTORY, Owned, append, options, read};
+use crate::common::{DIRECTORY, Owned, append, mark, options, put_mark, read};
 use pelton_storage::disk::{Crash, Disk, Faults, How, Simulated};
 use pelton_storage::{Durability, Kind, Log, LogOptions};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,9 @@ fn torn(seed: u64, lost: u64) -> (Simulated, Arc<dyn Disk>, LogOptions, Vec<Owne
     let disk: Arc<dyn Disk> = Arc::new(machine.clone());
     let options = options(Durability::Disk);
     let (kept, ..) = group(&disk, &options, 1, 1, 3_000);
+    let before = mark(&disk);
     let (_, from, to) = group(&disk, &options, 2, 300, 32);
+    put_mark(&disk, &before);
     assert!(to - from == 5 * PAGE);
     let file = disk.open(&path(0), How::Write).unwrap();
     file.write_at(&[0; PAGE as usize], from + lost * PAGE).unwrap();
@@ -85,7 +87,9 @@ fn a_segment_that_begins_with_a_torn_group_is_used_all_the_same() {
         let options = options(Durability::Disk);
         let (first, ..) = group(&disk, &options, 1, 1, 25_000);
         let (second, ..) = group(&disk, &options, 2, 1, 25_000);
+        let before = mark(&disk);
         let (_, _, end) = group(&disk, &options, 3, 1, 25_000);
+        put_mark(&disk, &before);
         assert_eq!(end / options.segment_bytes, 1, "the third is in the next segment");
         let file = disk.open(&path(1), How::Write).unwrap();
         file.write_at(&[0; PAGE as usize], 3 * PAGE).unwrap();

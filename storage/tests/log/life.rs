@@ -70,6 +70,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // There is one only if the test has failed.
         remove_ring(&self.disk, &self.options);
+        let _ = std::fs::remove_file(self.directory.with_extension("durable"));
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

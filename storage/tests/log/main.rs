@@ -7,7 +7,6 @@ mod crash;
 mod damage;
 mod erased;
 mod forged;
+mod kept;
 mod life;
-mod mend;
-mod rest;
 mod rings;

@@ -75,17 +75,17 @@ pub fn machine() -> Arc<dyn Disk> {
     Arc::new(Simulated::new(1, Faults::default()))
 }
 
-/// All files right in `directory`.
+/// All files right in `directory`, other directories aside.
 pub fn files_in(disk: &Arc<dyn Disk>, directory: &Path) -> Files {
     let names = disk.list(directory).expect("the directory is there");
     let read = |name: String| {
         let path = directory.join(name);
-        let file = disk.open(&path, How::Read).expect("it was listed");
+        let file = disk.open(&path, How::Read).ok()?;
         let mut bytes = vec![0; file.len().expect("memory") as usize];
         file.read_at(&mut bytes, 0).expect("memory");
-        (path, bytes)
+        Some((path, bytes))
     };
-    names.into_iter().map(read).collect()
+    names.into_iter().filter_map(read).collect()
 }
 
 /// Puts files on a machine.

@@ -59,7 +59,8 @@ fn leave(durability: Durability) -> Left {
         memory.read(0, &mut bytes);
         bytes
     });
-    let files = files_in(&disk, directory);
+    let mut files = files_in(&disk, directory);
+    files.extend(files_in(&disk, directory.parent().expect("it has one")));
     let mut entries = Vec::new();
     for (number, (_, bytes)) in files.iter().enumerate() {
         let is_entry = |at: &usize| {
@@ -100,6 +101,14 @@ fn seal_header(file: &mut [u8]) {
     if file.len() >= 64 {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&file[..12]), &file[16..64]);
         patch(file, 12, &crc.to_le_bytes());
+    }
+}
+
+/// Puts the right checksum into a slot of a mark.
+fn seal_mark(file: &mut [u8], slot: usize) {
+    if let Some(bytes) = file.get(slot..slot + 512) {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..]);
+        patch(file, slot + 12, &crc.to_le_bytes());
     }
 }
 
@@ -220,6 +229,11 @@ fn change(draw: &mut Draw<'_>, left: &Left, files: &mut Files, ring: &mut Option
     let len = file.len().max(1);
     match kind {
         0 => patch(file, draw.below(len), draw.bytes(4)),
+        1 if path.extension().is_some_and(|extension| extension == "durable") => {
+            let slot = 512 * (draw.byte() as usize % 2);
+            patch(file, slot + 8 * (draw.byte() as usize % 14), &draw.edge().to_le_bytes());
+            seal_mark(file, slot);
+        }
         1 => {
             patch(file, 8 + 4 * (draw.byte() as usize % 14), &draw.edge().to_le_bytes());
             seal_header(file);

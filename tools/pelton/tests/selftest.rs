@@ -34,6 +34,34 @@ fn a_job_that_is_killed_loses_nothing() {
 }
 
 #[test]
+fn a_directory_that_is_damaged_loses_nothing_without_a_word() {
+    let run = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pelton"))
+            .args(["selftest", "damage", "--load", "5000", "--seed", "11", "--json"])
+            .args(more)
+            .env_clear()
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .output()
+            .expect("the binary runs");
+        let (text, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{text}{errors}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    let reports = run(&["--tries", "5"]);
+    assert_eq!(reports.iter().map(|report| &report["durability"]).collect::<Vec<_>>(), ["process", "disk"]);
+    for report in &reports {
+        let count = |name: &str| report[name].as_u64().unwrap();
+        assert_eq!((count("tries"), count("whole") + count("refused")), (5, 5), "{report}");
+        assert_eq!(report["problems"], serde_json::json!([]));
+    }
+    // One try again is damaged in the same way.
+    let again = run(&["--tries", "1", "--from", "2", "--durability", "disk"]);
+    let kinds = again[0]["kinds"].as_object().unwrap();
+    assert!(kinds.keys().all(|kind| reports[1]["kinds"].get(kind).is_some()), "{again:?} of {reports:?}");
+}
+
+#[test]
 fn a_child_that_cannot_run_is_told_with_its_own_words_and_kept() {
     let place = concat!(env!("CARGO_TARGET_TMPDIR"), "/selftest-refused");
     std::fs::create_dir_all(place).unwrap();

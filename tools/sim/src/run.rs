@@ -82,10 +82,11 @@ fn faults(chance: &mut Chance, shards: u64) -> Faults {
     }
     if chance.happens(100) {
         faults.bit_flips = chance.magnitude(8) as u32;
-        let place = *chance.choose(&[".snap", "MANIFEST", "seg-"]);
+        // Marks and logs are damaged apart from each other: together they are two faults at once.
+        let place = *chance.choose(&[".snap", "MANIFEST", "seg-", ".durable"]);
         faults.flip_in = vec![place.to_owned()];
-        // Of the last group of a log after a crash, more than one damaged byte cannot be told from a write that was cut short.
-        faults.flip_apart = place == "seg-";
+        // After the loss of power a log's last group may be dropped if it is damaged: then no bits turn over in what was logged.
+        faults.flip_written = place == "seg-";
     }
     faults
 }

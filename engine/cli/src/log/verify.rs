@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 
 use pelton_core::{Tick, journal};
-use pelton_storage::{Entry, Finding, Kind, LogScan, Look, Manifest, Severity, verify};
+use pelton_storage::{Entry, Finding, Kind, LogScan, Look, Manifest, Severity, proofs, verify};
 
 use super::{Walked, place_of};
 use crate::data::{Data, LogPlace};
@@ -87,11 +87,19 @@ fn logs(
     progress: Progress,
 ) -> Result<(), Box<dyn Error>> {
     let mut current = Vec::new();
+    let known = match proofs(&data.disk, &data.path, manifest) {
+        Ok(known) => known,
+        Err(error) => {
+            findings.push(damage(error.path(), error.to_string()));
+            Vec::new()
+        }
+    };
     let places = data.logs()?;
     let bytes = places.iter().map(|place| data.bytes_in(&place.directory).unwrap_or(0)).sum();
     let mut walked = Walked::new(progress, bytes);
     for place in places {
-        match data.scan(&place, manifest, Look::Alone) {
+        let proof = known.get(usize::from(place.shard)).filter(|_| place.generation == manifest.generation);
+        match data.scan_to(&place, manifest, Look::Alone, proof.copied().unwrap_or_default().kept) {
             Ok(None) => {}
             Ok(Some(mut scan)) => {
                 totals.logs += 1;
@@ -143,10 +151,15 @@ fn log(
         Ok(None) => {}
         Ok(Some(torn)) => {
             let text = format!(
-                "{}: a write was cut short at byte {} ({}); it was never acknowledged, and the next start erases it",
+                "{}: a write was cut short at byte {} ({}); {}, and the next start erases it",
                 torn.path.display(),
                 torn.at,
-                torn.reason
+                torn.reason,
+                if torn.certain {
+                    "it was never acknowledged"
+                } else {
+                    "by the loss of power as it seems, and never acknowledged then"
+                }
             );
             findings.push(Finding { severity: Severity::Note, path: torn.path, text });
         }
@@ -168,14 +181,14 @@ fn log(
 
 /// What the logs of the current generation must be together.
 fn together(data: &Data, manifest: &Manifest, current: &[Seen], findings: &mut Vec<Finding>) {
-    let any = current.iter().any(|seen| seen.groups > 0);
+    let any = manifest.begun || current.iter().any(|seen| seen.groups > 0);
     for shard in (0..manifest.shards).filter(|_| any) {
         if !current.iter().any(|seen| seen.shard == shard) {
             let generation = manifest.generation;
             let path = data.path.join(format!("log/g{generation:04}/shard-{shard:04}"));
             let known = findings.iter().any(|finding| finding.path.starts_with(&path));
             let text = format!(
-                "{}: the log of shard {shard} is not there, though others are; what it held is lost to this generation: \
+                "{}: the log of shard {shard} is not there, though it was made; what it held is lost to this generation: \
                  put it back, or start from a savepoint",
                 path.display()
             );

@@ -270,7 +270,9 @@ impl<'a> Lives<'a> {
     /// The process ends. Whatever it held is still there, so that nothing of it is carried out that was only begun.
     fn die(&mut self) {
         let faults = &self.scenario.faults;
-        let hard = matches!(self.death, Death::Killed | Death::PowerLost);
+        // After the loss of power the mark of a log may be behind its last group, and what is damaged then can be taken for cut short.
+        let is_decided = self.death != Death::PowerLost || !faults.flip_written;
+        let hard = matches!(self.death, Death::Killed | Death::PowerLost) && is_decided;
         let flips = faults.bit_flips > 0 && hard && self.deaths.happens(250);
         if flips {
             self.count.flips += 1;
@@ -383,8 +385,8 @@ impl<'a> Lives<'a> {
             self.shards, opened.manifest.generation
         ));
         let sizes = scenario.sizes(self.shards);
-        let begun = take_up::begin(opened, |opened, checkpoint| {
-            match Rig::build(plan, &sizes, &memory, &opened, checkpoint, false, keeper.clone()) {
+        let begun = take_up::begin(opened, |mut opened, checkpoint| {
+            match Rig::build(plan, &sizes, &memory, &mut opened, checkpoint, false, keeper.clone()) {
                 Ok(rig) => Ok((rig, opened)),
                 Err(error) => Err(Box::new((error, Some(opened)))),
             }

@@ -14,12 +14,15 @@ use pelton_runtime::survive::{
     Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
     UnderWay,
 };
-use pelton_runtime::{Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, launch, panics};
+use pelton_runtime::{
+    Bells, Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, panics, prepare,
+};
 use pelton_storage::disk::{Blocking, Disk, Uring};
 use pelton_storage::{LogOptions, StorageError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
@@ -37,12 +40,13 @@ const LATE_NS_MAX: u64 = 60_000_000_000;
 /// What a running job that survives has besides its cores.
 pub(crate) struct Surviving {
     desk: Arc<Desk>,
-    /// Nothing comes of it if it panicked; the desk knows why.
+    /// Nothing comes of it if it panicked; the desk knows why. Nor if the job did not begin.
     keeper: Option<JoinHandle<Option<Keeper>>>,
     /// A checkpoint that takes longer than this is late.
     late_ns: u64,
     /// The lock on the data directory is held as long as this lives.
     opened: Opened,
+    notes: Vec<String>,
 }
 
 impl Surviving {
@@ -60,7 +64,7 @@ impl Surviving {
 
     /// What is odd about the place that the data is in.
     pub(crate) fn notes(&self) -> &[String] {
-        self.opened.data.notes()
+        &self.notes
     }
 
     /// The job is over. If it ended well, the manifest says so.
@@ -187,7 +191,7 @@ fn attempt(
     plan: &Plan,
     config: &Config,
     memory: &Arc<dyn Memory>,
-    opened: Opened,
+    mut opened: Opened,
     checkpoint: Option<&Arc<Restored>>,
 ) -> Result<Started, NotBegun> {
     let graph = graph(plan, &opened.manifest.job.partitions);
@@ -220,14 +224,39 @@ fn attempt(
         Ok(commands) => commands,
         Err(error) => return Err(Box::new((storage(error), None))),
     };
-    let cores = match launch(config, Arc::new(build)) {
-        Ok(cores) => cores,
+    let (hand_over, handed) = channel();
+    let bells = Arc::new(Mutex::new(None::<Bells>));
+    let (kept, ring) = (desk.clone(), bells.clone());
+    let tell = move || {
+        if let Some(bells) = &*ring.lock().unwrap_or_else(PoisonError::into_inner) {
+            bells.ring_all();
+        }
+    };
+    // The thread is there before the job is said to begin; without a keeper it has nothing to do.
+    let thread = thread::Builder::new().name("pelton-keeper".to_owned()).spawn(move || {
+        let keeper: Keeper = handed.recv().ok()?;
+        watch(keeper, commands, &kept, tell)
+    });
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(error) => return Err(Box::new((JobError::Start(StartError::Thread(error)), None))),
+    };
+    let begun = prepare(config, Arc::new(build)).map_err(JobError::from).and_then(|prepared| {
+        opened.commit(&desk)?;
+        Ok(prepared)
+    });
+    let prepared = match begun {
+        Ok(prepared) => prepared,
         Err(error) => {
-            let again = matches!(error, StartError::Build { .. });
-            return Err(Box::new((error.into(), again.then_some(opened))));
+            drop(hand_over);
+            // It holds the directory as long as it lives, and panics nowhere.
+            let _ = thread.join();
+            let again = matches!(error, JobError::Start(StartError::Build { .. }));
+            return Err(Box::new((error, again.then_some(opened))));
         }
     };
     let owners = owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    *bells.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared.bells());
     let keeper = Keeper::new(
         opened.data.clone(),
         opened.manifest.clone(),
@@ -235,20 +264,16 @@ fn attempt(
         keeper_options(config),
         owners,
     );
-    let bells = cores.bells();
-    let (kept, news) = (desk.clone(), move || bells.ring_all());
-    let thread = thread::Builder::new()
-        .name("pelton-keeper".to_owned())
-        .spawn(move || watch(keeper, commands, &kept, news));
+    // It waits for this and for nothing else.
+    let _ = hand_over.send(keeper);
+    let cores = prepared.begin();
     let late_ns = match config.checkpoint.interval_s {
         0 => LATE_NS_MAX,
         seconds => seconds.saturating_mul(LATE_INTERVALS * 1_000_000_000).min(LATE_NS_MAX),
     };
-    let surviving = |keeper| Surviving { desk: desk.clone(), keeper, late_ns, opened };
-    match thread {
-        Ok(thread) => Ok(Started { cores, stats, surviving: surviving(Some(thread)) }),
-        Err(error) => Err(Box::new((JobError::Start(StartError::Thread(error)), None))),
-    }
+    let notes = opened.data.notes().iter().cloned().chain(desk.said()).collect();
+    let surviving = Surviving { desk, keeper: Some(thread), late_ns, opened, notes };
+    Ok(Started { cores, stats, surviving })
 }
 
 /// The life of the keeper's thread, which the job needs: should it panic, the job stops and says so.

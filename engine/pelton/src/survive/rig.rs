@@ -22,12 +22,12 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// Builds every shard of the generation that `opened` is at. `paused` ones replay and take in nothing new.
+    /// Builds every shard of the generation that `opened` is at, and has it say that they begin. `paused` ones replay and take in nothing new.
     pub(crate) fn build(
         plan: &Plan,
         sizes: &Sizes,
         memory: &Arc<dyn Memory>,
-        opened: &Opened,
+        opened: &mut Opened,
         checkpoint: Option<&Arc<Restored>>,
         paused: bool,
         keeper: KeeperOptions,
@@ -53,6 +53,7 @@ impl Rig {
             });
             survivors.push(Some(planted.map_err(JobError::Fault)?));
         }
+        opened.commit(&desk)?;
         let keeper = Keeper::new(opened.data.clone(), opened.manifest.clone(), desk.clone(), keeper, owners);
         let finished = vec![false; survivors.len()];
         Ok(Rig { desk, keeper, survivors, finished })

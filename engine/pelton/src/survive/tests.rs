@@ -65,8 +65,8 @@ impl Life {
             Sizes { shards: SHARDS, key_groups: 64, ring_bytes: 64 << 10, tick, tick_bytes_max: 1 << 20 };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options(durability))?;
-        take_up::begin(opened, |opened, checkpoint| {
-            let rig = Rig::build(&plan, &sizes, &memory, &opened, checkpoint, false, keeper());
+        take_up::begin(opened, |mut opened, checkpoint| {
+            let rig = Rig::build(&plan, &sizes, &memory, &mut opened, checkpoint, false, keeper());
             let rig = rig.map_err(|error| Box::new((error, None)))?;
             Ok(Life { rig, now, _opened: opened })
         })

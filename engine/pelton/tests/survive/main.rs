@@ -1,8 +1,11 @@
 //! Jobs that are stopped, killed, changed, resized and left alone, and give the results that they would have given.
 
+mod given_up;
 mod idle;
 mod many;
+mod missing;
 mod moved;
+mod place;
 mod refused;
 mod resized;
 mod room;

@@ -71,14 +71,14 @@ fn a_newer_format_is_left_alone() {
     };
 
     let path = scratch.path().join("MANIFEST");
-    let text = fs::read_to_string(&path).unwrap().replacen("\"format\": 1", "\"format\": 9", 1);
+    let text = fs::read_to_string(&path).unwrap().replacen("\"format\": 2", "\"format\": 9", 1);
     let json = &text[..text.rfind("crc32c").unwrap()];
     newer("manifest", &path, format!("{json}crc32c {:08x}\n", crc32c(json.bytes())).into_bytes());
 
     let path = find(&scratch.path().join("log"), "shard-0000/seg-00000000.log");
     let mut bytes = fs::read(&path).unwrap();
     word(&mut bytes, 8, 9);
-    let crc = crc32c(bytes[..12].iter().chain(&bytes[16..64]).copied());
+    let crc = crc32c(bytes[..12].iter().chain(&bytes[16..72]).copied());
     word(&mut bytes, 12, crc);
     newer("log segment", &path, bytes);
 

@@ -17,7 +17,7 @@ use pelton_core::moving::Move;
 use pelton_core::sink::SinkSync;
 use pelton_core::{ShardId, Tick};
 use pelton_storage::control::is_savepoint_name;
-use pelton_storage::{SnapshotFile, SnapshotIndex};
+use pelton_storage::{Positions, SnapshotFile, SnapshotIndex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -52,7 +52,7 @@ pub(crate) enum Report {
     /// Its key groups have moved.
     Moved,
     /// Its snapshot is durable.
-    Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<SinkSync> },
+    Saved { index: SnapshotIndex, bytes: u64, sinks: Vec<SinkSync>, position: u64 },
 }
 
 /// What the shards are to begin.
@@ -169,6 +169,8 @@ pub(crate) struct Notes {
     pub(crate) closed: Vec<bool>,
     /// Which shards are there no more.
     pub(crate) gone: Vec<bool>,
+    /// What people should know of the start.
+    pub(crate) said: Vec<String>,
 }
 
 /// Shared by the shards of a job that survives, its keeper, and whoever commands.
@@ -179,6 +181,10 @@ pub struct Desk {
     wants: Clocks,
     /// The highest last tick of the logs that were found.
     recovered: AtomicU64,
+    /// The highest tick of which a sink says that it has rows.
+    kept: AtomicU64,
+    /// How far each shard's log is kept.
+    positions: Positions,
     changes: AtomicU64,
     /// No clock passes this tick before its shard has begun the checkpoint there.
     barrier: Arc<AtomicU64>,
@@ -204,6 +210,8 @@ impl Desk {
             lines: Clocks::new(count),
             wants: Clocks::new(count),
             recovered: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            positions: (0..count).map(|_| AtomicU64::new(0)).collect(),
             changes: AtomicU64::new(0),
             barrier: Arc::default(),
             loads: (0..key_groups).map(|_| AtomicU64::new(0)).collect(),
@@ -257,6 +265,31 @@ impl Desk {
     /// The last tick in any log, once all shards have been built.
     pub fn last_recovered(&self) -> Tick {
         Tick(self.recovered.load(Ordering::Acquire))
+    }
+
+    /// Something that people should know of the start.
+    pub(crate) fn note(&self, text: String) {
+        self.notes().said.push(text);
+    }
+
+    /// What people should know of the start, one sentence each.
+    pub fn said(&self) -> Vec<String> {
+        self.notes().said.clone()
+    }
+
+    /// A sink has rows of ticks through this one.
+    pub(crate) fn has_kept(&self, tick: Tick) {
+        self.kept.fetch_max(tick.0, Ordering::AcqRel);
+    }
+
+    /// The highest tick of which a sink has rows, once all shards have been built.
+    pub(crate) fn kept(&self) -> Tick {
+        Tick(self.kept.load(Ordering::Acquire))
+    }
+
+    /// How far each shard's log is kept.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// How often anything was left here for shards.

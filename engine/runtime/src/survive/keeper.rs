@@ -35,6 +35,8 @@ const REMOVE_INTERVAL_NS: u64 = 20_000_000;
 /// How long a job that is suspended is waited for at most before its logs are closed: so that it has ended before whoever stops it loses
 /// patience, which is after 10 s for some.
 const SUSPEND_NS_MAX: u64 = 8_000_000_000;
+/// How often the logs' marks are looked at. One that has not moved since is made durable: a flush of its own, when nobody waits for one.
+const MARK_INTERVAL_NS: u64 = 20_000_000;
 
 /// How the keeper keeps.
 #[derive(Clone, Debug)]
@@ -77,7 +79,19 @@ pub struct Keeper {
     /// The next checkpoint cannot build on the one before.
     full: bool,
     increments: usize,
+    /// When marks were last looked at, and what was seen of each shard's.
+    marked: u64,
+    marks: Vec<Marked>,
     suspension: Suspension,
+}
+
+/// What is known of a shard's mark.
+#[derive(Clone, Copy, Default)]
+struct Marked {
+    /// The position at the last look.
+    seen: u64,
+    /// The position that is durable in it.
+    durable: u64,
 }
 
 /// Why the job cannot go on.
@@ -118,6 +132,7 @@ impl Keeper {
         let owners = manifest.moves.last().map_or(owners, |moved| moved.owners.clone());
         let next_number =
             manifest.checkpoints.iter().map(|checkpoint| checkpoint.number).max().unwrap_or(0) + 1;
+        let marks = vec![Marked::default(); usize::from(manifest.shards)];
         Keeper {
             data,
             stands_alone: stands_alone(&manifest),
@@ -134,6 +149,8 @@ impl Keeper {
             full: true,
             increments: 0,
             suspension: Suspension::No,
+            marked: 0,
+            marks,
         }
     }
 
@@ -187,8 +204,28 @@ impl Keeper {
         Ok(())
     }
 
+    /// Makes the marks durable of logs that have been kept no further for a while. Of logs that are, each group says that the one before it
+    /// was through.
+    fn keep_marks(&mut self, now_ns: u64) -> Result<(), StorageError> {
+        if self.manifest.durability != "disk" || now_ns.saturating_sub(self.marked) < MARK_INTERVAL_NS {
+            return Ok(());
+        }
+        self.marked = now_ns;
+        let desk = self.desk.clone();
+        for ((shard, position), marked) in (0..).zip(desk.positions().iter()).zip(&mut self.marks) {
+            let position = position.load(Ordering::Acquire);
+            if position == marked.seen && position != marked.durable {
+                self.data.sync_mark(self.manifest.generation, shard)?;
+                marked.durable = position;
+            }
+            marked.seen = position;
+        }
+        Ok(())
+    }
+
     fn try_turn(&mut self, now_ns: u64) -> Result<bool, KeepError> {
         self.remove(now_ns)?;
+        self.keep_marks(now_ns)?;
         if self.suspension == Suspension::Closing {
             return Ok(false);
         }
@@ -463,9 +500,13 @@ impl Keeper {
 
     fn keep(&mut self, number: u64, tick: Tick, reports: Vec<Report>) -> Result<CheckpointDone, KeepError> {
         let (mut written, mut needs, mut syncs) = (0, Vec::new(), Vec::new());
+        let mut positions = Vec::new();
         for report in reports {
-            let Report::Saved { index, bytes, mut sinks } = report else { unreachable!("nobody was late") };
+            let Report::Saved { index, bytes, mut sinks, position } = report else {
+                unreachable!("nobody was late")
+            };
             written += bytes;
+            positions.push(position);
             needs.extend_from_slice(index.needs());
             syncs.append(&mut sinks);
         }
@@ -490,6 +531,7 @@ impl Keeper {
             owners: self.owners.clone(),
             partitions: self.manifest.job.partitions.clone(),
             digests: Vec::new(),
+            positions,
             needs,
             bytes: written,
             created: (self.options.now)(),

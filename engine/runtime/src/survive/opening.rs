@@ -7,6 +7,10 @@
 //! | a log of another number of shards          | with a [`Task::Rescale`]: replays it with those shards first            |
 //! | a savepoint, and it is asked for           | from the savepoint; what was logged after it does not count any more    |
 //! | another job's log, or a changed job's      | not: the difference is named                                            |
+//! | logs that end before what is known of them | not: what is missing is named                                           |
+//!
+//! Until it is certain that the job begins ([`Opened::commit`]), nothing is changed that a later start could miss: a new manifest is only
+//! in memory, logs of a new generation have no entry, and sinks have taken nothing back. A start that ends before that leaves what was there.
 
 use super::checkpoint::Restored;
 use super::desk::Desk;
@@ -16,8 +20,8 @@ use pelton_core::hash::Router;
 use pelton_core::schema::Difference;
 use pelton_storage::disk::{Disk, Lives};
 use pelton_storage::{
-    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest,
-    StorageError,
+    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest, Proof,
+    StorageError, proofs as proofs_of,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -156,13 +160,32 @@ impl From<StorageError> for OpenError {
     }
 }
 
+/// So many ticks are passed over when it is not known which the last one was: more than any job makes between two checkpoints.
+const UNKNOWN_TICKS: u64 = 1 << 48;
+
 /// A data directory, taken up.
 pub struct Opened {
     /// The directory, locked.
     pub data: Arc<DataDirectory>,
-    /// Its manifest, as this start has stored it.
+    /// The manifest that this run goes by; it is stored when the run begins.
     pub manifest: Manifest,
     options: SurvivalOptions,
+    /// What is known of the logs, by shard.
+    proofs: Vec<Proof>,
+    /// The first generation that the stored manifest knows nothing of.
+    unknown: u32,
+    /// Logs of earlier generations are not wanted any more once the run begins.
+    replaces: bool,
+    committed: bool,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What cannot be removed now is removed by the next start.
+            let _ = self.data.remove_unused_logs(self.manifest.log_id, self.unknown);
+        }
+    }
 }
 
 impl Opened {
@@ -182,9 +205,12 @@ impl Opened {
             Durability::Process => "process",
             Durability::Disk => "disk",
         };
-        let mut manifest = match Manifest::load(disk, path)? {
+        let found = Manifest::load(disk, path)?;
+        let log_id = found.as_ref().map_or(options.log_id, |found| found.log_id);
+        let manifest = match found.filter(|found| found.begun) {
+            // Or a first start that never began.
             None => Manifest {
-                log_id: options.log_id,
+                log_id,
                 job: Job {
                     name: shape.name.clone(),
                     fingerprint: shape.lines.clone(),
@@ -203,28 +229,35 @@ impl Opened {
                 manifest
             }
         };
-        if manifest.durability != durability {
-            // Staging rings of the other mode hold nothing that the segments lack only after a clean end.
-            if !manifest.clean {
-                let before = &manifest.durability;
-                let difference = format!(
-                    "it was last run with durability \"{before}\" and did not end cleanly; start it with that once more and suspend it \
-                     (`Stop::Suspend`, or SIGTERM), or let it come to its end"
-                );
-                return Err(OpenError::OtherJob { path: path.to_owned(), difference });
-            }
-            manifest.durability = durability.to_owned();
-        }
-        let mut opened = Opened { data: Arc::new(data), manifest, options };
+        let unknown = if manifest.begun { manifest.generation + 1 } else { 0 };
+        let (proofs, replaces, committed) = (Vec::new(), false, false);
+        let mut opened =
+            Opened { data: Arc::new(data), manifest, options, proofs, unknown, replaces, committed };
+        // What a start has left that did not begin.
+        opened.data.remove_unused_logs(opened.manifest.log_id, unknown)?;
         opened.begin_at_savepoint()?;
         opened.check_room()?;
-        opened.manifest.boot_id = disk.boot_id();
-        opened.manifest.clean = false;
-        opened.manifest.configuration = opened.options.configuration.clone();
-        opened.store()?;
-        opened.data.remove_unreferenced(&opened.manifest)?;
-        if stands_alone(&opened.manifest) {
-            opened.data.remove_logs_before(opened.manifest.log_id, opened.manifest.generation)?;
+        let is_new = opened.manifest.generation >= unknown;
+        if !is_new && opened.manifest.durability != durability && !opened.manifest.clean {
+            // Staging rings of the other mode hold nothing that the segments lack only after a clean end.
+            let before = &opened.manifest.durability;
+            let difference = format!(
+                "it was last run with durability \"{before}\" and did not end cleanly; start it with that once more and suspend it \
+                 (`Stop::Suspend`, or SIGTERM), or let it come to its end"
+            );
+            return Err(OpenError::OtherJob { path: path.to_owned(), difference });
+        }
+        if opened.task() == Task::Run {
+            opened.manifest.durability = durability.to_owned();
+        }
+        opened.proofs = if is_new {
+            vec![Proof::default(); usize::from(opened.manifest.shards)]
+        } else {
+            proofs_of(disk, path, &opened.manifest)?
+        };
+        if !opened.manifest.begun {
+            // Logs without a manifest are those of one that was lost.
+            opened.store()?;
         }
         Ok(opened)
     }
@@ -235,6 +268,42 @@ impl Opened {
         let segment_bytes =
             if self.task() == Task::Run { self.manifest.segment_bytes } else { segment_bytes };
         self.data.check_room(&self.manifest, shards, segment_bytes, durability)
+    }
+
+    /// The run begins: all its shards, sinks and threads are ready. Only now does the manifest say so, before anything is shown or acknowledged.
+    ///
+    /// # Errors
+    /// When a sink has rows that the logs do not reach, or the disk refuses.
+    pub fn commit(&mut self, desk: &Desk) -> Result<(), OpenError> {
+        let (kept, last) = (desk.kept(), desk.last_recovered());
+        if kept > last && kept < Tick::END {
+            if self.manifest.generation < self.unknown {
+                return Err(OpenError::Storage(StorageError::Unusable {
+                    path: self.data.path().to_path_buf(),
+                    reason: format!(
+                        "the logs end with tick {}, and a sink of the job has rows of ticks through {}: what the logs held in between is gone, as \
+                         when an older copy of the directory was put back",
+                        last.0, kept.0
+                    ),
+                    advice: "Put back the newest copy, take the sink's output back as well, or start from a savepoint (`restore`).",
+                }));
+            }
+            // Of a history that is given up: its ticks do not come again.
+            desk.recovered(kept);
+            self.manifest.first_tick = kept.0 + 1;
+        }
+        self.manifest.boot_id = self.data.disk().boot_id();
+        self.manifest.clean = false;
+        self.manifest.begun = true;
+        self.manifest.configuration = self.options.configuration.clone();
+        self.store()?;
+        self.committed = true;
+        self.unknown = self.manifest.generation + 1;
+        self.data.remove_unreferenced(&self.manifest)?;
+        if std::mem::take(&mut self.replaces) || stands_alone(&self.manifest) {
+            self.data.remove_logs_before(self.manifest.log_id, self.manifest.generation)?;
+        }
+        Ok(())
     }
 
     fn store(&self) -> Result<(), StorageError> {
@@ -272,7 +341,7 @@ impl Opened {
         };
         // Before anything is given up for it: it must be whole.
         self.restore(&found)?.verify()?;
-        let last = self.last_tick()?;
+        let last = self.last_tick();
         // Checkpoints that were taken after it are of a history that is given up.
         self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
         self.manifest.restored = Some(wanted);
@@ -305,30 +374,44 @@ impl Opened {
         LogOptions { durability, segment_bytes, id: log_id, generation, shard }
     }
 
-    /// The last tick that this directory knows of.
-    fn last_tick(&self) -> Result<u64, StorageError> {
-        let Manifest { generation, shards, segment_bytes, log_id, ref checkpoints, ref moves, .. } =
-            self.manifest;
-        let mut last = checkpoints
-            .iter()
-            .map(|known| known.tick)
-            .chain(moves.iter().map(|moved| moved.tick))
-            .max()
-            .unwrap_or(0);
+    /// The last tick that this directory knows of, or one beyond it if logs cannot be read: they are given up, so they need not be whole.
+    fn last_tick(&self) -> u64 {
+        let Manifest {
+            generation,
+            shards,
+            segment_bytes,
+            log_id,
+            first_tick,
+            ref checkpoints,
+            ref moves,
+            ..
+        } = self.manifest;
+        let known = checkpoints.iter().map(|known| known.tick).chain(moves.iter().map(|moved| moved.tick));
+        let mut last = known.max().unwrap_or(0).max(first_tick.saturating_sub(1));
+        let proofs = proofs_of(self.data.disk(), self.data.path(), &self.manifest);
+        let mut unread = proofs.is_err();
+        for proof in proofs.unwrap_or_default() {
+            last = last.max(proof.kept.tick);
+        }
         for shard in 0..shards {
             let durability =
                 if self.manifest.durability == "disk" { Durability::Disk } else { Durability::Process };
             let options = LogOptions { durability, segment_bytes, id: log_id, generation, shard };
             let directory = self.data.log(generation, shard);
-            if self.data.disk().list(&directory).is_err() {
-                continue;
-            }
-            let mut reader = LogReader::open(self.data.disk(), &directory, &options, 0)?;
-            while let Some(entry) = reader.next()? {
-                last = last.max(entry.tick);
-            }
+            let mut read = || -> Result<(), StorageError> {
+                self.data
+                    .disk()
+                    .list(&directory)
+                    .map_err(|error| StorageError::io("list", &directory, error))?;
+                let mut reader = LogReader::open(self.data.disk(), &directory, &options, 0)?;
+                while let Some(entry) = reader.next()? {
+                    last = last.max(entry.tick);
+                }
+                Ok(())
+            };
+            unread |= read().is_err();
         }
-        Ok(last)
+        if unread { last.saturating_add(UNKNOWN_TICKS) } else { last }
     }
 
     fn begin_generation(&mut self, from: &Checkpoint, shards: u16) {
@@ -346,17 +429,25 @@ impl Opened {
         if there == self.options.shards { Task::Run } else { Task::Rescale { shards: there } }
     }
 
-    /// The rescaling is done: its checkpoint is the last in `manifest`. From now on the job has the shards that are wanted.
+    /// The rescaling is done, and the logs of the shards of before are closed: its checkpoint is the last in `manifest`. The job is to go on with
+    /// the shards that are wanted.
     ///
     /// # Errors
     /// When the manifest cannot be stored.
     pub fn rescaled(&mut self, manifest: Manifest) -> Result<(), StorageError> {
-        self.manifest = manifest;
+        self.manifest = Manifest { clean: true, ..manifest };
+        self.store()?;
         let last = self.manifest.checkpoints.last().cloned();
         let last = last.unwrap_or_else(|| unreachable!("a rescaling ends with a checkpoint"));
         self.begin_generation(&last, self.options.shards);
-        self.store()?;
-        self.data.remove_logs_before(self.manifest.log_id, self.manifest.generation)
+        self.manifest.durability = match self.options.durability {
+            Durability::Process => "process".to_owned(),
+            Durability::Disk => "disk".to_owned(),
+        };
+        self.proofs = vec![Proof::default(); usize::from(self.options.shards)];
+        // Its checkpoint holds all that was in them.
+        (self.replaces, self.committed) = (true, false);
+        Ok(())
     }
 
     /// The checkpoints that this generation can begin from, the newest first.
@@ -422,6 +513,7 @@ impl Opened {
                 generation,
                 shard,
             },
+            proof: self.proofs[usize::from(shard)],
             desk: desk.clone(),
             checkpoint: checkpoint.cloned(),
             after: checkpoint.map_or(Tick(0), |checkpoint| checkpoint.tick()),
@@ -508,6 +600,7 @@ mod tests {
             owners: vec![0],
             partitions: vec![1],
             digests: Vec::new(),
+            positions: Vec::new(),
             needs: vec![number],
             bytes: 1,
             created: "now".to_owned(),

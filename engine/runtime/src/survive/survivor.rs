@@ -20,7 +20,7 @@ use pelton_core::journal::Replay as _;
 use pelton_core::sink::SinkSync;
 use pelton_core::{EventTime, Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
-use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, SnapshotIndex, SnapshotWriter};
+use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, Proof, SnapshotIndex, SnapshotWriter};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -62,6 +62,8 @@ pub struct SurvivorParts {
     pub log_directory: PathBuf,
     /// The log's options.
     pub log: LogOptions,
+    /// What is known of the log from elsewhere.
+    pub proof: Proof,
     /// Where checkpoint and keeper leave notes.
     pub desk: Arc<Desk>,
     /// The checkpoint to begin from.
@@ -131,7 +133,8 @@ struct Saving {
 }
 
 impl Survivor {
-    /// Opens and recovers the log, has `plant` build the shard around it, and restores the checkpoint.
+    /// Opens and recovers the log, has `plant` build the shard around it, and restores the checkpoint. Until the first step the start can be given
+    /// up, and has changed nothing.
     ///
     /// # Errors
     /// When log or checkpoint cannot be taken up.
@@ -144,6 +147,7 @@ impl Survivor {
             disk,
             log_directory,
             log: options,
+            proof,
             desk,
             checkpoint,
             after,
@@ -152,7 +156,19 @@ impl Survivor {
             canary,
         } = parts;
         let id = builder.shard();
-        let (log, recovered) = Log::open(&disk, &log_directory, &options).map_err(fault)?;
+        let (mut log, recovered) = Log::prepare(&disk, &log_directory, &options, proof).map_err(fault)?;
+        if recovered.tick_before > after.0 {
+            let message = format!(
+                "{}: the log of shard {} begins after tick {}, and it is needed from tick {} on: the manifest or the log was put back from an \
+                 older copy. Put back what belongs together, or start from a savepoint (`restore`)",
+                log_directory.display(),
+                id.0,
+                recovered.tick_before,
+                after.0
+            );
+            return Err(Fault::Storage { message });
+        }
+        log.share(desk.positions().clone());
         desk.recovered(Tick(recovered.last_tick).max(after));
         let reader = LogReader::open(&disk, &log_directory, &options, after.0 + 1).map_err(fault)?;
         let mut replay = LogReplay { reader, after, through: Tick::END };
@@ -177,6 +193,15 @@ impl Survivor {
         let mut shard = builder.finish();
         shard.replay_moves(desk.moves());
         shard.restore(checkpoint.as_deref().map(|checkpoint| checkpoint as _))?;
+        desk.has_kept(shard.kept());
+        if let Some(torn) = recovered.torn.filter(|torn| !torn.certain) {
+            desk.note(format!(
+                "{}: a write was cut short at byte {} ({}), by the loss of power as it seems; it was dropped",
+                torn.path.display(),
+                torn.at,
+                torn.reason
+            ));
+        }
         let mut survivor = Survivor {
             id,
             shard,
@@ -348,7 +373,9 @@ impl Survivor {
             let bytes = writer.file_bytes();
             let index = writer.into_index();
             self.last = Some(index.clone());
-            self.desk.report(self.id, Report::Saved { index, bytes, sinks: sinks.unwrap_or_default() });
+            let position = self.log.borrow().durable();
+            self.desk
+                .report(self.id, Report::Saved { index, bytes, sinks: sinks.unwrap_or_default(), position });
         }
         Ok(moved)
     }
@@ -388,12 +415,16 @@ impl Survivor {
         }
     }
 
-    fn begin(&mut self) {
+    /// The start is certain, for all shards.
+    fn begin(&mut self) -> Result<(), Fault> {
         self.begun = true;
+        self.log.borrow_mut().begin().map_err(fault)?;
+        self.shard.begin_sinks()?;
         self.shard.replayed_through(self.desk.last_recovered());
         if self.paused {
             self.shard.pause();
         }
+        Ok(())
     }
 }
 
@@ -441,7 +472,7 @@ impl Survivor {
             return Ok(Step { work: 0, published: false, finished: true });
         }
         if !self.begun {
-            self.begin();
+            self.begin()?;
         }
         let taken = self.shard.take_in(now)?;
         // Where nothing has to be flushed, what the shard does next need not even be held.

@@ -182,18 +182,17 @@ impl Content {
         self.turn_over(at, bit);
     }
 
-    /// The same, before the last byte of some page that is not zero; false if there is none.
-    pub(super) fn flip_written(&mut self, chance: &mut Stream) -> bool {
+    /// The same, before the last byte of some page that is not zero, if there is one.
+    pub(super) fn flip_written(&mut self, chance: &mut Stream) {
         let used = |page: &Page| page.iter().rposition(|&byte| byte != 0);
         let pages: Vec<(u64, usize)> =
             self.pages.iter().filter_map(|(&number, page)| used(page).map(|last| (number, last))).collect();
         if pages.is_empty() {
-            return false;
+            return;
         }
         let (number, last) = pages[chance.below(pages.len() as u64) as usize];
         let (byte, bit) = (chance.below(last as u64 + 1), chance.below(8));
         self.turn_over(number * PAGE_BYTES + byte, bit);
-        true
     }
 
     fn turn_over(&mut self, at: u64, bit: u64) {

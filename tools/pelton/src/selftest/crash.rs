@@ -69,7 +69,7 @@ fn next_look(due: Instant) -> Duration {
 
 /// How a life is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// Killed so long after its start.
     KilledEarly(Duration),
     /// Killed so long after it was ready.
@@ -115,7 +115,7 @@ impl Ledger {
 }
 
 /// The cycles for one mode.
-struct Crash<'a> {
+pub struct Crash<'a> {
     options: &'a CrashOptions,
     mode: Mode,
     directory: PathBuf,
@@ -132,6 +132,8 @@ struct Crash<'a> {
     faulty: Option<FaultyDisk>,
     /// The device has lost writes that the mode does not promise to survive, and no start has read what is left.
     may_refuse: bool,
+    /// Which refusals are counted as such: any that names something of the job's, or those of a disk that lost writes.
+    any_refusal: bool,
 }
 
 /// Runs the cycles for one mode. Problems are part of the report; an error is the test's own.
@@ -168,7 +170,7 @@ pub fn crash(
 }
 
 impl<'a> Crash<'a> {
-    fn new(
+    pub fn new(
         options: &'a CrashOptions,
         mode: Mode,
         seed: u64,
@@ -198,6 +200,7 @@ impl<'a> Crash<'a> {
             report: Report::new(mode, &options.driver, seed),
             faulty,
             may_refuse: false,
+            any_refusal: false,
             directory,
         })
     }
@@ -217,7 +220,7 @@ impl<'a> Crash<'a> {
     }
 
     /// One life of the child. Nothing happens once there is a problem: what it left is the evidence. Nor once a start has been refused.
-    fn live(&mut self, fate: Fate, interrupt: &Interrupt) -> Result<(), Box<dyn Error>> {
+    pub fn live(&mut self, fate: Fate, interrupt: &Interrupt) -> Result<(), Box<dyn Error>> {
         if !self.report.problems.is_empty() || self.report.refused.is_some() {
             return Ok(());
         }
@@ -287,7 +290,7 @@ impl<'a> Crash<'a> {
     }
 
     /// The job's data directory. What the sinks write is elsewhere: mending a disk takes from it what was not flushed.
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.faulty.as_ref().map_or(self.directory.clone(), FaultyDisk::path).join("data")
     }
 
@@ -429,7 +432,11 @@ impl<'a> Crash<'a> {
         };
         let tail = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = tail.lines().collect();
-        let refusal = lines.last().filter(|line| REFUSALS.iter().any(|words| line.contains(words)));
+        let data = self.data().display().to_string();
+        let names = |line: &str| line.contains(&data) || line.contains("/dev/shm/pelton-");
+        let refusal = lines.last().filter(|line| {
+            REFUSALS.iter().any(|words| line.contains(words)) || self.any_refusal && names(line)
+        });
         if let Some(refusal) = refusal.filter(|_| {
             self.may_refuse && end == End::Itself && status.code() == Some(1) && !self.ledger.ended
         }) {
@@ -440,8 +447,18 @@ impl<'a> Crash<'a> {
         self.report.problems.push(format!("life {life}, {fate:?}: {problem}; it said: {tail}"));
     }
 
+    /// The next start may be refused: something was done to the data.
+    pub fn may_refuse(&mut self) {
+        (self.may_refuse, self.any_refusal) = (true, true);
+    }
+
+    /// What a start said that was refused, and what was wrong.
+    pub fn outcome(self) -> (Option<String>, Vec<String>) {
+        (self.report.refused, self.report.problems)
+    }
+
     /// All is over: what do the files hold?
-    fn judge(&mut self) -> Result<(), Box<dyn Error>> {
+    pub fn judge(&mut self) -> Result<(), Box<dyn Error>> {
         let problems = &mut self.report.problems;
         if !problems.is_empty() {
             return Ok(());

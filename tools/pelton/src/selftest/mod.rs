@@ -1,6 +1,7 @@
 //! `pelton selftest`: the real program against the failures that it promises to survive.
 
 mod crash;
+mod damage;
 mod faults;
 mod feeder;
 mod plan;
@@ -30,6 +31,8 @@ pub struct SelftestCommand {
 enum Action {
     /// Kill a job under load at random moments, again and again, and check that nothing is lost or doubled.
     Crash(CrashOptions),
+    /// Damage the data directory of a job that was killed, again and again, and check that nothing is lost without a word.
+    Damage(damage::DamageOptions),
     /// The job that is killed.
     #[command(hide = true)]
     CrashChild(serve::ServeCommand),
@@ -120,6 +123,7 @@ impl SelftestCommand {
         match self.action {
             Action::CrashChild(command) => command.run(),
             Action::Crash(options) => options.run(),
+            Action::Damage(options) => options.run(),
         }
     }
 }

@@ -31,6 +31,22 @@ pub(super) struct Noted {
     pub(super) generation: u32,
 }
 
+/// A part that was looked at, and locked, and that is what it was until it is [taken](Looked::take).
+#[derive(Debug)]
+pub(super) struct Looked {
+    path: PathBuf,
+    at: PathBuf,
+    position: PositionFile,
+    counts: Slot,
+    marks: Marks,
+    /// What the checkpoint vouches for.
+    safe: u64,
+    there: u64,
+    /// The job and the part that the position is to name, if it does not yet.
+    claim: Option<(u128, u32)>,
+    shard: ShardId,
+}
+
 /// A part that is open for appending.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -60,8 +76,16 @@ impl Place {
         Fault::External { shard: self.shard, message: format!("cannot {what} `{}`: {error}", path.display()) }
     }
 
-    pub(super) fn make_directory(&self) -> Result<(), Fault> {
-        fs::create_dir_all(&self.directory).map_err(|error| self.external(&self.directory, "make", &error))
+    /// Makes the directory, and says whether it was not there.
+    pub(super) fn make_directory(&self) -> Result<bool, Fault> {
+        let new = !self.directory.exists();
+        let made = fs::create_dir_all(&self.directory);
+        made.map(|()| new).map_err(|error| self.external(&self.directory, "make", &error))
+    }
+
+    /// Removes the directory again, if nothing is in it.
+    pub(super) fn unmake_directory(&self) {
+        let _ = fs::remove_dir(&self.directory);
     }
 
     fn sync_directory(&self) -> Result<(), Fault> {
@@ -107,17 +131,18 @@ impl Place {
         }
     }
 
-    /// Opens part `index` of the job with log `log`, cut to what counts of it. None if another writer has it, unless `mine` says that none may.
-    pub(super) fn open(
+    /// Looks at part `index` of the job with log `log`, and locks it. None if another writer has it, unless `mine` says that none may. Nothing is
+    /// changed, but that an empty position may have been made, which goes again with what is returned.
+    pub(super) fn look(
         &self,
         index: u16,
         log: u128,
         noted: Noted,
         mine: bool,
-    ) -> Result<Option<Part>, Fault> {
+    ) -> Result<Option<Looked>, Fault> {
         let (path, at) = (self.path(index, &self.extension), self.path(index, "position"));
         let refuse = |why: String| Err(Fault::Restore { message: format!("`{}` {why}", path.display()) });
-        let (mut position, found) = match PositionFile::open(&at, self.boot, mine) {
+        let (position, found) = match PositionFile::open(&at, self.boot, mine) {
             Ok(opened) => opened,
             Err(NotOpened::Locked) if !mine => return Ok(None),
             Err(NotOpened::Locked) => {
@@ -139,6 +164,7 @@ impl Place {
         }
         // Nothing to lose: a part that was never begun, or whose making was cut off.
         let vacant = there == 0 && safe == 0;
+        let mut claim = None;
         let slots = match found {
             Found::Part { log: theirs, part, slots } if theirs == log && part == u32::from(index) => slots,
             Found::Part { log: theirs, part, .. } => {
@@ -151,12 +177,10 @@ impl Place {
                 return refuse(format!("was written by another version: its position has form {version}"));
             }
             Found::Nothing | Found::Damaged if vacant => {
-                position.claim(log, u32::from(index)).map_err(|error| self.external(&at, "write", &error))?;
+                claim = Some((log, u32::from(index)));
                 [None; 2]
             }
             Found::Nothing => {
-                // The file is of our own making.
-                let _ = fs::remove_file(&at);
                 return refuse(format!(
                     "holds {there} bytes without a position, so this job did not write it: move it away, or write to \
                      another directory"
@@ -179,6 +203,16 @@ impl Place {
             Ok(marks) => marks,
             Err(why) => return refuse(why),
         };
+        Ok(Some(Looked { path, at, position, counts, marks, safe, there, claim, shard: self.shard }))
+    }
+
+    /// Opens a part that was looked at, cut to what counts of it.
+    pub(super) fn take(&self, looked: Looked) -> Result<Part, Fault> {
+        let Looked { path, at, mut position, counts, marks, safe, there, claim, shard } = looked;
+        if let Some((log, part)) = claim {
+            position.claim(log, part).map_err(|error| self.external(&at, "write", &error))?;
+        }
+        let end = Mark { bytes: counts.bytes, crc: counts.sum };
         // First the position, then the cut: a longer part than counts is cut again. Where the checkpoint counts, neither of the
         // positions may that are there.
         position.generation = counts.generation;
@@ -197,17 +231,11 @@ impl Place {
             Ok(data)
         };
         let data = open().map_err(|error| self.external(&path, "open", &error))?;
-        if vacant {
+        if claim.is_some() {
             self.sync_directory()?;
         }
-        Ok(Some(Part {
-            path,
-            data: Arc::new(data),
-            marks,
-            tick: counts.tick,
-            position: Some(position),
-            shard: self.shard,
-        }))
+        let position = Some(position);
+        Ok(Part { path, data: Arc::new(data), marks, tick: counts.tick, position, shard })
     }
 
     /// Reads the part's end, or all of a part that is not long, and says what is wrong with it. Nothing has been changed.
@@ -256,7 +284,28 @@ impl Place {
         for index in parts {
             let marks = lengths.get(&index).cloned().unwrap_or_default();
             // One that is open is being cut by its own shard.
-            self.open(index, log, Noted { tick, marks, generation }, false)?;
+            if let Some(looked) = self.look(index, log, Noted { tick, marks, generation }, false)? {
+                self.take(looked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses parts that have become shorter than a checkpoint counted of them.
+    pub(super) fn check_lengths(
+        &self,
+        tick: u64,
+        parts: impl IntoIterator<Item = u16>,
+        lengths: &BTreeMap<u16, Marks>,
+    ) -> Result<(), Fault> {
+        for index in parts {
+            let path = self.path(index, &self.extension);
+            let there = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let bytes = lengths.get(&index).map_or(0, |marks| marks.end().bytes);
+            if there < bytes {
+                let message = format!("`{}` {}", path.display(), shrunken(there, bytes, tick));
+                return Err(Fault::Restore { message });
+            }
         }
         Ok(())
     }
@@ -281,6 +330,13 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+impl Looked {
+    /// The tick through which it has all rows.
+    pub(super) fn tick(&self) -> u64 {
+        self.counts.tick
     }
 }
 

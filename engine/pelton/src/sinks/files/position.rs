@@ -14,7 +14,7 @@ use super::marks::Mark;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const MAGIC: &[u8; 8] = b"PELTONFP";
@@ -133,6 +133,17 @@ pub(super) struct PositionFile {
     number: u64,
     pub(super) generation: u64,
     boot: u128,
+    /// Where it is, as long as nothing was written to a file that was not there before.
+    made: Option<PathBuf>,
+}
+
+impl Drop for PositionFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.made {
+            // Nobody needs it, and nobody is there who could be told.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Why a position file was not opened.
@@ -180,11 +191,13 @@ impl PositionFile {
             }
             _ => 0,
         };
-        Ok((PositionFile { file, number, generation: 0, boot }, found))
+        let made = (len == 0).then(|| path.to_path_buf());
+        Ok((PositionFile { file, number, generation: 0, boot, made }, found))
     }
 
     /// Says durably whose part it is.
     pub(super) fn claim(&mut self, log: u128, part: u32) -> io::Result<()> {
+        self.made = None;
         self.file.set_len(0)?;
         self.file.write_all_at(&header(log, part), 0)?;
         self.file.sync_all()

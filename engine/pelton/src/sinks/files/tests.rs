@@ -83,17 +83,18 @@ fn recall_as(
     mine: Option<usize>,
 ) -> Result<u64, Fault> {
     let shards: Vec<&[u8]> = notes.iter().map(Vec::as_slice).collect();
-    writer
-        .recall(&Recalled {
-            log,
-            generation: GENERATION.get(),
-            delivery: Delivery::ExactlyOnce,
-            checkpoint: Tick(checkpoint),
-            shards,
-            mine,
-            interim: false,
-        })
-        .map(|tick| tick.0)
+    let recalled = Recalled {
+        log,
+        generation: GENERATION.get(),
+        delivery: Delivery::ExactlyOnce,
+        checkpoint: Tick(checkpoint),
+        shards,
+        mine,
+        interim: false,
+    };
+    let kept = writer.recall(&recalled)?;
+    writer.begin()?;
+    Ok(kept.0)
 }
 
 fn first(directory: &Scratch, boot: u128) -> (Boxed, Result<u64, Fault>) {

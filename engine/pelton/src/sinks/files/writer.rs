@@ -2,7 +2,7 @@
 
 use super::FileSink;
 use super::marks::Marks;
-use super::part::{Noted, Part, Place};
+use super::part::{Looked, Noted, Part, Place};
 use pelton_core::notes;
 use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
@@ -28,6 +28,31 @@ pub struct FileWriter<F> {
     others: BTreeMap<u16, Marks>,
     /// Why a row could not be written.
     refused: Option<String>,
+    /// What a start that is not certain yet has found.
+    found: Option<FoundParts>,
+}
+
+/// What is to be done when the start is certain.
+#[derive(Debug)]
+struct FoundParts {
+    own: Option<Looked>,
+    /// The directory was made for it.
+    made: bool,
+    log: u128,
+    generation: u32,
+    /// Parts that no shard goes on with, and the lengths and the tick that count.
+    others: Vec<u16>,
+    lengths: BTreeMap<u16, Marks>,
+    tick: u64,
+}
+
+impl<F> Drop for FileWriter<F> {
+    fn drop(&mut self) {
+        if let Some(found) = self.found.take().filter(|found| found.made) {
+            drop(found);
+            self.place.unmake_directory();
+        }
+    }
 }
 
 impl<F> FileWriter<F> {
@@ -42,6 +67,7 @@ impl<F> FileWriter<F> {
             counted: true,
             others: BTreeMap::new(),
             refused: None,
+            found: None,
         }
     }
 
@@ -171,10 +197,11 @@ where
             let message = format!("a checkpoint's notes of shard {own} are of another shard");
             return Err(Fault::Restore { message });
         }
-        self.place.make_directory()?;
+        let made = self.place.make_directory()?;
         let tick = recalled.checkpoint.0;
         let marks = lengths.get(&own).cloned().unwrap_or_default();
         let noted = Noted { tick, marks, generation: recalled.generation };
+        let mut cut = Vec::new();
         if own == 0 {
             let there = self.place.parts()?;
             let others = || there.iter().chain(lengths.keys()).copied().filter(|part| *part != own);
@@ -184,20 +211,25 @@ where
             let same_shards = recalled.mine.is_some() || shards.is_empty();
             let theirs = |part: &u16| same_shards && shards.iter().any(|shard| shard.part == *part);
             if !shards.is_empty() {
-                self.place.cut_others(
-                    recalled.log,
-                    tick,
-                    recalled.generation,
-                    others().filter(|part| !theirs(part)),
-                    &lengths,
-                )?;
+                cut = others().filter(|part| !theirs(part)).collect();
+                self.place.check_lengths(tick, cut.iter().copied(), &lengths)?;
             }
         }
-        let part = self.place.open(own, recalled.log, noted, true)?;
-        let kept = part.as_ref().map_or(tick, |part| part.tick);
-        (self.part, self.tick, self.counted) = (part, kept, true);
-        lengths.remove(&own);
-        self.others = if own == 0 { lengths } else { BTreeMap::new() };
+        let looked = self.place.look(own, recalled.log, noted, true)?;
+        let kept = looked.as_ref().map_or(tick, Looked::tick);
+        let (log, generation) = (recalled.log, recalled.generation);
+        (self.part, self.tick, self.counted) = (None, kept, true);
+        self.others = if own == 0 { lengths.clone() } else { BTreeMap::new() };
+        self.others.remove(&own);
+        self.found = Some(FoundParts { own: looked, made, log, generation, others: cut, lengths, tick });
         Ok(Tick(kept))
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        let Some(found) = self.found.take() else { return Ok(()) };
+        let FoundParts { own, log, generation, others, lengths, tick, .. } = found;
+        self.place.cut_others(log, tick, generation, others, &lengths)?;
+        self.part = own.map(|looked| self.place.take(looked)).transpose()?;
+        Ok(())
     }
 }
