@@ -52,7 +52,8 @@ fn reported(source: Ndjson<Row>) -> (Ndjson<Row>, Reports) {
     let source = source.on_malformed(move |line: &Malformed<'_>| {
         let text = String::from_utf8_lossy(&line.text[..line.text.len().min(12)]).into_owned();
         kept.lock().unwrap().push(format!("{}: {} [{text}]", line.line, line.reason));
-        assert_eq!(line.to_string(), format!("{}:{}: {}", line.source, line.line, line.reason));
+        let (source, number, reason, offset) = (line.source, line.line, &line.reason, line.offset);
+        assert_eq!(line.to_string(), format!("{source}:{number}: {reason} (at byte {offset})"));
     });
     (source, reports)
 }
@@ -85,7 +86,7 @@ fn check_mixed((rows, counts, reports): (Vec<Row>, LineCounts, Vec<String>)) {
             r#"3: EOF while parsing an object at column 18 [{"id":2,"tex]"#,
             r#"4: missing field `text` at column 8 [{"id":3}]"#,
             r#"6: invalid value: integer `-4`, expected u64 at column 8 [{"id":-4,"te]"#,
-            r#"7: invalid length 0, expected struct Row with 2 elements at column 2 [[] trailing]"#,
+            r#"7: invalid type: sequence, expected struct Row [[] trailing]"#,
             r#"8: not UTF-8 at column 17 [{"id":5,"tex]"#,
             r#"9: longer than 40 bytes [{"id":6,"tex]"#,
         ]
@@ -146,7 +147,7 @@ fn a_failing_reader_stops_the_job_with_its_place() {
         let halting = Halting { bytes: b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2", calls: 0, at_the_end };
         let job = Job::new("broken").source(ndjson::reader("socket", halting)).sink(collect::<Row>());
         let error = job.run_with(&config()).unwrap_err().to_string();
-        assert!(error.contains(&format!("socket: {said}, after line 1")), "{error}");
+        assert!(error.contains(&format!("socket: {said}, after line 1, at byte 20")), "{error}");
     }
 }
 
@@ -212,4 +213,148 @@ fn a_file_is_replayed_tick_for_tick() {
         assert!(rows.take_named() == then, "seed {seed}");
         assert_eq!(again.traces, first.traces);
     }
+}
+
+#[pelton::record]
+#[derive(Clone, Debug, PartialEq, Deserialize, serde::Serialize)]
+struct Measured {
+    v: f64,
+    f: f32,
+}
+
+/// What a file sink writes of each record is what stood in the line: every float comes back bit for bit, and is written as short as it was.
+#[test]
+fn floats_are_read_and_written_exactly() {
+    let mut lines = vec![r#"{"v":958009.5173000001,"f":0.1}"#.to_owned()];
+    let mut state = 7u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state ^ state >> 29
+    };
+    for _ in 0..20_000 {
+        let (v, f) = (f64::from_bits(next()), f32::from_bits(next() as u32));
+        let rounded = (next() % 10_000_000_000) as f64 / 1e4;
+        for (v, f) in [(v, f), (rounded, rounded as f32)] {
+            if v.is_finite() && f.is_finite() {
+                // The shortest decimals that are these floats, as the standard library finds them.
+                lines.push(format!("{{\"v\":{v:?},\"f\":{f:?}}}"));
+            }
+        }
+    }
+    for text in [
+        "0.1e1",
+        "123456789012345678901234567890",
+        "9007199254740993",
+        "18446744073709551616",
+        "4.9406564584124654e-324",
+        "1e23",
+    ] {
+        lines.push(format!("{{\"v\":{text},\"f\":1.5}}"));
+    }
+    let file = Scratch::new("floats", lines.join("\n"));
+    let rows = collect::<Measured>();
+    Job::new("floats")
+        .source(ndjson::file(&file.0).unwrap().strict())
+        .sink(rows.clone())
+        .run_with(&config())
+        .unwrap();
+    let rows = rows.take();
+    assert_eq!(rows.len(), lines.len());
+    for (line, row) in lines.iter().zip(&rows) {
+        let field = |name: &str| {
+            line.split(&format!("\"{name}\":")).nth(1).unwrap().split([',', '}']).next().unwrap()
+        };
+        let (v, f): (f64, f32) = (field("v").parse().unwrap(), field("f").parse().unwrap());
+        assert_eq!((row.v.to_bits(), row.f.to_bits()), (v.to_bits(), f.to_bits()), "{line}");
+        let again: Measured = serde_json::from_str(&serde_json::to_string(row).unwrap()).unwrap();
+        assert_eq!((again.v.to_bits(), again.f.to_bits()), (v.to_bits(), f.to_bits()), "{line}");
+    }
+    assert_eq!(serde_json::to_string(&rows[0]).unwrap(), lines[0]);
+}
+
+/// One line alone: what is read of it, or why it is malformed. The table in the documentation says the same.
+#[test]
+fn what_is_read_of_a_line_is_as_documented() {
+    #[pelton::record]
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Numbers {
+        #[serde(default)]
+        u: u64,
+        #[serde(default)]
+        f: f64,
+        #[serde(default)]
+        wide: i128,
+    }
+    let read = |text: &[u8]| {
+        let reports = Reports::default();
+        let (rows, kept) = (collect::<Numbers>(), reports.clone());
+        let source = ndjson::reader("line", std::io::Cursor::new(text.to_vec()))
+            .on_malformed(move |line: &Malformed<'_>| kept.lock().unwrap().push(line.to_string()));
+        Job::new("line").source(source).sink(rows.clone()).run_with(&config()).unwrap();
+        (rows.take(), std::mem::take(&mut *reports.lock().unwrap()))
+    };
+    let numbers = |u, f, wide| vec![Numbers { u, f, wide }];
+    let good: &[(&[u8], Vec<Numbers>)] = &[
+        (b"{\"u\":18446744073709551615}", numbers(u64::MAX, 0.0, 0)),
+        (b"{\"f\":18446744073709551616}\r\n", numbers(0, 18_446_744_073_709_551_616.0, 0)),
+        (b"{\"f\":9007199254740993}", numbers(0, 9_007_199_254_740_992.0, 0)),
+        (b"{\"f\":-0}", numbers(0, -0.0, 0)),
+        (b"{\"wide\":18446744073709551616}", numbers(0, 0.0, 1 << 64)),
+        (b"{\"other\":[1,{}]}  ", numbers(0, 0.0, 0)),
+        (b"\xef\xbb\xbf{}\n\xef\xbb\xbf\n\n", numbers(0, 0.0, 0)),
+        (b"{\"u\":1}\n\xef\xbb\xbf{\"u\":2}\n", [numbers(1, 0.0, 0), numbers(2, 0.0, 0)].concat()),
+    ];
+    for (text, rows) in good {
+        assert_eq!(read(text), (rows.clone(), Vec::new()), "{}", text.escape_ascii());
+    }
+    let bad: &[(&[u8], &str)] = &[
+        (b"{\"u\":18446744073709551616}", "invalid type: floating point"),
+        (b"{\"u\":-1}", "invalid value: integer `-1`"),
+        (b"{\"u\":7.0}", "invalid type: floating point"),
+        (b"{\"u\":7e0}", "invalid type: floating point"),
+        (b"{\"u\":-0}", "invalid type: floating point"),
+        (b"{\"u\":\"7\"}", "invalid type: string"),
+        (b"{\"f\":1e400}", "number out of range"),
+        (b"{\"f\":null}", "invalid type: null"),
+        (b"{\"f\":NaN}", "expected value"),
+        (b"[7,1.5,2]", "invalid type: sequence, expected struct Numbers"),
+        (b"{\"u\":1,\"u\":2}", "duplicate field `u`"),
+        (b"{\"u\":1}{\"u\":2}", "trailing characters"),
+        (b"{\"u\":1}\xef\xbb\xbf{\"u\":2}", "trailing characters"),
+        (b"{\"u\":1}\0", "trailing characters"),
+        (b"\0\0\0", "expected value"),
+        (b"{\"u\":1,}", "trailing comma"),
+        (b"{'u':1}", "key must be a string"),
+    ];
+    for (text, why) in bad {
+        let (rows, reports) = read(text);
+        assert!(rows.is_empty(), "{}: {rows:?}", text.escape_ascii());
+        assert!(
+            reports.len() == 1 && reports[0].starts_with("line:1: ") && reports[0].contains(why),
+            "{reports:?}"
+        );
+    }
+}
+
+#[test]
+fn a_strict_source_ends_the_job_at_the_first_malformed_line() {
+    let file = Scratch::new("strict", MIXED);
+    let job =
+        Job::new("strict").source(ndjson::file::<Row>(&file.0).unwrap().strict()).sink(collect::<Row>());
+    let error = job.run_with(&config()).unwrap_err().to_string();
+    let said = format!("{}:3: EOF while parsing an object at column 18 (at byte 25)", file.0.display());
+    assert!(error.contains(&said), "{error}");
+    let good = Scratch::new("strict-good", "{\"id\":1,\"text\":\"a\"}\n\n");
+    let job =
+        Job::new("strict").source(ndjson::file::<Row>(&good.0).unwrap().strict()).sink(collect::<Row>());
+    job.run_with(&config()).unwrap();
+}
+
+/// The largest bound that there is bounds nothing, and wraps nowhere.
+#[test]
+fn a_line_may_be_of_any_length_if_it_is_told_to() {
+    let text = format!("{{\"id\":1,\"text\":\"{}\"}}\n", "x".repeat(300_000));
+    let file = Scratch::new("any-length", text);
+    let (rows, counts, reports) = run(ndjson::file(&file.0).unwrap().line_bytes_max(usize::MAX));
+    assert_eq!((rows.len(), counts.malformed, reports.len()), (1, 0, 0));
 }

@@ -156,7 +156,7 @@ fn a_file_that_is_another_is_refused() {
         assert!(error.contains(said) && error.contains(name), "{name}: {error}");
     };
     refused("cut-before", "it was cut", &|bytes, offset| bytes.truncate(offset - 1));
-    refused("cut-behind", "it ends behind line", &|bytes, offset| bytes.truncate(offset + 30));
+    refused("cut-behind", "it was cut", &|bytes, offset| bytes.truncate(offset + 30));
     refused("emptied", "now it has 0", &|bytes, _| bytes.clear());
     refused("other-before", "are others", &|bytes, offset| bytes[offset - 2] ^= 1);
     refused("shifted", "not the file that was read before", &|bytes, _| bytes.insert(0, b'\n'));

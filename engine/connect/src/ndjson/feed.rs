@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of a block: large enough that system calls do not count, small enough for a tick.
 const BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes that are read at least beyond where they are wanted, for the rest of a line.
+const REST_BYTES: usize = 4 * 1024;
 /// Blocks that a thread is ahead at most.
 const BLOCKS_AHEAD_MAX: usize = 8;
 
@@ -25,7 +27,7 @@ pub(crate) enum Input {
 /// The bytes of one run.
 pub(crate) enum Feed {
     File { file: Arc<File>, at: u64 },
-    Thread(Receiver<io::Result<Vec<u8>>>),
+    Thread { blocks: Receiver<io::Result<Vec<u8>>>, at: u64 },
 }
 
 /// What came of asking for more.
@@ -60,7 +62,7 @@ impl Input {
         let wake = wake.clone();
         let read = move || read_all(reader, sender, &wake);
         std::thread::Builder::new().name("pelton-ndjson".into()).spawn(read)?;
-        Ok(Feed::Thread(receiver))
+        Ok(Feed::Thread { blocks: receiver, at: 0 })
     }
 }
 
@@ -87,7 +89,7 @@ fn read_all(mut reader: Box<dyn Read + Send>, sender: SyncSender<io::Result<Vec<
     }
 }
 
-fn ring(wake: &Wake) {
+pub(crate) fn ring(wake: &Wake) {
     if let Some(wake) = wake.get() {
         wake();
     }
@@ -98,16 +100,27 @@ impl Feed {
     pub(crate) fn file(&mut self) -> Option<(&File, &mut u64)> {
         match self {
             Feed::File { file, at } => Some((file, at)),
-            Feed::Thread(_) => None,
+            Feed::Thread { .. } => None,
         }
     }
 
-    /// Puts the next block at the end of `buffer`.
-    pub(crate) fn more(&mut self, buffer: &mut Vec<u8>) -> io::Result<Fed> {
+    /// How many bytes have been read, or passed over.
+    pub(crate) fn at(&self) -> u64 {
+        let (Feed::File { at, .. } | Feed::Thread { at, .. }) = self;
+        *at
+    }
+
+    /// Puts the next block at the end of `buffer`. What lies beyond `until` is wanted only for the rest of a line.
+    pub(crate) fn more(&mut self, buffer: &mut Vec<u8>, until: u64) -> io::Result<Fed> {
         match self {
             Feed::File { file, at } => {
                 let kept = buffer.len();
-                buffer.resize(kept + BLOCK_BYTES, 0);
+                let wanted = match until.saturating_sub(*at) {
+                    // As much again as there is of the line, so that a long one does not take many calls.
+                    0 => kept.clamp(REST_BYTES, BLOCK_BYTES),
+                    bytes => usize::try_from(bytes).map_or(BLOCK_BYTES, |bytes| bytes.min(BLOCK_BYTES)),
+                };
+                buffer.resize(kept + wanted, 0);
                 let read = loop {
                     match file.read_at(&mut buffer[kept..], *at) {
                         Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -119,10 +132,11 @@ impl Feed {
                 *at += len as u64;
                 Ok(if len > 0 { Fed::Bytes } else { Fed::End })
             }
-            Feed::Thread(blocks) => match blocks.try_recv() {
+            Feed::Thread { blocks, at } => match blocks.try_recv() {
                 Ok(block) => {
                     let block = block?;
                     buffer.extend_from_slice(&block);
+                    *at += block.len() as u64;
                     Ok(if block.is_empty() { Fed::End } else { Fed::Bytes })
                 }
                 Err(TryRecvError::Empty) => Ok(Fed::Nothing),

@@ -50,6 +50,30 @@ impl Lines {
         self.number
     }
 
+    /// Goes on elsewhere, with nothing in the buffer; the first line begins behind the next line end if `skipping`.
+    pub(crate) fn restart(&mut self, skipping: bool) {
+        self.buffer.clear();
+        (self.start, self.searched, self.skipping) = (0, 0, skipping);
+    }
+
+    /// Passes over the rest of a line, if there is one to pass over; whether that is done. With `ended`, all that is left is part of it.
+    pub(crate) fn skip(&mut self, ended: bool) -> bool {
+        if !self.skipping {
+            return true;
+        }
+        let len = match memchr(b'\n', &self.buffer[self.start..]) {
+            Some(len) => len + 1,
+            None => {
+                self.start = self.buffer.len();
+                self.skipping = !ended;
+                return ended;
+            }
+        };
+        self.start += len;
+        self.skipping = false;
+        true
+    }
+
     /// The buffer, for more bytes to be put at its end.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
@@ -74,7 +98,7 @@ impl Lines {
                 None => {
                     let len = self.buffer.len() - from;
                     // Room for a carriage return, which is no part of the line.
-                    let too_long = len > self.bytes_max + 1;
+                    let too_long = len > self.bytes_max.saturating_add(1);
                     let last = ended && len > 0;
                     if self.skipping || last || too_long {
                         self.start = self.buffer.len();

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-/// A line that does not hold a record. It prints as `file:line: reason`.
+/// A line that does not hold a record. It prints as `file:line: reason (at byte offset)`.
 #[derive(Debug)]
 pub struct Malformed<'a> {
     /// The file, or what the source is called.
     pub source: &'a str,
     /// The line's number, from 1.
     pub line: u64,
+    /// Bytes before it.
+    pub offset: u64,
     /// The line without its end; of one that is too long, its beginning.
     pub text: &'a [u8],
     /// What is wrong with it.
@@ -35,7 +37,7 @@ pub enum Reason {
 
 impl fmt::Display for Malformed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.source, self.line, self.reason)
+        write!(f, "{}:{}: {} (at byte {})", self.source, self.line, self.reason, self.offset)
     }
 }
 

@@ -1,13 +1,39 @@
 //! Newline-delimited JSON: one record on each line, read into any type that serde can deserialize.
 //!
-//! A line that is not such a record never stops a job. It is counted, and shown with its number, its text and
-//! the reason to the handler given with [`on_malformed`](Ndjson::on_malformed). Lines end in `\n` or `\r\n`,
-//! the last one perhaps in nothing; empty lines and a byte-order mark are passed over. A line is at most
-//! [`LINE_BYTES_MAX`] long, unless said otherwise, so what is held in memory is bounded whatever the input.
+//! | in the file | what becomes of it |
+//! |---|---|
+//! | a line end | `\n` or `\r\n`; the last line may do without |
+//! | an empty line, or one of blanks | passed over, counted as empty |
+//! | a byte-order mark at the beginning of a line | passed over: files are put one behind the other |
+//! | a line of more than [`LINE_BYTES_MAX`] bytes (or [`line_bytes_max`](Ndjson::line_bytes_max)) | malformed |
+//! | bytes that are not UTF-8, a NUL, anything behind the value | malformed |
+//! | an object with a field twice | malformed; in a map the last one counts |
+//! | an object with a field that the struct has not | read, unless the struct says `deny_unknown_fields` |
+//! | an array for a struct (`[7,"x"]`), at any depth | malformed: fields go by their names. (An enum that is untagged or tagged inside, and `flatten`, still take one: serde buffers what they read.) |
+//! | a number for a float | the nearest `f64` or `f32`, ties to even; an integer too, however long: beyond 2^53 that is not always the same number. One beyond the range (`1e400`) is malformed |
+//! | a number for an integer | malformed unless it is written as one (`7`, not `7.0`, `7e0` or `-0`) and in the type's range: `18446744073709551616` is no `u64`. For more use `i128` |
+//! | a number for `serde_json::Value` | an integer that fits 64 bits, else the nearest `f64` |
+//! | `null` for a float | malformed; take an `Option<f64>`. JSON has no NaN and no infinities |
 //!
-//! There is one partition, since lines have to be counted from the beginning. A file is read by the shard
-//! itself, in blocks, and can be replayed. Anything that may keep its reader waiting is read by a thread of
-//! its own, a bounded number of blocks ahead.
+//! A line that is malformed never stops a job, unless it is told to ([`strict`](Ndjson::strict)). It is counted, and shown with its number, its
+//! byte in the file, its text and the reason to the handler given with [`on_malformed`](Ndjson::on_malformed); without one, the first five are
+//! shown on standard error. What is held in memory is one line and one block, whatever the input.
+//!
+//! # Partitions
+//!
+//! A large file is read by all shards at once, in [partitions](Ndjson::partitions) that take turns of 1 MiB of it. So they move through it side by side:
+//! where the file is ordered by time, their times stay close together, a window waits for little, and `in_order()` holds for each of them. None gets
+//! more than 64 MiB ahead of the slowest. Which lines a partition has follows from the file and the number of partitions alone, and the lines of all
+//! partitions together are the same whatever that number. What does depend on it is the order in which lines of different turns meet: where a result
+//! depends on that (which record of a key comes first, or is late for `out_of_order()`), ask for one partition.
+//!
+//! A file is read by the shards themselves, in blocks, and can be replayed. Anything that may keep its reader waiting is read by a thread of
+//! its own, a bounded number of blocks ahead, as one partition.
+//!
+//! # While it is read
+//!
+//! A file is read as far as it reached when the job first began, and the last line to its end: what is appended later is another job's. One that
+//! becomes shorter than that ends the job with an error that names the file, the line and the byte.
 //!
 //! In a job that survives only a file will do, and it must stay what it was while the job may still go back to it: it may
 //! grow, but what has been read must not change. After a restart reading goes on at the byte where it was; lines since the last
@@ -36,16 +62,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chunks;
 mod feed;
 mod lines;
 mod malformed;
 mod partition;
 mod place;
+mod strict;
 
 pub use malformed::{Malformed, Reason};
 pub use partition::NdjsonPartition;
 
+use chunks::{CHUNK_BYTES, Counters, Run};
 use feed::{Input, Wake};
+use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::source::Source;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -53,11 +83,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest line, unless [`Ndjson::line_bytes_max`] says otherwise.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// The least file that is read by several shards, unless [`Ndjson::partitions`] says otherwise.
+pub const SPLIT_BYTES_MIN: u64 = 16 << 20;
 
 /// A source of newline-delimited JSON; made by [`file()`], [`stdin`] and [`reader`]. A clone is a handle to the
 /// same source.
@@ -66,8 +99,11 @@ pub struct Ndjson<T> {
     name: Arc<str>,
     input: Arc<Input>,
     line_bytes_max: usize,
+    partitions: Option<usize>,
+    strict: bool,
     on_malformed: Option<Arc<Handler>>,
-    counters: Arc<Counters>,
+    /// The run that partitions were opened for last.
+    run: Arc<Mutex<Arc<Run>>>,
     wake: Wake,
     marker: PhantomData<fn() -> T>,
 }
@@ -87,11 +123,22 @@ pub struct LineCounts {
     pub malformed: u64,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    records: AtomicU64,
-    empty: AtomicU64,
-    malformed: AtomicU64,
+impl LineCounts {
+    fn of(counters: &Counters) -> Self {
+        let Counters { records, empty, malformed } = counters;
+        let (records, empty, malformed) =
+            (records.load(Relaxed), empty.load(Relaxed), malformed.load(Relaxed));
+        LineCounts { lines: records + empty + malformed, records, empty, malformed }
+    }
+
+    fn and(self, other: Self) -> Self {
+        LineCounts {
+            lines: self.lines + other.lines,
+            records: self.records + other.records,
+            empty: self.empty + other.empty,
+            malformed: self.malformed + other.malformed,
+        }
+    }
 }
 
 /// A file that cannot be read.
@@ -140,8 +187,10 @@ impl<T> Ndjson<T> {
             name: name.into(),
             input: Arc::new(input),
             line_bytes_max: LINE_BYTES_MAX,
+            partitions: None,
+            strict: false,
             on_malformed: None,
-            counters: Arc::default(),
+            run: Arc::new(Run::none()),
             wake: Wake::default(),
             marker: PhantomData,
         }
@@ -158,20 +207,42 @@ impl<T> Ndjson<T> {
         self
     }
 
-    /// Shows each malformed line to `handler`, in the order of the lines, on the core that reads them: it
-    /// should not take long.
+    /// Shows each malformed line of a partition to `handler`, in the order of the lines, on the core that reads them: it
+    /// should not take long. Lines of several partitions come in turns, from several cores.
     #[must_use]
     pub fn on_malformed(mut self, handler: impl Fn(&Malformed<'_>) + Send + Sync + 'static) -> Self {
         self.on_malformed = Some(Arc::new(handler));
         self
     }
 
+    /// Reads a file in so many partitions, whatever its size and the number of shards. Unless told otherwise there is one for each shard if the file has
+    /// [`SPLIT_BYTES_MIN`] bytes or more, and one in all if it has fewer. With 1 the records come in the order of the lines. In a job that
+    /// survives, the number is what it was at the first start. Anything but a file has one.
+    ///
+    /// # Panics
+    /// When it is 0, or more than [`PARTITIONS_MAX`].
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        assert!(
+            (1..=PARTITIONS_MAX).contains(&partitions),
+            "a file in {partitions} partitions; it can be 1 to {PARTITIONS_MAX}"
+        );
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// Ends the job with an error at the first malformed line, which names the file, the line, the byte and the reason. After a restart the line is met
+    /// again: mend it in the file, which may be changed behind the last record that was read, or begin without `strict`.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
     /// How many lines the job has read so far, from the beginning of its last run.
     pub fn counts(&self) -> LineCounts {
-        let Counters { records, empty, malformed } = &*self.counters;
-        let (records, empty, malformed) =
-            (records.load(Relaxed), empty.load(Relaxed), malformed.load(Relaxed));
-        LineCounts { lines: records + empty + malformed, records, empty, malformed }
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        run.all_counters().map(LineCounts::of).fold(LineCounts::default(), LineCounts::and)
     }
 }
 
@@ -179,12 +250,18 @@ impl<T: DeserializeOwned + 'static> Source for Ndjson<T> {
     type Item = T;
     type Partition = NdjsonPartition<T>;
 
-    fn partitions(&self, _: usize) -> usize {
-        1
+    fn partitions(&self, shards: usize) -> usize {
+        let Input::File(file) = &*self.input else { return 1 };
+        self.partitions.unwrap_or_else(|| {
+            // What cannot be asked will be an error when it is read.
+            let bytes = file.metadata().map_or(0, |facts| facts.len());
+            let chunks = usize::try_from(bytes / CHUNK_BYTES).unwrap_or(usize::MAX);
+            if bytes < SPLIT_BYTES_MIN { 1 } else { shards.clamp(1, chunks) }
+        })
     }
 
-    fn open(&self, _: usize, _: usize) -> NdjsonPartition<T> {
-        NdjsonPartition::open(self)
+    fn open(&self, index: usize, of: usize) -> NdjsonPartition<T> {
+        NdjsonPartition::open(self, index, of)
     }
 
     fn survives(&self) -> bool {
@@ -203,8 +280,10 @@ impl<T> Clone for Ndjson<T> {
             name: self.name.clone(),
             input: self.input.clone(),
             line_bytes_max: self.line_bytes_max,
+            partitions: self.partitions,
+            strict: self.strict,
             on_malformed: self.on_malformed.clone(),
-            counters: self.counters.clone(),
+            run: self.run.clone(),
             wake: self.wake.clone(),
             marker: PhantomData,
         }
