@@ -1,14 +1,14 @@
 //! `pelton log export`: each entry as a line of JSON, shard by shard, in the order of the log.
 //!
 //! ```text
-//! {"generation":0,"shard":0,"tick":5,"kind":"tick","position":4160,"time":"2026-11-24T13:03:05.000000099Z","now":1795525385000000099,
+//! {"generation":0,"shard":0,"tick":5,"kind":"tick","position":4160,"time":"2026-11-24T13:03:05.000000099Z","wall":1795525385000000099,"now":99,
 //!     "partitions":[{"records":3,"watermark":-7,"asked":true,"done":false,"logged":"6162"}]}          (on one line)
 //! {"generation":0,"shard":0,"tick":8,"kind":"hash","position":4288,"stage":1,"hash":"00000000deadbeef"}
 //! {"generation":0,"shard":0,"tick":9,"kind":"control","position":4352,"payload":"00"}
 //! ```
 //!
-//! `time` is when the tick was taken in, and `now` the same in nanoseconds since 1970. Watermarks are nanoseconds, too; `null` says that
-//! nothing is known yet, and `"end"` that the partition has ended. Bytes are hexadecimal: they are the partition's own.
+//! `time` is when the tick was taken in, `wall` the same in nanoseconds since 1970, and `now` the machine's monotonic clock. Watermarks are
+//! nanoseconds, too; `null` says that nothing is known yet, and `"end"` that the partition has ended. Bytes are hexadecimal: they are the partition's own.
 
 use std::error::Error;
 use std::fmt::Write;
