@@ -201,8 +201,9 @@ impl<T: Record + Send> InletPartition<T> {
         let name = HEAD + known.id.len();
         fits(&room, name + bytes)?;
         if self.names.contains(&known.id) || self.free.is_empty() && self.table.len() == PRODUCERS_MAX {
-            // They had no room.
-            return Err(Polled::Waits(name + bytes + HEAD));
+            // They had no room. No more is asked for than the transaction needs, which is no more than there ever is: the next tick writes down
+            // as many as fit into that.
+            return Err(Polled::Waits(name + bytes));
         }
         let number = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
