@@ -72,7 +72,7 @@ fn text(seed: u64) -> Vec<u8> {
             _ => text.extend_from_slice(format!("{{\"id\":{id}}}\n").as_bytes()),
         }
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         text.extend_from_slice(format!("{{\"id\":{}}}", id + 1).as_bytes());
     }
     text
