@@ -87,6 +87,7 @@ fn debug_is_display_for_every_public_error() {
     same(seen, StartError::Thread(refused()));
     same(seen, StartError::Build { shard: ShardId(1), fault: Fault::OutOfMemory(out_of_memory()) });
     let fault = Fault::OutOfMemory(out_of_memory());
+    same(seen, pelton::aggregate::Overflow { message: "300 is beyond what a `u8` holds".to_owned() });
     same(seen, RunError::Fault { shard: ShardId(1), position: Default::default(), fault });
     same(seen, RunError::Core { cpu: 1, panicked: Panicked::default() });
     same(seen, OpenError::Storage(storage()));

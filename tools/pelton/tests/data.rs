@@ -95,6 +95,8 @@ impl Place {
     fn append_with(&self, log: &mut Log, tick: u64, watermark: i64, released: u64) {
         let mut entry = Vec::new();
         entry.extend_from_slice(&(1_000 + tick).to_le_bytes());
+        // The time of day: so many nanoseconds after a minute in November 2026.
+        entry.extend_from_slice(&(1_795_525_380_000_000_000 + tick).to_le_bytes());
         entry.extend_from_slice(&1u64.to_le_bytes());
         entry.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
         entry.extend_from_slice(&watermark.to_le_bytes());
@@ -178,9 +180,9 @@ fn logs_are_shown_by_shard() {
     let place = Place::filled("inspect");
     let shown = place.succeeds("log inspect DATA");
     assert_eq!(shown.lines().count(), 3, "{shown}");
-    // Ten groups of one tick each, one with the hash, and the empty one that closes a log.
+    // Ten groups of one tick each, and one with the hash.
     let cells = row(&shown, &["0", "1"]);
-    assert_eq!(cells[4..7], ["12", "11", "1-10"], "{shown}");
+    assert_eq!(cells[4..7], ["11", "11", "1-10"], "{shown}");
     assert_eq!(cells.last().expect("a row"), "whole");
 
     let some = place.succeeds("log inspect DATA --shard 1 --from 3 --to 5");
@@ -206,6 +208,8 @@ fn entries_are_exported_as_lines_of_json() {
         (&9.into(), &0.into(), &"tick".into())
     );
     assert_eq!(lines[0]["now"], 1_009);
+    assert_eq!(lines[0]["wall"], 1_795_525_380_000_000_009_u64);
+    assert_eq!(lines[0]["time"], "2026-11-24T13:03:00.000000009Z");
     let partition = serde_json::json!([{
         "records": 3, "watermark": -7, "asked": true, "done": false, "logged": "6162"
     }]);

@@ -42,7 +42,7 @@ pub trait Number: Record + Copy {
 }
 
 /// A result that the type of the result cannot hold: the job stops and says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Overflow {
     /// What does not fit into what, and what to do.
     pub message: String,
@@ -51,6 +51,13 @@ pub struct Overflow {
 impl core::fmt::Display for Overflow {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl core::fmt::Debug for Overflow {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
     }
 }
 

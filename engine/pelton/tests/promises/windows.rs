@@ -86,6 +86,18 @@ fn exact(prices: &[f64]) -> f64 {
     sum as f64 / scale
 }
 
+/// The exact sum divided by the number of prices, rounded once: what is left of the division only matters by being there, as the quotient has more
+/// bits than an `f64`.
+fn exact_mean(prices: &[f64]) -> f64 {
+    let scale = 2f64.powi(82);
+    let sum: i128 = prices.iter().map(|price| (price * scale) as i128).sum();
+    let (magnitude, number) = (sum.unsigned_abs(), prices.len() as u128);
+    let (magnitude, shift) = if magnitude < 1 << 70 { (magnitude << 56, 56) } else { (magnitude, 0) };
+    let bits = magnitude / number | u128::from(!magnitude.is_multiple_of(number));
+    let mean = bits as f64 / scale / 2f64.powi(shift);
+    if sum < 0 { -mean } else { mean }
+}
+
 #[test]
 fn extremes_and_means_of_integers_and_floats() {
     for (seed, records, keys) in INPUTS {
@@ -97,7 +109,7 @@ fn extremes_and_means_of_integers_and_floats() {
             let greatest = prices.iter().copied().max_by(f64::total_cmp).unwrap();
             let number = items.len() as f64;
             let floats =
-                [least, greatest, exact(&prices), exact(&prices) / number, total(&values) as f64 / number];
+                [least, greatest, exact(&prices), exact_mean(&prices), total(&values) as f64 / number];
             let least_value = *values.iter().min().unwrap();
             (floats, (least_value, *values.iter().max().unwrap(), items.len() as u64))
         });

@@ -89,7 +89,7 @@ fn logs_that_do_not_reach_what_is_known_are_refused_and_a_savepoint_helps() {
         let plain = place.config();
         harm(&place, &older);
         let (before, out) = (content(&place.data()), content(&place.out()));
-        let error = place.refused(&plain);
+        let error = place.start(&plain).map(drop).expect_err(what).to_string();
         let data = place.data().display().to_string();
         assert!(error.contains(&data) && error.contains(names), "{what}: {error}");
         let after = content(&place.data());

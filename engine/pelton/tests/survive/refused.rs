@@ -103,7 +103,8 @@ const SNAPSHOT_CRC_AT: usize = 4092;
 fn a_directory_has_one_job_at_a_time() {
     let (scratch, rows) = (Scratch::new("two"), collect());
     let config = config(scratch.path(), Durability::Process, 2);
-    let running = job(4_000_000, &rows).start_with(&config).unwrap();
+    // A start waits for a tool that looks, so the job that is there has to last.
+    let running = job(1 << 40, &rows).start_with(&config).unwrap();
     let error = job(4_000_000, &collect()).start_with(&config).unwrap_err().to_string();
     assert!(error.contains("another process is at work in this data directory"), "{error}");
     running.checkpoint(None).unwrap();

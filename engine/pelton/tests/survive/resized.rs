@@ -149,8 +149,9 @@ fn what_is_given_up_stays_until_the_new_state_stands_by_itself() {
         };
         assert!(log(0));
 
-        config.restore = Some("lunch".to_owned());
-        for _ in 0..2 {
+        // Gone back to, and then gone on from.
+        for restore in [Some("lunch"), None] {
+            config.restore = restore.map(str::to_owned);
             let running = job.start_with(&config).unwrap();
             running.stop(Stop::Now);
             running.wait().unwrap();
