@@ -5,7 +5,7 @@
 
 use crate::data::{Data, Event};
 use pelton::sim::{Chance, Moment};
-use pelton::sources::{Inlet, InletSource, Producer, inlet};
+use pelton::sources::{Inlet, InletError, InletSource, Producer, inlet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -145,7 +145,11 @@ impl Service {
     fn connect(&mut self, inlet: &Inlet<Event>, chance: &mut Chance) -> Result<(), String> {
         if self.connection.is_none() {
             let told = |error| format!("{} cannot connect: {error}", self.id);
-            let connection = inlet.producer_within(&self.id, Duration::ZERO).map_err(told)?;
+            let connection = match inlet.producer_within(&self.id, Duration::ZERO) {
+                // The job is being suspended: there will be another life.
+                Err(InletError::Closed) => return Ok(()),
+                connection => connection.map_err(told)?,
+            };
             let known = connection.next_sequence().map_err(told)? - 1;
             if known < self.acknowledged {
                 let (id, acknowledged) = (&self.id, self.acknowledged);
@@ -182,12 +186,18 @@ impl Service {
             group.clone().for_each(|k| transaction.send(Event { value: POISON, ..event(k) }));
             if group.start.is_multiple_of(2) { transaction.abort() } else { drop(transaction) }
         }
-        if group.end - group.start == 1 {
-            connection.send_numbered(group.start, event(group.start)).map_err(told)?;
+        let sent = if group.end - group.start == 1 {
+            connection.send_numbered(group.start, event(group.start))
         } else {
             let mut transaction = connection.begin();
             group.clone().for_each(|k| transaction.send(event(k)));
-            transaction.commit_numbered(group.start).map_err(told)?;
+            transaction.commit_numbered(group.start)
+        };
+        match sent {
+            // The job is being suspended, and takes nothing new: the next life is sent it. A job that refused for any other reason would never come
+            // to the end of its input.
+            Err(InletError::Closed) => return Ok(()),
+            sent => drop(sent.map_err(told)?),
         }
         self.next += 1;
         self.sent = self.sent.max(group.end - 1);

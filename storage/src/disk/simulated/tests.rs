@@ -258,7 +258,8 @@ fn bits_turn_over_where_something_was_written_if_so_wished() {
             changed += turned;
         }
     }
-    assert!((1..=7).contains(&changed) && changed % 2 == 1, "{changed}: one may turn over twice");
+    // One may turn over twice, and those drawn for the file in which nothing is written are none.
+    assert!((1..=7).contains(&changed), "{changed}");
 }
 
 #[test]
