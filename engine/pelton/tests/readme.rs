@@ -1,0 +1,155 @@
+//! The README's programs are the examples, and what it says that they print is what they print.
+//!
+//! A block of the README is named by a comment before it. Set `PELTON_BLESS=1` to have the README rewritten from the files and from what the
+//! programs print.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two directories down")
+}
+
+/// A directory for one test, gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pelton-readme-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    /// Runs an example here, as a user would; what it said on standard error, and then on standard output.
+    fn run(&self, example: &str) -> String {
+        let mut cargo = Command::new(env!("CARGO"));
+        // The profile of the tests, in which it is built already.
+        cargo.args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "test",
+            "--package",
+            "pelton",
+            "--example",
+            example,
+        ]);
+        cargo.arg("--manifest-path").arg(root().join("Cargo.toml")).current_dir(&self.0);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
+        {
+            cargo.env_remove(name);
+        }
+        let output = cargo.stdin(Stdio::null()).output().unwrap();
+        let (said, printed) =
+            (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+        assert!(output.status.success(), "{example}: {said}");
+        said + &printed
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What each named block of the README has to be.
+fn expected() -> BTreeMap<String, String> {
+    let examples = "engine/pelton/examples";
+    let files = ["revenue.rs", "orders.rs", "data/orders.ndjson"].map(|file| format!("{examples}/{file}"));
+    let mut blocks: BTreeMap<_, _> = files
+        .into_iter()
+        .map(|file| (file.clone(), std::fs::read_to_string(root().join(file)).unwrap()))
+        .collect();
+
+    let scratch = Scratch::new("revenue");
+    std::fs::copy(root().join(examples).join("data/orders.ndjson"), scratch.0.join("orders.ndjson")).unwrap();
+    blocks.insert("output of revenue".to_owned(), scratch.run("revenue"));
+
+    let scratch = Scratch::new("orders");
+    let (once, twice) = (scratch.run("orders"), scratch.run("orders"));
+    blocks.insert("output of orders, twice".to_owned(), once + &twice);
+    let rows = closed_windows();
+    check_rows(&scratch.0.join("revenue"), &rows);
+    blocks.insert("rows of orders".to_owned(), rows);
+    let mut left: Vec<String> = std::fs::read_dir(&scratch.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["revenue", "revenue.data"], "the program leaves what the README says");
+    blocks
+}
+
+/// The rows of the windows that have closed after two runs of `orders`: two thousand orders, one each second.
+fn closed_windows() -> String {
+    let mut sums = BTreeMap::new();
+    for number in 1..=2_000u64 {
+        *sums.entry((number / 600, number % 3)).or_insert(0) += 250;
+    }
+    let row = |((window, key), value): (&(u64, u64), &u64)| {
+        let at = |window: u64| format!("2026-11-28T17:{:02}:00Z", window * 10);
+        let (start, end) = (at(*window), at(window + 1));
+        format!(
+            "{{\"window\":{{\"start\":\"{start}\",\"end\":\"{end}\"}},\"key\":{key},\"value\":{value}}}\n"
+        )
+    };
+    // The last order came at 33 min 20 s, so the window that began at 30 min is open.
+    sums.iter().filter(|((window, _), _)| *window < 3).map(row).collect()
+}
+
+/// The rows in the files are those, in whichever part.
+fn check_rows(directory: &Path, expected: &str) {
+    let mut rows = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "ndjson") {
+            rows.extend(std::fs::read_to_string(path).unwrap().lines().map(str::to_owned));
+        }
+    }
+    rows.sort();
+    assert_eq!(rows, expected.lines().collect::<Vec<_>>());
+}
+
+/// The README with `expected` in its named blocks, and the names that it has.
+fn with_blocks(readme: &str, expected: &BTreeMap<String, String>) -> (String, Vec<String>) {
+    let (mut page, mut names) = (String::new(), Vec::new());
+    let mut lines = readme.lines();
+    while let Some(line) = lines.next() {
+        page.push_str(line);
+        page.push('\n');
+        let name = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->"));
+        let Some((name, block)) = name.and_then(|name| expected.get_key_value(name)) else { continue };
+        names.push(name.clone());
+        let fence = lines.next().expect("a block follows its name");
+        assert!(fence.starts_with("```"), "{name}: a block follows its name, not {fence}");
+        page.push_str(&format!("{fence}\n{block}```\n"));
+        for line in lines.by_ref() {
+            if line == "```" {
+                break;
+            }
+        }
+    }
+    (page, names)
+}
+
+#[test]
+fn programs_and_what_they_print_are_those_of_the_readme() {
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let expected = expected();
+    let (page, mut names) = with_blocks(&readme, &expected);
+    names.sort();
+    assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>(), "each block stands in the README once");
+    if std::env::var_os("PELTON_BLESS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, page).unwrap();
+        return;
+    }
+    for (number, (stands, should)) in readme.lines().zip(page.lines()).enumerate() {
+        assert_eq!(stands, should, "README.md:{}; run this test with PELTON_BLESS=1", number + 1);
+    }
+    assert_eq!(readme, page, "README.md is stale; run this test with PELTON_BLESS=1");
+}
