@@ -30,7 +30,13 @@ fn shard(place: &Place, shard: u16) -> PathBuf {
 
 /// Puts an older copy of all that begins with `path` in its place.
 fn put_older(path: &Path, older: &BTreeMap<PathBuf, Vec<u8>>) {
-    for now in content(path).into_keys() {
+    let newest = content(path);
+    assert!(
+        newest.iter().any(|(path, bytes)| older.get(path) != Some(bytes)),
+        "the copy is older: {}",
+        path.display()
+    );
+    for now in newest.into_keys() {
         fs::remove_file(now).unwrap();
     }
     for (path, bytes) in older.iter().filter(|(other, _)| other.starts_with(path)) {
