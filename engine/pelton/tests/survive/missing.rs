@@ -66,10 +66,11 @@ const HARMS: [(&str, &str, Harm); 8] = [
     }),
     ("all logs deleted", "log", |place, _| fs::remove_dir_all(place.data().join("log")).unwrap()),
     ("one shard's log deleted", "shard-0001", |place, _| fs::remove_dir_all(shard(place, 1)).unwrap()),
-    ("one shard's segments as they were", "shard-0001", |place, older| put_older(&shard(place, 1), older)),
-    ("one shard's segments and mark as they were", "shard-0001", |place, older| {
-        put_older(&shard(place, 1), older);
-        let mark = shard(place, 1).with_extension("durable");
+    ("one shard's segments as they were", "shard-0000", |place, older| put_older(&shard(place, 0), older)),
+    // A log that is whole in itself, and short of what the sink has: only the ticks can be named.
+    ("one shard's segments and mark as they were", "a sink of the job has rows of ticks", |place, older| {
+        put_older(&shard(place, 0), older);
+        let mark = shard(place, 0).with_extension("durable");
         fs::write(&mark, &older[&mark]).unwrap();
     }),
     ("a mark deleted", "shard-0000.durable", |place, _| {
@@ -139,7 +140,7 @@ fn with_process_a_ring_that_is_gone_or_damaged_is_refused_and_a_savepoint_helps(
             }
             "segments" => segments(&place).iter().for_each(|path| fs::remove_file(path).unwrap()),
             "logs" => fs::remove_dir_all(place.data().join("log")).unwrap(),
-            _ => put_older(&shard(&place, 1), &older),
+            _ => put_older(&shard(&place, 0), &older),
         }
         let out = content(&place.out());
         match place.start(&plain) {
