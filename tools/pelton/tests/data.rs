@@ -82,6 +82,11 @@ impl Place {
         self.data.join(format!("log/g0000/shard-{shard:04}"))
     }
 
+    /// What says how far the log was kept.
+    fn mark(&self, shard: u16) -> PathBuf {
+        self.directory(shard).with_extension("durable")
+    }
+
     fn segment(&self, shard: u16) -> PathBuf {
         self.directory(shard).join("seg-00000000.log")
     }
@@ -329,6 +334,8 @@ fn a_log_that_is_gone_or_begins_too_late_is_found() {
 
     fs::remove_dir_all(place.directory(1)).expect("it is there");
     for shard in 0..2 {
+        // What says how far the old log was kept would refuse the new one.
+        fs::remove_file(place.mark(shard)).expect("it is there");
         let mut log = place.log(shard, Durability::Disk);
         for tick in 1..=600 {
             place.append(&mut log, tick);
@@ -355,24 +362,29 @@ fn an_entry_that_the_engine_cannot_read_is_found() {
     assert!(error.contains("(position "), "{error}");
 }
 
-/// A log with an eleventh tick that nothing seals, and where the page of its group begins.
-fn unsealed(test: &str) -> (Place, usize) {
+/// A log with an eleventh tick, where the page of its group begins, and its mark from before that tick.
+fn eleven(test: &str) -> (Place, usize, Vec<u8>) {
     let place = Place::filled(test);
     let mut log = place.log(0, Durability::Disk);
+    let mark = fs::read(place.mark(0)).expect("it was made with the log");
     place.append(&mut log, 11);
     drop(log);
     let bytes = fs::read(place.segment(0)).expect("it is there");
     let last = bytes.iter().rposition(|&byte| byte != 0).expect("it is not empty");
-    (place, last / 4096 * 4096)
+    (place, last / 4096 * 4096, mark)
 }
 
 #[test]
 fn a_write_that_was_cut_short_is_noted_and_no_damage() {
-    let (place, page) = unsealed("torn");
+    let (place, page, mark) = eleven("torn");
     let mut bytes = fs::read(place.segment(0)).expect("it is there");
     // Of the tick's entry only the beginning is left.
     bytes[page + 100..page + 4096].fill(0);
     fs::write(place.segment(0), bytes).expect("room");
+    let (findings, _) = place.fails("log verify DATA");
+    assert!(findings.starts_with("damage: "), "the mark says that the tick was kept: {findings}");
+    // Nobody had been told of the tick.
+    fs::write(place.mark(0), mark).expect("room");
     let shown = place.succeeds("log verify DATA");
     assert!(shown.starts_with("note: ") && shown.contains("a write was cut short at byte"), "{shown}");
     let shown = place.succeeds("log inspect DATA --shard 0");
@@ -381,10 +393,10 @@ fn a_write_that_was_cut_short_is_noted_and_no_damage() {
 
 #[test]
 fn a_byte_of_what_was_written_last_is_damage() {
-    let (place, page) = unsealed("byte");
+    let (place, page, _) = eleven("byte");
     place.flip(&place.segment(0), page + 110);
-    let place_of =
-        format!("seg-00000000.log: damaged log segment at byte {}: expected the byte ", page + 110);
+    // The entry that holds it, the first of the group.
+    let place_of = format!("seg-00000000.log: damaged log segment at byte {}: expected CRC32C ", page + 64);
     let (findings, _) = place.fails("log verify DATA");
     assert!(findings.starts_with("damage: ") && findings.contains(&place_of), "{findings}");
     let (_, error) = place.fails("log inspect DATA --shard 0");
