@@ -93,7 +93,7 @@ fn exact_mean(prices: &[f64]) -> f64 {
     let sum: i128 = prices.iter().map(|price| (price * scale) as i128).sum();
     let (magnitude, number) = (sum.unsigned_abs(), prices.len() as u128);
     let (magnitude, shift) = if magnitude < 1 << 70 { (magnitude << 56, 56) } else { (magnitude, 0) };
-    let bits = magnitude / number | u128::from(!magnitude.is_multiple_of(number));
+    let bits = (magnitude / number) | u128::from(!magnitude.is_multiple_of(number));
     let mean = bits as f64 / scale / 2f64.powi(shift);
     if sum < 0 { -mean } else { mean }
 }
