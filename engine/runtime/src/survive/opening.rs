@@ -238,8 +238,13 @@ impl Opened {
         opened.begin_at_savepoint()?;
         opened.check_room()?;
         let is_new = opened.manifest.generation >= unknown;
-        if !is_new && opened.manifest.durability != durability && !opened.manifest.clean {
-            // Staging rings of the other mode hold nothing that the segments lack only after a clean end.
+        if !is_new
+            && opened.manifest.durability != durability
+            && durability == "disk"
+            && !opened.manifest.clean
+        {
+            // Staging rings hold nothing that the segments lack only after a clean end. With `disk` the segments never lack anything that was
+            // acknowledged.
             let before = &opened.manifest.durability;
             let difference = format!(
                 "it was last run with durability \"{before}\" and did not end cleanly; start it with that once more and suspend it \
@@ -296,8 +301,13 @@ impl Opened {
         self.manifest.clean = false;
         self.manifest.begun = true;
         self.manifest.configuration = self.options.configuration.clone();
-        self.store()?;
+        if self.task() != Task::Run {
+            // The shards of before write to the disk, whatever they did: what their rings held is in the segments by now.
+            self.manifest.durability = "disk".to_owned();
+        }
+        // Should the disk fail, it is not known which manifest a later start finds: the logs of either stay.
         self.committed = true;
+        self.store()?;
         self.unknown = self.manifest.generation + 1;
         self.data.remove_unreferenced(&self.manifest)?;
         if std::mem::take(&mut self.replaces) || stands_alone(&self.manifest) {
