@@ -258,26 +258,28 @@ impl DataDirectory {
         Ok(())
     }
 
-    /// Deletes all logs of a generation, with their marks and staging rings.
+    /// Deletes all logs of a generation, with their marks and staging rings. A mark goes when its log has gone for good: a log that comes back
+    /// after a loss of power without its mark would look like one that was used.
     fn remove_logs_in(&self, shards: &Path, log_id: u128, generation: u32) -> Result<(), StorageError> {
         let disk = &self.disk;
-        for shard in self.list(shards)? {
-            let directory = shards.join(&shard);
-            let Some(number) = numbered(&shard, "shard-") else {
-                if shard.ends_with(".durable") {
-                    disk.remove(&directory).map_err(|error| StorageError::io("remove", &directory, error))?;
-                }
-                continue;
-            };
+        let remove = |path: &Path| disk.remove(path).map_err(|error| StorageError::io("remove", path, error));
+        let names = self.list(shards)?;
+        for name in &names {
+            let directory = shards.join(name);
+            let Some(number) = numbered(name, "shard-") else { continue };
             let prefix = ring_prefix(log_id, generation, number as u16);
             remove_rings(&**disk, &directory, &prefix, "")?;
             for file in self.list(&directory)? {
-                let file = directory.join(file);
-                disk.remove(&file).map_err(|error| StorageError::io("remove", &file, error))?;
+                remove(&directory.join(file))?;
             }
+            disk.sync_directory(&directory).map_err(|error| StorageError::io("sync", &directory, error))?;
             // An empty directory that stays is in nobody's way.
             let _ = disk.remove(&directory);
         }
+        names
+            .iter()
+            .filter(|name| name.ends_with(".durable"))
+            .try_for_each(|name| remove(&shards.join(name)))?;
         let _ = disk.remove(shards);
         Ok(())
     }
