@@ -13,8 +13,9 @@
 //!    command first, so that no command is carried out twice, and then writes the answer in the same way.
 //! 3. The sender [`take`]s the answer, which removes it. One who gives up waiting [`withdraw`]s the command.
 //!
-//! Nothing here is synced: a command is worth nothing once the job has ended, and a job that starts [`clear`]s what
-//! is left. Whoever may write in the data directory may command; there is no other check.
+//! Nothing here is synced: a command is worth nothing once the job has ended. A job that starts [`clear`]s what is
+//! left, and refuses each command that it finds: who sent it may be waiting, since a job has its directory before it
+//! looks for commands. Whoever may write in the data directory may command; there is no other check.
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
@@ -187,15 +188,19 @@ pub fn withdraw(disk: &Arc<dyn Disk>, data: &Path, name: &str) -> Result<bool, S
     remove(disk, &directory(data).join(format!("{name}{COMMAND}")))
 }
 
-/// Removes commands and answers that an earlier job left behind.
+/// Removes what an earlier job left behind, and refuses the commands that are there: whether their senders are gone or
+/// were too early, nobody can tell.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn clear(disk: &Arc<dyn Disk>, data: &Path) -> Result<(), StorageError> {
-    for name in names(disk, data)? {
-        if [COMMAND, ANSWER, NEW].iter().any(|suffix| name.ends_with(suffix)) {
-            remove(disk, &directory(data).join(name))?;
-        }
+    let left = names(disk, data)?;
+    for name in left.iter().filter(|name| name.ends_with(ANSWER) || name.ends_with(NEW)) {
+        remove(disk, &directory(data).join(name))?;
+    }
+    for name in left.iter().filter_map(|name| name.strip_suffix(COMMAND)) {
+        let error = "it was still starting; ask again".to_owned();
+        answer(disk, data, name, &Answer::Refused { error })?;
     }
     Ok(())
 }
@@ -418,8 +423,24 @@ mod tests {
         put(&disk, "z.command.new", b"half");
         put(&disk, "z.other", b"");
         assert_eq!(list(&disk, data).unwrap().len(), 8, "half a command is none");
+    }
+
+    #[test]
+    fn who_commands_a_job_that_starts_is_told_to_ask_again() {
+        let (disk, data) = (machine(), Path::new(DATA));
         clear(&disk, data).unwrap();
-        assert_eq!(disk.list(&directory(data)).unwrap(), ["z.other"]);
+        send(&disk, data, "early", &Command::Checkpoint).unwrap();
+        for left in ["a.answer", "z.command.new", "z.other"] {
+            put(&disk, left, b"");
+        }
+        clear(&disk, data).unwrap();
+        assert_eq!(disk.list(&directory(data)).unwrap(), ["early.answer", "z.other"]);
+        let error = "it was still starting; ask again".to_owned();
+        assert_eq!(take(&disk, data, "early").unwrap(), Some(Answer::Refused { error }));
+        send(&disk, data, "gone", &Command::Checkpoint).unwrap();
+        clear(&disk, data).unwrap();
+        clear(&disk, data).unwrap();
+        assert_eq!(disk.list(&directory(data)).unwrap(), ["z.other"], "an answer stays for one run");
     }
 
     #[test]

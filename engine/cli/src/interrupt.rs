@@ -33,7 +33,7 @@ impl Interrupt {
     fn within(grace: Option<Duration>) -> Interrupt {
         let interrupt = Interrupt::default();
         let flag = interrupt.clone();
-        let installed = ctrlc::set_handler(move || {
+        let listens = pelton_runtime::signals::listen(move || {
             if flag.is_raised() {
                 leave("interrupted twice");
             }
@@ -46,8 +46,8 @@ impl Interrupt {
                 });
             }
         });
-        // A second harness in one process keeps the first one's handler: then Ctrl-C ends the first.
-        drop(installed);
+        // Where no handler is allowed, a signal ends the process as it would any other.
+        drop(listens);
         interrupt
     }
 

@@ -40,14 +40,14 @@ fn checkout(revenue: PathBuf) -> (Inlet<Order>, Job) {
     (orders, job)
 }
 
-/// An order every millisecond. A till that comes back goes on with the number after the last one that the job has of it.
+/// An order every millisecond. A producer that comes back goes on with the number after the last one that the job has of it.
 fn sell(orders: &Inlet<Order>) -> Result<(), InletError> {
-    let mut till = orders.producer("till-7")?;
+    let mut checkout = orders.producer("checkout-7")?;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     loop {
         let order = Order { shop: 0, cents: 250, time: EventTime::from_millis(now().as_millis() as i64) };
-        let number = till.next_sequence()?;
-        till.send(Order { shop: number % 3, ..order })?;
+        let number = checkout.next_sequence()?;
+        checkout.send(Order { shop: number % 3, ..order })?;
         std::thread::sleep(millis(1));
     }
 }

@@ -9,7 +9,7 @@ struct Order {
     at: EventTime,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (orders, source) = inlet::<Order>(4_096);
     let job = Job::new("revenue")
         .source(source)

@@ -11,7 +11,7 @@ struct Order {
     at: EventTime,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let orders = ndjson::file::<Order>("orders.ndjson")?.on_malformed(|line| eprintln!("{line}"));
     let revenue = collect();
 

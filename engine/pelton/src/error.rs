@@ -69,9 +69,9 @@ pub enum JobError {
     Open(OpenError),
     /// What must survive could not be read or written.
     Storage(String),
-    /// The process handles the signals already that were to suspend the job.
+    /// The signals that were to suspend the job cannot be heard.
     Signals {
-        /// What was said, and what to do.
+        /// What the system said.
         problem: String,
     },
     /// The driver could not start.

@@ -414,7 +414,8 @@ impl Running {
     }
 
     /// Has SIGTERM, SIGINT (Ctrl-C) and SIGHUP [suspend](Stop::Suspend) the job, so that [`wait`](Self::wait) returns `Ok` and a later run goes on;
-    /// a second of them stops it at once. For the main program of a process: a handler of signals belongs to all of it.
+    /// a second of them stops it at once. For the main program of a process: from now on none of them ends it. A handler that the program has
+    /// installed before is called, too; SIGHUP stays ignored under `nohup`.
     ///
     /// ```
     /// use pelton::prelude::*;
@@ -426,7 +427,7 @@ impl Running {
     /// ```
     ///
     /// # Errors
-    /// When the process handles these signals already.
+    /// When the system allows no handler.
     pub fn suspend_on_signals(&self) -> Result<(), JobError> {
         signals::suspend(self.inner.watch(), self.inner.stopper())
     }

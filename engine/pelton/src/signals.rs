@@ -1,8 +1,8 @@
 //! Signals that end a process suspend its jobs first.
 //!
-//! One handler for the process, installed when the first job asks for it; a thread of its own calls it. SIGTERM, SIGINT (Ctrl-C) and SIGHUP
-//! are treated alike: the first suspends every job that asked, the second stops them at once. The process goes on: `wait` returns, and what the
-//! program does then is its own business. A job that asks when a signal has come already is suspended at once.
+//! One listener for the process, there when the first job asks for it. SIGTERM, SIGINT (Ctrl-C) and SIGHUP are treated alike: the first
+//! suspends every job that asked, the second stops them at once. The process goes on: `wait` returns, and what the program does then is its own
+//! business. A job that asks when a signal has come already is suspended at once.
 
 use crate::JobError;
 use pelton_runtime::{Stop, Stopper, Watch};
@@ -36,12 +36,10 @@ fn on_signal() {
 /// Has signals suspend the job that `stopper` stops.
 pub(crate) fn suspend(watch: Watch, stopper: Stopper) -> Result<(), JobError> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
-    let installed =
-        INSTALLED.get_or_init(|| ctrlc::try_set_handler(on_signal).map_err(|error| error.to_string()));
+    let installed = INSTALLED
+        .get_or_init(|| pelton_runtime::signals::listen(on_signal).map_err(|error| error.to_string()));
     if let Err(error) = installed {
-        let problem = format!(
-            "signals cannot be handled here: {error}. If the program has a handler of its own, call `running.stopper().stop(Stop::Suspend)` there"
-        );
+        let problem = format!("signals cannot be handled here: {error}");
         return Err(JobError::Signals { problem });
     }
     let mut jobs = JOBS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -103,6 +103,7 @@ fn debug_is_display_for_every_public_error() {
     same(seen, JobError::Storage("cannot write".to_owned()));
     same(seen, JobError::Signals { problem: "another handler".to_owned() });
     same(seen, NoRow::Yet);
+    same(seen, NoRow::OnCore);
     same(seen, NoRow::Ended(Outcome::Failed(Arc::new(panicked()))));
     same(seen, JobError::Fault(Fault::OutOfMemory(out_of_memory())));
     same(seen, panicked());

@@ -1,11 +1,36 @@
 //! The README's programs are the examples, and what it says that they print is what they print.
 //!
 //! A block of the README is named by a comment before it. Set `PELTON_BLESS=1` to have the README rewritten from the files and from what the
-//! programs print.
+//! programs print. A program is this test's own binary, called again.
+
+#[path = "../examples/orders.rs"]
+mod orders;
+#[path = "../examples/revenue.rs"]
+mod revenue;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+const PROGRAM: &str = "README_PROGRAM";
+/// What the test harness prints stands before this.
+const BEGINS: &str = "----\n";
+
+/// Not a test, but the programs that the test starts.
+#[test]
+fn as_the_program() {
+    let Ok(program) = std::env::var(PROGRAM) else { return };
+    print!("{BEGINS}");
+    std::io::stdout().flush().unwrap();
+    let ended = match program.as_str() {
+        "revenue" => revenue::main(),
+        "orders" => orders::main(),
+        other => panic!("the README has no program {other}"),
+    };
+    ended.unwrap();
+    std::process::exit(0);
+}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two directories down")
@@ -22,31 +47,16 @@ impl Scratch {
         Scratch(path)
     }
 
-    /// Runs an example here, as a user would; what it said on standard error, and then on standard output.
-    fn run(&self, example: &str) -> String {
-        let mut cargo = Command::new(env!("CARGO"));
-        // The profile of the tests, in which it is built already.
-        cargo.args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "test",
-            "--package",
-            "pelton",
-            "--example",
-            example,
-        ]);
-        cargo.arg("--manifest-path").arg(root().join("Cargo.toml")).current_dir(&self.0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
-        {
-            cargo.env_remove(name);
-        }
-        let output = cargo.stdin(Stdio::null()).output().unwrap();
+    /// Runs a program here, as a user would; what it said on standard error, and then on standard output.
+    fn run(&self, program: &str) -> String {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "as_the_program", "--nocapture"]).env_clear().env(PROGRAM, program);
+        let output = command.current_dir(&self.0).stdin(Stdio::null()).output().unwrap();
         let (said, printed) =
             (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
-        assert!(output.status.success(), "{example}: {said}");
-        said + &printed
+        assert!(output.status.success(), "{program}: {said}");
+        let (_, printed) = printed.split_once(BEGINS).expect("the program was called");
+        said + printed
     }
 }
 
@@ -62,7 +72,11 @@ fn expected() -> BTreeMap<String, String> {
     let files = ["revenue.rs", "orders.rs", "data/orders.ndjson"].map(|file| format!("{examples}/{file}"));
     let mut blocks: BTreeMap<_, _> = files
         .into_iter()
-        .map(|file| (file.clone(), std::fs::read_to_string(root().join(file)).unwrap()))
+        .map(|file| {
+            let text = std::fs::read_to_string(root().join(&file)).unwrap();
+            // Public in the file only for this test.
+            (file, text.replace("\npub(crate) fn main", "\nfn main"))
+        })
         .collect();
 
     let scratch = Scratch::new("revenue");

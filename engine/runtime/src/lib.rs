@@ -48,6 +48,7 @@ pub mod panics;
 mod pin;
 mod probe;
 mod running;
+pub mod signals;
 mod stats;
 pub mod survive;
 

@@ -14,7 +14,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Listens in a data directory; what was asked of an earlier run is forgotten.
+    /// Listens in a data directory; what was asked before now is refused.
     ///
     /// # Errors
     /// When the directory cannot be read.

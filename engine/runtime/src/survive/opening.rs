@@ -177,6 +177,8 @@ pub struct Opened {
     /// Logs of earlier generations are not wanted any more once the run begins.
     replaces: bool,
     committed: bool,
+    /// What the manifest said before shards were run only to take up what was there.
+    durability_before: String,
 }
 
 impl Drop for Opened {
@@ -230,9 +232,16 @@ impl Opened {
             }
         };
         let unknown = if manifest.begun { manifest.generation + 1 } else { 0 };
-        let (proofs, replaces, committed) = (Vec::new(), false, false);
-        let mut opened =
-            Opened { data: Arc::new(data), manifest, options, proofs, unknown, replaces, committed };
+        let mut opened = Opened {
+            data: Arc::new(data),
+            durability_before: manifest.durability.clone(),
+            manifest,
+            options,
+            proofs: Vec::new(),
+            unknown,
+            replaces: false,
+            committed: false,
+        };
         // What a start has left that did not begin.
         opened.data.remove_unused_logs(opened.manifest.log_id, unknown)?;
         opened.begin_at_savepoint()?;
@@ -303,7 +312,7 @@ impl Opened {
         self.manifest.configuration = self.options.configuration.clone();
         if self.task() != Task::Run {
             // The shards of before write to the disk, whatever they did: what their rings held is in the segments by now.
-            self.manifest.durability = "disk".to_owned();
+            self.durability_before = std::mem::replace(&mut self.manifest.durability, "disk".to_owned());
         }
         // Should the disk fail, it is not known which manifest a later start finds: the logs of either stay.
         self.committed = true;
@@ -445,7 +454,8 @@ impl Opened {
     /// # Errors
     /// When the manifest cannot be stored.
     pub fn rescaled(&mut self, manifest: Manifest) -> Result<(), StorageError> {
-        self.manifest = Manifest { clean: true, ..manifest };
+        // As it was: should the rest of the start be refused, the job is that of before.
+        self.manifest = Manifest { clean: true, durability: self.durability_before.clone(), ..manifest };
         self.store()?;
         let last = self.manifest.checkpoints.last().cloned();
         let last = last.unwrap_or_else(|| unreachable!("a rescaling ends with a checkpoint"));

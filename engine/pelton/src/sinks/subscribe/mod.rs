@@ -60,6 +60,8 @@ impl<T> Row<T> {
 pub enum NoRow {
     /// None has come in time.
     Yet,
+    /// None is there, and it would have been waited for on one of the engine's own threads, which would make them.
+    OnCore,
     /// None will come any more in this run of the job, which has ended so.
     Ended(Outcome),
 }
@@ -68,6 +70,10 @@ impl fmt::Display for NoRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoRow::Yet => f.write_str("no row has come in time"),
+            NoRow::OnCore => f.write_str(
+                "no row is there, and a function of a job may not wait for one on the thread that would make it; use try_recv, or \
+                 receive on a thread of your own",
+            ),
             NoRow::Ended(outcome) => write!(f, "no row will come any more: {outcome}"),
         }
     }
@@ -84,7 +90,7 @@ impl std::error::Error for NoRow {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             NoRow::Ended(Outcome::Failed(error)) => Some(&**error),
-            NoRow::Ended(_) | NoRow::Yet => None,
+            NoRow::Ended(_) | NoRow::Yet | NoRow::OnCore => None,
         }
     }
 }
@@ -147,7 +153,8 @@ impl<T: Record + Clone + Send> Subscription<T> {
     /// The next row, waiting for it for at most `longest`.
     ///
     /// # Errors
-    /// When none has come in time, or none will: then it says how the job has ended.
+    /// When none has come in time, or none will: then it says how the job has ended. Where it would have to wait on one of the engine's own
+    /// threads it does not.
     pub fn recv(&self, longest: Duration) -> Result<Row<T>, NoRow> {
         self.queue.receive(longest)
     }
@@ -155,7 +162,7 @@ impl<T: Record + Clone + Send> Subscription<T> {
     /// The next row, if there is one now.
     ///
     /// # Errors
-    /// As for [`recv`](Self::recv).
+    /// When there is none, or none will be: then it says how the job has ended.
     pub fn try_recv(&self) -> Result<Row<T>, NoRow> {
         self.queue.receive(Duration::ZERO)
     }

@@ -240,6 +240,9 @@ impl<T: Clone> Queue<T> {
             if left.is_zero() {
                 return Err(NoRow::Yet);
             }
+            if pelton_runtime::on_core() {
+                return Err(NoRow::OnCore);
+            }
             if state.ended() {
                 // Its last writer has gone, and the run is a moment behind.
                 left = left.min(ENDING_WAIT);

@@ -72,6 +72,10 @@ fn rows_come_with_their_names_once_they_are_flushed() {
     assert_eq!(rows.recv(Duration::MAX).unwrap().position(), at(5, 3, 1));
     assert_eq!(rows.try_recv().unwrap().position(), at(7, 3, 0));
     assert_eq!(rows.unacknowledged(), 0, "nothing is kept where nothing survives");
+    let within = pelton_runtime::OnCore::enter();
+    assert!(matches!(rows.recv(Duration::MAX), Err(NoRow::OnCore)), "it would wait for itself");
+    assert!(matches!(rows.try_recv(), Err(NoRow::Yet)));
+    drop(within);
     write(&mut writer, 9, &["d"]);
     let waiting = rows.clone();
     let waiting = std::thread::spawn(move || (waiting.recv(Duration::MAX), waiting.recv(Duration::MAX)));
