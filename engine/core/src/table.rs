@@ -532,13 +532,19 @@ impl<K, V> Lookups<'_, K, V> {
         entry as u32
     }
 
-    /// The entry that [`locate`](Self::locate) numbered.
+    /// Calls `visit` with each of the entries that [`locate`](Self::locate) numbered, and with its place among `numbers`.
     ///
     /// # Panics
-    /// When there is no entry of that number.
+    /// When there is no entry of one of these numbers.
     #[inline(always)]
-    pub fn entry(&mut self, entry: u32) -> &mut (K, V) {
-        &mut self.entries[entry as usize]
+    pub fn visit(&mut self, numbers: &[u32], mut visit: impl FnMut(usize, &mut (K, V))) {
+        let most = numbers.iter().fold(0, |most, number| most.max(*number));
+        let len = self.entries.len();
+        assert!(numbers.is_empty() || (most as usize) < len, "entry {most} of {len}");
+        for (place, number) in numbers.iter().enumerate() {
+            // SAFETY: the largest number is below that of the entries, as has just been seen, and nothing here takes any away.
+            visit(place, unsafe { self.entries.get_unchecked_mut(*number as usize) });
+        }
     }
 }
 
@@ -607,7 +613,9 @@ mod tests {
         for (number, &key) in keys.iter().enumerate() {
             let at = lookups.locate(key.hash(), || unreachable!("{key} is there"), || 0);
             // The first of those with its tag; its own unless they are several.
-            assert!(at as usize == number || tag(lookups.entry(at).0.hash()) == tag(key.hash()));
+            lookups.visit(&[at], |_, (found, _)| {
+                assert!(at as usize == number || tag(found.hash()) == tag(key.hash()));
+            });
         }
     }
 
@@ -699,11 +707,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "index out of bounds")]
+    #[should_panic(expected = "entry 67108864 of 1")]
     fn an_entry_that_there_is_not_panics() {
         let mut table = table::<u64, u64>();
         table.reserve(1).unwrap();
-        let _ = table.lookups().entry(1 << 26);
+        let mut lookups = table.lookups();
+        let there = lookups.locate(fold(7), || 7, || 0);
+        lookups.visit(&[], |_, _| unreachable!());
+        lookups.visit(&[there, 1 << 26, there], |_, _| unreachable!());
     }
 
     /// Room for entries is made ahead, so there can be some where there is none in the index: keys beyond what was reserved are refused by
@@ -753,12 +764,10 @@ mod tests {
             let mut lookups = batched.lookups();
             let located: alloc::vec::Vec<u32> =
                 keys.iter().map(|&key| lookups.locate(hash(key), || key, || 0)).collect();
-            for (&key, &entry) in keys.iter().zip(&located) {
-                match lookups.entry(entry) {
-                    (k, value) if *k == key => *value += 1,
-                    _ => wrong.push(key),
-                }
-            }
+            lookups.visit(&located, |place, (key, value)| match keys[place] {
+                wanted if wanted == *key => *value += 1,
+                wanted => wrong.push(wanted),
+            });
             for key in wrong {
                 *batched.upsert(hash(key), |k| *k == key, || key, || 0) += 1;
             }

@@ -1,6 +1,6 @@
 //! The mean of a field.
 
-use super::{Aggregate, Number};
+use super::{Adds, Aggregate, Number};
 
 /// Made by [`avg`].
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub fn avg<F>(f: F) -> Avg<F> {
 
 impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> for Avg<F> {
     type Item = V;
-    type Acc = (u64, V::Sum);
+    type Acc = (u64, V::Mean);
     type Out = f64;
 
     #[inline(always)]
@@ -32,16 +32,16 @@ impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> 
         (self.0)(record)
     }
     fn empty(&self) -> Self::Acc {
-        (0, V::Sum::default())
+        (0, V::Mean::default())
     }
     #[inline(always)]
     fn add(&self, acc: &mut Self::Acc, item: V) {
         acc.0 += 1;
-        item.add(&mut acc.1);
+        acc.1.add(item);
     }
     fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc) {
         acc.0 += other.0;
-        V::merge(&mut acc.1, &other.1);
+        acc.1.merge(&other.1);
     }
     fn finish(&self, acc: &Self::Acc) -> f64 {
         V::mean(&acc.1, acc.0)

@@ -10,6 +10,7 @@
 //! - floats are ordered as `-inf < ... < -0.0 < 0.0 < ... < inf < NaN`, whatever the sign of the NaN: see [`Ranked`].
 
 mod avg;
+mod carried;
 mod count;
 mod exact;
 mod extreme;
@@ -17,15 +18,18 @@ mod extreme_by;
 mod number;
 mod sum;
 mod tuple;
+mod unsigned;
 mod wide;
 
 pub use avg::{Avg, avg};
+pub use carried::CarriedSum;
 pub use count::{Count, count};
 pub use exact::ExactSum;
 pub use extreme::{Max, Min, Ranked, max, min};
 pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
-pub use number::{Number, Overflow};
+pub use number::{Adds, Number, Overflow};
 pub use sum::{Sum, sum};
+pub use unsigned::UnsignedSum;
 pub use wide::WideSum;
 
 use crate::record::Record;

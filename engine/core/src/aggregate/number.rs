@@ -1,44 +1,51 @@
 //! Numbers that can be added up.
 
+use super::carried::CarriedSum;
 use super::exact::ExactSum;
+use super::unsigned::UnsignedSum;
 use super::wide::WideSum;
 use crate::record::Record;
 use alloc::format;
 use alloc::string::String;
 
-/// An integer or a float, with the state that its sum is kept in.
+/// An integer or a float, with the states that its sum and its mean are kept in.
 ///
-/// The state is wide enough for 2^63 numbers, so nothing wraps on the way and the order in which numbers are added cannot show. Only what the
-/// sum comes to may not fit:
+/// Nothing wraps, and the order in which numbers are added cannot show. Only what a sum comes to may not fit:
 ///
-/// | numbers | state | sum | beyond its range |
-/// |---|---|---|---|
-/// | `u8` `u16` `u32` `u64` | 128 bits | `u64` | [`Overflow`] |
-/// | `i8` `i16` `i32` `i64` | 128 bits | `i64` | [`Overflow`] |
-/// | `u128`, `i128` | 192 bits | the same | [`Overflow`] |
-/// | `f32` `f64` | [`ExactSum`] | `f64`, rounded once | an infinity, as in IEEE 754 |
+/// | numbers | state of a sum | sum | beyond its range | state of a mean |
+/// |---|---|---|---|---|
+/// | `u8` `u16` `u32` `u64` | 64 bits, which stop at the end | `u64`, below 2^64 - 1 | [`Overflow`] | 128 bits |
+/// | `i8` `i16` `i32` `i64` | 128 bits | `i64` | [`Overflow`] | 128 bits |
+/// | `u128`, `i128` | 192 bits | the same | [`Overflow`] | 192 bits |
+/// | `f32` `f64` | [`ExactSum`] | `f64`, rounded once | an infinity, as in IEEE 754 | [`ExactSum`] |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a number that can be added up",
     label = "no number",
     note = "`sum` and `avg` take integers, `f32` and `f64`"
 )]
 pub trait Number: Record + Copy {
-    /// The state of a sum and of a mean.
-    type Sum: Record + Clone + Default;
+    /// The state of a sum.
+    type Sum: Adds<Self>;
     /// What a sum comes to.
     type Total;
+    /// The state of a mean.
+    type Mean: Adds<Self>;
 
-    /// Adds to a sum.
-    fn add(self, sum: &mut Self::Sum);
-    /// Adds one sum to another.
-    fn merge(sum: &mut Self::Sum, other: &Self::Sum);
     /// What a sum comes to.
     ///
     /// # Errors
     /// When that is no [`Total`](Self::Total).
     fn total(sum: &Self::Sum) -> Result<Self::Total, Overflow>;
     /// The sum divided by `count`, rounded once.
-    fn mean(sum: &Self::Sum, count: u64) -> f64;
+    fn mean(sum: &Self::Mean, count: u64) -> f64;
+}
+
+/// A sum of `V`s, in whatever order they come. Begins with nothing.
+pub trait Adds<V>: Record + Clone + Default {
+    /// Adds a number.
+    fn add(&mut self, value: V);
+    /// Adds another sum.
+    fn merge(&mut self, other: &Self);
 }
 
 /// A result that the type of the result cannot hold: the job stops and says so.
@@ -63,40 +70,51 @@ impl core::fmt::Debug for Overflow {
 
 impl core::error::Error for Overflow {}
 
-macro_rules! integers {
-    ($($total:ident: $($type:ty),*;)*) => { $($(
+const WIDER: &str = "sum `i128`s, `.sum(|r| i128::from(r.field))`";
+
+macro_rules! unsigned {
+    ($($type:ident),*) => { $(
         impl Number for $type {
-            type Sum = i128;
-            type Total = $total;
+            type Sum = UnsignedSum;
+            type Total = u64;
+            type Mean = CarriedSum;
             #[inline(always)]
-            fn add(self, sum: &mut i128) {
-                *sum += i128::from(self);
+            fn total(sum: &UnsignedSum) -> Result<u64, Overflow> {
+                sum.get().ok_or_else(|| beyond(format_args!("{} or more", u64::MAX), "u64", WIDER))
             }
-            fn merge(sum: &mut i128, other: &i128) {
-                *sum += other;
-            }
-            fn total(sum: &i128) -> Result<$total, Overflow> {
-                $total::try_from(*sum).map_err(|_| beyond(sum, stringify!($total), "sum `i128`s, `.sum(|r| i128::from(r.field))`"))
-            }
-            fn mean(sum: &i128, count: u64) -> f64 {
-                quotient(*sum, count)
+            fn mean(sum: &CarriedSum, count: u64) -> f64 {
+                quotient(sum.get(), count)
             }
         }
-    )*)* };
+    )* };
 }
-integers! { u64: u8, u16, u32, u64; i64: i8, i16, i32, i64; }
+unsigned!(u8, u16, u32, u64);
+
+macro_rules! signed {
+    ($($type:ident),*) => { $(
+        impl Number for $type {
+            type Sum = CarriedSum;
+            type Total = i64;
+            type Mean = CarriedSum;
+            #[inline(always)]
+            fn total(sum: &CarriedSum) -> Result<i64, Overflow> {
+                let sum = sum.get();
+                i64::try_from(sum).map_err(|_| beyond(sum, "i64", WIDER))
+            }
+            fn mean(sum: &CarriedSum, count: u64) -> f64 {
+                quotient(sum.get(), count)
+            }
+        }
+    )* };
+}
+signed!(i8, i16, i32, i64);
 
 macro_rules! wide_integers {
     ($($type:ident),*) => { $(
         impl Number for $type {
             type Sum = WideSum;
             type Total = $type;
-            fn add(self, sum: &mut WideSum) {
-                sum.add(WideSum::from(self));
-            }
-            fn merge(sum: &mut WideSum, other: &WideSum) {
-                sum.add(*other);
-            }
+            type Mean = WideSum;
             fn total(sum: &WideSum) -> Result<$type, Overflow> {
                 $type::try_from(*sum).map_err(|()| beyond(sum.approximate(), stringify!($type), "sum floats, or use an `Aggregate` of your own"))
             }
@@ -116,17 +134,20 @@ macro_rules! floats {
         impl Number for $type {
             type Sum = ExactSum;
             type Total = f64;
-            fn add(self, sum: &mut ExactSum) {
-                sum.add(f64::from(self));
-            }
-            fn merge(sum: &mut ExactSum, other: &ExactSum) {
-                sum.merge(other);
-            }
+            type Mean = ExactSum;
             fn total(sum: &ExactSum) -> Result<f64, Overflow> {
                 Ok(sum.total())
             }
             fn mean(sum: &ExactSum, count: u64) -> f64 {
                 sum.mean(count)
+            }
+        }
+        impl Adds<$type> for ExactSum {
+            fn add(&mut self, value: $type) {
+                self.add(f64::from(value));
+            }
+            fn merge(&mut self, other: &ExactSum) {
+                self.merge(other);
             }
         }
     )* };

@@ -1,6 +1,6 @@
 //! The sum of a field.
 
-use super::{Aggregate, Number, Overflow};
+use super::{Adds, Aggregate, Number, Overflow};
 
 /// Made by [`sum`].
 #[derive(Clone, Copy, Debug)]
@@ -8,8 +8,8 @@ pub struct Sum<F>(F);
 
 /// The sum of `f(record)`: a `u64` for unsigned integers, an `i64` for signed ones, an `f64` for floats; `u128` and `i128` stay what they are.
 ///
-/// Nothing wraps. Integers are added with room to spare, and a sum that its type cannot hold in the end stops the job with an error that names
-/// the operator, the key and the sum; `sum(|r| i128::from(r.field))` has more room. Floats are added exactly, in whatever order they come, and
+/// Nothing wraps. A sum that its type cannot hold in the end (and 2^64 - 1, which stands for what a `u64` cannot hold) stops the job with an
+/// error that names the operator and the key; `sum(|r| i128::from(r.field))` has more room. Floats are added exactly, in whatever order they come, and
 /// the sum is rounded once: so `0.1 + 0.2 + -0.3` is the true sum of these three floats. One NaN makes the sum NaN, as do
 /// infinities of both signs. A sum of zeros is `0.0`, also of negative ones.
 ///
@@ -39,10 +39,10 @@ impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> 
     }
     #[inline(always)]
     fn add(&self, acc: &mut V::Sum, item: V) {
-        item.add(acc);
+        acc.add(item);
     }
     fn merge(&self, acc: &mut V::Sum, other: &V::Sum) {
-        V::merge(acc, other);
+        acc.merge(other);
     }
     fn finish(&self, acc: &V::Sum) -> V::Total {
         V::total(acc).unwrap_or_else(|overflow| panic!("{overflow}"))
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(check(&[u32::MAX; 3]), Ok(3 * u64::from(u32::MAX)));
         assert_eq!(check(&[i64::MAX, 1, -1]), Ok(i64::MAX));
         assert_eq!(check(&[i64::MIN, -1, 1, i64::MAX]), Ok(-1));
-        assert_eq!(check(&[u64::MAX]), Ok(u64::MAX));
+        assert_eq!(check(&[u64::MAX - 1]), Ok(u64::MAX - 1));
         assert_eq!(check(&[i128::from(u64::MAX); 2]), Ok(2 * i128::from(u64::MAX)));
         assert_eq!(check(&[u128::MAX]), Ok(u128::MAX));
         assert_eq!(check(&[f32::MAX; 2]), Ok(2.0 * f64::from(f32::MAX)));
@@ -88,10 +88,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_says_what_it_is_and_what_to_do() {
         let said = |overflow: Overflow| alloc::format!("{overflow}");
-        assert_eq!(
-            check(&[u64::MAX, 1]).map_err(said).unwrap_err(),
-            "a sum of 18446744073709551616 does not fit into `u64`: sum `i128`s, `.sum(|r| i128::from(r.field))`"
-        );
+        for beyond in [&[u64::MAX][..], &[u64::MAX, 1]] {
+            assert_eq!(
+                check(beyond).map_err(said).unwrap_err(),
+                "a sum of 18446744073709551615 or more does not fit into `u64`: sum `i128`s, `.sum(|r| i128::from(r.field))`"
+            );
+        }
         assert!(
             check(&[i64::MIN, -1])
                 .map_err(said)

@@ -1,5 +1,6 @@
 //! Sums of integers of 128 bits: 192 bits, in two's complement, so that 2^63 of them fit.
 
+use super::number::Adds;
 use crate::record::struct_record;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -13,10 +14,10 @@ struct_record!(WideSum { low: u128, high: i64 });
 
 impl WideSum {
     #[inline]
-    pub(super) fn add(&mut self, other: WideSum) {
-        let (low, carry) = self.low.overflowing_add(other.low);
+    fn carry(&mut self, low: u128, high: i64) {
+        let (low, carry) = self.low.overflowing_add(low);
         self.low = low;
-        self.high += other.high + i64::from(carry);
+        self.high += high + i64::from(carry);
     }
 
     /// The nearest `f64` but for one rounding in between, for what is too large to be told exactly.
@@ -26,17 +27,25 @@ impl WideSum {
     }
 }
 
-impl From<u128> for WideSum {
+impl Adds<u128> for WideSum {
     #[inline]
-    fn from(value: u128) -> Self {
-        WideSum { low: value, high: 0 }
+    fn add(&mut self, value: u128) {
+        self.carry(value, 0);
+    }
+    #[inline]
+    fn merge(&mut self, other: &Self) {
+        self.carry(other.low, other.high);
     }
 }
 
-impl From<i128> for WideSum {
+impl Adds<i128> for WideSum {
     #[inline]
-    fn from(value: i128) -> Self {
-        WideSum { low: value as u128, high: (value >> 127) as i64 }
+    fn add(&mut self, value: i128) {
+        self.carry(value as u128, (value >> 127) as i64);
+    }
+    #[inline]
+    fn merge(&mut self, other: &Self) {
+        self.carry(other.low, other.high);
     }
 }
 
@@ -59,9 +68,12 @@ impl TryFrom<WideSum> for i128 {
 mod tests {
     use super::*;
 
-    fn sum<T: Into<WideSum> + Copy>(values: &[T]) -> WideSum {
+    fn sum<T: Copy>(values: &[T]) -> WideSum
+    where
+        WideSum: Adds<T>,
+    {
         let mut sum = WideSum::default();
-        values.iter().for_each(|value| sum.add((*value).into()));
+        values.iter().for_each(|value| sum.add(*value));
         sum
     }
 

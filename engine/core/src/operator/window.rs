@@ -228,14 +228,15 @@ where
             lookups.touch(&entries[..batch.len()], &mut self.saver)?;
         }
         let mut strangers = 0u64;
-        for (number, (entry, keyed)) in entries.iter().zip(batch).enumerate() {
-            let (key, acc) = lookups.entry(*entry);
+        let aggregate = &self.aggregate;
+        lookups.visit(&entries[..batch.len()], |number, (key, acc)| {
+            let keyed = &batch[number];
             if *key == read::<K>(&keyed.key) {
-                self.aggregate.add(acc, read(&keyed.item));
+                aggregate.add(acc, read(&keyed.item));
             } else {
                 strangers |= 1 << number;
             }
-        }
+        });
         // Keys whose tag another key has too: one in a hundred thousand.
         while strangers != 0 {
             self.add_one(&batch[strangers.trailing_zeros() as usize])?;
