@@ -13,6 +13,7 @@
 mod data;
 mod database;
 mod jobs;
+mod late;
 mod producers;
 mod report;
 mod run;
@@ -98,7 +99,9 @@ fn alone(seed: u64, canary: Canary) -> bool {
 }
 
 fn one(configuration: &Configuration) -> Result<pelton::sim::Survived, String> {
-    catch_unwind(AssertUnwindSafe(|| run::run(configuration))).unwrap_or_else(|_| Err(report::last_panic()))
+    let seed = configuration.scenario.seed;
+    let both = || late::Lateness::draw(seed).run().and_then(|()| run::run(configuration));
+    catch_unwind(AssertUnwindSafe(both)).unwrap_or_else(|_| Err(report::last_panic()))
 }
 
 /// Seeds, on a number of threads; whether any fails.
