@@ -2,7 +2,7 @@
 //!
 //! Made for one pattern: look up many keys at once, add to what is found, empty everything at once. A lookup is split
 //! into three passes over a batch, so that its cache misses overlap: [`prefetch`](Lookups::prefetch) the line of the
-//! index, [`locate`](Lookups::locate) the entry there, and read the [`entry`](Lookups::entry).
+//! index, [`locate`](Lookups::locate) the entry there, and [`visit`](Lookups::visit) them.
 //!
 //! ```text
 //!  index     | 8 tags of 4 bytes | 8 entry numbers of 4 bytes |   one cache line; home = the hash, further lines if
