@@ -253,6 +253,8 @@ pub struct Survival {
     pub log: u128,
     /// The generation of the log: it changes with the number of shards, and when a job goes back to a savepoint.
     pub generation: u32,
+    /// Whether it begins with this start.
+    pub begins: bool,
     /// Where the shard writes its input down; nowhere in an inspection.
     pub journal: Option<Box<dyn Journal>>,
     /// What it wrote down since the checkpoint that it begins from.
@@ -307,6 +309,7 @@ impl ShardBuilder {
             context.survives.set(true);
             context.log.set(survival.log);
             context.generation.set(survival.generation);
+            context.begins.set(survival.begins);
             context.loads.replace(survival.loads.clone());
             context.interim.set(survival.interim);
         }
@@ -320,6 +323,7 @@ impl ShardBuilder {
         self.survive(Survival {
             log: 0,
             generation: 0,
+            begins: false,
             journal: None,
             replay,
             barrier: Arc::default(),

@@ -69,6 +69,8 @@ pub struct StageContext {
     pub log: Cell<u128>,
     /// The generation of the log.
     pub generation: Cell<u32>,
+    /// Whether it begins with this start.
+    pub begins: Cell<bool>,
     /// Everything through this tick was taken in by an earlier run, and is replayed.
     pub replayed: Cell<Tick>,
     /// The sinks of the stage say that they have rows of ticks through this one.
@@ -113,6 +115,7 @@ impl StageContext {
             interim: Cell::new(false),
             log: Cell::new(0),
             generation: Cell::new(0),
+            begins: Cell::new(false),
             replayed: Cell::new(Tick(0)),
             kept: Cell::new(Tick(0)),
             wanted: Cell::new(Tick(0)),

@@ -128,6 +128,9 @@ pub struct Recalled<'a> {
     /// Which history of that log: it changes with the number of shards, and when a job goes back to a savepoint. What was kept in another one
     /// counts only as far as the checkpoint says.
     pub generation: u32,
+    /// Whether that history begins with this start. If not, what was written in a later one shows that an older copy of the job's data was put
+    /// back.
+    pub begins: bool,
     /// How often rows are to be shown.
     pub delivery: Delivery,
     /// The checkpoint's tick; 0 before the first.
@@ -400,9 +403,10 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
             return Ok(());
         }
         let (log, generation) = (self.context.log.get(), self.context.generation.get());
-        let (delivery, interim) = (self.delivery, self.context.interim.get());
+        let (delivery, interim, begins) =
+            (self.delivery, self.context.interim.get(), self.context.begins.get());
         let recalled =
-            Recalled { log, generation, delivery, checkpoint, shards, mine: earlier.mine, interim };
+            Recalled { log, generation, begins, delivery, checkpoint, shards, mine: earlier.mine, interim };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
         self.context.kept.set(self.context.kept.get().max(kept));
         self.shown = match self.delivery {

@@ -198,6 +198,32 @@ fn an_older_copy_of_everything_is_found_out_by_the_output() {
     place.goes_on(&place.config(), 4_000, 4_100);
 }
 
+/// Also where the job has been given other shards since, so that ticks and positions of the output are those of another history.
+#[test]
+fn an_older_copy_of_before_there_were_other_shards_is_found_out_by_the_output() {
+    let (place, older) = left(Durability::Disk);
+    let (plain, resized) = (place.config(), Config { shards: 1, ..place.config() });
+    let mut life = place.start(&resized).unwrap();
+    life.send(5_000);
+    place.shows(5_000);
+    life.stop();
+    let newest = content(&place.data());
+    put_back(&place.data(), &older);
+    let out = content(&place.out());
+    for config in [&plain, &resized] {
+        let error = place.refused(config);
+        assert!(error.contains("has rows of a later run than the job's data knows of"), "{error}");
+        assert!(content(&place.out()) == out, "the output is what it was");
+    }
+    put_back(&place.data(), &newest);
+    place.goes_on(&resized, 5_000, 5_100);
+
+    // Who goes back to a savepoint gives up what came since, whoever knows of it.
+    put_back(&place.data(), &older);
+    let restored = Config { restore: Some("monday".to_owned()), ..plain };
+    place.goes_on(&restored, 1_000, 1_100);
+}
+
 /// Also of a manifest alone.
 #[test]
 fn an_older_manifest_is_found_out() {

@@ -533,6 +533,7 @@ impl Opened {
                 generation,
                 shard,
             },
+            begins: generation >= self.unknown,
             proof: self.proofs[usize::from(shard)],
             desk: desk.clone(),
             checkpoint: checkpoint.cloned(),

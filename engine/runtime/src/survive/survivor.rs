@@ -62,6 +62,8 @@ pub struct SurvivorParts {
     pub log_directory: PathBuf,
     /// The log's options.
     pub log: LogOptions,
+    /// Whether the log's generation begins with this start.
+    pub begins: bool,
     /// What is known of the log from elsewhere.
     pub proof: Proof,
     /// Where checkpoint and keeper leave notes.
@@ -147,6 +149,7 @@ impl Survivor {
             disk,
             log_directory,
             log: options,
+            begins,
             proof,
             desk,
             checkpoint,
@@ -179,6 +182,7 @@ impl Survivor {
         builder.survive(Survival {
             log: options.id,
             generation: options.generation,
+            begins,
             journal: Some(Box::new(LogJournal {
                 log: log.clone(),
                 entry_bytes_max: options.payload_bytes_max(),

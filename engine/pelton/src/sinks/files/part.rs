@@ -29,6 +29,8 @@ pub(super) struct Noted {
     pub(super) marks: Marks,
     /// The generation of the log now: what was written in an earlier one counts only as far as the checkpoint says.
     pub(super) generation: u32,
+    /// Whether it begins with this start.
+    pub(super) begins: bool,
 }
 
 /// A part that was looked at, and locked, and that is what it was until it is [taken](Looked::take).
@@ -194,6 +196,13 @@ impl Place {
                 ));
             }
         };
+        if let Some(later) = later(&slots, &noted) {
+            return refuse(format!(
+                "has rows of a later run than the job's data knows of (through tick {}, of generation {}, and the data is of generation {}): an \
+                 older copy of the data was put back. Put back the newest copy, take the output back as well, or start from a savepoint (`restore`)",
+                later.tick, later.generation, noted.generation
+            ));
+        }
         let counts = self.counts(&slots, &noted);
         if there < counts.bytes {
             return refuse(shrunken(there, counts.bytes, counts.tick));
@@ -265,7 +274,7 @@ impl Place {
         let (tick, generation, Mark { bytes, crc: sum }) = (noted.tick, noted.generation, noted.marks.end());
         let checkpoint = Slot { number: 0, tick, bytes, generation: generation.into(), boot: self.boot, sum };
         let alive = |slot: &&Slot| {
-            let same = slot.generation == u64::from(generation) && slot.boot == self.boot;
+            let same = slot.generation == u64::from(generation) && !noted.begins && slot.boot == self.boot;
             same && self.boot != 0 && slot.bytes >= bytes
         };
         let newest = slots.iter().flatten().max_by_key(|slot| slot.number).filter(alive);
@@ -276,15 +285,12 @@ impl Place {
     pub(super) fn cut_others(
         &self,
         log: u128,
-        tick: u64,
-        generation: u32,
         parts: impl IntoIterator<Item = u16>,
-        lengths: &BTreeMap<u16, Marks>,
+        noted: impl Fn(u16) -> Noted,
     ) -> Result<(), Fault> {
         for index in parts {
-            let marks = lengths.get(&index).cloned().unwrap_or_default();
             // One that is open is being cut by its own shard.
-            if let Some(looked) = self.look(index, log, Noted { tick, marks, generation }, false)? {
+            if let Some(looked) = self.look(index, log, noted(index), false)? {
                 self.take(looked)?;
             }
         }
@@ -331,6 +337,13 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// The position, if there is one, that was written in a generation behind this one. Where this one only begins, all that is known of any other
+/// was given up.
+fn later(slots: &[Option<Slot>; 2], noted: &Noted) -> Option<Slot> {
+    let newest = slots.iter().flatten().max_by_key(|slot| slot.number)?;
+    (newest.generation > u64::from(noted.generation) && !noted.begins).then_some(*newest)
 }
 
 impl Looked {

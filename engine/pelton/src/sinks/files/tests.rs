@@ -69,6 +69,8 @@ fn note(writer: &mut Boxed) -> Vec<u8> {
 thread_local! {
     /// The generation of the log, which changes with the number of shards.
     static GENERATION: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    /// Whether it begins with this start.
+    static BEGINS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 fn next_generation() {
@@ -86,6 +88,7 @@ fn recall_as(
     let recalled = Recalled {
         log,
         generation: GENERATION.get(),
+        begins: BEGINS.get(),
         delivery: Delivery::ExactlyOnce,
         checkpoint: Tick(checkpoint),
         shards,
@@ -412,6 +415,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
             let recalled = Recalled {
                 log: LOG,
                 generation: 0,
+                begins: true,
                 delivery: Delivery::ExactlyOnce,
                 checkpoint: Tick(0),
                 shards: Vec::new(),

@@ -40,6 +40,7 @@ fn recall_in(
         .recall(&Recalled {
             log: 1,
             generation: 0,
+            begins: false,
             delivery: Delivery::ExactlyOnce,
             checkpoint: Tick(checkpoint),
             shards,
