@@ -328,7 +328,10 @@ impl<'a> Lives<'a> {
             self.die();
             return Err(Halt::Dead);
         }
-        finished.map_err(|error| Halt::Job(JobError::Storage(error.to_string())))?;
+        if let Err(error) = finished {
+            self.die();
+            return Err(Halt::Job(JobError::Storage(error.to_string())));
+        }
         if !suspended {
             return Ok(());
         }
