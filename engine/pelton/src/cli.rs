@@ -127,9 +127,11 @@ impl Runnable for Program {
         if was_stopped {
             running.stop(Stop::Suspend);
         }
-        let progress = running.wait()?.total;
-        let came = format!("{} records in, {} rows out", progress.records_in, progress.rows_out);
-        let late = if progress.late > 0 { format!(", {} late", progress.late) } else { String::new() };
+        let progress = running.wait()?;
+        progress.remarks().iter().for_each(|remark| note(remark));
+        let total = progress.total;
+        let came = format!("{} records in, {} rows out", total.records_in, total.rows_out);
+        let late = if total.late > 0 { format!(", {} late", total.late) } else { String::new() };
         match (was_stopped, config.durability) {
             (false, _) => note(&format!("the input has ended: {came}{late}")),
             (true, Durability::None) => {

@@ -432,8 +432,10 @@ impl<'a> Crash<'a> {
         };
         let tail = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = tail.lines().collect();
-        let data = self.data().display().to_string();
-        let names = |line: &str| line.contains(&data) || line.contains("/dev/shm/pelton-");
+        let (data, out) =
+            (self.data().display().to_string(), self.directory.join("out").display().to_string());
+        let names =
+            |line: &str| line.contains(&data) || line.contains(&out) || line.contains("/dev/shm/pelton-");
         let refusal = lines.last().filter(|line| {
             REFUSALS.iter().any(|words| line.contains(words)) || self.any_refusal && names(line)
         });
