@@ -21,6 +21,7 @@ fn results_are_the_same_wherever_keys_live() {
                 Err(_) => break,
             }
         }
+        assert!(running.wait_for(Duration::from_secs(60)), "the job hangs: {:?}", running.progress());
         running.wait().unwrap();
         assert!(moves >= 1, "some moves were made");
         let mut seen = BTreeMap::new();
