@@ -70,7 +70,7 @@ fn from_a_savepoint() {
 #[test]
 fn a_savepoint_is_begun_from_once() {
     for shards in [2, 3] {
-        let (scratch, rows, numbers) = (Scratch::new("once"), collect(), 1_500_000);
+        let (scratch, rows, numbers) = (Scratch::new("once"), collect(), 4_000_000);
         let job = job(numbers, &rows);
         let mut config = config(scratch.path(), Durability::Process, 2);
         let running = job.start_with(&config).unwrap();
