@@ -298,12 +298,10 @@ impl Keeper {
             return false;
         }
         let mut commands = std::mem::take(&mut notes.commands);
-        (notes.begin, notes.begun) = (None, None);
+        // What was announced stays: who has not heard of it stands before its tick until it does, and answers that it is too late where the input has
+        // ended. Taken back, it would keep that shard there for ever; without the barrier, one could pass a move that it has not made.
+        notes.begun = None;
         drop(notes);
-        // Who has not heard of it would stand before its tick for ever. A shard can be gone only where no shard takes in anything any more, so
-        // nobody has begun with what that one has no part in.
-        self.desk.barrier().store(0, Ordering::Release);
-        self.desk.tell_shards();
         commands.extend(self.command.take());
         for command in commands {
             command.answer.give(Err("the job came to its end before that was done".to_owned()));
