@@ -15,7 +15,7 @@ use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, 
 use crate::journal::{Journal, Replay};
 use crate::key::Key;
 use crate::known::Known;
-use crate::local::{FromQueue, Local, Queue};
+use crate::local::{FromQueue, Local, Queue, SideOutput};
 use crate::memory::Memory;
 use crate::operator::{Operator, Pass, WindowOperator};
 use crate::partition::Lanes;
@@ -376,6 +376,11 @@ impl ShardBuilder {
         queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
     }
 
+    /// What an operator puts aside: into the queue `number` of the job, on this shard, if there is one.
+    pub fn side_output<T: 'static>(&mut self, number: Option<usize>) -> SideOutput<T> {
+        SideOutput::new(number.map(|number| self.queue(number)))
+    }
+
     /// The numbers, among this shard's partitions, of those of some sources, and their names in the job: what a generator in stage 0
     /// listens to.
     pub fn partitions_of(&self, sources: &[usize]) -> Vec<(usize, u64)> {
@@ -454,11 +459,11 @@ impl ShardBuilder {
         windows: Windows,
         aggregate: A,
         next: impl Push<Windowed<K, A::Out>>,
-        late: impl Push<A::Item>,
+        late: SideOutput<A::Item>,
     ) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
         let (wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
-        let operator = WindowOperator::<T, K, A, _, _>::new(
+        let operator = WindowOperator::<T, K, A, _>::new(
             aggregate,
             windows,
             wait,

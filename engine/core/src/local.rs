@@ -43,6 +43,31 @@ impl<T: 'static> Push<T> for ToQueue<T> {
     }
 }
 
+/// Where an operator puts records that do not go on: into a queue with which another chain begins, or nowhere.
+///
+/// A field and not the end of a chain of its own: an operator would be compiled once for each kind of end.
+pub struct SideOutput<T>(Option<Queue<T>>);
+
+impl<T> SideOutput<T> {
+    /// Into `queue`, if there is one.
+    pub fn new(queue: Option<Queue<T>>) -> Self {
+        SideOutput(queue)
+    }
+
+    /// Whether anybody reads it.
+    #[inline]
+    pub fn is_read(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Puts a record there.
+    pub fn push(&mut self, at: EventTime, record: T) {
+        if let Some(queue) = &self.0 {
+            queue.borrow_mut().push((at, record));
+        }
+    }
+}
+
 /// The end of a chain in two queues, each of which gets every record.
 pub struct ToBoth<T> {
     left: ToQueue<T>,

@@ -11,6 +11,7 @@ use crate::memory::{Buf, Memory};
 use crate::table::Table;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::cmp::Ordering;
 
 const DIGIT_BITS: u32 = 11;
 const DIGITS: usize = 6;
@@ -74,6 +75,10 @@ impl Merge {
     }
 }
 
+/// Compares the keys of two rows. A call through a pointer, so that what sorts is compiled once and not for each type of key: only rows whose
+/// prefixes are equal are compared.
+type Compare<'a> = &'a dyn Fn(&Row, &Row) -> Ordering;
+
 /// The sorter of one operator; its buffers are reused from window to window.
 pub(crate) struct Order {
     rows: Buf<Row>,
@@ -109,15 +114,17 @@ impl Order {
         table: &Table<K, V>,
         budget: &mut usize,
     ) -> Result<bool, OutOfMemory> {
+        let key = |row: &Row| table.entry(row.1 as usize).0;
+        let compare: Compare<'_> = &|a, b| key(a).cmp(key(b));
         while *budget > 0 {
             match self.phase {
                 Phase::Collect { entry } => self.collect(table, entry, budget)?,
                 Phase::Extend => self.extend(budget)?,
                 Phase::Count { digit, at } => self.count(digit, at, budget),
                 Phase::Radix { digit, at } => self.scatter(digit, at, budget),
-                Phase::Ties { at } => self.ties(table, at, budget),
-                Phase::Blocks { from, to, at } => self.blocks(table, from, to, at, budget),
-                Phase::Merge(merge) => self.merge(table, merge, budget),
+                Phase::Ties { at } => self.ties(compare, at, budget),
+                Phase::Blocks { from, to, at } => self.blocks(compare, from, to, at, budget),
+                Phase::Merge(merge) => self.merge(compare, merge, budget),
                 Phase::Back { from, to, width, at } => self.back(from, to, width, at, budget),
                 Phase::Sorted => return Ok(true),
             }
@@ -215,8 +222,7 @@ impl Order {
     }
 
     /// Puts keys with equal prefixes in order, by comparing them.
-    fn ties<K: Key, V>(&mut self, table: &Table<K, V>, from: usize, budget: &mut usize) {
-        let key = |row: &Row| table.entry(row.1 as usize).0;
+    fn ties(&mut self, compare: Compare<'_>, from: usize, budget: &mut usize) {
         let mut at = from;
         while at < self.rows.len() && at - from < *budget * CHEAP {
             let prefix = self.rows[at].0;
@@ -227,7 +233,7 @@ impl Order {
                 return;
             }
             if run > 1 {
-                self.rows[at..at + run].sort_unstable_by(|a, b| key(a).cmp(key(b)));
+                self.rows[at..at + run].sort_unstable_by(compare);
             }
             at += run;
         }
@@ -238,18 +244,10 @@ impl Order {
 
 impl Order {
     /// Sorts blocks of rows with equal prefixes, each by itself.
-    fn blocks<K: Key, V>(
-        &mut self,
-        table: &Table<K, V>,
-        from: usize,
-        to: usize,
-        mut at: usize,
-        budget: &mut usize,
-    ) {
-        let key = |row: &Row| table.entry(row.1 as usize).0;
+    fn blocks(&mut self, compare: Compare<'_>, from: usize, to: usize, mut at: usize, budget: &mut usize) {
         while at < to && *budget > 0 {
             let end = to.min(at + SMALL);
-            self.rows[at..end].sort_unstable_by(|a, b| key(a).cmp(key(b)));
+            self.rows[at..end].sort_unstable_by(compare);
             // A row is compared some eight times.
             *budget = budget.saturating_sub((end - at) * 8);
             at = end;
@@ -262,8 +260,7 @@ impl Order {
     }
 
     /// Merges pairs of sorted blocks.
-    fn merge<K: Key, V>(&mut self, table: &Table<K, V>, mut merge: Merge, budget: &mut usize) {
-        let key = |row: &Row| table.entry(row.1 as usize).0;
+    fn merge(&mut self, compare: Compare<'_>, mut merge: Merge, budget: &mut usize) {
         while merge.pair < merge.to {
             let middle = merge.to.min(merge.pair + merge.width);
             let end = merge.to.min(middle + merge.width);
@@ -275,7 +272,8 @@ impl Order {
                 *budget -= 1;
                 let out = merge.left + merge.right - middle;
                 let left = merge.right >= end
-                    || merge.left < middle && key(&self.rows[merge.left]) <= key(&self.rows[merge.right]);
+                    || merge.left < middle
+                        && compare(&self.rows[merge.left], &self.rows[merge.right]).is_le();
                 let next = if left { &mut merge.left } else { &mut merge.right };
                 self.spare[out] = self.rows[*next];
                 *next += 1;

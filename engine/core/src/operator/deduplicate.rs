@@ -31,6 +31,7 @@ use crate::frame::Frame;
 use crate::hash::{fold, join};
 use crate::ids::EventTime;
 use crate::key::Key;
+use crate::local::SideOutput;
 use crate::memory::Memory;
 use crate::operator::Operator;
 use crate::owns::Owns;
@@ -182,21 +183,21 @@ impl<K: Key> Seen<K> {
 
 /// The deduplicating operator behind an exchange by `K`. First records go to `next`, late ones to `late`,
 /// duplicates nowhere.
-pub struct DeduplicateOperator<K, T, N, L> {
+pub struct DeduplicateOperator<K, T, N> {
     seen: Seen<K>,
     next: N,
-    late: L,
+    late: SideOutput<T>,
     context: Rc<StageContext>,
     _records: PhantomData<T>,
 }
 
-impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> {
+impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
     /// An operator that has seen nothing. Records of a key less than `horizon` nanoseconds apart are
     /// duplicates.
     ///
     /// # Panics
     /// When the horizon is not above zero.
-    pub fn new(horizon: i64, site: Site, next: N, late: L) -> Self {
+    pub fn new(horizon: i64, site: Site, next: N, late: SideOutput<T>) -> Self {
         let seen = Seen::new(horizon, site.memory);
         DeduplicateOperator { seen, next, late, context: site.context, _records: PhantomData }
     }
@@ -240,7 +241,7 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> DeduplicateOperator<K, T, N, L> 
     }
 }
 
-impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator<K, T, N, L> {
+impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
         if is_fixed::<Keyed<K, T>>() {
             // SAFETY: the exchange that feeds this operator sends `Keyed<K, T>`.
@@ -292,8 +293,8 @@ impl<K: Key, T: Record, N: Push<T>, L: Push<T>> Operator for DeduplicateOperator
     }
 }
 
-impl<K: 'static, T: 'static, N: Pipe, L: Pipe> Pipe for DeduplicateOperator<K, T, N, L> {
-    forward!(next, late);
+impl<K: 'static, T: 'static, N: Pipe> Pipe for DeduplicateOperator<K, T, N> {
+    forward!(next);
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::hash::{fold, join};
 use crate::heap::Heap;
 use crate::ids::EventTime;
 use crate::key::Key;
+use crate::local::SideOutput;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::owns::Owns;
@@ -60,7 +61,7 @@ struct Due {
 
 /// The sorting operator behind an exchange by `K`. `C` compares records of equal times; sorted ones go to
 /// `next`, late ones to `late`.
-pub struct SortOperator<K, T, C, N, L> {
+pub struct SortOperator<K, T, C, N> {
     compare: C,
     waiting: Slots<Waiting<T>>,
     due: Heap<Due>,
@@ -69,7 +70,7 @@ pub struct SortOperator<K, T, C, N, L> {
     passed: EventTime,
     may_wait: bool,
     next: N,
-    late: L,
+    late: SideOutput<T>,
     context: Rc<StageContext>,
     saver: Saver,
     /// What is still to come of a checkpoint that is being restored; how many earlier shards began to come; and of
@@ -81,16 +82,15 @@ pub struct SortOperator<K, T, C, N, L> {
     _keys: PhantomData<K>,
 }
 
-impl<K, T, C, N, L> SortOperator<K, T, C, N, L>
+impl<K, T, C, N> SortOperator<K, T, C, N>
 where
     K: Key,
     T: Record,
     C: Fn(&T, &T) -> Ordering + 'static,
     N: Push<T>,
-    L: Push<T>,
 {
     /// An operator that holds nothing yet.
-    pub fn new(compare: C, site: Site, next: N, late: L) -> Self {
+    pub fn new(compare: C, site: Site, next: N, late: SideOutput<T>) -> Self {
         SortOperator {
             compare,
             waiting: Slots::new(site.memory.clone()),
@@ -113,7 +113,7 @@ where
     fn before<'a>(
         compare: &'a C,
         waiting: &'a Slots<Waiting<T>>,
-    ) -> impl Fn(&Due, &Due) -> bool + use<'a, K, T, C, N, L> {
+    ) -> impl Fn(&Due, &Due) -> bool + use<'a, K, T, C, N> {
         move |a, b| match a.at.cmp(&b.at) {
             Ordering::Equal => {
                 let (a, b) = (&waiting[a.place], &waiting[b.place]);
@@ -137,13 +137,12 @@ where
     }
 }
 
-impl<K, T, C, N, L> Operator for SortOperator<K, T, C, N, L>
+impl<K, T, C, N> Operator for SortOperator<K, T, C, N>
 where
     K: Key,
     T: Record,
     C: Fn(&T, &T) -> Ordering + 'static,
     N: Push<T>,
-    L: Push<T>,
 {
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
         if is_fixed::<Keyed<K, T>>() {
@@ -221,6 +220,6 @@ where
     }
 }
 
-impl<K: 'static, T: 'static, C: 'static, N: Pipe, L: Pipe> Pipe for SortOperator<K, T, C, N, L> {
-    forward!(next, late);
+impl<K: 'static, T: 'static, C: 'static, N: Pipe> Pipe for SortOperator<K, T, C, N> {
+    forward!(next);
 }

@@ -19,8 +19,9 @@ use self::early::Trend;
 use crate::context::{IDLE, StageContext};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
+use crate::local::SideOutput;
 use crate::notes::{Earlier, Noted, Notes};
-use crate::push::{Nowhere, Pipe, Push, forward};
+use crate::push::{Pipe, Push, forward};
 use crate::stats::HeardState;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -65,12 +66,16 @@ impl Timing {
     }
 }
 
-/// Gives each record its event time and generates the watermark. Early records go to `early`, if there is one, and with the others if not.
-pub struct Stamp<F, N, E = Nowhere> {
+/// Gives each record its event time and generates the watermark. Early records go to `early`, if it is read, and with the others if not.
+pub struct Stamp<T, F, N> {
     f: F,
     next: N,
-    early: E,
-    has_early: bool,
+    early: SideOutput<T>,
+    generator: Generator,
+}
+
+/// The watermark generator of a [`Stamp`], apart from it since it is the same for all records and chains.
+struct Generator {
     timing: Timing,
     /// Its number in the job.
     index: usize,
@@ -126,16 +131,23 @@ impl Progress {
     }
 }
 
-impl<F, N> Stamp<F, N> {
+impl<T, F, N> Stamp<T, F, N> {
     /// Generator `index` of the job, behind these source partitions of this shard: their numbers here, and their names in the job.
     pub fn new(
         f: F,
         timing: Timing,
         index: usize,
-        partitions: impl IntoIterator<Item = (usize, u64)>,
+        partitions: Vec<(usize, u64)>,
         context: Rc<StageContext>,
         next: N,
+        early: SideOutput<T>,
     ) -> Self {
+        Stamp { f, next, early, generator: Generator::new(timing, index, partitions, context) }
+    }
+}
+
+impl Generator {
+    fn new(timing: Timing, index: usize, partitions: Vec<(usize, u64)>, context: Rc<StageContext>) -> Self {
         let silent = |(partition, name)| Progress {
             partition,
             name,
@@ -154,11 +166,7 @@ impl<F, N> Stamp<F, N> {
         let limit = timing.first_limit();
         let line =
             context.stats.heard.iter().position(|line| line.generator == index).unwrap_or(usize::MAX / 2);
-        Stamp {
-            f,
-            next,
-            early: Nowhere,
-            has_early: false,
+        Generator {
             timing,
             index,
             watermark,
@@ -172,43 +180,6 @@ impl<F, N> Stamp<F, N> {
         }
     }
 
-    /// The same, with early records to `early`.
-    pub fn with_early<E>(self, early: E) -> Stamp<F, N, E> {
-        let Stamp {
-            f,
-            next,
-            timing,
-            index,
-            watermark,
-            context,
-            newest,
-            limit,
-            heard,
-            partitions,
-            place,
-            line,
-            ..
-        } = self;
-        Stamp {
-            f,
-            next,
-            early,
-            has_early: true,
-            timing,
-            index,
-            watermark,
-            context,
-            newest,
-            limit,
-            heard,
-            partitions,
-            place,
-            line,
-        }
-    }
-}
-
-impl<F, N, E> Stamp<F, N, E> {
     /// The place of the partition in hand, if the generator hears it.
     fn place(&mut self) -> Option<usize> {
         let (partition, count) = (self.context.partition.get(), self.partitions.len());
@@ -289,36 +260,10 @@ impl<F, N, E> Stamp<F, N, E> {
         let least = open.filter(|p| !p.idle).map(|p| p.watermark).min();
         least.unwrap_or(IDLE)
     }
-}
 
-impl<T, F: Fn(&T) -> EventTime + 'static, N: Push<T>, E: Push<T>> Push<T> for Stamp<F, N, E> {
-    #[inline(always)]
-    fn push(&mut self, _: EventTime, record: T) {
-        let at = (self.f)(&record);
-        if at > self.limit && self.is_early(at) {
-            if self.has_early {
-                self.early.push(at, record);
-                return;
-            }
-        } else {
-            self.newest = self.newest.max(at);
-        }
-        self.next.push(at, record);
-    }
-}
-
-impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
-    fn mark(&mut self) {
-        self.progress();
-        self.next.mark();
-        self.early.mark();
-    }
-
-    fn note(&mut self, notes: &mut Notes) {
+    fn note(&self, notes: &mut Notes) {
         notes.number(self.partitions.len() as u64);
         self.partitions.iter().for_each(|partition| partition.note(notes));
-        self.next.note(notes);
-        self.early.note(notes);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
@@ -348,8 +293,7 @@ impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
                 Self::least(found.values().filter(|progress| hears(progress.name)))
             });
         }
-        self.next.recall(earlier)?;
-        self.early.recall(earlier)
+        Ok(())
     }
 
     fn seal(&mut self) {
@@ -364,21 +308,59 @@ impl<F: 'static, N: Pipe, E: Pipe> Pipe for Stamp<F, N, E> {
             }
             self.watermark.set(Self::least(&self.partitions));
         }
-        self.next.seal();
-        self.early.seal();
+    }
+}
+
+impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>> Push<T> for Stamp<T, F, N> {
+    #[inline(always)]
+    fn push(&mut self, _: EventTime, record: T) {
+        let at = (self.f)(&record);
+        let generator = &mut self.generator;
+        if at > generator.limit && generator.is_early(at) {
+            if self.early.is_read() {
+                self.early.push(at, record);
+                return;
+            }
+        } else {
+            generator.newest = generator.newest.max(at);
+        }
+        self.next.push(at, record);
+    }
+}
+
+impl<T: 'static, F: 'static, N: Pipe> Pipe for Stamp<T, F, N> {
+    fn mark(&mut self) {
+        self.generator.progress();
+        self.next.mark();
     }
 
-    forward!(but mark, seal, note and recall, next, early);
+    fn note(&mut self, notes: &mut Notes) {
+        self.generator.note(notes);
+        self.next.note(notes);
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        self.generator.recall(earlier)?;
+        self.next.recall(earlier)
+    }
+
+    fn seal(&mut self) {
+        self.generator.seal();
+        self.next.seal();
+    }
+
+    forward!(but mark, seal, note and recall, next);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::ShardId;
+    use crate::push::Nowhere;
     use alloc::sync::Arc;
 
     struct Bench {
-        stamp: Stamp<fn(&i64) -> EventTime, Nowhere>,
+        stamp: Stamp<i64, fn(&i64) -> EventTime, Nowhere>,
         context: Rc<StageContext>,
     }
 
@@ -390,9 +372,10 @@ mod tests {
             (|n| EventTime(*n)) as fn(&i64) -> EventTime,
             timing,
             7,
-            [(0, 0), (1, 1)],
+            [(0, 0), (1, 1)].into(),
             context.clone(),
             Nowhere,
+            SideOutput::new(None),
         );
         Bench { stamp, context }
     }

@@ -11,6 +11,7 @@ use crate::frame::{EntryHeader, Frame};
 use crate::hash::join;
 use crate::ids::{EventTime, ShardId};
 use crate::key::Key;
+use crate::local::SideOutput;
 use crate::memory::HeapMemory;
 use crate::operator::{DeduplicateOperator, Operator, SortOperator, WindowOperator};
 use crate::owns::Owns;
@@ -333,13 +334,12 @@ fn keyed<K: Key, I>(key: K, at: i64, item: I) -> (u64, Keyed<K, I>) {
     (key.hash(), Keyed { at, key, item })
 }
 
-type WindowSubject<T, K, A, I, V> =
-    Subject<WindowOperator<T, K, A, Out<Windowed<K, V>>, Out<I>>, Windowed<K, V>>;
+type WindowSubject<T, K, A, V> = Subject<WindowOperator<T, K, A, Out<Windowed<K, V>>>, Windowed<K, V>>;
 
 fn window<T: 'static, K: Key, A: Aggregate<T>>(
     aggregate: A,
     windows: Windows,
-) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Item, <A as Aggregate<T>>::Out> {
+) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Out> {
     window_at(site(), aggregate, windows)
 }
 
@@ -347,9 +347,9 @@ fn window_at<T: 'static, K: Key, A: Aggregate<T>>(
     site: Site,
     aggregate: A,
     windows: Windows,
-) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Item, <A as Aggregate<T>>::Out> {
+) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Out> {
     let rows = Rc::default();
-    let (next, late) = (Out(Rc::clone(&rows)), Out(Rc::default()));
+    let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
     let operator = WindowOperator::new(aggregate, windows, false, site.context, site.memory, next, late);
     Subject { operator, rows }
 }
@@ -446,8 +446,8 @@ macro_rules! deduplicate_case {
         Case {
             make: || {
                 let rows = Rc::default();
-                let (next, late) = (Out(Rc::clone(&rows)), Out(Rc::default()));
-                let operator = DeduplicateOperator::<$key, u64, _, _>::new(700, site(), next, late);
+                let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
+                let operator = DeduplicateOperator::<$key, u64, _>::new(700, site(), next, late);
                 Subject { operator, rows }
             },
             record: $record,
@@ -475,8 +475,8 @@ macro_rules! sort_case {
         Case {
             make: || {
                 let rows = Rc::default();
-                let (next, late) = (Out(Rc::clone(&rows)), Out(Rc::default()));
-                let operator = SortOperator::<u64, $item, _, _, _>::new($compare, site(), next, late);
+                let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
+                let operator = SortOperator::<u64, $item, _, _>::new($compare, site(), next, late);
                 Subject { operator, rows }
             },
             record: $record,

@@ -29,6 +29,7 @@ use crate::frame::Frame;
 use crate::hash;
 use crate::ids::EventTime;
 use crate::key::Key;
+use crate::local::SideOutput;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::order::Order;
@@ -100,7 +101,7 @@ enum Closing {
 }
 
 /// The window operator. `A` aggregates records of type `T`, rows go to `next`, late items to `late`.
-pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
+pub struct WindowOperator<T, K, A: Aggregate<T>, N> {
     aggregate: A,
     windows: Windows,
     /// In the order of their starts; few as a rule, and as many as there are records at worst.
@@ -129,19 +130,18 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N, L> {
     /// Whether a closing window may pause when its output is full.
     may_wait: bool,
     next: N,
-    late: L,
+    late: SideOutput<A::Item>,
     context: Rc<StageContext>,
     memory: Arc<dyn Memory>,
     _records: core::marker::PhantomData<T>,
 }
 
-impl<T, K, A, N, L> WindowOperator<T, K, A, N, L>
+impl<T, K, A, N> WindowOperator<T, K, A, N>
 where
     T: 'static,
     K: Key,
     A: Aggregate<T>,
     N: Push<Windowed<K, A::Out>>,
-    L: Push<A::Item>,
 {
     /// An operator without open windows. `may_wait` says that no receiver of its output waits for another output of
     /// its stage.
@@ -152,7 +152,7 @@ where
         context: Rc<StageContext>,
         memory: Arc<dyn Memory>,
         next: N,
-        late: L,
+        late: SideOutput<A::Item>,
     ) -> Self {
         WindowOperator {
             aggregate,
@@ -469,13 +469,12 @@ where
     }
 }
 
-impl<T, K, A, N, L> Operator for WindowOperator<T, K, A, N, L>
+impl<T, K, A, N> Operator for WindowOperator<T, K, A, N>
 where
     T: 'static,
     K: Key,
     A: Aggregate<T>,
     N: Push<Windowed<K, A::Out>>,
-    L: Push<A::Item>,
 {
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
         if is_fixed::<Keyed<K, A::Item>>() {
@@ -601,13 +600,12 @@ where
     }
 }
 
-impl<T, K, A, N, L> Pipe for WindowOperator<T, K, A, N, L>
+impl<T, K, A, N> Pipe for WindowOperator<T, K, A, N>
 where
     T: 'static,
     K: Key,
     A: Aggregate<T>,
     N: Pipe,
-    L: Pipe,
 {
-    forward!(next, late);
+    forward!(next);
 }

@@ -5,9 +5,8 @@ use super::root::Marker;
 use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
-use pelton_core::local::ToQueue;
 use pelton_core::operator::DeduplicateOperator;
-use pelton_core::push::{Nowhere, Push};
+use pelton_core::push::Push;
 use pelton_core::{EdgeId, Key, Record};
 use std::marker::PhantomData;
 
@@ -26,17 +25,10 @@ impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, horizon, name) = (self.edge, self.horizon, self.label.get());
-        match self.late {
-            None => shard.plant_operator(edge, name, |site| {
-                DeduplicateOperator::<K, S::Item, _, _>::new(horizon, site, next, Nowhere)
-            }),
-            Some(queue) => {
-                let late = ToQueue::new(shard.queue::<S::Item>(queue));
-                shard.plant_operator(edge, name, |site| {
-                    DeduplicateOperator::<K, S::Item, _, _>::new(horizon, site, next, late)
-                });
-            }
-        }
+        let late = shard.side_output(self.late);
+        shard.plant_operator(edge, name, |site| {
+            DeduplicateOperator::<K, S::Item, _>::new(horizon, site, next, late)
+        });
     }
 }
 

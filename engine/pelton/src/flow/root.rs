@@ -5,7 +5,7 @@ use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
 use pelton_core::local::ToQueue;
-use pelton_core::push::{Nowhere, Push};
+use pelton_core::push::Push;
 use pelton_core::source::Source;
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
@@ -93,15 +93,9 @@ pub struct Aggregated<T, K, A> {
 impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K, A> {
     type Item = Windowed<K, A::Out>;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
-        let (edge, name, windows, aggregate) =
-            (self.edge, self.label.get(), self.windows, self.aggregate.clone());
-        match self.late {
-            None => shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, Nowhere),
-            Some(queue) => {
-                let late = ToQueue::new(shard.queue::<A::Item>(queue));
-                shard.plant_window::<T, K, A>(edge, name, windows, aggregate, next, late);
-            }
-        }
+        let late = shard.side_output(self.late);
+        let (name, aggregate) = (self.label.get(), self.aggregate.clone());
+        shard.plant_window::<T, K, A>(self.edge, name, self.windows, aggregate, next, late);
     }
 }
 

@@ -5,9 +5,8 @@ use super::root::Marker;
 use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
-use pelton_core::local::ToQueue;
 use pelton_core::operator::SortOperator;
-use pelton_core::push::{Nowhere, Push};
+use pelton_core::push::Push;
 use pelton_core::{EdgeId, Key, Record};
 use std::cmp::Ordering;
 use std::marker::PhantomData;
@@ -31,17 +30,10 @@ where
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, compare, name) = (self.edge, self.compare.clone(), self.label.get());
-        match self.late {
-            None => shard.plant_operator(edge, name, |site| {
-                SortOperator::<K, S::Item, _, _, _>::new(compare, site, next, Nowhere)
-            }),
-            Some(queue) => {
-                let late = ToQueue::new(shard.queue::<S::Item>(queue));
-                shard.plant_operator(edge, name, |site| {
-                    SortOperator::<K, S::Item, _, _, _>::new(compare, site, next, late)
-                });
-            }
-        }
+        let late = shard.side_output(self.late);
+        shard.plant_operator(edge, name, |site| {
+            SortOperator::<K, S::Item, _, _>::new(compare, site, next, late)
+        });
     }
 }
 

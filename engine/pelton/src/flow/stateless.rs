@@ -3,7 +3,7 @@
 use super::Flow;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
-use pelton_core::local::ToQueue;
+use pelton_core::local::SideOutput;
 use pelton_core::operator::{Filter, FlatMap, Inspect, Map, Stamp, Timing};
 use pelton_core::push::Push;
 use pelton_core::{EventTime, StageId};
@@ -100,14 +100,9 @@ impl<S: Flow, F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static> Flow
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
-        let stamp = Stamp::new(self.f.clone(), timing, index, partitions, context, next);
-        match self.early {
-            None => self.inner.plant(shard, stamp),
-            Some(queue) => {
-                let early = ToQueue::new(shard.queue(queue));
-                self.inner.plant(shard, stamp.with_early(early));
-            }
-        }
+        let early = shard.side_output(self.early);
+        let stamp = Stamp::new(self.f.clone(), timing, index, partitions, context, next, early);
+        self.inner.plant(shard, stamp);
     }
 }
 
@@ -125,7 +120,8 @@ impl<S: Flow> Flow for Ingested<S> {
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let clock = context.clone();
         let now = move |_: &S::Item| clock.wall.get();
-        self.inner.plant(shard, Stamp::new(now, timing, index, partitions, context, next));
+        let stamp = Stamp::new(now, timing, index, partitions, context, next, SideOutput::new(None));
+        self.inner.plant(shard, stamp);
     }
 }
 

@@ -24,13 +24,12 @@ use crate::snapshot::{BlockId, Section, SnapshotOut};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-impl<K, T, C, N, L> SortOperator<K, T, C, N, L>
+impl<K, T, C, N> SortOperator<K, T, C, N>
 where
     K: Key,
     T: Record,
     C: Fn(&T, &T) -> Ordering + 'static,
     N: Push<T>,
-    L: Push<T>,
 {
     pub(super) fn freeze_waiting(&mut self, full: bool) {
         self.saver.freeze(full);

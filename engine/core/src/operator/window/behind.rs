@@ -62,13 +62,12 @@ impl<K, I> Behind<K, I> {
     }
 }
 
-impl<T, K, A, N, L> WindowOperator<T, K, A, N, L>
+impl<T, K, A, N> WindowOperator<T, K, A, N>
 where
     T: 'static,
     K: Key,
     A: Aggregate<T>,
     N: Push<Windowed<K, A::Out>>,
-    L: Push<A::Item>,
 {
     /// Tables have come back: those that are large are behind from now on.
     pub(super) fn fall_behind(&mut self) -> Result<(), Fault> {

@@ -29,13 +29,12 @@ use alloc::vec::Vec;
 /// Where the rows of a table go: the pane that begins then, and which of its runs, if it is one.
 pub(super) type Place = (i64, Option<usize>);
 
-impl<T, K, A, N, L> WindowOperator<T, K, A, N, L>
+impl<T, K, A, N> WindowOperator<T, K, A, N>
 where
     T: 'static,
     K: Key,
     A: Aggregate<T>,
     N: Push<Windowed<K, A::Out>>,
-    L: Push<A::Item>,
 {
     pub(super) fn freeze_panes(&mut self, full: bool) {
         assert!(matches!(self.closing, Closing::No), "a freeze in the middle of a tick");
