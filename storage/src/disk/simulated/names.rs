@@ -7,8 +7,7 @@ use super::Node;
 use super::random::Stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
-use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -18,27 +17,28 @@ pub(super) struct Names {
     unsynced: Vec<Change>,
 }
 
+/// Paths as text: to compare them part by part was a fifth of a run.
 #[derive(Default)]
 struct Tree {
-    files: BTreeMap<PathBuf, Arc<Node>>,
-    directories: BTreeSet<PathBuf>,
+    files: BTreeMap<String, Arc<Node>>,
+    directories: BTreeSet<String>,
 }
 
 enum Change {
-    File(PathBuf, Arc<Node>),
-    Directory(PathBuf),
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
+    File(String, Arc<Node>),
+    Directory(String),
+    Rename(String, String),
+    Remove(String),
 }
 
 impl Change {
     /// The directories whose names it changes.
-    fn directories(&self) -> impl Iterator<Item = &Path> {
+    fn directories(&self) -> impl Iterator<Item = &str> {
         let (one, other) = match self {
             Change::File(path, _) | Change::Directory(path) | Change::Remove(path) => (path, None),
             Change::Rename(from, to) => (from, Some(to)),
         };
-        [Some(one), other].into_iter().flatten().filter_map(|path| path.parent())
+        [Some(one), other].into_iter().flatten().filter_map(|path| parent(path))
     }
 }
 
@@ -65,32 +65,36 @@ impl Tree {
 
 impl Names {
     pub(super) fn file(&self, path: &Path) -> Option<&Arc<Node>> {
-        self.seen.files.get(path)
+        self.seen.files.get(text(path))
     }
 
     pub(super) fn is_directory(&self, path: &Path) -> bool {
+        self.is_directory_at(text(path))
+    }
+
+    fn is_directory_at(&self, path: &str) -> bool {
         is_root(path) || self.seen.directories.contains(path)
     }
 
     /// Every file that has a name.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&PathBuf, &Arc<Node>)> {
-        self.seen.files.iter()
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &Arc<Node>)> {
+        self.seen.files.iter().map(|(path, node)| (Path::new(path), node))
     }
 
     pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         if !self.is_directory(directory) {
             return Err(ErrorKind::NotFound.into());
         }
-        let from = (Bound::Excluded(directory), Bound::Unbounded);
-        let files = self.seen.files.range::<Path, _>(from).map(|(path, _)| path);
-        let directories = self.seen.directories.range::<Path, _>(from);
-        // Paths are ordered by their parts, so what is below a directory follows it without a gap.
-        let below = |path: &&PathBuf| path.starts_with(directory);
+        let directory = text(directory);
+        let within = if directory.ends_with('/') { directory.to_owned() } else { format!("{directory}/") };
+        let files = self.seen.files.range(within.clone()..).map(|(path, _)| path);
+        let directories = self.seen.directories.range(within.clone()..);
+        // What begins alike stands together.
+        let name = |path: &String| path.strip_prefix(&*within).map(str::to_owned);
         let mut names: Vec<String> = files
-            .take_while(below)
-            .chain(directories.take_while(below))
-            .filter(|path| path.parent() == Some(directory))
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .map_while(name)
+            .chain(directories.map_while(name))
+            .filter(|name| !name.contains('/'))
             .collect();
         names.sort_unstable();
         Ok(names)
@@ -101,23 +105,23 @@ impl Names {
             return Err(ErrorKind::AlreadyExists.into());
         }
         self.parent_exists(path)?;
-        self.change(Change::File(path.to_owned(), node));
+        self.change(Change::File(text(path).to_owned(), node));
         Ok(())
     }
 
     pub(super) fn create_directory(&mut self, path: &Path) -> io::Result<()> {
-        let ancestors: Vec<&Path> = path.ancestors().filter(|path| !is_root(path)).collect();
+        let ancestors: Vec<&str> = path.ancestors().map(text).filter(|path| !is_root(path)).collect();
         for directory in ancestors.into_iter().rev() {
-            if self.file(directory).is_some() {
+            if self.seen.files.contains_key(directory) {
                 return Err(ErrorKind::AlreadyExists.into());
             }
-            if self.is_directory(directory) {
+            if self.is_directory_at(directory) {
                 continue;
             }
             self.change(Change::Directory(directory.to_owned()));
             // What is right below the root stands for a file system that was mounted; it is always there.
-            if directory.parent().is_none_or(is_root) {
-                self.sync(directory.parent().unwrap_or(Path::new("")));
+            if parent(directory).is_none_or(is_root) {
+                self.sync(Path::new(parent(directory).unwrap_or("")));
             }
         }
         Ok(())
@@ -132,31 +136,31 @@ impl Names {
         }
         self.parent_exists(to)?;
         if from != to {
-            self.change(Change::Rename(from.to_owned(), to.to_owned()));
+            self.change(Change::Rename(text(from).to_owned(), text(to).to_owned()));
         }
         Ok(())
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         if self.file(path).is_none() {
-            if !self.seen.directories.contains(path) {
+            if !self.seen.directories.contains(text(path)) {
                 return Err(ErrorKind::NotFound.into());
             }
             if !self.list(path)?.is_empty() {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
         }
-        self.change(Change::Remove(path.to_owned()));
+        self.change(Change::Remove(text(path).to_owned()));
         Ok(())
     }
 
     /// Makes the names in a directory durable. A rename between two directories brings the other's earlier changes with it.
     pub(super) fn sync(&mut self, directory: &Path) {
-        let mut wanted = BTreeSet::from([directory.to_owned()]);
+        let mut wanted = BTreeSet::from([text(directory).to_owned()]);
         let mut chosen = vec![false; self.unsynced.len()];
         for (change, chosen) in self.unsynced.iter().zip(&mut chosen).rev() {
             if change.directories().any(|directory| wanted.contains(directory)) {
-                wanted.extend(change.directories().map(Path::to_owned));
+                wanted.extend(change.directories().map(str::to_owned));
                 *chosen = true;
             }
         }
@@ -177,7 +181,7 @@ impl Names {
         for change in std::mem::take(&mut self.unsynced) {
             let lost = change.directories().any(|directory| cut.contains(directory)) || chance.below(3) == 0;
             if lost {
-                cut.extend(change.directories().map(Path::to_owned));
+                cut.extend(change.directories().map(str::to_owned));
             } else {
                 self.durable.apply(&change);
             }
@@ -185,14 +189,14 @@ impl Names {
         // What stands in a directory that is lost is lost with it; parents come before what is in them.
         let all = std::mem::take(&mut self.durable.directories);
         for path in all {
-            let parent = path.parent().unwrap_or(Path::new(""));
+            let parent = parent(&path).unwrap_or("");
             if is_root(parent) || self.durable.directories.contains(parent) {
                 self.durable.directories.insert(path);
             }
         }
         let directories = &self.durable.directories;
         self.durable.files.retain(|path, _| {
-            let parent = path.parent().unwrap_or(Path::new(""));
+            let parent = parent(path).unwrap_or("");
             is_root(parent) || directories.contains(parent)
         });
         self.seen.files.clone_from(&self.durable.files);
@@ -218,12 +222,28 @@ impl Names {
     }
 
     fn parent_exists(&self, path: &Path) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if self.is_directory(parent) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+        let parent = parent(text(path)).unwrap_or("");
+        if self.is_directory_at(parent) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+    }
+}
+
+/// The text of a path, without a slash at its end.
+fn text(path: &Path) -> &str {
+    let text = path.to_str().expect("paths of simulated machines are text");
+    if text.len() > 1 { text.strip_suffix('/').unwrap_or(text) } else { text }
+}
+
+/// The directory that a path stands in; the root has none.
+fn parent(path: &str) -> Option<&str> {
+    match path.rsplit_once('/') {
+        _ if is_root(path) => None,
+        Some(("", _)) => Some("/"),
+        Some((parent, _)) => Some(parent),
+        None => Some(""),
     }
 }
 
 /// `/`, or the directory that relative paths start from.
-fn is_root(path: &Path) -> bool {
-    path.parent().is_none()
+fn is_root(path: &str) -> bool {
+    matches!(path, "" | "/")
 }
