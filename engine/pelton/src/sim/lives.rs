@@ -130,6 +130,8 @@ struct Lives<'a> {
     deaths: Chance,
     suspensions: Chance,
     sizes: Chance,
+    /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
+    departures: Chance,
     // The life at hand.
     life: u32,
     step: u64,
@@ -171,6 +173,7 @@ impl<'a> Lives<'a> {
             deaths: chance("deaths"),
             suspensions: chance("suspensions"),
             sizes: chance("sizes"),
+            departures: chance("departures"),
             life: 0,
             step: 0,
             shards: 0,
@@ -418,6 +421,8 @@ impl<'a> Lives<'a> {
     fn try_burst(&mut self, rig: &mut Rig, told: Option<&mut [bool]>) -> Result<(), Halt> {
         let shard = self.schedule.below(rig.survivors.len() as u64) as usize;
         let due = self.suspends_at.is_some_and(|at| self.step >= at);
+        // Shards whose state is taken up by others stay until those have it.
+        let departs = told.is_some();
         if let Some(told) = told.map(|told| &mut told[shard]).filter(|told| due && !**told) {
             *told = true;
             self.tell(format!("shard {shard} is to be suspended"));
@@ -444,6 +449,9 @@ impl<'a> Lives<'a> {
             self.trace((shard as u64) << 32 | (step.work as u64) << 1 | u64::from(step.published));
             if self.disk.has_ended() {
                 return Err(Halt::Dead);
+            }
+            if step.finished && departs && self.departures.happens(300) {
+                rig.survivors[shard] = None;
             }
             self.quiet = if step.work > 0 || step.published { 0 } else { self.quiet + 1 };
             self.check(rig)?;

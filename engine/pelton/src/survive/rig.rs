@@ -15,9 +15,9 @@ use std::sync::Arc;
 pub(crate) struct Rig {
     pub(crate) desk: Arc<Desk>,
     pub(crate) keeper: Keeper,
-    /// A shard that failed may be taken out.
+    /// A shard that failed, or has finished, may be taken out.
     pub(crate) survivors: Vec<Option<Survivor>>,
-    /// Which shards have come to the end of their input. They stay: a checkpoint may still be asked of them.
+    /// Which shards have come to the end of their input.
     finished: Vec<bool>,
 }
 
