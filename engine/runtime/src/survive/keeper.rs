@@ -414,11 +414,12 @@ impl Keeper {
     }
 
     fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, KeepError> {
+        // Before the manifest, which a slow disk may take long to store: a shard that comes to the tick meanwhile waits there, and none is too late.
+        self.desk.barrier().store(tick.0, Ordering::Release);
         // Known before it is made, so that a restart makes it too.
         self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
         self.store()?;
         let shards = self.manifest.shards;
-        self.desk.barrier().store(tick.0, Ordering::Release);
         let moving = Desk::moving(shards, tick, owners.clone());
         self.desk.notes().begin = Some(Begin::Move { moving, heard: vec![false; usize::from(shards)] });
         self.desk.tell_shards();
