@@ -59,9 +59,10 @@ pub fn program() -> Program {
     Program::new(job).about("Revenue per shop and second").when_started(move |_| {
         let orders = orders.clone();
         std::thread::spawn(move || {
-            // The job's end closes the way in.
-            if let Err(error) = sell(&orders) {
-                eprintln!("note: {error}");
+            match sell(&orders) {
+                // The job's orderly end closes the way in; there is nothing to say of that.
+                Ok(()) | Err(InletError::Closed) => {}
+                Err(error) => eprintln!("note: {error}"),
             }
         });
     })
