@@ -60,7 +60,9 @@ impl<T> SideOutput<T> {
         self.0.is_some()
     }
 
-    /// Puts a record there.
+    /// Puts a record there. Rare, and kept out of the loops that do it.
+    #[cold]
+    #[inline(never)]
     pub fn push(&mut self, at: EventTime, record: T) {
         if let Some(queue) = &self.0 {
             queue.borrow_mut().push((at, record));
