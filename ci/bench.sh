@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --release --locked --package pelton-tools --bin pelton
+cargo build --profile unlinked --locked --package pelton-tools --bin pelton
 
 small() { # small OPTION...
     local lines
-    lines=$(target/release/pelton bench --events 200000 --rate 20000 --warmup 0.2 --duration 0.5 --json "$@")
+    lines=$(target/unlinked/pelton bench --events 200000 --rate 20000 --warmup 0.2 --duration 0.5 --json "$@")
     python3 -c '
 import json, sys
 for line in sys.stdin:
@@ -31,7 +31,7 @@ for driver in "${drivers[@]}"; do
 done
 
 # The first command of README.md, in a container that refuses io_uring: it runs, and says in one line on what.
-said=$(python3 -B ci/without_io_uring.py target/release/pelton bench tumble_count --events 200000 --json 2>&1 >/dev/null)
+said=$(python3 -B ci/without_io_uring.py target/unlinked/pelton bench tumble_count --events 200000 --json 2>&1 >/dev/null)
 if [[ $said != "note: the job runs on plain threads, since io_uring cannot be used here: "* || $said == *$'\n'* ]]; then
     echo "where io_uring is refused the command said: $said" >&2
     exit 1

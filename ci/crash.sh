@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --release --locked --package pelton-tools --bin pelton
+cargo build --profile unlinked --locked --package pelton-tools --bin pelton
 
-crash() { target/release/pelton selftest crash --seconds-max 20 "$@"; }
+crash() { target/unlinked/pelton selftest crash --seconds-max 20 "$@"; }
 
 if python3 -B ci/io_uring.py >/dev/null; then
     crash --driver glommio --cycles 20

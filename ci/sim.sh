@@ -12,8 +12,8 @@ CANARY_SEEDS=200
 FIXED_SEEDS=2000
 FRESH_SEEDS=2000
 
-cargo build --release --locked --package pelton-sim
-sim=target/release/pelton-sim
+cargo build --profile unlinked --locked --package pelton-sim
+sim=target/unlinked/pelton-sim
 
 for mistake in unflushed skipped; do
     echo "canary: $mistake, within $CANARY_SEEDS seeds"
