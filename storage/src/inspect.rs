@@ -148,8 +148,7 @@ impl LogScan {
         options.durability = found.durability.unwrap_or(options.durability);
         let (mut ring, mut unseen) = (None, None);
         if found.durability.is_none() && look == Look::Alone {
-            let options = LogOptions { durability: Durability::Process, ..options };
-            unseen = no_ring(disk, directory, &options, &found).err();
+            unseen = no_ring(disk, directory, &found).err();
         }
         if found.durability == Some(Durability::Process) && look == Look::Alone {
             match look_at_ring(disk, directory, &found) {

@@ -49,7 +49,7 @@ impl LogReader {
             Some(Durability::Process) => look_at_ring(disk, directory, &found)?,
             Some(Durability::Disk) => None,
             None => {
-                no_ring(disk, directory, options, &found)?;
+                no_ring(disk, directory, &found)?;
                 None
             }
         };
@@ -113,18 +113,12 @@ pub(crate) fn look_at_ring(
     ring.map(|ring| RingPart::of(&ring, found)).transpose()
 }
 
-/// Refuses a log without a segment whose staging ring holds entries: with [`Durability::Process`], the first segment's
-/// header is damaged, or its file is gone. None of its groups need be in the file to say so.
-pub(crate) fn no_ring(
-    disk: &Arc<dyn Disk>,
-    directory: &Path,
-    options: &LogOptions,
-    found: &Found,
-) -> Result<(), StorageError> {
-    if options.durability != Durability::Process {
-        return Ok(());
-    }
-    let (identity, prefix) = (found.identity, ring_prefix(options.id, options.generation, options.shard));
+/// Refuses a log without a segment whose staging ring holds entries: it was kept with [`Durability::Process`], and the first segment's
+/// header is damaged, or its file is gone. None of its groups need be in the file to say so. How the log will be kept from now on has no part
+/// in that: where shards' state is taken up by others, it is on disk.
+pub(crate) fn no_ring(disk: &Arc<dyn Disk>, directory: &Path, found: &Found) -> Result<(), StorageError> {
+    let identity = found.identity;
+    let prefix = ring_prefix(identity.id, identity.generation, identity.shard);
     let mine = disk.owner(directory).map_err(|error| StorageError::io("look at", directory, error))?;
     // Which of them it was would stand in the header. Where rings cannot be listed, this process could not have made one.
     for name in disk.stagings(&prefix).unwrap_or_default() {

@@ -111,7 +111,7 @@ pub(crate) fn recover(
         Some(Durability::Process) => Ring::look(&**disk, directory, identity, &found.ring_name(), true)?,
         Some(Durability::Disk) => None,
         None => {
-            no_ring(disk, directory, options, &found)?;
+            no_ring(disk, directory, &found)?;
             None
         }
     };

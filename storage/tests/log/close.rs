@@ -150,8 +150,12 @@ fn a_ring_without_its_first_segment_is_refused() {
             StorageError::Missing { path: named, .. } => assert!(at.is_none() && *named == path, "{error}"),
             other => panic!("{other}"),
         }
-        let opened = Log::open(&disk, Path::new(DIRECTORY), &options).err().unwrap();
-        assert_eq!(opened.to_string(), error.to_string());
+        // Whatever it is to be from now on.
+        for durability in [Durability::Process, Durability::Disk] {
+            let options = LogOptions { durability, ..options };
+            let opened = Log::open(&disk, Path::new(DIRECTORY), &options).err().unwrap();
+            assert_eq!(opened.to_string(), error.to_string());
+        }
         assert!(has_ring(&disk, &options), "a refusal changes nothing");
         if at.is_some() {
             let scan =

@@ -203,6 +203,7 @@ impl<'a> Lives<'a> {
                 Err(Halt::Dead) if !last => {}
                 Err(Halt::Job(error)) if is_of_the_disk(&error) && (self.fails || self.count.flips > 0) => {
                     if self.count.flips > 0 {
+                        self.tell(format!("refused: {error}"));
                         self.count.refused = Some(error.to_string());
                         break;
                     }
@@ -309,6 +310,7 @@ impl<'a> Lives<'a> {
             }
             Err(halt) => return Err(halt),
         };
+        rig.desk.said().into_iter().for_each(|note| self.tell(note));
         self.checkpoint = rig.keeper.manifest().checkpoints.last().map_or(0, |last| last.number);
         self.world.began(&self.moment(&rig));
         let mut told = vec![false; rig.survivors.len()];
@@ -379,6 +381,7 @@ impl<'a> Lives<'a> {
             let mut first = true;
             let burst = |rig: &mut Rig| {
                 if std::mem::take(&mut first) {
+                    rig.desk.said().into_iter().for_each(|note| self.tell(note));
                     self.world.began(&self.moment(rig));
                 }
                 self.burst(rig, None)
