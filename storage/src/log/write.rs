@@ -132,13 +132,15 @@ impl Log {
     /// Says in the segments that they hold everything, and removes the ring. All has been synced.
     pub(super) fn leave_ring(&self) -> Result<(), StorageError> {
         let segments = &self.segments;
-        // The header of the newest group counts; an empty log has only headers.
+        // The header of the newest group counts; an empty log has only headers. That group may stand in a segment that nobody wants any more, if it
+        // filled it and the next one is empty.
         let newest = segments.identity.segment(self.previous);
-        for live in segments.live.iter().filter(|live| live.number >= newest) {
-            let path = self.path_of(live.number);
+        let live = segments.live.iter().map(|live| live.number);
+        for number in segments.retired().chain(live).filter(|number| *number >= newest) {
+            let path = self.path_of(number);
             let header = SegmentHeader {
                 identity: segments.identity,
-                number: live.number,
+                number,
                 durability: Durability::Disk,
                 boot: 0,
                 ring: 0,

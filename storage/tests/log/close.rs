@@ -168,6 +168,28 @@ fn a_ring_without_its_first_segment_is_refused() {
     }
 }
 
+/// The last group may have filled its segment, which a checkpoint has given up since: that one says how the log was kept, too.
+#[test]
+fn a_log_that_was_closed_at_a_border_needs_no_ring() {
+    let options = options(Durability::Process);
+    for groups in 1..60 {
+        let (_, disk) = machine(groups);
+        let mut log = open(&disk, &options);
+        for tick in 1..=groups {
+            append(&mut log, &Owned { tick, kind: Kind::Tick, payload: vec![7; 100] }).unwrap();
+            log.sync().unwrap();
+        }
+        log.retire_before(u64::MAX).unwrap();
+        log.close().unwrap();
+        drop(log);
+        assert!(!has_ring(&disk, &options));
+        let (mut log, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options)
+            .unwrap_or_else(|error| panic!("after {groups} groups: {error}"));
+        assert_eq!(recovered.last_tick, groups);
+        log.close().unwrap();
+    }
+}
+
 /// One that was made before its first segment, and never used, is no reason to refuse.
 #[test]
 fn a_ring_that_was_never_used_is_nothing() {
