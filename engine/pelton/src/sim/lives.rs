@@ -143,6 +143,8 @@ struct Lives<'a> {
     suspends_at: Option<u64>,
     /// The life before was suspended.
     clean: bool,
+    /// Power was lost, and no life has come as far as its beginning since.
+    behind: bool,
     /// What this life survives.
     durability: Durability,
     /// The disk may fail.
@@ -182,6 +184,7 @@ impl<'a> Lives<'a> {
             suspends: chance("suspends").happens(500),
             suspends_at: None,
             clean: false,
+            behind: false,
             durability: scenario.durability,
             fails: false,
             survives: Tick(0),
@@ -274,8 +277,10 @@ impl<'a> Lives<'a> {
     /// The process ends. Whatever it held is still there, so that nothing of it is carried out that was only begun.
     fn die(&mut self) {
         let faults = &self.scenario.faults;
-        // After the loss of power the mark of a log may be behind its last group, and what is damaged then can be taken for cut short.
-        let is_decided = self.death != Death::PowerLost || !faults.flip_written;
+        // After the loss of power the mark of a log may be behind its last group, and what is damaged then can be taken for cut short: until a life
+        // has looked at all of it and written the mark anew.
+        self.behind |= self.death == Death::PowerLost;
+        let is_decided = !self.behind || !faults.flip_written;
         let hard = matches!(self.death, Death::Killed | Death::PowerLost) && is_decided;
         let flips = faults.bit_flips > 0 && hard && self.deaths.happens(250);
         if flips {
@@ -311,6 +316,7 @@ impl<'a> Lives<'a> {
             Err(halt) => return Err(halt),
         };
         rig.desk.said().into_iter().for_each(|note| self.tell(note));
+        self.behind = false;
         self.checkpoint = rig.keeper.manifest().checkpoints.last().map_or(0, |last| last.number);
         self.world.began(&self.moment(&rig));
         let mut told = vec![false; rig.survivors.len()];
