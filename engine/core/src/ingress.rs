@@ -362,7 +362,7 @@ impl Ingress {
         assert!(self.is_live(), "a checkpoint of a shard that is being replayed");
         self.barrier.heard = tick;
         // A clock may have been taken along to the tick, but none makes it.
-        if !self.ended && tick < self.tick {
+        if tick < self.tick {
             return false;
         }
         notes.number(self.latest.0);
@@ -395,7 +395,7 @@ impl Ingress {
     /// Key groups move after `tick`, if it lies ahead: is done through that tick.
     pub(crate) fn reroute(&mut self, tick: Tick, router: &Arc<Router>) -> bool {
         self.barrier.heard = self.barrier.heard.max(tick);
-        if !self.ended && tick < self.tick {
+        if tick < self.tick {
             return false;
         }
         self.readers.iter_mut().for_each(|reader| reader.reroute(router));

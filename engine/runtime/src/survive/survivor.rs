@@ -318,8 +318,9 @@ impl Survivor {
             return Err(Fault::Storage { message });
         }
         if notes.propose && self.id == ShardId(0) && notes.proposed.is_none() {
-            // Checkpoints follow each other, though all clocks that were there may have ended.
-            let before = desk.barrier().load(Ordering::Acquire);
+            // Checkpoints follow each other, and come after all that the logs hold, though all clocks that were there may have ended, and show no
+            // tick any more.
+            let before = desk.barrier().load(Ordering::Acquire).max(desk.last_recovered().0);
             let highest = self.shard.highest().0.max(before);
             notes.proposed = Some(Tick(highest.saturating_add(CHECKPOINT_AHEAD)));
             desk.tell_keeper();
