@@ -218,8 +218,10 @@ macro_rules! keeps_nothing {
 pub(crate) use keeps_nothing;
 
 /// A chain that leads nowhere.
-pub struct Nowhere;
+#[cfg(test)]
+pub(crate) struct Nowhere;
 
+#[cfg(test)]
 impl Pipe for Nowhere {
     fn mark(&mut self) {}
     fn seal(&mut self) {}
@@ -234,6 +236,7 @@ impl Pipe for Nowhere {
     keeps_nothing!();
 }
 
+#[cfg(test)]
 impl<T> Push<T> for Nowhere {
     fn push(&mut self, _: EventTime, _: T) {}
 }

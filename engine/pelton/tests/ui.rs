@@ -1,8 +1,8 @@
 //! The compiler's words for the usual mistakes: they say what is missing and what to write.
 //!
-//! Each program in `tests/ui` must not compile. It is checked against the library that this very test is linked with, so that nothing is built
+//! Each program in `tests/ui` must not compile. It is checked against the library that cargo has built for this test, so that nothing more is built
 //! for it, and what the compiler says is compared with the file beside it: level and text of each message, where it points, what it says there,
-//! and its notes and helps. `BLESS=1 cargo test --package pelton --test ui` writes those files anew; look at what changed.
+//! and its notes and helps. `PELTON_BLESS=1 cargo test -p pelton --test ui` writes those files anew; look at what changed.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,11 +18,12 @@ fn mistakes_are_explained() {
     programs.sort();
     assert!(programs.len() > 10, "{programs:?}");
     let library = library();
+    let blesses = std::env::var_os("PELTON_BLESS").is_some_and(|value| value == "1");
     let mut wrong = Vec::new();
     for program in programs {
         let said = compile(place, program.strip_prefix(place).unwrap(), &library);
         let file = program.with_extension("stderr");
-        if std::env::var_os("BLESS").is_some() {
+        if blesses {
             fs::write(&file, &said).unwrap();
         } else if fs::read_to_string(&file).unwrap_or_default() != said {
             wrong.push(format!("{} should be\n{said}", file.display()));
