@@ -71,8 +71,10 @@ mod tests {
             || rings().unwrap().into_iter().filter(|ring| ring.data == Some(path.join("mode/data"))).count();
         let log = path.join("mode/data/log/g0003/shard-0001");
         let (durability, segment_bytes) = (Durability::Process, LogOptions::SEGMENT_BYTES_MIN);
-        let options = LogOptions { durability, segment_bytes, id: 7, generation: 3, shard: 1 };
         let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+        // Rings are found by the log's id, and other processes may run this test.
+        let id = u128::from(disk.draw());
+        let options = LogOptions { durability, segment_bytes, id, generation: 3, shard: 1 };
         drop(Log::open(&disk, &log, &options).unwrap());
         assert_eq!(rings(), 1);
         drop(scratch);

@@ -14,12 +14,13 @@ use pelton_storage::{
     SnapshotId, SnapshotWriter, presence, remove_rings_below, rings,
 };
 
-const ID: u128 = 0xBEE;
-
 /// A data directory of its own for one test, removed when the test ends.
 struct Place {
     disk: Arc<dyn Disk>,
     data: PathBuf,
+    /// The id of its logs. No two places have the same one, even of two runs of these tests: directories with the same id are copies of each
+    /// other to the engine, and only one of them may have a staging ring.
+    log_id: u128,
 }
 
 impl Place {
@@ -27,7 +28,9 @@ impl Place {
     fn new(name: &str) -> Self {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{name}-{}", std::process::id()));
         fs::create_dir_all(&data).expect("the target directory takes a directory");
-        Place { disk: Arc::new(Blocking::new()), data }
+        let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+        let log_id = (u128::from(disk.draw()) << 64) | u128::from(disk.draw());
+        Place { disk, data, log_id }
     }
 
     /// What a job of two shards left that ended cleanly: a checkpoint, a savepoint, and ten ticks in each log.
@@ -36,7 +39,7 @@ impl Place {
         let checkpoint = |number: u64, tick, savepoint: Option<&str>| {
             let mut bytes = 0;
             for shard in 0..2 {
-                let id = SnapshotId { log_id: ID, generation: 0, shard, number, tick };
+                let id = SnapshotId { log_id: place.log_id, generation: 0, shard, number, tick };
                 let mut writer =
                     SnapshotWriter::create(&place.disk, &place.data.join("checkpoint"), id, None)
                         .expect("room");
@@ -52,7 +55,7 @@ impl Place {
         let job = Job { name: "orders".to_owned(), ..Job::default() };
         let checkpoints = vec![checkpoint(1, 2, Some("before")), checkpoint(2, 4, None)];
         let manifest = Manifest {
-            log_id: ID,
+            log_id: place.log_id,
             job,
             key_groups: 16,
             durability: "disk".to_owned(),
@@ -74,7 +77,8 @@ impl Place {
     }
 
     fn log(&self, shard: u16, durability: Durability) -> Log {
-        let options = LogOptions { durability, segment_bytes: 64 << 10, id: ID, generation: 0, shard };
+        let options =
+            LogOptions { durability, segment_bytes: 64 << 10, id: self.log_id, generation: 0, shard };
         Log::open(&self.disk, &self.directory(shard), &options).expect("a log").0
     }
 
@@ -154,6 +158,15 @@ impl Drop for Place {
         let _ = remove_rings_below(&self.data);
         // A directory left behind is no reason to hide the result of the test.
         let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+/// Waits until `holds` does.
+#[track_caller]
+fn eventually(holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come to hold");
     }
 }
 
@@ -641,16 +654,17 @@ fn rings_are_listed_and_removed_when_nobody_wants_them() {
     let (_, error) = place.fails(&format!("data rings --remove {name}"));
     assert!(error.contains("is in use"), "{error}");
     drop(log);
-    assert!(line("data rings").contains("waits for the next start"));
-    let (_, error) = place.fails(&format!("data rings --remove {name}"));
-    assert!(error.contains("the next start of the job there goes on with it"), "{error}");
+    // A process that another test has forked meanwhile holds the ring, too, until it executes its program.
+    eventually(|| line("data rings").contains("waits for the next start"));
+    let remove = format!("data rings --remove {name}");
+    eventually(|| place.fails(&remove).1.contains("the next start of the job there goes on with it"));
     place.succeeds("data rings --remove");
     assert_eq!(mine().as_ref(), Some(&name), "it is wanted");
     fs::remove_dir_all(&place.data).expect("it is there");
-    assert!(line("data rings").contains("is gone"));
-    assert!(place.succeeds("data rings --remove").contains(&format!("removed {name}")));
+    eventually(|| line("data rings").contains("is gone"));
+    eventually(|| place.succeeds("data rings --remove").contains(&format!("removed {name}")));
     assert_eq!(mine(), None);
-    let (_, error) = place.fails(&format!("data rings --remove {name}"));
+    let (_, error) = place.fails(&remove);
     assert!(error.contains("there is no such ring"), "{error}");
 }
 
