@@ -252,7 +252,7 @@ impl Job {
     /// # Errors
     /// See [`JobError`]: the job is not complete, is configured wrongly, cannot be started, or failed on its way.
     pub fn run(&self) -> Result<Progress, JobError> {
-        self.run_with(&Config::load()?)
+        self.start()?.wait()
     }
 
     /// As [`run`](Self::run), configured by `config` alone.
@@ -273,12 +273,16 @@ impl Job {
         self.start_with(config)?.wait()
     }
 
-    /// Sets the job going, configured as by [`run`](Self::run), and returns at once.
+    /// Sets the job going, configured as by [`run`](Self::run), and returns at once. Variables named `PELTON_` that are no key's are passed
+    /// over, and told by [`Running::notes`].
     ///
     /// # Errors
     /// When the job is not complete, is configured wrongly, or cannot be started.
     pub fn start(&self) -> Result<Running, JobError> {
-        self.start_with(&Config::load()?)
+        let loaded = Config::load_with(None, &[])?;
+        let mut running = self.start_with(&loaded.config)?;
+        running.note(loaded.notes.iter().map(ToString::to_string));
+        Ok(running)
     }
 
     /// As [`start`](Self::start), configured by `config` alone.

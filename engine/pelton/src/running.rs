@@ -49,6 +49,8 @@ pub struct Progress {
     /// Each operator that waits for a watermark: how far it is, and who holds it back since when. Why has no row come? See
     /// `docs/operating/time.md`.
     pub waiting: Vec<Waiting>,
+    /// [`Running::notes`], for who called [`run`](crate::Job::run) and never had a `Running`.
+    pub notes: Vec<String>,
 }
 
 /// Of so many records one that is late is worth saying.
@@ -349,8 +351,8 @@ impl Running {
         }
     }
 
-    /// What is odd about where the job runs and keeps its data, one line each: that plain threads drive it since io_uring is blocked here,
-    /// say. For the program to print, or not.
+    /// What is odd about where the job runs, keeps its data, and is configured from, one line each: that plain threads drive it since io_uring
+    /// is blocked here, say, or that a variable is no key's. For the program to print, or not.
     ///
     /// ```
     /// use pelton::prelude::*;
@@ -367,6 +369,11 @@ impl Running {
         &self.notes
     }
 
+    /// Adds what was odd before the start.
+    pub(crate) fn note(&mut self, notes: impl Iterator<Item = String>) {
+        self.notes.splice(..0, notes);
+    }
+
     /// How far the job is, now. Cheap: reads counters that the cores write anyway.
     pub fn progress(&self) -> Progress {
         let shards: Vec<Counts> = self.stats.iter().map(|stats| stats.read()).collect();
@@ -374,7 +381,8 @@ impl Running {
         shards.iter().for_each(|counts| total += *counts);
         let late_checkpoint = self.surviving.as_ref().and_then(Surviving::late);
         let waiting = self.waits.read(&self.stats, clock::now());
-        Progress { total, shards, cores: self.inner.stats(), late_checkpoint, waiting }
+        let (cores, notes) = (self.inner.stats(), self.notes.clone());
+        Progress { total, shards, cores, late_checkpoint, waiting, notes }
     }
 
     /// Asks the job to stop, and returns at once; [`wait`](Self::wait) says when it has. See [`Stop`] for the ways: a job with durability that is

@@ -32,7 +32,11 @@ impl Place {
         let output = command.envs(variables.iter().copied()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        said.lines().find_map(|line| line.strip_prefix("part: ")).expect("it said something").to_owned()
+        said.lines()
+            .find_map(|line| line.strip_prefix("part: "))
+            .expect("it said something")
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -57,7 +61,10 @@ fn part() {
         other => panic!("no part {other}"),
     };
     match ended {
-        Ok(progress) => println!("\npart: {} shards", progress.shards.len()),
+        Ok(progress) => {
+            let notes = progress.notes.join("; ");
+            println!("\npart: {} shards {notes}", progress.shards.len());
+        }
         Err(error) => println!("\npart: {error}"),
     }
 }
@@ -82,6 +89,18 @@ fn the_others_read_what_they_are_given() {
     let place = Place::new("given").file(FILE);
     for part in ["run_with", "start_with"] {
         assert_eq!(place.play(part, &[("PELTON_SHARDS", "5")]), "2 shards", "{part}");
+    }
+}
+
+#[test]
+fn variables_that_are_passed_over_are_told() {
+    let place = Place::new("passed-over").file(FILE);
+    for part in ["run", "start"] {
+        let said = place.play(part, &[("PELTON_TEAM", "payments")]);
+        assert_eq!(
+            said, "3 shards PELTON_TEAM: no key has this variable, and it is passed over [C03]",
+            "{part}"
+        );
     }
 }
 

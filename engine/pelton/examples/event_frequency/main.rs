@@ -70,6 +70,6 @@ fn run() -> Result<(), Box<dyn Error>> {
         "lines {}, malformed {}, duplicates {}, late {}",
         counts.lines, counts.malformed, total.duplicates, total.late
     );
-    progress.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
+    progress.notes.iter().chain(&progress.remarks()).for_each(|note| eprintln!("note: {note}"));
     Ok(())
 }

@@ -152,6 +152,9 @@ impl Config {
     /// # Ok::<(), pelton_runtime::config::ConfigError>(())
     /// ```
     ///
+    /// Variables named `PELTON_` that are no key's are passed over without a word; [`load_with`](Self::load_with) names them in
+    /// [`notes`](Loaded::notes), and `Job::run` and `Job::start` in theirs.
+    ///
     /// # Errors
     /// When the file or a variable is not allowed: every problem at once, each with its place.
     pub fn load() -> Result<Config, ConfigError> {
