@@ -30,6 +30,9 @@
 //! A file is read by the shards themselves, in blocks, and can be replayed. Anything that may keep its reader waiting is read by a thread of
 //! its own, a bounded number of blocks ahead, as one partition.
 //!
+//! A job that is stopped has taken in whole lines of it, up to some line. What was read ahead of that, 8 blocks of 64 KiB at most, is gone, as is what
+//! a pipe still holds: whoever writes to a pipe cannot learn how much was read of it. Lines that must not be lost come from a file, or through an inlet.
+//!
 //! # While it is read
 //!
 //! A file is read as far as it reached when the job first began, and the last line to its end: what is appended later is another job's. One that

@@ -2,6 +2,7 @@
 
 use super::Mode;
 use super::verify::Problem;
+use pelton::config::{Config, DriverKind};
 use pelton_bench::{Latencies, Percentiles};
 use serde::Serialize;
 use std::fmt;
@@ -71,13 +72,22 @@ pub struct StartTimes {
     pub max: f64,
 }
 
+/// The driver that one of that name comes to on this machine.
+fn resolved(driver: &str) -> String {
+    let config = Config { driver: DriverKind::Auto, ..Config::default() };
+    match config.choose_driver() {
+        Ok(chosen) if driver == "auto" => format!("{:?}", chosen.kind).to_lowercase(),
+        _ => driver.to_owned(),
+    }
+}
+
 impl Report {
     /// The report of a test that has not begun.
     pub fn new(mode: Mode, driver: &str, seed: u64) -> Self {
         Report {
             selftest: "crash",
             durability: mode.name(),
-            driver: driver.to_owned(),
+            driver: resolved(driver),
             seed,
             cycles: 0,
             kills: 0,

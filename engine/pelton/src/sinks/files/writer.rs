@@ -150,7 +150,7 @@ where
 
     fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
         if let Some(why) = &self.refused {
-            let message = format!("`{}`: tick {}: {why}", self.place.directory.display(), tick.0);
+            let message = format!("`{}`: {tick}: {why}", self.place.directory.display());
             return Err(Fault::External { shard: self.place.shard, message });
         }
         (self.tick, self.counted) = (tick.0, false);
