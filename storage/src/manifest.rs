@@ -18,6 +18,7 @@
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
 use crate::mark;
+use crate::snapshot::{SnapshotId, SnapshotReader, snapshot_path};
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 use std::collections::BTreeMap;
@@ -137,7 +138,8 @@ pub struct Checkpoint {
     pub owners: Vec<u16>,
     /// The number of partitions of each source.
     pub partitions: Vec<u32>,
-    /// A digest of each shard's state.
+    /// What tells each shard's snapshot from any other: [`SnapshotIndex::digest`](crate::SnapshotIndex::digest). Empty in manifests of before it
+    /// was recorded.
     #[serde(with = "hex_list")]
     pub digests: Vec<u64>,
     /// Through which position each shard's log was on disk when it was made.
@@ -156,6 +158,33 @@ impl Checkpoint {
         match &self.savepoint {
             Some(name) => format!("savepoint `{name}` (checkpoint {})", self.number),
             None => format!("checkpoint {}", self.number),
+        }
+    }
+
+    /// Opens the snapshot of `shard` in the directory `checkpoints` of log `log_id`.
+    ///
+    /// # Errors
+    /// As for [`SnapshotReader::open`], and when it is another than the one that was made.
+    pub fn snapshot(
+        &self,
+        disk: &Arc<dyn Disk>,
+        checkpoints: &Path,
+        log_id: u128,
+        shard: u16,
+    ) -> Result<SnapshotReader, StorageError> {
+        let Checkpoint { number, tick, generation, .. } = *self;
+        let reader =
+            SnapshotReader::open(disk, checkpoints, &SnapshotId { log_id, generation, shard, number, tick })?;
+        let found = reader.index().digest();
+        match self.digests.get(usize::from(shard)) {
+            Some(&made) if made != found => Err(StorageError::Foreign {
+                what: "snapshot",
+                path: snapshot_path(checkpoints, number, shard),
+                field: "digest",
+                expected: format!("{made:016x}"),
+                found: format!("{found:016x}"),
+            }),
+            _ => Ok(reader),
         }
     }
 }

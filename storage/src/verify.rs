@@ -7,7 +7,7 @@ use crate::directory::{Unreferenced, checkpoints, unreferenced};
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
 use crate::manifest::{Checkpoint, Manifest};
-use crate::snapshot::{SnapshotReader, snapshot_path};
+use crate::snapshot::snapshot_path;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -118,7 +118,7 @@ fn verify_snapshot(
     findings: &mut Vec<Finding>,
 ) {
     let checkpoints = checkpoints(data);
-    let reader = match SnapshotReader::open(disk, &checkpoints, checkpoint.number, shard, manifest.log_id) {
+    let reader = match checkpoint.snapshot(disk, &checkpoints, manifest.log_id, shard) {
         Ok(reader) => reader,
         Err(error) => {
             let found = finding(Severity::Damage, &error);
@@ -130,19 +130,6 @@ fn verify_snapshot(
             return findings.push(Finding { text, ..found });
         }
     };
-    let id = reader.id();
-    if (id.tick, id.generation) != (checkpoint.tick, checkpoint.generation) {
-        let path = snapshot_path(&checkpoints, checkpoint.number, shard);
-        let text = format!(
-            "{}: it is of tick {} and generation {}, and the manifest says tick {} and generation {}",
-            path.display(),
-            id.tick,
-            id.generation,
-            checkpoint.tick,
-            checkpoint.generation
-        );
-        findings.push(Finding { severity: Severity::Damage, path, text });
-    }
     for &number in reader.index().needs().iter().filter(|&number| !checkpoint.needs.contains(number)) {
         let path = snapshot_path(&checkpoints, checkpoint.number, shard);
         let text =

@@ -88,7 +88,7 @@ pub fn replay(
     let begin = manifest.checkpoints.iter().filter(fits).max_by_key(|checkpoint| checkpoint.tick);
     let restored = begin.map(|begin| {
         let directory = data.join("checkpoint");
-        Restored::open(&disk, &directory, begin.number, Tick(begin.tick), begin.shards, manifest.log_id)
+        Restored::open(&disk, &directory, begin, manifest.log_id)
     });
     let restored = restored.transpose().map_err(storage)?;
     let after = restored.as_ref().map_or(Tick(0), |restored| restored.tick());

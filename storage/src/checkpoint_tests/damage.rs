@@ -91,13 +91,46 @@ fn a_truncated_file_is_no_snapshot() {
     }
 }
 
+/// A job that dies before its manifest names a checkpoint makes another one of that number. A file of the first that comes back, from an older
+/// copy of the directory, is whole, and not the one that was made.
+#[test]
+fn a_snapshot_of_a_checkpoint_that_was_given_up_is_refused() {
+    let disk: Arc<dyn Disk> = Arc::new(Simulated::new(0, Faults::default()));
+    let checkpoints = Path::new("/data/checkpoint");
+    let make = |tick, bytes: &[u8]| {
+        let id = SnapshotId { shard: 0, tick, ..id(1) };
+        let _ = disk.remove(&snapshot_path(checkpoints, 1, 0));
+        let mut writer = SnapshotWriter::create(&disk, checkpoints, id, None).unwrap();
+        writer.block(0, 0, 0, bytes);
+        writer.finish_now().unwrap()
+    };
+    let field = |made: &Checkpoint| match made.snapshot(&disk, checkpoints, LOG_ID, 0) {
+        Ok(_) => "",
+        Err(StorageError::Foreign { field, .. }) => field,
+        Err(other) => panic!("{other}"),
+    };
+    let index = make(900, b"made");
+    let made = Checkpoint { shards: 1, digests: vec![index.digest()], ..checkpoint(&index) };
+    assert_eq!(field(&made), "");
+    make(700, b"made");
+    assert_eq!(field(&made), "tick");
+    make(900, b"lost");
+    assert_eq!(field(&made), "digest");
+    make(900, b"made");
+    assert_eq!(field(&made), "");
+    assert_eq!(field(&Checkpoint { digests: Vec::new(), ..made.clone() }), "", "of before there were any");
+    assert_eq!(field(&Checkpoint { generation: 2, ..made }), "generation");
+}
+
 #[test]
 fn each_damage_has_its_name() {
     let (disk, checkpoints, _) = two();
     let path = snapshot_path(&checkpoints, 2, SHARD);
     let whole = content(&disk, &path);
-    let open =
-        |log_id, shard| SnapshotReader::open(&disk, &checkpoints, 2, shard, log_id).map(drop).unwrap_err();
+    let open = |log_id, shard| {
+        let wanted = SnapshotId { log_id, shard, ..id(2) };
+        SnapshotReader::open(&disk, &checkpoints, &wanted).map(drop).unwrap_err()
+    };
 
     assert!(matches!(open(LOG_ID, 9), StorageError::Missing { .. }));
     assert!(matches!(open(1, SHARD), StorageError::Foreign { field: "log id", .. }));
@@ -143,14 +176,14 @@ fn all_but_blocks_is_checked_when_a_snapshot_is_opened() {
         let mut bytes = whole.clone();
         bytes[at] ^= 4;
         put(&disk, &path, &bytes);
-        let error = SnapshotReader::open(&disk, &checkpoints, 2, SHARD, LOG_ID).map(drop).unwrap_err();
+        let error = SnapshotReader::open(&disk, &checkpoints, &id(2)).map(drop).unwrap_err();
         assert!(error.to_string().contains(&format!("damaged snapshot {part}")), "byte {at}: {error}");
         assert!(error.to_string().contains("checksum"), "byte {at}: {error}");
     }
     let mut bytes = whole.clone();
     bytes[4096 + 32] ^= 4;
     put(&disk, &path, &bytes);
-    let reader = SnapshotReader::open(&disk, &checkpoints, 2, SHARD, LOG_ID).unwrap();
+    let reader = SnapshotReader::open(&disk, &checkpoints, &id(2)).unwrap();
     let error = reader.block(reader.index().find(0, 0, 1).unwrap()).unwrap_err();
     assert!(error.to_string().contains("damaged snapshot block at byte 4096: expected checksum"), "{error}");
     assert_eq!(reader.block(reader.index().find(0, 0, 0).unwrap()).unwrap(), b"zero");
@@ -160,8 +193,7 @@ fn all_but_blocks_is_checked_when_a_snapshot_is_opened() {
 fn verify_says_what_is_damaged_and_whether_the_job_can_start() {
     let (disk, checkpoints, _) = two();
     let data = Path::new("/data");
-    let index =
-        |number| SnapshotReader::open(&disk, &checkpoints, number, SHARD, LOG_ID).unwrap().index().clone();
+    let index = |number| SnapshotReader::open(&disk, &checkpoints, &id(number)).unwrap().index().clone();
     let mut list = vec![checkpoint(&index(1)), checkpoint(&index(2))];
     for number in [1, 2] {
         for shard in 0..SHARD {
@@ -194,5 +226,5 @@ fn verify_says_what_is_damaged_and_whether_the_job_can_start() {
 
     list[1].tick += 1;
     manifest(list).store(&disk, data).unwrap();
-    worst(Some(Severity::Fatal), "the manifest says tick 201");
+    worst(Some(Severity::Fatal), "its tick is 200, not 201");
 }

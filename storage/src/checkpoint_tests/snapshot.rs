@@ -13,7 +13,7 @@ fn check_generations(disk: &Arc<dyn Disk>, data: &Path, seed: u64, len_max: usiz
         let index = snapshot(disk, &checkpoints, &mut twin, &mut random, number, from).unwrap();
         assert!(index.needs().iter().all(|&needed| needed < number && (number < 5 || needed >= 5)));
         assert_eq!(index.needs().is_empty(), from.is_none(), "seed {seed}: checkpoint {number}");
-        let reader = SnapshotReader::open(disk, &checkpoints, number, SHARD, LOG_ID).unwrap();
+        let reader = SnapshotReader::open(disk, &checkpoints, &id(number)).unwrap();
         assert_eq!(reader.index().entries(), index.entries());
         assert_eq!(reader.index().needs(), index.needs());
         assert_eq!(reader.index().file_bytes(), index.file_bytes());
@@ -74,7 +74,7 @@ fn blocks_lie_where_records_can_be_read_in_place() {
         writer.block(0, 0, chunk, &vec![7; chunk as usize]);
     }
     writer.finish_now().unwrap();
-    let reader = SnapshotReader::open(&disk, checkpoints, 1, SHARD, LOG_ID).unwrap();
+    let reader = SnapshotReader::open(&disk, checkpoints, &id(1)).unwrap();
     for (entry, bytes) in reader.blocks() {
         assert_eq!(bytes.unwrap().as_ptr() as usize % 16, 0, "{entry:?}");
     }

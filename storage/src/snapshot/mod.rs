@@ -23,6 +23,7 @@ mod writer;
 pub use reader::SnapshotReader;
 pub use writer::{BLOCK_BYTES, SnapshotFile, SnapshotWriter};
 
+use format::encode_entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,6 +110,13 @@ impl SnapshotIndex {
     /// Bytes of the snapshot's own file.
     pub fn file_bytes(&self) -> u64 {
         self.inner.file_bytes
+    }
+
+    /// Tells it from any other snapshot: the number of its blocks, and a CRC32C of its index, which holds a checksum of each.
+    pub fn digest(&self) -> u64 {
+        let entries = &self.inner.entries;
+        let crc = entries.iter().fold(0, |crc, entry| crc32c::crc32c_append(crc, &encode_entry(entry)));
+        (entries.len() as u64) << 32 | u64::from(crc)
     }
 
     fn position(&self, key: (u32, u32, u32)) -> Result<usize, usize> {

@@ -36,21 +36,19 @@ struct Mapped {
 }
 
 impl SnapshotReader {
-    /// Opens the snapshot of `shard` of checkpoint `number` in the directory `checkpoints`.
+    /// Opens snapshot `wanted` in the directory `checkpoints`.
     ///
     /// # Errors
-    /// When it is not there, was never finished, is damaged, is of another log, shard or checkpoint, or of a newer version; or when an
-    /// earlier file that it refers to is.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        checkpoints: &Path,
-        number: u64,
-        shard: u16,
-        log_id: u128,
-    ) -> Result<Self, StorageError> {
-        let own = Mapped::open(disk.as_ref(), checkpoints, number, shard, "snapshot")?;
+    /// When it is not there, was never finished, is damaged, is another one, or of a newer version; or when an earlier file that it refers to
+    /// is. The tick counts: a checkpoint that was given up, since the job died before it was in the manifest, had the number of the next.
+    pub fn open(disk: &Arc<dyn Disk>, checkpoints: &Path, wanted: &SnapshotId) -> Result<Self, StorageError> {
+        let shard = wanted.shard;
+        let own = Mapped::open(disk.as_ref(), checkpoints, wanted.number, shard, "snapshot")?;
         let (id, footer) = own.frame()?;
-        own.expect_owner(&id, log_id, shard, id.generation)?;
+        own.expect_owner(&id, wanted)?;
+        if id.tick != wanted.tick {
+            return Err(own.foreign("tick", wanted.tick, id.tick));
+        }
         let index = own.index(id, &footer)?;
         let mut files = vec![own];
         for &earlier in index.needs() {
@@ -61,8 +59,8 @@ impl SnapshotReader {
                 shard,
                 "earlier snapshot that a snapshot needs",
             )?;
-            let owner = file.header()?;
-            file.expect_owner(&owner, log_id, shard, id.generation)?;
+            // Of which tick it is says the checksum of each block in this one's index.
+            file.expect_owner(&file.header()?, &SnapshotId { number: earlier, ..id })?;
             files.push(file);
         }
         files.sort_unstable_by_key(|file| file.number);
@@ -220,29 +218,26 @@ impl Mapped {
         Ok(header.id)
     }
 
-    fn expect_owner(
-        &self,
-        found: &SnapshotId,
-        log_id: u128,
-        shard: u16,
-        generation: u32,
-    ) -> Result<(), StorageError> {
-        let foreign = |field, expected: String, found: String| {
-            Err(StorageError::Foreign { what: "snapshot", path: self.path.clone(), field, expected, found })
-        };
-        if found.log_id != log_id {
-            return foreign("log id", format!("{log_id:032x}"), format!("{:032x}", found.log_id));
+    fn expect_owner(&self, found: &SnapshotId, wanted: &SnapshotId) -> Result<(), StorageError> {
+        if found.log_id != wanted.log_id {
+            let hex = |id: u128| format!("{id:032x}");
+            return Err(self.foreign("log id", hex(wanted.log_id), hex(found.log_id)));
         }
-        if found.shard != shard {
-            return foreign("shard", shard.to_string(), found.shard.to_string());
+        if found.shard != wanted.shard {
+            return Err(self.foreign("shard", wanted.shard, found.shard));
         }
-        if found.generation != generation {
-            return foreign("generation", generation.to_string(), found.generation.to_string());
+        if found.generation != wanted.generation {
+            return Err(self.foreign("generation", wanted.generation, found.generation));
         }
-        if found.number != self.number {
-            return foreign("checkpoint number", self.number.to_string(), found.number.to_string());
+        if found.number != wanted.number {
+            return Err(self.foreign("checkpoint number", wanted.number, found.number));
         }
         Ok(())
+    }
+
+    fn foreign(&self, field: &'static str, expected: impl ToString, found: impl ToString) -> StorageError {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        StorageError::Foreign { what: "snapshot", path: self.path.clone(), field, expected, found }
     }
 
     fn index(&self, id: SnapshotId, footer: &Footer) -> Result<SnapshotIndex, StorageError> {

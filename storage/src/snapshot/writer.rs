@@ -77,7 +77,7 @@ impl SnapshotFile {
 /// let index = writer.into_index();
 /// assert_eq!(index.entries().len(), 100);
 ///
-/// let reader = SnapshotReader::open(&disk, &checkpoints, 1, 0, 7)?;
+/// let reader = SnapshotReader::open(&disk, &checkpoints, &id)?;
 /// let entry = reader.index().find(0, 0, 42).unwrap();
 /// assert_eq!(reader.block(entry)?, 42_u32.to_le_bytes());
 /// # std::fs::remove_dir_all(&checkpoints).unwrap();

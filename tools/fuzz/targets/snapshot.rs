@@ -63,7 +63,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let disk = machine();
     put(&disk, &files);
-    match SnapshotReader::open(&disk, Path::new("/data/checkpoint"), 2, SHARD, LOG_ID) {
+    let wanted = SnapshotId { log_id: LOG_ID, generation: 0, shard: SHARD, number: 2, tick: 20 };
+    match SnapshotReader::open(&disk, Path::new("/data/checkpoint"), &wanted) {
         Ok(reader) => {
             let entries = reader.index().entries();
             assert!(entries.is_sorted_by_key(|entry| (entry.section, entry.table, entry.chunk)));

@@ -4,7 +4,7 @@ use super::journal::fault;
 use pelton_core::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
 use pelton_core::{Fault, Tick};
 use pelton_storage::disk::Disk;
-use pelton_storage::{SnapshotReader, SnapshotWriter, StorageError};
+use pelton_storage::{Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -35,21 +35,19 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Opens the snapshots of checkpoint `number`, which was taken by `shards` shards after `tick`.
+    /// Opens the snapshots of a checkpoint of a log's manifest.
     ///
     /// # Errors
-    /// When one of them is not there, damaged or another one's.
+    /// When one of them is not there, damaged, or another than the one that was made.
     pub fn open(
         disk: &Arc<dyn Disk>,
         checkpoints: &Path,
-        number: u64,
-        tick: Tick,
-        shards: u16,
+        checkpoint: &Kept,
         log: u128,
     ) -> Result<Self, StorageError> {
-        let open = |shard| SnapshotReader::open(disk, checkpoints, number, shard, log);
-        let readers = (0..shards).map(open).collect::<Result<Vec<_>, _>>()?;
-        Ok(Restored { tick, readers, damaged: AtomicBool::new(false) })
+        let open = |shard| checkpoint.snapshot(disk, checkpoints, log, shard);
+        let readers = (0..checkpoint.shards).map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Restored { tick: Tick(checkpoint.tick), readers, damaged: AtomicBool::new(false) })
     }
 
     /// Reads all of it.

@@ -503,13 +503,14 @@ impl Keeper {
 
     fn keep(&mut self, number: u64, tick: Tick, reports: Vec<Report>) -> Result<CheckpointDone, KeepError> {
         let (mut written, mut needs, mut syncs) = (0, Vec::new(), Vec::new());
-        let mut positions = Vec::new();
+        let (mut positions, mut digests) = (Vec::new(), Vec::new());
         for report in reports {
             let Report::Saved { index, bytes, mut sinks, position } = report else {
                 unreachable!("nobody was late")
             };
             written += bytes;
             positions.push(position);
+            digests.push(index.digest());
             needs.extend_from_slice(index.needs());
             syncs.append(&mut sinks);
         }
@@ -533,7 +534,7 @@ impl Keeper {
             }),
             owners: self.owners.clone(),
             partitions: self.manifest.job.partitions.clone(),
-            digests: Vec::new(),
+            digests,
             positions,
             needs,
             bytes: written,

@@ -492,8 +492,7 @@ impl Opened {
     /// When it is not whole.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<Arc<Restored>, StorageError> {
         let (disk, directory) = (self.data.disk(), self.data.checkpoints());
-        let Checkpoint { number, tick, shards, .. } = *checkpoint;
-        Restored::open(disk, &directory, number, Tick(tick), shards, self.manifest.log_id).map(Arc::new)
+        Restored::open(disk, &directory, checkpoint, self.manifest.log_id).map(Arc::new)
     }
 
     /// The desk of a run that begins from `checkpoint`.
