@@ -108,6 +108,42 @@ impl Life {
     }
 }
 
+/// `process` does not promise that what was acknowledged outlives the machine, and the job goes on without; but it says so.
+#[test]
+fn a_machine_that_was_lost_with_acknowledged_input_is_told_of() {
+    for suspended in [false, true] {
+        let disk = Simulated::new(1, Faults::default());
+        let (numbers, job, rows) = job();
+        let mut life = Life::begin(&job, &disk, Durability::Process, 0).unwrap();
+        assert_eq!(life.rig.desk.said(), [""; 0], "nothing was there before");
+        life.until("live", |_| numbers.is_recovered()).unwrap();
+        let mut a = numbers.producer("a").unwrap();
+        for n in 1..=100 {
+            a.send(n).unwrap();
+        }
+        life.until("acknowledged", |_| a.acknowledged() == 100).unwrap();
+        if suspended {
+            suspend(&mut life).unwrap();
+        }
+        drop((a, life));
+        if !suspended {
+            disk.crash(Crash::Process);
+            let life = Life::begin(&job, &disk, Durability::Process, 1).unwrap();
+            assert_eq!(life.rig.desk.said(), [""; 0], "the machine is the same");
+        }
+        disk.crash(Crash::Power);
+        let life = Life::begin(&job, &disk, Durability::Process, 2).unwrap();
+        let said = life.rig.desk.said();
+        match suspended {
+            true => assert_eq!(said, [""; 0], "nothing was in memory only"),
+            false => {
+                assert!(said[0].starts_with("the machine was restarted since the job last ran"), "{said:?}")
+            }
+        }
+        drop((life, rows));
+    }
+}
+
 /// The clock of a machine begins anew when it restarts, and ticks go on all the same.
 #[test]
 fn a_restart_of_the_machine_is_none_of_the_log() {

@@ -179,6 +179,8 @@ pub struct Opened {
     committed: bool,
     /// What the manifest said before shards were run only to take up what was there.
     durability_before: String,
+    /// What people should know before it runs.
+    note: Option<String>,
 }
 
 impl Drop for Opened {
@@ -235,6 +237,7 @@ impl Opened {
         let mut opened = Opened {
             data: Arc::new(data),
             durability_before: manifest.durability.clone(),
+            note: memory_is_gone(&manifest, &disk.boot_id()),
             manifest,
             options,
             proofs: Vec::new(),
@@ -504,6 +507,7 @@ impl Opened {
         let desk = Desk::new(self.manifest.shards, self.manifest.key_groups, moves);
         // New ticks come after all that any earlier history used, too.
         desk.recovered(Tick(self.manifest.first_tick.saturating_sub(1)));
+        self.note.iter().for_each(|note| desk.note(note.clone()));
         desk
     }
 
@@ -542,6 +546,18 @@ impl Opened {
             canary: self.options.canary,
         }
     }
+}
+
+/// What to say of a job whose last input was only in the memory of a machine that is not there any more: it goes on, as was promised, and that is
+/// no reason to be silent about it.
+fn memory_is_gone(manifest: &Manifest, boot_id: &str) -> Option<String> {
+    let Manifest { begun, clean, ref durability, boot_id: ref before, .. } = *manifest;
+    let gone = begun && !clean && durability == "process" && before != boot_id;
+    gone.then(|| {
+        "the machine was restarted since the job last ran, or this is another one, and the job had not ended in order: with durability \
+         \"process\" its last input was in the memory of that machine, so records that were acknowledged may be missing"
+            .to_owned()
+    })
 }
 
 /// Whether nothing of an earlier generation of shards is wanted any more: this one has a checkpoint of its own. Until then the log of what
