@@ -90,6 +90,11 @@ impl Mark {
         if self.holds(boot) { self.kept.max(self.durable) } else { self.durable }
     }
 
+    /// How far the log is on disk.
+    pub(crate) fn durable(&self) -> Kept {
+        self.durable
+    }
+
     /// Whether all that it says is still true, in a boot of that number.
     pub(crate) fn holds(&self, boot: u64) -> bool {
         self.kind == Durability::Disk || self.boot != 0 && self.boot == boot

@@ -3,8 +3,9 @@
 //! 1. Find the files and check every group, and that all is there that is known to have been kept (`find`, `walk`, `mark`).
 //!    What cannot be trusted is refused here, before anything is changed.
 //! 2. What a process that died left in its staging ring is closed with a PAD, and written to the segment files.
-//! 3. The last group is written again, byte for byte: after a failed sync the page cache may hold what the disk does
-//!    not.
+//! 3. What is not known to be on disk is written again, byte for byte, the last group in any case: after a failed sync
+//!    the page cache may hold what the disk does not, and no later sync makes up for that. With `process` that may be all
+//!    that the run before wrote, since it synced nothing.
 //! 4. Behind the last group, what was cut short is erased, and prepared segments become spares (`erase`). So it can
 //!    never be mistaken for a later group in its place.
 //! 5. All segments in use are synced, and files get the names that their headers ask for (`naming`).
@@ -32,6 +33,9 @@ use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes that are written again at a time.
+const AGAIN_BYTES: u64 = 1 << 20;
 
 /// Directories above a new log whose names are made durable with it.
 const PARENTS: usize = 3;
@@ -139,8 +143,11 @@ pub(crate) fn recover(
             write_out(ring, &found, from)?;
         }
     }
-    if let (Some(group), None) = (&seen.last, seen.ring_from) {
-        write_again(&found, group)?;
+    if let Some(group) = &seen.last {
+        let last = group.opening.position;
+        let from = mark.as_ref().map_or(last, |mark| mark.durable().position.min(last));
+        let to = seen.ring_from.unwrap_or((group.entries_end + PAD_BYTES).next_multiple_of(PAGE));
+        write_again(&found, from.max(identity.start(first)), to)?;
     }
 
     let boot = segment::boot(&disk.boot_id());
@@ -294,16 +301,25 @@ fn write_out(ring: &Ring, found: &Found, from: u64) -> Result<(), StorageError> 
     Ok(())
 }
 
-/// Writes a group of the files once more.
-fn write_again(found: &Found, group: &Group) -> Result<(), StorageError> {
-    let position = group.opening.position;
-    let number = found.identity.segment(position);
-    let Some(map) = found.map(number)? else { return Err(found.missing(number)) };
-    let from = position - found.identity.base(number);
-    let len = (group.entries_end + PAD_BYTES).next_multiple_of(PAGE) - position;
-    let bytes = (*map).as_ref()[from as usize..][..len as usize].to_vec();
-    drop(map);
-    found.write(number, &bytes, from)
+/// Writes what the files hold between two positions once more, with the headers before it.
+fn write_again(found: &Found, mut from: u64, to: u64) -> Result<(), StorageError> {
+    let identity = &found.identity;
+    while from < to {
+        let number = identity.segment(from);
+        let base = identity.base(number);
+        let end = to.min(identity.base(number + 1));
+        let map = found.map(number)?.ok_or_else(|| found.missing(number))?;
+        let stretches = [(base, base + PAGE)]
+            .into_iter()
+            .chain((from..end).step_by(AGAIN_BYTES as usize).map(|from| (from, end.min(from + AGAIN_BYTES))));
+        for (from, end) in stretches {
+            let (from, end) = (from - base, end - base);
+            let bytes = (*map).as_ref()[from as usize..end as usize].to_vec();
+            found.write(number, &bytes, from)?;
+        }
+        from = identity.start(number + 1);
+    }
+    Ok(())
 }
 
 /// Makes a segment at once.

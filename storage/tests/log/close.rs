@@ -49,6 +49,28 @@ fn a_log_that_was_closed_needs_no_ring() {
     }
 }
 
+/// With `process` nothing is synced before the end, so a sync that fails at a start may drop all that an earlier run wrote: the page cache has it,
+/// the disk never will, and the syncs that follow say nothing about it.
+#[test]
+fn what_a_failed_sync_has_dropped_is_on_disk_when_the_log_is_closed() {
+    for seed in 0..40 {
+        let (machine, disk) = machine(seed);
+        let options = options(Durability::Process);
+        let mut log = open(&disk, &options);
+        let entries = append_some(&mut log, seed, 40 + seed);
+        machine.crash(Crash::Process);
+        drop(log);
+        machine.set_faults(Faults { sync_error: 500, ..Faults::default() });
+        while Log::open(&disk, Path::new(DIRECTORY), &options).is_ok() {}
+        machine.set_faults(Faults::default());
+        open(&disk, &options).close().unwrap();
+        machine.crash(Crash::Power);
+        let (_, recovered) = Log::open(&disk, Path::new(DIRECTORY), &options).unwrap();
+        assert_eq!((recovered.entries, recovered.torn), (40 + seed, None), "seed {seed}");
+        assert_eq!(read(&disk, &options, 0).unwrap(), entries, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_ring_that_is_gone_is_refused_until_the_machine_restarts() {
     for (count, synced) in [(0, false), (1, false), (300, false), (300, true)] {
