@@ -15,7 +15,8 @@
 //!    one after it what it was.
 //!
 //! Each step may be cut short and leaves what the same steps, begun again, bring to the same end. All of it blocks: one
-//! pass over the segments in use, some syncs, and for a new log one segment full of zeros.
+//! pass over the segments in use, some syncs, and for a new log one segment full of zeros. After a kill with `process`
+//! what is written again makes it some 0.8 s longer for each GiB of log.
 
 use crate::StorageError;
 use crate::disk::{Disk, DiskFile, How};

@@ -262,7 +262,7 @@ impl Mapped {
             }
             entries.push(entry);
         }
-        Ok(SnapshotIndex::new(id, entries, needs, self.bytes().len() as u64))
+        Ok(SnapshotIndex::new(id, entries, crc, needs, self.bytes().len() as u64))
     }
 
     /// Header, payload and padding of a block, if the file is that long.

@@ -92,6 +92,8 @@ pub struct SnapshotWriter {
     entries: Vec<BlockEntry>,
     needs: Vec<u64>,
     ascending: bool,
+    /// Checksum of the index, once it was written.
+    index_crc: u32,
     step: Step,
 }
 
@@ -147,6 +149,7 @@ impl SnapshotWriter {
             entries: Vec::with_capacity(blocks.max(1024)),
             needs: Vec::new(),
             ascending: true,
+            index_crc: 0,
             step: Step::Taking,
         })
     }
@@ -260,7 +263,7 @@ impl SnapshotWriter {
     /// The index of the finished snapshot: for the next one, and for the manifest.
     pub fn into_index(self) -> SnapshotIndex {
         assert!(self.is_done(), "a snapshot has an index once it is done");
-        SnapshotIndex::new(self.id, self.entries, self.needs, self.stream.position())
+        SnapshotIndex::new(self.id, self.entries, self.index_crc, self.needs, self.stream.position())
     }
 
     fn add(&mut self, entry: BlockEntry) {
@@ -299,6 +302,7 @@ impl SnapshotWriter {
                     return end > first;
                 }
                 let (index_crc, index_at) = (*crc, *at);
+                self.index_crc = index_crc;
                 let entries = self.entries.len() as u64;
                 self.stream.pad(FOOTER_BYTES);
                 self.stream.flush();
