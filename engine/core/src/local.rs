@@ -54,12 +54,6 @@ impl<T> SideOutput<T> {
         SideOutput(queue)
     }
 
-    /// Whether anybody reads it.
-    #[inline]
-    pub fn is_read(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Puts a record there. Rare, and kept out of the loops that do it.
     #[cold]
     #[inline(never)]

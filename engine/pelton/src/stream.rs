@@ -38,7 +38,7 @@ pub struct Stream<F> {
 pub type Branch<F> = Stream<Forked<F, <F as Flow>::Item>>;
 
 /// One of the two streams that [`event_time_with_early`](Stream::event_time_with_early) makes.
-pub type TimedBranch<F, T> = Branch<Stamped<F, T>>;
+pub type TimedBranch<F, T> = Branch<Stamped<F, T, true>>;
 
 /// Where in the graph a stream is.
 #[derive(Clone)]
@@ -119,11 +119,12 @@ impl<F: Flow> Stream<F> {
     /// As [`event_time`](Self::event_time), with the [early](WatermarkStrategy#early-records) records as a second stream. They come with their
     /// times, which are far ahead of the watermark.
     pub fn event_time_with_early<T: Fn(&F::Item) -> EventTime + Clone + Send + Sync + 'static>(
-        self,
+        mut self,
         f: T,
         watermarks: WatermarkStrategy,
     ) -> (TimedBranch<F, T>, TimedBranch<F, T>) {
-        let mut stamped = self.event_time(f, watermarks);
+        let generator = self.generator(watermarks.0);
+        let mut stamped = self.then("event_time", |inner| Stamped { inner, f, generator, early: None });
         let (main, early) = (stamped.branch("main"), stamped.branch("early"));
         stamped.flow.early = Some(early.flow.queue);
         stamped.into_queue(main.flow.queue);

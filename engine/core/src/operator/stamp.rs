@@ -66,8 +66,11 @@ impl Timing {
     }
 }
 
-/// Gives each record its event time and generates the watermark. Early records go to `early`, if it is read, and with the others if not.
-pub struct Stamp<T, F, N> {
+/// Gives each record its event time and generates the watermark. Early records go to `early`, if they are `APART`, and with the others if not.
+///
+/// `APART` is a constant, since a record that may be put aside has to be there whole: where none is, the compiler leaves out every field
+/// that the chain does not read. That is a quarter of the throughput of a source that makes its records.
+pub struct Stamp<T, F, N, const APART: bool> {
     f: F,
     next: N,
     early: SideOutput<T>,
@@ -131,7 +134,7 @@ impl Progress {
     }
 }
 
-impl<T, F, N> Stamp<T, F, N> {
+impl<T, F, N, const APART: bool> Stamp<T, F, N, APART> {
     /// Generator `index` of the job, behind these source partitions of this shard: their numbers here, and their names in the job.
     pub fn new(
         f: F,
@@ -311,13 +314,15 @@ impl Generator {
     }
 }
 
-impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>> Push<T> for Stamp<T, F, N> {
+impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool> Push<T>
+    for Stamp<T, F, N, APART>
+{
     #[inline(always)]
     fn push(&mut self, _: EventTime, record: T) {
         let at = (self.f)(&record);
         let generator = &mut self.generator;
         if at > generator.limit && generator.is_early(at) {
-            if self.early.is_read() {
+            if APART {
                 self.early.push(at, record);
                 return;
             }
@@ -328,7 +333,7 @@ impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>> Push<T> for Stamp
     }
 }
 
-impl<T: 'static, F: 'static, N: Pipe> Pipe for Stamp<T, F, N> {
+impl<T: 'static, F: 'static, N: Pipe, const APART: bool> Pipe for Stamp<T, F, N, APART> {
     fn mark(&mut self) {
         self.generator.progress();
         self.next.mark();
@@ -360,7 +365,7 @@ mod tests {
     use alloc::sync::Arc;
 
     struct Bench {
-        stamp: Stamp<i64, fn(&i64) -> EventTime, Nowhere>,
+        stamp: Stamp<i64, fn(&i64) -> EventTime, Nowhere, false>,
         context: Rc<StageContext>,
     }
 

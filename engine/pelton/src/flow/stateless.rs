@@ -69,9 +69,10 @@ impl<S: Flow, F: Fn(EventTime, &S::Item) + Clone + Send + Sync + 'static> Flow f
     }
 }
 
-/// A stream after [`event_time`](crate::Stream::event_time).
+/// A stream after [`event_time`](crate::Stream::event_time), or with early records `APART` after
+/// [`event_time_with_early`](crate::Stream::event_time_with_early).
 #[derive(Clone)]
-pub struct Stamped<S, F> {
+pub struct Stamped<S, F, const APART: bool = false> {
     pub(crate) inner: S,
     pub(crate) f: F,
     pub(crate) generator: Generator,
@@ -95,13 +96,17 @@ impl Generator {
     }
 }
 
-impl<S: Flow, F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static> Flow for Stamped<S, F> {
+impl<S: Flow, F, const APART: bool> Flow for Stamped<S, F, APART>
+where
+    F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static,
+{
     type Item = S::Item;
     fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let early = shard.side_output(self.early);
-        let stamp = Stamp::new(self.f.clone(), timing, index, partitions, context, next, early);
+        let stamp =
+            Stamp::<_, _, _, APART>::new(self.f.clone(), timing, index, partitions, context, next, early);
         self.inner.plant(shard, stamp);
     }
 }
@@ -120,7 +125,8 @@ impl<S: Flow> Flow for Ingested<S> {
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let clock = context.clone();
         let now = move |_: &S::Item| clock.wall.get();
-        let stamp = Stamp::new(now, timing, index, partitions, context, next, SideOutput::new(None));
+        let early = SideOutput::new(None);
+        let stamp = Stamp::<_, _, _, false>::new(now, timing, index, partitions, context, next, early);
         self.inner.plant(shard, stamp);
     }
 }
@@ -129,5 +135,5 @@ impl<S: Timed, F> Timed for Mapped<S, F> where Mapped<S, F>: Flow {}
 impl<S: Timed, F> Timed for Filtered<S, F> where Filtered<S, F>: Flow {}
 impl<S: Timed, F> Timed for FlatMapped<S, F> where FlatMapped<S, F>: Flow {}
 impl<S: Timed, F> Timed for Inspected<S, F> where Inspected<S, F>: Flow {}
-impl<S, F> Timed for Stamped<S, F> where Stamped<S, F>: Flow {}
+impl<S, F, const APART: bool> Timed for Stamped<S, F, APART> where Stamped<S, F, APART>: Flow {}
 impl<S> Timed for Ingested<S> where Ingested<S>: Flow {}
