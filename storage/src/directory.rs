@@ -7,6 +7,7 @@
 //!   MANIFEST.stored                        which manifest was stored last
 //!   log/g0000/shard-0000/seg-00000000.log  generation / shard / segment
 //!   log/g0000/shard-0000.durable           how far that log was kept
+//!   log/g0000/all.durable                  how far all of them were, a moment ago
 //!   checkpoint/00000012/shard-0000.snap    checkpoint / shard
 //! ```
 //!
@@ -19,7 +20,7 @@ use crate::file_system::FileSystem;
 use crate::inspect::{LogScan, Look};
 use crate::log::{remove_rings, ring_prefix};
 use crate::manifest::{Checkpoint, Manifest};
-use crate::mark;
+use crate::mark::{self, Witness};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -292,6 +293,14 @@ impl DataDirectory {
         let path = mark::path_of(&self.log(generation, shard));
         let synced = self.disk.open(&path, How::Write).and_then(|file| file.sync());
         synced.map_err(|error| StorageError::io("sync", &path, error))
+    }
+
+    /// Opens the witness of the logs of the manifest's generation.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn witness(&self, manifest: &Manifest) -> Result<Witness, StorageError> {
+        Witness::open(&*self.disk, &self.path, manifest.log_id, manifest.generation)
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>, StorageError> {

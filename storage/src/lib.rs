@@ -38,7 +38,7 @@ pub use error::StorageError;
 pub use inspect::{GroupFacts, LogScan, Look, SegmentFacts};
 pub use log::{COMMIT_BUCKETS, Durability, Log, LogOptions, LogStats};
 pub use manifest::{Checkpoint, Job, Manifest, Moved};
-pub use mark::{Kept, Positions};
+pub use mark::{Kept, Positions, Witness};
 pub use presence::{Presence, presence};
 pub use proof::{Proof, proofs};
 pub use reader::LogReader;

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/MANIFEST.stored                      which manifest was stored last
 //! DATA/log/g0000/shard-0003.durable         how far the log of shard 3 was kept
+//! DATA/log/g0000/all.durable                how far all logs were kept, at some moment of the last few milliseconds
 //!
 //!  0             8        12     16         32       40         48     56     64       68      70     72      74      76  80        88      96         512
 //!  +-------------+--------+------+--- .. ---+--------+----------+------+------+--------+-------+------+-------+-------+---+---------+-------+--- .. ---+
@@ -23,14 +24,16 @@
 //!
 //! A mark goes into the page cache by one write of one sector, which no kill cuts in two, and is not flushed for its own sake: that would be
 //! a second flush for each group. So after the loss of power a mark may be older than the log, and the first rule alone holds. Two slots take
-//! turns, so one whole mark is there at any time. Marks of other shards carry this one's position too: a log that is put back from an
-//! older copy together with its own mark is found out by theirs.
+//! turns, so one whole mark is there at any time. Marks of other shards carry this one's position too, and the [`Witness`] that of all, as of
+//! a moment before: a log that is put back from an older copy together with its own mark is found out by those, unless all that it lacks
+//! was acknowledged after that moment.
 
 use crate::StorageError;
+use crate::directory::log_directory;
 use crate::disk::{Disk, DiskFile, How};
 use crate::entry::{u32_at, u64_at};
 use crate::log::Durability;
-use crate::segment::Identity;
+use crate::segment::{self, Identity};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -215,6 +218,63 @@ impl MarkFile {
     }
 }
 
+/// What the logs of a generation had kept at some moment, written down by one who looks at them now and then and has no part in any of them: it
+/// still knows when a log that all the others wait for is put back from an older copy together with its mark.
+pub struct Witness {
+    mark: MarkFile,
+    seen: Vec<u64>,
+}
+
+impl Witness {
+    /// The file is made, durably, if it is not there.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the file is another job's.
+    pub fn open(disk: &dyn Disk, data: &Path, id: u128, generation: u32) -> Result<Witness, StorageError> {
+        let path = witness_path(data, generation);
+        // It is only evidence: what is damaged says nothing, and is written anew.
+        let before = match read_of(disk, &path, (id, generation, NO_SHARD)) {
+            Err(StorageError::Damaged { .. }) => None,
+            read => read?.map(|mark| mark.number),
+        };
+        let boot = segment::boot(&disk.boot_id());
+        let mark = MarkFile::at(disk, &path, (id, generation, NO_SHARD), boot, before, 0)?;
+        Ok(Witness { mark, seen: Vec::new() })
+    }
+
+    /// Writes down how far the logs are kept, which is through about this tick, if any has moved since, and once all of them are open: one write into
+    /// the page cache.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn note(&mut self, positions: &Positions, tick: u64, kind: Durability) -> Result<(), StorageError> {
+        let now: Vec<u64> = positions.iter().map(|position| position.load(Ordering::Acquire)).collect();
+        if now == self.seen || now.contains(&0) {
+            return Ok(());
+        }
+        self.seen = now;
+        let about = Kept { position: 0, tick };
+        self.mark.write(about, about, kind, Some(positions))
+    }
+}
+
+fn witness_path(data: &Path, generation: u32) -> PathBuf {
+    log_directory(data, generation, 0).with_file_name("all.durable")
+}
+
+/// What the witness of a generation says; `None` if it says nothing.
+pub(crate) fn witnessed(
+    disk: &dyn Disk,
+    data: &Path,
+    id: u128,
+    generation: u32,
+) -> Result<Option<Mark>, StorageError> {
+    match read_of(disk, &witness_path(data, generation), (id, generation, NO_SHARD)) {
+        Err(StorageError::Damaged { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 /// Reads the mark of the log `identity` at `path`; `None` if there is none, or one that was only begun: no segment had been made then.
 ///
 /// # Errors
@@ -328,6 +388,7 @@ pub(crate) fn store(disk: &dyn Disk, data: &Path, id: u128, number: u64) -> Resu
 mod tests {
     use super::*;
     use crate::disk::{Crash, Faults, Simulated};
+    use crate::manifest::Manifest;
 
     const IDENTITY: Identity = Identity { id: 77 << 64, generation: 3, shard: 2, segment_bytes: 64 << 10 };
 
@@ -393,6 +454,52 @@ mod tests {
                 assert!(read.holds(9) && !read.holds(8) && !read.holds(0));
             }
             assert!(seen.into_iter().all(|seen| seen), "{count}");
+        }
+    }
+
+    /// A log of which nobody else has heard for long is put back from an older copy, together with its mark.
+    #[test]
+    fn the_witness_knows_what_a_log_and_its_mark_have_forgotten() {
+        let (data, id) = (Path::new("/data"), 77 << 64);
+        let manifest = Manifest { log_id: id, shards: 2, begun: true, generation: 3, ..Manifest::default() };
+        for kind in [Durability::Disk, Durability::Process] {
+            let machine = Simulated::new(1, Faults::default());
+            let disk: Arc<dyn Disk> = Arc::new(machine.clone());
+            let boot = segment::boot(&machine.boot_id());
+            let positions: Positions = [4_096, 0].map(AtomicU64::new).into();
+            machine.create_directory(Path::new("/data/log/g0003")).unwrap();
+            for shard in 0..2 {
+                let (identity, path) =
+                    (Identity { shard, ..IDENTITY }, path_of(&log_directory(data, 3, shard)));
+                MarkFile::open(&machine, &path, &identity, boot, None, 4_096).unwrap();
+            }
+            let known = |disk: &Arc<dyn Disk>| {
+                let proofs = crate::proofs(disk, data, &manifest).unwrap();
+                proofs.into_iter().map(|proof| (proof.kept.position, proof.kept.tick)).collect::<Vec<_>>()
+            };
+            let mut witness = Witness::open(&machine, data, id, 3).unwrap();
+            witness.note(&positions, 1, kind).unwrap();
+            assert_eq!(known(&disk), [(4_096, 0); 2], "one log is not open yet: nothing is written");
+            positions[1].store(90_000, Ordering::Release);
+            witness.note(&positions, 7, kind).unwrap();
+            witness.note(&positions, 8, kind).unwrap();
+            assert_eq!(known(&disk), [(4_096, 0), (90_000, 7)]);
+            // The next run's goes on from there.
+            drop(witness);
+            let mut witness = Witness::open(&machine, data, id, 3).unwrap();
+            assert_eq!(known(&disk), [(4_096, 0), (90_000, 7)]);
+            positions[0].store(5_000, Ordering::Release);
+            witness.note(&positions, 9, kind).unwrap();
+            assert_eq!(known(&disk), [(5_000, 9), (90_000, 9)]);
+            // What is damaged says nothing, refuses nothing, and is written anew.
+            let file = machine.open(&witness_path(data, 3), How::Write).unwrap();
+            file.write_at(&[1; 2 * SLOT], 0).unwrap();
+            assert_eq!(known(&disk), [(4_096, 0); 2]);
+            Witness::open(&machine, data, id, 3).unwrap().note(&positions, 10, kind).unwrap();
+            assert_eq!(known(&disk), [(5_000, 10), (90_000, 10)]);
+            // Memory that outlives a process does not outlive the machine.
+            machine.crash(Crash::Power);
+            assert!(kind == Durability::Disk || known(&disk) == [(4_096, 0); 2]);
         }
     }
 

@@ -6,6 +6,7 @@
 //! | a checkpoint in it                  | through which position each log was on disk                  | for ever                                    |
 //! | the log's own mark                  | through which position it was kept                           | for ever, or in this boot (`process`)       |
 //! | the marks of the other shards' logs | the same, of some moment before                              | as theirs                                   |
+//! | the [witness](crate::Witness)       | the same of all logs, of some moment before                  | as theirs                                   |
 //!
 //! A log that ends before any of it has lost something that was acknowledged.
 
@@ -56,10 +57,11 @@ pub fn proofs(disk: &Arc<dyn Disk>, data: &Path, manifest: &Manifest) -> Result<
         mark::read(&**disk, &mark::path_of(&log_directory(data, generation, shard)), &identity)
     };
     let marks: Vec<Option<Mark>> = (0..shards).map(mark).collect::<Result<_, _>>()?;
+    let witness = mark::witnessed(&**disk, data, id, generation)?;
     let here = checkpoints.iter().filter(|checkpoint| checkpoint.generation == generation);
     let proof = |(shard, own): (u16, &Option<Mark>)| {
         let own = own.as_ref().map_or(Kept::default(), |mark| mark.kept(boot));
-        let others = marks.iter().flatten().filter(|mark| mark.holds(boot));
+        let others = marks.iter().flatten().chain(&witness).filter(|mark| mark.holds(boot));
         let others = others.filter_map(|mark| {
             // About when: what the other log held by then.
             Some(Kept { position: mark.position_of(shard)?, tick: mark.kept(boot).tick })

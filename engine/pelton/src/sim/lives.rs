@@ -141,6 +141,8 @@ struct Lives<'a> {
     /// Whether the job of this run is ever suspended, and the step from which on the shards of this life hear of that.
     suspends: bool,
     suspends_at: Option<u64>,
+    /// It has ended, and who is outside knows.
+    is_over: bool,
     /// The life before was suspended.
     clean: bool,
     /// Power was lost, and no life has come as far as its beginning since.
@@ -183,6 +185,7 @@ impl<'a> Lives<'a> {
             dies_at: None,
             suspends: chance("suspends").happens(500),
             suspends_at: None,
+            is_over: false,
             clean: false,
             behind: false,
             durability: scenario.durability,
@@ -241,7 +244,7 @@ impl<'a> Lives<'a> {
             };
         }
         let durability = self.durability;
-        (self.step, self.survives, self.quiet, self.dies_at) = (0, Tick(0), 0, None);
+        (self.step, self.survives, self.quiet, self.dies_at, self.is_over) = (0, Tick(0), 0, None, false);
         let before = self.shards;
         if before == 0 || self.sizes.happens(400) {
             self.shards = self.sizes.from_to(*shards.start() as u64, *shards.end() as u64) as usize;
@@ -301,6 +304,7 @@ impl<'a> Lives<'a> {
             Death::PowerLost => self.count.power_lost += 1,
             Death::Stopped => self.count.stopped += 1,
         }
+        self.is_over = true;
         self.world.died(self.death);
     }
 
@@ -309,11 +313,17 @@ impl<'a> Lives<'a> {
         let begun = self.take_up();
         let (mut rig, opened) = match begun {
             Ok(begun) => begun,
-            Err(Halt::Job(_)) if self.disk.has_ended() => {
+            Err(Halt::Job(_)) if !self.is_over && self.disk.has_ended() => {
                 self.die();
                 return Err(Halt::Dead);
             }
-            Err(halt) => return Err(halt),
+            Err(halt) => {
+                // A job that refused to begin has ended as well, and what it had under way is lost: who is outside has to know.
+                if !std::mem::replace(&mut self.is_over, true) {
+                    self.world.died(Death::Stopped);
+                }
+                return Err(halt);
+            }
         };
         rig.desk.said().into_iter().for_each(|note| self.tell(note));
         self.behind = false;

@@ -21,7 +21,9 @@ use super::opening::stands_alone;
 use crate::panics;
 use pelton_core::Tick;
 use pelton_core::sink::SinkSync;
-use pelton_storage::{Checkpoint, DataDirectory, Manifest, Moved, SnapshotFile, SnapshotId, StorageError};
+use pelton_storage::{
+    Checkpoint, DataDirectory, Durability, Manifest, Moved, SnapshotFile, SnapshotId, StorageError, Witness,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -35,7 +37,8 @@ const REMOVE_INTERVAL_NS: u64 = 20_000_000;
 /// How long a job that is suspended is waited for at most before its logs are closed: so that it has ended before whoever stops it loses
 /// patience, which is after 10 s for some.
 const SUSPEND_NS_MAX: u64 = 8_000_000_000;
-/// How often the logs' marks are looked at. One that has not moved since is made durable: a flush of its own, when nobody waits for one.
+/// How often the logs' marks are looked at, and the witness says how far they are. A mark that has not moved since is made durable: a flush of
+/// its own, when nobody waits for one.
 const MARK_INTERVAL_NS: u64 = 20_000_000;
 
 /// How the keeper keeps.
@@ -82,6 +85,7 @@ pub struct Keeper {
     /// When marks were last looked at, and what was seen of each shard's.
     marked: u64,
     marks: Vec<Marked>,
+    witness: Option<Witness>,
     suspension: Suspension,
 }
 
@@ -151,6 +155,7 @@ impl Keeper {
             suspension: Suspension::No,
             marked: 0,
             marks,
+            witness: None,
         }
     }
 
@@ -207,11 +212,21 @@ impl Keeper {
     /// Makes the marks durable of logs that have been kept no further for a while. Of logs that are, each group says that the one before it
     /// was through.
     fn keep_marks(&mut self, now_ns: u64) -> Result<(), StorageError> {
-        if self.manifest.durability != "disk" || now_ns.saturating_sub(self.marked) < MARK_INTERVAL_NS {
+        if now_ns.saturating_sub(self.marked) < MARK_INTERVAL_NS {
             return Ok(());
         }
         self.marked = now_ns;
         let desk = self.desk.clone();
+        let is_durable = self.manifest.durability == "disk";
+        let witness = match &mut self.witness {
+            Some(witness) => witness,
+            none => none.insert(self.data.witness(&self.manifest)?),
+        };
+        let kind = if is_durable { Durability::Disk } else { Durability::Process };
+        witness.note(desk.positions(), desk.survives().0, kind)?;
+        if !is_durable {
+            return Ok(());
+        }
         for ((shard, position), marked) in (0..).zip(desk.positions().iter()).zip(&mut self.marks) {
             let position = position.load(Ordering::Acquire);
             if position == marked.seen && position != marked.durable {

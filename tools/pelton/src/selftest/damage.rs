@@ -18,6 +18,8 @@ use super::{CrashOptions, Mode};
 use pelton_bench::Scratch;
 use pelton_cli::exit::Interrupted;
 use pelton_cli::{Interrupt, Progress, count, count_in, print};
+use pelton_storage::disk::{Blocking, Disk};
+use pelton_storage::{Manifest, proofs};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,6 +29,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where rings that outlive a process are.
@@ -372,6 +375,15 @@ fn rings(id: u128) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// How far the logs were kept, as far as anything in the directory says so.
+fn kept(data: &Path) -> io::Result<Vec<u64>> {
+    let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
+    let manifest = Manifest::load(&disk, data).map_err(io::Error::other)?;
+    let manifest = manifest.ok_or_else(|| io::Error::other("a job without a manifest"))?;
+    let proofs = proofs(&disk, data, &manifest).map_err(io::Error::other)?;
+    Ok(proofs.into_iter().map(|proof| proof.kept.position).collect())
+}
+
 fn pick<'a>(draw: &mut Draw, paths: &'a [PathBuf]) -> &'a Path {
     &paths[draw.below(paths.len() as u64) as usize]
 }
@@ -484,13 +496,23 @@ fn damage(kind: Kind, id: u128, data: &Path, older: &Path, draw: &mut Draw) -> i
             let Some(path) = (!both.is_empty()).then(|| pick(draw, &both)) else {
                 return damage(Kind::Shard, id, data, older, draw);
             };
+            let (mark, newest) = (path.with_extension("durable"), older.with_extension("newest"));
+            let known = kept(data)?;
+            copy(path, &newest)?;
+            let newest_mark = fs::read(&mark)?;
             fs::remove_dir_all(path)?;
             copy(&older.join(short(path)), path)?;
-            let mark = path.with_extension("durable");
             if let Ok(bytes) = fs::read(older.join(short(&mark))) {
                 fs::write(&mark, bytes)?;
             }
-            Ok(short(path))
+            if kept(data)? == known {
+                return Ok(short(path));
+            }
+            // What was kept in the last milliseconds nobody else knows of yet: the limit in ADR 10.
+            fs::remove_dir_all(path)?;
+            copy(&newest, path)?;
+            fs::write(&mark, newest_mark)?;
+            damage(Kind::Shard, id, data, older, draw)
         }
         Kind::Logs => {
             fs::remove_dir_all(data.join("log"))?;
