@@ -88,3 +88,26 @@ pub use sort::ByOrd;
 pub use stream::{Branch, Stream, Timed, TimedBranch};
 pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};
 pub use waiting::{HeldBy, Origin, Waiting};
+
+/// The examples of the guide are tests, too.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../../docs/guide/operators.md")]
+    struct Operators;
+    #[doc = include_str!("../../../docs/guide/time.md")]
+    struct Time;
+    #[doc = include_str!("../../../docs/guide/changing-a-job.md")]
+    struct ChangingAJob;
+    #[doc = include_str!("../../../docs/guide/running.md")]
+    struct Running;
+    #[doc = include_str!("../../../docs/guide/testing.md")]
+    struct Testing;
+    #[doc = include_str!("../../../docs/guide/sources-and-sinks.md")]
+    struct SourcesAndSinks;
+    #[doc = include_str!("../../../docs/guide/coming-from.md")]
+    struct ComingFrom;
+    #[doc = include_str!("../../../docs/guide/when-not.md")]
+    struct WhenNot;
+}

@@ -1,12 +1,16 @@
-//! The README's programs are the examples, and what it says that they print is what they print.
+//! The programs of the README and of the guide's first page are the examples, and what a page says that they print is what they print.
 //!
-//! A block of the README is named by a comment before it. Set `PELTON_BLESS=1` to have the README rewritten from the files and from what the
+//! A block of a page is named by a comment before it. Set `PELTON_BLESS=1` to have the pages rewritten from the files and from what the
 //! programs print. A program is this test's own binary, called again.
 
 #[path = "../examples/orders.rs"]
 mod orders;
 #[path = "../examples/revenue.rs"]
 mod revenue;
+#[path = "../examples/visits.rs"]
+mod visits;
+#[path = "../examples/visits_kept.rs"]
+mod visits_kept;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -26,7 +30,9 @@ fn as_the_program() {
     let ended = match program.as_str() {
         "revenue" => revenue::main(),
         "orders" => orders::main(),
-        other => panic!("the README has no program {other}"),
+        "visits" => visits::main(),
+        "visits_kept" => visits_kept::main(),
+        other => panic!("no page has a program {other}"),
     };
     ended.unwrap();
     std::process::exit(0);
@@ -66,21 +72,33 @@ impl Drop for Scratch {
     }
 }
 
+const EXAMPLES: &str = "engine/pelton/examples";
+
+/// The examples of these names, each as a block.
+fn files(names: &[&str]) -> BTreeMap<String, String> {
+    let block = |name: &&str| {
+        let file = format!("{EXAMPLES}/{name}");
+        let text = std::fs::read_to_string(root().join(&file)).unwrap();
+        // Public in the file only for this test.
+        (file, text.replace("\npub(crate) fn main", "\nfn main"))
+    };
+    names.iter().map(block).collect()
+}
+
+/// What each named block of the guide's first page has to be.
+fn expected_of_the_guide() -> BTreeMap<String, String> {
+    let mut blocks = files(&["visits.rs", "visits_kept.rs", "data/visits.ndjson"]);
+    let scratch = Scratch::new("visits");
+    std::fs::copy(root().join(EXAMPLES).join("data/visits.ndjson"), scratch.0.join("visits.ndjson")).unwrap();
+    blocks.insert("output of visits".to_owned(), scratch.run("visits"));
+    blocks
+}
+
 /// What each named block of the README has to be.
 fn expected() -> BTreeMap<String, String> {
-    let examples = "engine/pelton/examples";
-    let files = ["revenue.rs", "orders.rs", "data/orders.ndjson"].map(|file| format!("{examples}/{file}"));
-    let mut blocks: BTreeMap<_, _> = files
-        .into_iter()
-        .map(|file| {
-            let text = std::fs::read_to_string(root().join(&file)).unwrap();
-            // Public in the file only for this test.
-            (file, text.replace("\npub(crate) fn main", "\nfn main"))
-        })
-        .collect();
-
+    let mut blocks = files(&["revenue.rs", "orders.rs", "data/orders.ndjson"]);
     let scratch = Scratch::new("revenue");
-    std::fs::copy(root().join(examples).join("data/orders.ndjson"), scratch.0.join("orders.ndjson")).unwrap();
+    std::fs::copy(root().join(EXAMPLES).join("data/orders.ndjson"), scratch.0.join("orders.ndjson")).unwrap();
     blocks.insert("output of revenue".to_owned(), scratch.run("revenue"));
 
     let scratch = Scratch::new("orders");
@@ -128,10 +146,10 @@ fn check_rows(directory: &Path, expected: &str) {
     assert_eq!(rows, expected.lines().collect::<Vec<_>>());
 }
 
-/// The README with `expected` in its named blocks, and the names that it has.
-fn with_blocks(readme: &str, expected: &BTreeMap<String, String>) -> (String, Vec<String>) {
+/// The page with `expected` in its named blocks, and the names that it has.
+fn with_blocks(text: &str, expected: &BTreeMap<String, String>) -> (String, Vec<String>) {
     let (mut page, mut names) = (String::new(), Vec::new());
-    let mut lines = readme.lines();
+    let mut lines = text.lines();
     while let Some(line) = lines.next() {
         page.push_str(line);
         page.push('\n');
@@ -150,20 +168,29 @@ fn with_blocks(readme: &str, expected: &BTreeMap<String, String>) -> (String, Ve
     (page, names)
 }
 
-#[test]
-fn programs_and_what_they_print_are_those_of_the_readme() {
-    let path = root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let expected = expected();
-    let (page, mut names) = with_blocks(&readme, &expected);
+/// Whether the page stands as it should.
+fn check(name: &str, expected: &BTreeMap<String, String>) {
+    let path = root().join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (page, mut names) = with_blocks(&text, expected);
     names.sort();
-    assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>(), "each block stands in the README once");
+    assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>(), "each block stands in {name} once");
     if std::env::var_os("PELTON_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(&path, page).unwrap();
         return;
     }
-    for (number, (stands, should)) in readme.lines().zip(page.lines()).enumerate() {
-        assert_eq!(stands, should, "README.md:{}; run this test with PELTON_BLESS=1", number + 1);
+    for (number, (stands, should)) in text.lines().zip(page.lines()).enumerate() {
+        assert_eq!(stands, should, "{name}:{}; run this test with PELTON_BLESS=1", number + 1);
     }
-    assert_eq!(readme, page, "README.md is stale; run this test with PELTON_BLESS=1");
+    assert_eq!(text, page, "{name} is stale; run this test with PELTON_BLESS=1");
+}
+
+#[test]
+fn programs_and_what_they_print_are_those_of_the_readme() {
+    check("README.md", &expected());
+}
+
+#[test]
+fn programs_and_what_they_print_are_those_of_the_guide() {
+    check("docs/guide/getting-started.md", &expected_of_the_guide());
 }
