@@ -50,6 +50,8 @@ pub fn manifest(data: &Path) -> Result<Manifest, JobError> {
 ///     .sink(collect());
 /// let mut config = Config { durability: Durability::Process, data: Some(data.clone()), ..Config::default() };
 /// config.log.hash_ticks = 1;
+/// // Of the last tick there is no hash: once the input has ended nothing is logged any more.
+/// config.tick.records_max = 100;
 /// job.run_with(&config)?;
 ///
 /// let replayed = replay::replay(&job, &config, &data, Tick(0), Tick::END, |state| assert!(!state.differs()))?;
