@@ -18,7 +18,6 @@ mod log;
 mod manifest;
 mod mark;
 mod naming;
-mod prefetch;
 mod presence;
 mod proof;
 mod reader;

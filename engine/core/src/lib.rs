@@ -44,7 +44,7 @@ pub mod operator;
 mod order;
 mod owns;
 pub mod partition;
-mod prefetch;
+pub mod prefetch;
 pub mod push;
 pub mod record;
 pub mod ring;

@@ -7,7 +7,6 @@ use super::format::{
 use super::{BlockEntry, SnapshotId, SnapshotIndex, note, snapshot_path};
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
-use crate::prefetch::prefetch;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,28 +93,14 @@ impl SnapshotReader {
 
     /// All blocks with their content, ascending by name.
     pub fn blocks(&self) -> impl Iterator<Item = (&BlockEntry, Result<&[u8], StorageError>)> {
-        self.blocks_of(self.index.entries())
+        self.index.entries().iter().map(|entry| (entry, self.block(entry)))
     }
 
-    /// Some of the index's blocks, one after the other: while one is looked at, the next comes into the cache.
-    pub fn blocks_of<'a>(
-        &'a self,
-        entries: &'a [BlockEntry],
-    ) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
-        entries.iter().enumerate().map(|(number, entry)| {
-            if let Some(next) = entries.get(number + 1) {
-                self.ask_for(next);
-            }
-            (entry, self.block(entry))
-        })
-    }
-
-    /// A block is wanted soon.
-    fn ask_for(&self, entry: &BlockEntry) {
+    /// What a processor should have at hand when it comes to a block: the first bytes of it, not checked, none if it is not there.
+    pub fn ahead_of(&self, entry: &BlockEntry) -> &[u8] {
         let file = self.files.binary_search_by_key(&entry.number, |file| file.number);
-        if let Some(bytes) = file.ok().and_then(|file| self.files[file].bytes_of(entry)) {
-            prefetch(&bytes[..bytes.len().min(TOUCHED_BYTES)]);
-        }
+        let bytes = file.ok().and_then(|file| self.files[file].bytes_of(entry)).unwrap_or_default();
+        &bytes[..bytes.len().min(TOUCHED_BYTES)]
     }
 }
 

@@ -1,10 +1,11 @@
 //! A checkpoint on disk as the core sees it: written to through [`Blocks`], read from through [`Restored`].
 
 use super::journal::fault;
+use pelton_core::prefetch::prefetch_soon;
 use pelton_core::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
 use pelton_core::{Fault, Tick};
 use pelton_storage::disk::Disk;
-use pelton_storage::{Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};
+use pelton_storage::{BlockEntry, Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -55,7 +56,8 @@ impl Restored {
     /// # Errors
     /// When a part is damaged.
     pub fn verify(&self) -> Result<(), StorageError> {
-        self.readers.iter().flat_map(SnapshotReader::blocks).try_for_each(|(_, block)| block.map(drop))
+        let mut blocks = self.readers.iter().flat_map(|reader| blocks_of(reader, reader.index().entries()));
+        blocks.try_for_each(|(_, block)| block.map(drop))
     }
 
     /// Whether reading it came upon damage: an earlier checkpoint may still do.
@@ -78,7 +80,7 @@ impl Checkpoint for Restored {
         let entries = reader.index().entries();
         let first = entries.partition_point(|entry| entry.section < section.0);
         let behind = first + entries[first..].partition_point(|entry| entry.section == section.0);
-        for (entry, bytes) in reader.blocks_of(&entries[first..behind]) {
+        for (entry, bytes) in blocks_of(reader, &entries[first..behind]) {
             let bytes = bytes.map_err(|error| {
                 self.damaged.store(true, Relaxed);
                 fault(error)
@@ -87,4 +89,17 @@ impl Checkpoint for Restored {
         }
         Ok(())
     }
+}
+
+/// Some blocks of a snapshot, one after the other: while one is looked at, the next comes into the cache.
+fn blocks_of<'a>(
+    reader: &'a SnapshotReader,
+    entries: &'a [BlockEntry],
+) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
+    entries.iter().enumerate().map(|(number, entry)| {
+        if let Some(next) = entries.get(number + 1) {
+            prefetch_soon(reader.ahead_of(next));
+        }
+        (entry, reader.block(entry))
+    })
 }
