@@ -20,6 +20,7 @@ use crate::disk::{DiskFile, UNKNOWN_BOOT};
 use crate::entry::{u32_at, u64_at};
 use crate::log::Durability;
 use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of the page before the first group; also the unit in which groups are written.
 pub(crate) const PAGE: u64 = 4096;
@@ -184,9 +185,8 @@ pub(crate) fn boot(id: &str) -> u64 {
     if id.is_empty() || id == UNKNOWN_BOOT {
         return 0;
     }
-    // FNV-1a, since it has to be the same in every build; never 0.
-    let hash = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, hash) | 1
+    // XXH3 without a seed, since it has to be the same in every build; never 0.
+    xxh3_64(id.as_bytes()) | 1
 }
 
 fn checksum(page: &[u8]) -> u32 {
