@@ -100,7 +100,7 @@ fn check_crash(seed: u64, how: Crash) -> (usize, bool) {
     (found.map_or(0, |manifest| manifest.checkpoints.len()), partial)
 }
 
-/// Cuts the power `turns` turns after the last block of a snapshot that is larger than a buffer. True if it is whole afterwards.
+/// Cuts the power `turns` turns after the last block of a snapshot that is made durable in more than one part. True if it is whole afterwards.
 fn check_end(seed: u64, turns: usize) -> bool {
     let simulated = Simulated::new(seed, Faults { slow: 0..4, ..Faults::default() });
     let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
@@ -109,7 +109,7 @@ fn check_end(seed: u64, turns: usize) -> bool {
     disk.sync_directory(Path::new("/data")).unwrap();
     let (mut random, mut blocks) = (Random(seed), BTreeMap::new());
     let mut writer = SnapshotWriter::create(&disk, checkpoints, id(1), None).unwrap();
-    for chunk in 0..14 {
+    for chunk in 0..28 {
         while !writer.room() {
             writer.turn().unwrap();
         }
@@ -118,6 +118,7 @@ fn check_end(seed: u64, turns: usize) -> bool {
         blocks.insert((0, 0, chunk), bytes);
     }
     writer.finish();
+    assert!(writer.file_bytes() > 256 << 10);
     for _ in 0..turns {
         writer.turn().unwrap();
     }

@@ -18,8 +18,7 @@ use std::time::Duration;
 
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 pub(super) const BUFFERS: usize = 8;
-// Little in tests, so that small snapshots meet it too.
-const SYNC_EVERY_BYTES: usize = if cfg!(test) { 128 << 10 } else { 256 << 10 };
+const SYNC_EVERY_BYTES: usize = 256 << 10;
 
 pub(super) struct Stream {
     path: PathBuf,
