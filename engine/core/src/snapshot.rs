@@ -9,6 +9,9 @@
 //!  chunk     which part of the table; 0 for all that has no parts
 //! ```
 
+#[cfg(test)]
+pub(crate) mod held;
+
 use crate::fault::Fault;
 use crate::ids::Tick;
 

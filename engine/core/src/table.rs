@@ -19,8 +19,10 @@
 //! then nothing is asked of anybody. This file holds the unsafe code that indexes lines and entries.
 
 mod building;
+mod spares;
 
 use self::building::{Built, Deal, SHARE_LINES, STEP_KEYS};
+pub(crate) use self::spares::Spares;
 use crate::bounds::BATCH;
 use crate::fault::{Fault, OutOfMemory};
 use crate::key::Key;

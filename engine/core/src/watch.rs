@@ -179,33 +179,11 @@ mod tests {
     use crate::notes::Notes;
     use crate::rows::decode;
     use crate::saver::Saver;
-    use crate::snapshot::{BlockId, Section, SnapshotOut};
+    use crate::snapshot::Section;
+    use crate::snapshot::held::Held;
     use crate::table::Table;
-    use alloc::collections::BTreeMap;
     use alloc::sync::Arc;
     use alloc::vec::Vec;
-
-    #[derive(Default)]
-    struct Held {
-        room: usize,
-        blocks: BTreeMap<BlockId, Vec<u8>>,
-        before: BTreeMap<BlockId, Vec<u8>>,
-        same: usize,
-    }
-
-    impl SnapshotOut for Held {
-        fn room(&self) -> bool {
-            self.room > 0
-        }
-        fn block(&mut self, id: BlockId, bytes: &[u8]) {
-            self.room -= 1;
-            assert!(self.blocks.insert(id, bytes.to_vec()).is_none());
-        }
-        fn same(&mut self, id: BlockId) {
-            self.same += 1;
-            assert!(self.blocks.insert(id, self.before[&id].clone()).is_none());
-        }
-    }
 
     fn add(table: &mut Table<u64, u64>, key: u64, saver: &mut Saver) {
         table.reserve(1).unwrap();

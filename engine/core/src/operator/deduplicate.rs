@@ -40,16 +40,13 @@ use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, is_fixed, read};
 use crate::saver::Saver;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
-use crate::table::Table;
+use crate::table::{Spares, Table};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
-
-/// Lines of a table's index that are emptied in the time in which a generation is forgotten.
-const LINES_PER_ROW: usize = 8;
 
 /// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,24 +68,20 @@ struct Seen<K> {
     horizon: i64,
     /// In the order of their numbers; few as a rule, and as many as there are records at worst.
     generations: VecDeque<Generation<K>>,
-    spare: Vec<Table<K, i64>>,
-    /// Tables that still have to be emptied, and tables that only a checkpoint still needs.
-    stale: Vec<Table<K, i64>>,
-    kept: Vec<Table<K, i64>>,
+    spares: Spares<K, i64>,
     saver: Saver,
     /// What is still to come of a checkpoint that is being restored, by the numbers of generations.
     announced: Announced<i64>,
     /// From this time on everything is remembered that a record can be a duplicate of.
     known: i64,
-    memory: Arc<dyn Memory>,
 }
 
 impl<K: Key> Seen<K> {
     fn new(horizon: i64, memory: Arc<dyn Memory>) -> Self {
         assert!(horizon > 0, "a horizon above zero");
-        let (generations, spare, stale, kept) = (VecDeque::new(), Vec::new(), Vec::new(), Vec::new());
         let (saver, announced) = (Saver::new(&memory), Announced::new());
-        Seen { horizon, generations, spare, stale, kept, saver, announced, known: i64::MIN, memory }
+        let (generations, spares) = (VecDeque::new(), Spares::new(memory));
+        Seen { horizon, generations, spares, saver, announced, known: i64::MIN }
     }
 
     /// The generations that are less than the horizon away from some time of generation `number`.
@@ -140,8 +133,7 @@ impl<K: Key> Seen<K> {
         match self.generations.binary_search_by_key(&number, |generation| generation.number) {
             Ok(index) => index,
             Err(index) => {
-                let mut passed = self.spare.pop().unwrap_or_else(|| Table::new(self.memory.clone()));
-                passed.begin(&self.saver);
+                let passed = self.spares.take(&self.saver);
                 self.generations.insert(index, Generation { number, passed });
                 index
             }
@@ -155,13 +147,9 @@ impl<K: Key> Seen<K> {
         let number = watermark.div_euclid(self.horizon);
         self.known = self.known.max(number.saturating_mul(self.horizon));
         loop {
-            while let Some(mut table) = self.stale.pop_if(|_| *budget > 0) {
-                let clean = table.clear_some(budget.saturating_mul(LINES_PER_ROW));
-                *budget = if clean { *budget - 1 } else { 0 };
-                if clean { self.spare.push(table) } else { self.stale.push(table) }
-            }
+            self.spares.clear_some(budget);
             let expired = |generation: &Generation<K>| generation.number < number.saturating_sub(1);
-            if self.stale.is_empty() && !self.generations.front().is_some_and(expired) {
+            if self.spares.is_clean() && !self.generations.front().is_some_and(expired) {
                 return true;
             }
             if *budget == 0 {
@@ -169,7 +157,7 @@ impl<K: Key> Seen<K> {
             }
             *budget -= 1;
             if let Some(generation) = self.generations.pop_front() {
-                self.retire(generation);
+                self.spares.retire(generation.passed);
             }
         }
     }

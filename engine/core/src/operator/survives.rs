@@ -18,9 +18,9 @@ use crate::owns::Owns;
 use crate::partition::Keyed;
 use crate::push::{Pipe, Push, keeps_nothing};
 use crate::record::{Record, is_fixed, with_archived};
-use crate::snapshot::{BlockId, Section, SnapshotOut};
+use crate::snapshot::held::{Blocks, Held};
+use crate::snapshot::{BlockId, Section};
 use crate::window::{Windowed, Windows, hopping, tumbling};
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -29,33 +29,6 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 const SECTION: Section = Section::operator(1, 0);
-
-type Blocks = BTreeMap<BlockId, Vec<u8>>;
-
-/// Blocks of a checkpoint in memory; those that are the same come from the one before.
-#[derive(Default)]
-struct Held {
-    blocks: Blocks,
-    before: Blocks,
-    room: usize,
-    same: usize,
-}
-
-impl SnapshotOut for Held {
-    fn room(&self) -> bool {
-        self.room > 0
-    }
-    fn block(&mut self, id: BlockId, bytes: &[u8]) {
-        self.room = self.room.saturating_sub(1);
-        assert!(self.blocks.insert(id, bytes.to_vec()).is_none(), "{id:?} twice");
-    }
-    fn same(&mut self, id: BlockId) {
-        self.same += 1;
-        let before =
-            self.before.get(&id).unwrap_or_else(|| panic!("{id:?} was not in the checkpoint before"));
-        assert!(self.blocks.insert(id, before.clone()).is_none(), "{id:?} twice");
-    }
-}
 
 /// Keeps what an operator lets out.
 struct Out<T>(Rc<RefCell<Vec<(i64, T)>>>);

@@ -40,7 +40,7 @@ use crate::push::{Pipe, Push, forward};
 use crate::record::{self, is_fixed, read};
 use crate::saver::Saver;
 use crate::snapshot::{BlockId, Section, SnapshotOut};
-use crate::table::Table;
+use crate::table::{Spares, Table};
 use crate::watch::Watch;
 use crate::window::{Windowed, Windows, within};
 use alloc::collections::VecDeque;
@@ -53,8 +53,6 @@ use core::ops::Range;
 const EMIT_AHEAD: usize = 8;
 /// Rows that leave in the time that a part of catching up takes.
 const CATCH_UP_ROWS: usize = 1_024;
-/// Lines of a table's index that are emptied in the time in which a row leaves.
-const LINES_PER_ROW: usize = 8;
 /// Rows that leave in the time that it takes to begin with a window, and to let go of a pane: a window may have many panes and no rows.
 const WINDOW_ROWS: usize = 16;
 const PANE_ROWS: usize = 8;
@@ -106,13 +104,10 @@ pub struct WindowOperator<T, K, A: Aggregate<T>, N> {
     windows: Windows,
     /// In the order of their starts; few as a rule, and as many as there are records at worst.
     panes: VecDeque<Pane<K, A::Acc, A::Item>>,
-    spare: Vec<Table<K, A::Acc>>,
-    /// Tables that still have to be emptied.
-    stale: Vec<Table<K, A::Acc>>,
+    spares: Spares<K, A::Acc>,
     spare_runs: Vec<Run<K, A::Acc>>,
     spare_lists: Vec<Vec<Run<K, A::Acc>>>,
-    /// Tables and runs that only a checkpoint still needs.
-    kept: Vec<Table<K, A::Acc>>,
+    /// Runs that only a checkpoint still needs.
     kept_runs: Vec<Run<K, A::Acc>>,
     saver: Saver,
     /// What is still to come of a checkpoint that is being restored.
@@ -158,11 +153,9 @@ where
             aggregate,
             windows,
             panes: VecDeque::new(),
-            spare: Vec::new(),
-            stale: Vec::new(),
+            spares: Spares::new(memory.clone()),
             spare_runs: Vec::new(),
             spare_lists: Vec::new(),
-            kept: Vec::new(),
             kept_runs: Vec::new(),
             saver: Saver::new(&memory),
             announced: Announced::new(),
@@ -400,22 +393,10 @@ where
 
     /// Takes a pane's table away; it is emptied in slices, once no checkpoint needs it, and then serves another pane.
     fn retire(&mut self, pane: usize) {
-        let mut nothing = self.new_table();
+        let mut nothing = Table::new(self.memory.clone());
         nothing.begin(&self.saver);
         let table = core::mem::replace(&mut self.panes[pane].table, nothing);
-        self.retire_table(table);
-    }
-
-    fn retire_table(&mut self, table: Table<K, A::Acc>) {
-        if table.is_awaited() {
-            self.kept.push(table);
-        } else if table.has_storage() {
-            self.stale.push(table);
-        }
-    }
-
-    fn new_table(&self) -> Table<K, A::Acc> {
-        Table::new(self.memory.clone())
+        self.spares.retire(table);
     }
 
     /// A run without rows.
@@ -424,16 +405,6 @@ where
         let mut run = self.spare_runs.pop().unwrap_or_else(new);
         run.watch.begin(&self.saver);
         run
-    }
-
-    /// Empties tables that have been retired, within `budget`.
-    fn clear_stale(&mut self, budget: &mut usize) {
-        while let Some(mut table) = self.stale.pop_if(|_| *budget > 0) {
-            // A line of the index is zeroed in a fraction of the time that a row takes.
-            let clean = table.clear_some(*budget * LINES_PER_ROW);
-            *budget = if clean { *budget - 1 } else { 0 };
-            if clean { self.spare.push(table) } else { self.stale.push(table) }
-        }
     }
 
     /// The window has left.
@@ -455,7 +426,7 @@ where
             }
             *budget = budget.saturating_sub(PANE_ROWS);
             let Some(Pane { table, mut runs, .. }) = self.panes.pop_front() else { break };
-            self.retire_table(table);
+            self.spares.retire(table);
             runs.drain(..).for_each(|run| self.let_go(run));
             self.spare_lists.push(runs);
         }
@@ -509,7 +480,7 @@ where
                 return Ok(false);
             }
             match self.closing {
-                Closing::No if !self.stale.is_empty() => self.clear_stale(&mut budget),
+                Closing::No if !self.spares.is_clean() => self.spares.clear_some(&mut budget),
                 Closing::No => match self.due.filter(|&end| end <= passed) {
                     Some(end) => match self.behind_of(end) {
                         Some(pane) => {

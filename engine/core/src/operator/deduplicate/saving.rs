@@ -24,8 +24,7 @@ impl<K: Key> Seen<K> {
     pub(super) fn freeze(&mut self, full: bool) {
         self.saver.freeze(full);
         // What the checkpoint before did not come to.
-        self.kept.iter_mut().for_each(|table| table.forget());
-        self.stale.append(&mut self.kept);
+        self.spares.forget();
         let mut header = self.header();
         for generation in &mut self.generations {
             header.number(generation.number as u64);
@@ -45,14 +44,8 @@ impl<K: Key> Seen<K> {
 
     pub(super) fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> Result<bool, Fault> {
         let Some(mut step) = self.saver.step(section, out) else { return Ok(true) };
-        if !step.begin() {
+        if !step.begin() || !self.spares.sweep(&mut step)? {
             return Ok(false);
-        }
-        while let Some(table) = self.kept.last_mut() {
-            if !table.sweep(&mut step)? {
-                return Ok(false);
-            }
-            self.stale.extend(self.kept.pop());
         }
         for generation in &mut self.generations {
             if !generation.passed.sweep(&mut step)? {
@@ -109,17 +102,11 @@ impl<K: Key> Seen<K> {
     fn tidy(&mut self) {
         for generation in core::mem::take(&mut self.generations) {
             if generation.passed.is_empty() {
-                self.retire(generation);
+                self.spares.retire(generation.passed);
             } else {
                 self.generations.push_back(generation);
             }
         }
-    }
-
-    /// A generation is of no use any more, but perhaps to a checkpoint.
-    pub(super) fn retire(&mut self, generation: Generation<K>) {
-        let table = generation.passed;
-        if table.is_awaited() { self.kept.push(table) } else { self.stale.push(table) }
     }
 
     pub(super) fn extract(
@@ -137,7 +124,7 @@ impl<K: Key> Seen<K> {
             if !moved.is_empty() {
                 let stays = Generation { number: *number, passed: stays };
                 let whole = core::mem::replace(&mut self.generations[index], stays);
-                self.retire(whole);
+                self.spares.retire(whole.passed);
             }
         }
         self.tidy();

@@ -40,8 +40,7 @@ where
         assert!(matches!(self.closing, Closing::No), "a freeze in the middle of a tick");
         self.saver.freeze(full);
         // What the checkpoint before did not come to.
-        self.kept.iter_mut().for_each(|table| table.forget());
-        self.stale.append(&mut self.kept);
+        self.spares.forget();
         while let Some(mut run) = self.kept_runs.pop() {
             run.watch.forget();
             self.let_go(run);
@@ -74,11 +73,8 @@ where
             return Ok(false);
         }
         // What nobody else needs goes first: its memory is wanted.
-        while let Some(table) = self.kept.last_mut() {
-            if !table.sweep(&mut step)? {
-                return Ok(false);
-            }
-            self.stale.extend(self.kept.pop());
+        if !self.spares.sweep(&mut step)? {
+            return Ok(false);
         }
         while let Some(run) = self.kept_runs.last_mut() {
             if !run.sweep(&mut step)? {
@@ -183,7 +179,7 @@ where
         for mut pane in core::mem::take(&mut self.panes) {
             pane.runs.retain(|run| !run.rows.is_empty());
             if pane.table.is_empty() && pane.runs.is_empty() {
-                self.retire_table(pane.table);
+                self.spares.retire(pane.table);
             } else {
                 self.panes.push_back(pane);
             }
@@ -238,8 +234,7 @@ where
 
     /// Begins pane number `index`.
     pub(super) fn open(&mut self, index: usize, start: i64) {
-        let mut table = self.spare.pop().unwrap_or_else(|| self.new_table());
-        table.begin(&self.saver);
+        let table = self.spares.take(&self.saver);
         let runs = self.spare_lists.pop().unwrap_or_default();
         self.panes.insert(index, Pane { start, table, runs, behind: None });
     }
