@@ -333,6 +333,14 @@ impl ShardBuilder {
         self.contexts.iter().for_each(|context| context.silent.set(true));
     }
 
+    /// Puts what `wrap` returns between the shard and what it takes in again, if it takes in anything again.
+    pub fn wrap_replay(&mut self, wrap: impl FnOnce(Box<dyn Replay>) -> Box<dyn Replay>) {
+        if let Feed::Replayed { log, .. } = &mut self.feed {
+            let inner = core::mem::replace(log, Box::new(VecDeque::new()));
+            *log = wrap(inner);
+        }
+    }
+
     /// Has the shard hash its state after every tick that `ticks` divides, for [`Shard::hashes`]. A hash goes over the whole state.
     pub fn hash_ticks(&mut self, ticks: u64) {
         self.hash_ticks = ticks;

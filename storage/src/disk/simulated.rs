@@ -6,7 +6,8 @@
 //!   512 bytes, or not at all. They read their memory when they happen. Some are carried out in two parts, cut between sectors
 //!   ([`Faults::short_write`]), some fail after a part ([`Faults::write_error`]).
 //! - **Syncs** make a file's content durable, or fail ([`Faults::sync_error`]). After a failed one some of what was not durable is, the
-//!   rest never will be, and a later sync that succeeds says nothing about it. A sync is not of names.
+//!   rest never will be, and a later sync that succeeds says nothing about it. A sync is not of names. Those of what comes from a ring,
+//!   a log's groups, may be said to be done and not be ([`Faults::false_syncs`]): nothing that a job survives, only to show that it would be noticed.
 //! - **Names** become durable when their directory is synced. Directories right below the root are always there.
 //! - **[`Crash::Process`]**: everything that completed stays, and so do rings that live on the machine. Writes under way are decided as
 //!   above. Locks are free again, rings in the process are gone.
@@ -17,7 +18,7 @@
 //! - **Space** ends at [`Faults::full_at_bytes`]. A file takes what was written or filled with zeros, up to its last byte.
 //! - **[`Simulated::stop_after`]** ends the process between two operations, wherever that is; the next `crash` starts it again.
 //!
-//! Not in the model: reads that fail, clocks, writes that go to the wrong place, disks that lie about a sync.
+//! Not in the model: reads that fail, clocks, writes that go to the wrong place.
 //!
 //! All of it is drawn from one seed, each kind of chance from its own stream: the same calls give the same bytes, which
 //! [`Simulated::snapshot`] folds into a number. Everything is done by the caller's calls; there are no threads and no clock. Files hold
@@ -52,6 +53,8 @@ use writer::{Queue, SimulatedWriter};
 pub struct Faults {
     /// Of a thousand syncs, of files or of directories, this many fail.
     pub sync_error: u32,
+    /// Syncs of what a writer has from a ring are said to be done, and make nothing durable.
+    pub false_syncs: bool,
     /// Of a thousand writes of a writer, this many fail.
     pub write_error: u32,
     /// Of a thousand writes of a writer, this many are carried out in two parts.

@@ -18,11 +18,10 @@ mod producers;
 mod report;
 mod run;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use pelton::config::parse_count;
-use pelton::sim::Canary;
 use report::{Found, Summary};
-use run::Configuration;
+use run::{Canary, Configuration};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -49,45 +48,26 @@ struct Cli {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Builds a mistake into the engine, which must be found.
+    /// Makes a mistake in what is around the engine, which must be found.
     #[arg(long)]
-    canary: Option<Mistake>,
+    canary: Option<Canary>,
     /// Go on after the first failure, up to this many.
     #[arg(long, default_value_t = 1)]
     failures: usize,
-}
-
-/// What the canary does wrong.
-#[derive(Clone, Copy, ValueEnum)]
-enum Mistake {
-    /// Ticks count as surviving before they are flushed.
-    Unflushed,
-    /// The first entry of a log is not replayed.
-    Skipped,
-}
-
-impl Cli {
-    fn canary(&self) -> Canary {
-        match self.canary {
-            None => Canary::None,
-            Some(Mistake::Unflushed) => Canary::Unflushed,
-            Some(Mistake::Skipped) => Canary::Skipped,
-        }
-    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     report::keep_panics();
     let found = match cli.seed {
-        Some(seed) => alone(seed, cli.canary()),
+        Some(seed) => alone(seed, cli.canary),
         None => many(&cli),
     };
     if found == cli.canary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One seed; whether it fails.
-fn alone(seed: u64, canary: Canary) -> bool {
+fn alone(seed: u64, canary: Option<Canary>) -> bool {
     let configuration = Configuration::draw(seed, canary);
     report::say(format!("{configuration:#?}"));
     let result = one(&configuration);
@@ -119,7 +99,7 @@ fn many(cli: &Cli) -> bool {
             {
                 return;
             }
-            let configuration = Configuration::draw(seed, cli.canary());
+            let configuration = Configuration::draw(seed, cli.canary);
             let result = one(&configuration);
             let mut summary = report::lock(&summary);
             match result {

@@ -1,7 +1,7 @@
 //! What is said of runs.
 
-use crate::run::Configuration;
-use pelton::sim::{Canary, Survived};
+use crate::run::{Canary, Configuration};
+use pelton::sim::Survived;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
@@ -43,11 +43,12 @@ pub struct Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Configuration { scenario, data, shape, partitions, sending, deliveries } = &self.configuration;
-        let canary = match scenario.canary {
-            Canary::None => "",
-            Canary::Unflushed => " --canary unflushed",
-            Canary::Skipped => " --canary skipped",
+        let Configuration { canary, scenario, data, shape, partitions, sending, deliveries } =
+            &self.configuration;
+        let canary = match canary {
+            None => "",
+            Some(Canary::Unflushed) => " --canary unflushed",
+            Some(Canary::Skipped) => " --canary skipped",
         };
         writeln!(f, "FAILED seed {}: {}", scenario.seed, self.what)?;
         writeln!(f, "    {scenario:?}")?;

@@ -4,18 +4,30 @@ use crate::data::Data;
 use crate::database::{Database, Shown};
 use crate::jobs::{Family, Shape};
 use crate::producers::{Producers, Sending};
+use clap::ValueEnum;
 use pelton::config::Durability;
 use pelton::prelude::*;
-use pelton::sim::{Canary, Chance, Death, Faults, Moment, Scenario, Survived, World, survive_in};
+use pelton::sim::{Chance, Death, Faults, Moment, Scenario, Survived, World, survive_in};
 use pelton::{Delivery, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of rows that differ, so many are told.
 const ROWS_TOLD: usize = 4;
 
+/// A mistake on purpose, in what is around the engine: if it is not found, the simulator is blind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Canary {
+    /// Ticks count as surviving before they are flushed: the disk says of a flush that it is done, and does nothing.
+    Unflushed,
+    /// The first entry of a log is not replayed.
+    Skipped,
+}
+
 /// Everything that is drawn before a run.
 #[derive(Clone, Debug)]
 pub struct Configuration {
+    /// The mistake that is to be found.
+    pub canary: Option<Canary>,
     /// Lives and sizes.
     pub scenario: Scenario,
     /// The records.
@@ -32,7 +44,7 @@ pub struct Configuration {
 
 impl Configuration {
     /// Draws it.
-    pub fn draw(seed: u64, canary: Canary) -> Self {
+    pub fn draw(seed: u64, canary: Option<Canary>) -> Self {
         let mut chance = Chance::new(seed, "configuration");
         let data = Data::draw(&mut Chance::new(seed, "data"));
         let mut sent = Chance::new(seed, "sending");
@@ -55,13 +67,17 @@ impl Configuration {
             checkpoint_ns: if chance.happens(300) { 0 } else { 100_000 << chance.below(12) },
             keep: chance.from_to(1, 3) as usize,
             commands: *chance.choose(&[0, 2, 20]),
-            faults: faults(&mut Chance::new(seed, "faults"), most),
-            canary,
+            faults: Faults {
+                false_syncs: canary == Some(Canary::Unflushed),
+                ..faults(&mut Chance::new(seed, "faults"), most)
+            },
+            skips: canary == Some(Canary::Skipped),
         };
         let deliveries =
             [Delivery::ExactlyOnce, Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::AtMostOnce];
         let deliveries = (0..shape.sinks()).map(|_| *chance.choose(&deliveries)).collect();
         Configuration {
+            canary,
             scenario,
             data,
             shape,
@@ -130,7 +146,7 @@ impl World for Outside {
 /// # Errors
 /// What must not be.
 pub fn run(configuration: &Configuration) -> Result<Survived, String> {
-    let Configuration { scenario, data, shape, partitions, sending, deliveries } = configuration;
+    let Configuration { scenario, data, shape, partitions, sending, deliveries, .. } = configuration;
     let databases: Vec<Database> = deliveries.iter().map(|delivery| Database::new(*delivery)).collect();
     let records = data.records;
     let (producers, job) = match sending {
@@ -231,7 +247,7 @@ mod tests {
     #[test]
     fn a_seed_is_the_same_run_every_time() {
         for seed in 0..20 {
-            let configuration = Configuration::draw(seed, Canary::None);
+            let configuration = Configuration::draw(seed, None);
             let (first, second) = (run(&configuration).unwrap(), run(&configuration).unwrap());
             assert_eq!(first, second, "seed {seed}");
             assert!(first.trace != 0);
@@ -242,7 +258,7 @@ mod tests {
     fn mistakes_are_found() {
         for canary in [Canary::Unflushed, Canary::Skipped] {
             let fails = |seed| {
-                let configuration = Configuration::draw(seed, canary);
+                let configuration = Configuration::draw(seed, Some(canary));
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&configuration)));
                 !matches!(result, Ok(Ok(_)))
             };

@@ -8,6 +8,7 @@
 //!
 //! After each step: what survives never falls, and no shard has released more than that.
 
+use super::skipping::skip_first;
 use super::wall::WallClock;
 use super::world::Nobody;
 use super::{Chance, Death, Failure, Faults, Moment, Problem, Scenario, Survived, World};
@@ -76,15 +77,19 @@ pub fn survive(job: &Job, scenario: &Scenario) -> Result<Survived, Failure> {
 /// # Panics
 /// As for [`survive`].
 pub fn survive_in(job: &Job, scenario: &Scenario, world: &mut dyn World) -> Result<Survived, Failure> {
-    let plan = job.plan();
-    let mut lives = Lives::new(&plan, scenario, world);
-    match lives.run() {
-        Ok(()) => Ok(lives.count),
-        Err(problem) => {
-            let Lives { life, step, ref mut count, .. } = lives;
-            Err(Failure { seed: scenario.seed, life, step, problem, story: std::mem::take(&mut count.story) })
-        }
+    let mut plan = job.plan();
+    let whole = plan.plantings.len();
+    if scenario.skips {
+        plan.plantings.push(Arc::new(skip_first));
     }
+    let mut lives = Lives::new(&plan, scenario, world);
+    let survived = lives.run().map_err(|problem| {
+        let Lives { life, step, ref mut count, .. } = lives;
+        Failure { seed: scenario.seed, life, step, problem, story: std::mem::take(&mut count.story) }
+    });
+    let survived = survived.map(|()| std::mem::take(&mut lives.count));
+    plan.plantings.truncate(whole);
+    survived
 }
 
 /// Why a life is over before its end.
@@ -378,7 +383,6 @@ impl<'a> Lives<'a> {
             segment_bytes: scenario.segment_bytes,
             hash_ticks: scenario.hash_ticks,
             restore: None,
-            canary: scenario.canary,
             log_id: self.log_id,
             configuration: BTreeMap::new(),
         };

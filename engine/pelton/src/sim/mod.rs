@@ -30,13 +30,13 @@ mod lives;
 mod outcome;
 mod scenario;
 mod seeded;
+mod skipping;
 mod wall;
 mod world;
 
 pub use chance::Chance;
 pub use lives::{survive, survive_in};
 pub use outcome::{Failure, Problem, Survived};
-pub use pelton_runtime::survive::Canary;
 pub use pelton_storage::disk::Faults;
 pub use scenario::Scenario;
 pub use seeded::{Simulation, replay, simulate};

@@ -1,6 +1,6 @@
 //! What a run through several lives is like.
 
-use super::{Canary, Faults};
+use super::Faults;
 use crate::config::Durability;
 use pelton_core::TickBudget;
 use pelton_core::build::Sizes;
@@ -38,9 +38,9 @@ pub struct Scenario {
     /// What the disk does wrong in lives that end early. Errors of writes and syncs, and a full disk, stop a job, and are not in every life. Bits
     /// turn over at one death in four; the run may then end in a refusal.
     pub faults: Faults,
-    /// A mistake that is to be found.
+    /// A mistake that is to be found: what a log holds is taken in again without the first entry.
     #[doc(hidden)]
-    pub canary: Canary,
+    pub skips: bool,
 }
 
 impl Default for Scenario {
@@ -61,7 +61,7 @@ impl Default for Scenario {
             keep: 2,
             commands: 2,
             faults: Faults { slow: 0..8, ..Faults::default() },
-            canary: Canary::None,
+            skips: false,
         }
     }
 }

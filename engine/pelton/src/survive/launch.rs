@@ -11,8 +11,7 @@ use pelton_core::stats::ShardStats;
 use pelton_core::{Nanos, ShardId};
 use pelton_runtime::config::{Config, DriverKind, Durability};
 use pelton_runtime::survive::{
-    Canary, Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task,
-    UnderWay,
+    Commands, Desk, Keeper, KeeperOptions, Opened, Restored, SurvivalOptions, Survivor, Task, UnderWay,
 };
 use pelton_runtime::{
     Bells, Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, panics, prepare,
@@ -143,7 +142,6 @@ fn open(plan: &Plan, config: &Config) -> Result<Opened, JobError> {
         segment_bytes: config.log.segment_bytes,
         hash_ticks: config.log.hash_ticks,
         restore: config.restore.clone(),
-        canary: Canary::default(),
         log_id: u128::from(draw()) << 64 | u128::from(draw()),
         configuration: BTreeMap::from([("config".to_owned(), format!("{config:?}"))]),
     };
@@ -337,7 +335,6 @@ mod tests {
             segment_bytes: 64 << 10,
             hash_ticks: 0,
             restore: None,
-            canary: Canary::None,
             log_id: 7,
             configuration: BTreeMap::new(),
         };

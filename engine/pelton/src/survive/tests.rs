@@ -12,7 +12,7 @@ use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::sink::SinkNotes;
 use pelton_core::{Fault, Nanos, ShardId, Tick, TickBudget};
 use pelton_runtime::Duty as _;
-use pelton_runtime::survive::{Canary, KeeperOptions, Opened, SurvivalOptions, Wish};
+use pelton_runtime::survive::{KeeperOptions, Opened, SurvivalOptions, Wish};
 use pelton_storage::Durability;
 use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
 use std::collections::BTreeMap;
@@ -36,7 +36,6 @@ fn options(durability: Durability) -> SurvivalOptions {
         segment_bytes: SEGMENT_BYTES,
         hash_ticks: 0,
         restore: None,
-        canary: Canary::None,
         log_id: 7,
         configuration: BTreeMap::new(),
     }

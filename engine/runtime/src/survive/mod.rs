@@ -26,4 +26,4 @@ pub use journal::LogReplay;
 pub use keeper::{Keeper, KeeperOptions};
 pub use opening::{JobShape, OpenError, Opened, SurvivalOptions, Task, difference, router};
 pub use replayed::{Replayed, StateHash};
-pub use survivor::{Canary, Survivor, SurvivorParts};
+pub use survivor::{Survivor, SurvivorParts};

@@ -14,7 +14,7 @@
 
 use super::checkpoint::Restored;
 use super::desk::Desk;
-use super::survivor::{Canary, SurvivorParts};
+use super::survivor::SurvivorParts;
 use pelton_core::Tick;
 use pelton_core::hash::Router;
 use pelton_core::schema::Difference;
@@ -55,9 +55,6 @@ pub struct SurvivalOptions {
     pub hash_ticks: u64,
     /// The savepoint or the number of the checkpoint to begin from.
     pub restore: Option<String>,
-    /// The simulator's.
-    #[doc(hidden)]
-    pub canary: Canary,
     /// A number drawn for a new log.
     pub log_id: u128,
     /// The configuration, for people.
@@ -543,7 +540,6 @@ impl Opened {
             after: checkpoint.map_or(Tick(0), |checkpoint| checkpoint.tick()),
             hash_ticks: self.options.hash_ticks,
             paused: false,
-            canary: self.options.canary,
         }
     }
 }
@@ -655,7 +651,6 @@ mod tests {
             segment_bytes: 64 << 10,
             hash_ticks: 0,
             restore: None,
-            canary: Canary::None,
             log_id: 7,
             configuration: BTreeMap::new(),
         };

@@ -16,7 +16,6 @@ use super::desk::{Desk, Mine, Report};
 use super::journal::{LogJournal, LogReplay, fault};
 use crate::duty::{Duty, Position};
 use pelton_core::build::{ShardBuilder, Survival};
-use pelton_core::journal::Replay as _;
 use pelton_core::sink::SinkSync;
 use pelton_core::{EventTime, Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
@@ -39,19 +38,6 @@ const FLUSH_LATEST_NS: u64 = 1_000_000;
 
 /// A flush that goes unwatched for this many steps without work is waited for.
 const QUIET_STEPS: u32 = 4;
-
-/// A mistake on purpose, for the simulator to find: if it does not, it is blind.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Canary {
-    /// None.
-    #[default]
-    None,
-    /// Ticks are said to survive before they are flushed.
-    Unflushed,
-    /// The first entry behind a checkpoint is not replayed.
-    Skipped,
-}
 
 /// What a survivor is made of besides its shard.
 #[derive(Clone)]
@@ -76,9 +62,6 @@ pub struct SurvivorParts {
     pub hash_ticks: u64,
     /// Takes in nothing new after the replay.
     pub paused: bool,
-    /// The simulator's.
-    #[doc(hidden)]
-    pub canary: Canary,
 }
 
 /// A shard that survives.
@@ -98,7 +81,6 @@ pub struct Survivor {
     moving: bool,
     suspension: Suspension,
     paused: bool,
-    canary: Canary,
     /// Steps in a row without work.
     quiet: u32,
     /// Changes of the desk that were seen.
@@ -156,7 +138,6 @@ impl Survivor {
             after,
             hash_ticks,
             paused,
-            canary,
         } = parts;
         let id = builder.shard();
         let (mut log, recovered) = Log::prepare(&disk, &log_directory, &options, proof).map_err(fault)?;
@@ -174,10 +155,7 @@ impl Survivor {
         log.share(desk.positions().clone());
         desk.recovered(Tick(recovered.last_tick).max(after));
         let reader = LogReader::open(&disk, &log_directory, &options, after.0 + 1).map_err(fault)?;
-        let mut replay = LogReplay { reader, after, through: Tick::END };
-        if canary == Canary::Skipped {
-            replay.next()?;
-        }
+        let replay = LogReplay { reader, after, through: Tick::END };
         let log = Rc::new(RefCell::new(log));
         builder.survive(Survival {
             log: options.id,
@@ -220,7 +198,6 @@ impl Survivor {
             moving: false,
             suspension: Suspension::No,
             paused,
-            canary,
             quiet: 0,
             seen: 0,
             unflushed: None,
@@ -297,7 +274,7 @@ impl Survivor {
 
     /// Publishes through which tick the log survives.
     fn publish(&mut self) -> bool {
-        let pending = self.log.borrow().pending().filter(|_| self.canary != Canary::Unflushed);
+        let pending = self.log.borrow().pending();
         let clock = self.shard.clock();
         // Never back: an entry may be older than what is published only if it is no input.
         let through = pending.map_or(clock, |tick| clock.min(Tick(tick - 1)));

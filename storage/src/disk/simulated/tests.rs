@@ -41,6 +41,7 @@ fn owned(byte: u8, len: usize) -> Source {
 /// Writes `rounds` pages with every fault there is and crashes at times; what completed and what was read, folded into one text.
 fn story(seed: u64, rounds: u64) -> (String, u64) {
     let faults = Faults {
+        false_syncs: false,
         sync_error: 50,
         write_error: 50,
         short_write: 200,
