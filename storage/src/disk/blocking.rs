@@ -4,23 +4,19 @@
 //! the other, in the order of submission. It runs wherever the thread that made the disk was allowed to, not on the core that the
 //! submitting thread is pinned to and keeps busy.
 //!
-//! A submission costs a lock that is held for nanoseconds and, when the thread sleeps, the system call that wakes it.
+//! A submission costs tens of nanoseconds and, when the thread sleeps, the system call that wakes it.
 
 use super::affinity::Processors;
 use super::files::{self, RealFile};
 use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
 use crate::staging::Staging;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io};
-
-/// Room for this many writes under way before a queue has to grow.
-const QUEUE: usize = 64;
 
 /// Files of the machine, written by threads.
 ///
@@ -125,23 +121,13 @@ impl Disk for Blocking {
 }
 
 struct BlockingWriter {
-    shared: Arc<Shared>,
+    /// Gone when the thread is to end.
+    requests: Option<Sender<Request>>,
+    completions: Receiver<Completed>,
+    /// What came while it was waited for.
+    arrived: Option<Completed>,
     thread: Option<JoinHandle<()>>,
     in_flight: usize,
-}
-
-struct Shared {
-    queues: Mutex<Queues>,
-    submitted: Condvar,
-    completed: Condvar,
-    // Length of `Queues::completed`, so that polling takes no lock.
-    ready: AtomicUsize,
-}
-
-struct Queues {
-    requests: VecDeque<Request>,
-    completed: VecDeque<Completed>,
-    closed: bool,
 }
 
 struct Request {
@@ -152,66 +138,43 @@ struct Request {
     sync: bool,
 }
 
-impl Shared {
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        // Nothing that is done under the lock can leave the queues half changed.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Carries out requests until the writer is dropped and none is left.
-    fn serve(&self) {
-        loop {
-            let mut queues = self.queues();
-            let request = loop {
-                if let Some(request) = queues.requests.pop_front() {
-                    break request;
-                }
-                if queues.closed {
-                    return;
-                }
-                queues = self.submitted.wait(queues).unwrap_or_else(PoisonError::into_inner);
-            };
-            drop(queues);
-            let Request { id, file, source, at, sync } = request;
-            // Somebody waits for the completion, whatever becomes of the write: a panic is an error, after which the log is poisoned.
-            let write = || RealFile::of(&file).and_then(|file| file.carry_out(&source, at, sync));
-            let result = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panicked| {
-                let text = panicked.downcast_ref::<&str>().copied().map(str::to_owned);
-                let text = text.or_else(|| panicked.downcast_ref::<String>().cloned());
-                let text = text.unwrap_or_else(|| "without a message".to_owned());
-                Err(io::Error::other(format!("the thread that writes panicked, which is a bug: {text}")))
-            });
-            drop(file);
-            let memory = match source {
-                Source::Owned(memory) => Some(memory),
-                Source::Staging { .. } => None,
-            };
-            self.queues().completed.push_back(Completed { id, result, memory });
-            self.ready.fetch_add(1, Ordering::Release);
-            self.completed.notify_one();
-        }
+impl Request {
+    fn carry_out(self) -> Completed {
+        let Request { id, file, source, at, sync } = self;
+        // Somebody waits for the completion, whatever becomes of the write: a panic is an error, after which the log is poisoned.
+        let write = || RealFile::of(&file).and_then(|file| file.carry_out(&source, at, sync));
+        let result = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panicked| {
+            let text = panicked.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| panicked.downcast_ref::<String>().cloned());
+            let text = text.unwrap_or_else(|| "without a message".to_owned());
+            Err(io::Error::other(format!("the thread that writes panicked, which is a bug: {text}")))
+        });
+        let memory = match source {
+            Source::Owned(memory) => Some(memory),
+            Source::Staging { .. } => None,
+        };
+        Completed { id, result, memory }
     }
 }
 
 impl BlockingWriter {
     fn new(processors: Processors) -> io::Result<Self> {
-        let queues = Queues {
-            requests: VecDeque::with_capacity(QUEUE),
-            completed: VecDeque::with_capacity(QUEUE),
-            closed: false,
-        };
-        let shared = Arc::new(Shared {
-            queues: Mutex::new(queues),
-            submitted: Condvar::new(),
-            completed: Condvar::new(),
-            ready: AtomicUsize::new(0),
-        });
-        let served = Arc::clone(&shared);
+        let (requests, submitted) = channel::<Request>();
+        let (done, completions) = channel();
         let thread = thread::Builder::new().name("pelton-writer".to_owned()).spawn(move || {
             processors.apply();
-            served.serve();
+            // Until the writer is dropped and none is left.
+            for request in submitted {
+                let _ = done.send(request.carry_out());
+            }
         })?;
-        Ok(BlockingWriter { shared, thread: Some(thread), in_flight: 0 })
+        Ok(BlockingWriter {
+            requests: Some(requests),
+            completions,
+            arrived: None,
+            thread: Some(thread),
+            in_flight: 0,
+        })
     }
 }
 
@@ -226,18 +189,16 @@ impl Writer for BlockingWriter {
     ) -> io::Result<()> {
         RealFile::of(file)?;
         let request = Request { id, file: Arc::clone(file), source, at, sync };
-        self.shared.queues().requests.push_back(request);
-        self.shared.submitted.notify_one();
+        let sent = self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok());
+        if !sent {
+            return Err(io::Error::other("the thread that writes has ended"));
+        }
         self.in_flight += 1;
         Ok(())
     }
 
     fn completed(&mut self) -> Option<Completed> {
-        if self.shared.ready.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let completed = self.shared.queues().completed.pop_front()?;
-        self.shared.ready.fetch_sub(1, Ordering::Relaxed);
+        let completed = self.arrived.take().or_else(|| self.completions.try_recv().ok())?;
         self.in_flight -= 1;
         Some(completed)
     }
@@ -247,19 +208,8 @@ impl Writer for BlockingWriter {
     }
 
     fn wait(&mut self, longest: Duration) -> io::Result<()> {
-        if self.in_flight == 0 {
-            return Ok(());
-        }
-        // None is a time that no clock reaches.
-        let until = Instant::now().checked_add(longest);
-        let mut queues = self.shared.queues();
-        while queues.completed.is_empty() {
-            let left = until.map_or(longest, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            queues =
-                self.shared.completed.wait_timeout(queues, left).unwrap_or_else(PoisonError::into_inner).0;
+        if self.in_flight > 0 && self.arrived.is_none() {
+            self.arrived = self.completions.recv_timeout(longest).ok();
         }
         Ok(())
     }
@@ -268,8 +218,7 @@ impl Writer for BlockingWriter {
 impl Drop for BlockingWriter {
     /// Waits until all that was submitted is done, as the other disks do.
     fn drop(&mut self) {
-        self.shared.queues().closed = true;
-        self.shared.submitted.notify_one();
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so already.
             let _ = thread.join();

@@ -10,6 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// What senders and the one partition share. The engine takes the lock of a queue once for a batch, a sender once for a record; it is held
 /// for a push or a swap.
+///
+/// Not `crossbeam-channel`: that hands over one record at a time where the engine takes all that there is by swapping two vectors, and its
+/// receiver cannot be closed, with those woken who wait, and opened again for the next run.
 struct Shared<T> {
     queues: Box<[Padded<Stripe<T>>]>,
     ready: Ready,

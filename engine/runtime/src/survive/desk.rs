@@ -144,6 +144,7 @@ impl Answer {
 
 #[derive(Default)]
 pub(crate) struct Notes {
+    /// Not a channel: who sleeps for a command sleeps for all other news as well, and none may come once the job is over.
     pub(crate) commands: VecDeque<Command>,
     /// Whether shard 0 is asked for a tick.
     pub(crate) propose: bool,

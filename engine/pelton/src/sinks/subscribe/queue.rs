@@ -18,6 +18,7 @@ pub(super) struct Kept<T> {
     pub(super) row: Row<T>,
 }
 
+/// Not `crossbeam-channel`: rows stay after they were received, until they are acknowledged by name, and a checkpoint looks at all of them.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     /// Signalled when there is a row, or will be none any more.

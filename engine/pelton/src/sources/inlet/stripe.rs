@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// All queues of an inlet.
+///
+/// Not `crossbeam-channel`: a transaction of many records has to find room as a whole, in the order in which producers came for it, and the
+/// engine takes a queue with its records, their bytes and its counts at once.
 pub(super) struct Stripes<T> {
     queues: Box<[Padded<Mutex<Queue<T>>>]>,
     pub(super) ready: Ready,
