@@ -17,6 +17,7 @@
 //! left, and refuses each command that it finds: who sent it may be waiting, since a job has its directory before it
 //! looks for commands. Whoever may write in the data directory may command; there is no other check.
 
+use crate::bounds::COMMAND_BYTES_MAX;
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest file that is read.
-const BYTES_MAX: u64 = 64 << 10;
 /// The longest name of a savepoint.
 pub const SAVEPOINT_NAME_MAX: usize = 64;
 
@@ -317,7 +316,7 @@ fn read(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Result<Vec<u8>, Stri
     let content = || -> io::Result<Result<Vec<u8>, String>> {
         let file = disk.open(path, How::Read)?;
         let len = file.len()?;
-        if len > BYTES_MAX {
+        if len > COMMAND_BYTES_MAX {
             return Ok(Err(format!("the file has {len} bytes, and no command or answer has")));
         }
         let mut bytes = vec![0; len as usize];

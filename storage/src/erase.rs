@@ -22,14 +22,12 @@
 //! instead: used again it would get the same number, with what an attempt to erase has perhaps left on the disk.
 
 use crate::StorageError;
+use crate::bounds::ERASED_BYTES;
 use crate::disk::Disk;
 use crate::entry::{self, ERASING};
 use crate::find::Found;
 use crate::group;
 use crate::segment::PAGE;
-
-/// Zeros that are written at a time.
-const STEP: u64 = 1 << 20;
 
 /// Erases what lies behind `end` in its segment. True if there was anything.
 pub(crate) fn tail(found: &Found, end: u64) -> Result<bool, StorageError> {
@@ -45,7 +43,7 @@ pub(crate) fn tail(found: &Found, end: u64) -> Result<bool, StorageError> {
     if marked {
         let mut at = from + PAGE;
         while at < identity.segment_bytes {
-            let step = STEP.min(identity.segment_bytes - at);
+            let step = ERASED_BYTES.min(identity.segment_bytes - at);
             found.write(number, &vec![0; step as usize], at)?;
             at += step;
         }

@@ -2,6 +2,7 @@
 //!
 //! The bottom layer: it knows nothing of records or operators, only of bytes, ticks and shards.
 
+mod bounds;
 #[cfg(test)]
 mod checkpoint_tests;
 pub mod control;
@@ -31,6 +32,7 @@ pub mod staging;
 mod verify;
 mod walk;
 
+pub use bounds::BLOCK_BYTES;
 pub use directory::{DataDirectory, DirectoryOptions, log_directory};
 pub use entry::{Entry, Kind};
 pub use error::StorageError;
@@ -45,7 +47,7 @@ pub use recover::{Recovered, Torn};
 pub use region::{HUGE_PAGE_BYTES, Region};
 pub use rings::{RingFile, RingState, remove_ring, remove_rings_below, rings};
 pub use snapshot::{
-    BLOCK_BYTES, BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
+    BlockEntry, SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter,
     checkpoint_directory, snapshot_path,
 };
 pub use verify::{Finding, Severity, missing_files, verify};

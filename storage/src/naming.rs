@@ -9,9 +9,10 @@
 //! ```
 
 use crate::StorageError;
+use crate::bounds::SPARES_MAX;
 use crate::disk::Disk;
 use crate::find::Found;
-use crate::log::{SPARES_MAX, Spare};
+use crate::log::Spare;
 use crate::segment::{live_name, new_name, number_in, spare_number_in};
 use std::collections::{BTreeSet, VecDeque};
 

@@ -19,6 +19,7 @@
 //! what is written again makes it some 0.8 s longer for each GiB of log.
 
 use crate::StorageError;
+use crate::bounds::AGAIN_BYTES;
 use crate::disk::{Disk, DiskFile, How};
 use crate::entry::{self, Bad, PAD};
 use crate::erase;
@@ -34,9 +35,6 @@ use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Bytes that are written again at a time.
-const AGAIN_BYTES: u64 = 1 << 20;
 
 /// Directories above a new log whose names are made durable with it.
 const PARENTS: usize = 3;

@@ -3,4 +3,5 @@
 //! [`ndjson`] reads newline-delimited JSON from files, standard input and other readers.
 #![warn(unreachable_pub)]
 
+mod bounds;
 pub mod ndjson;

@@ -29,9 +29,35 @@ pub const ASIDE_BYTES: usize = 256 * 1024;
 /// As many of these blocks stay for the next checkpoint: getting them anew would cost page faults in the middle of a
 /// batch.
 pub const ASIDE_SPARE_MAX: usize = 32;
+/// Bytes that are reserved for a block of a checkpoint at most before its rows are seen.
+pub(crate) const HINT_BYTES_MAX: usize = 1 << 20;
+/// What chains keep is saved in blocks of this size.
+pub(crate) const NOTES_BLOCK_BYTES: usize = 64 * 1024;
+/// Rows that are saved in the time in which a chunk that needs no saving is passed over.
+pub(crate) const SKIP_ROWS: usize = 4;
+/// Bytes ahead of a lane's cursor that the processor is asked for: some hundred nanoseconds at full speed.
+pub(crate) const WRITE_AHEAD_BYTES: usize = 512;
+/// Rows ahead that a closing window asks memory for.
+pub(crate) const EMIT_AHEAD: usize = 8;
+/// Rows that leave in the time that it takes to begin with a window: a window may have many panes and no rows,
+pub(crate) const WINDOW_ROWS: usize = 16;
+/// and to let go of a pane.
+pub(crate) const PANE_ROWS: usize = 8;
+/// Runs that are looked at, for each row of a window, in the time in which a row leaves.
+pub(crate) const CURSORS_PER_ROW: usize = 16;
+/// Lines of a table's index that are emptied in that time.
+pub(crate) const LINES_PER_ROW: usize = 8;
+/// At or below this many rows one comparison sort is cheaper than counting digits.
+pub(crate) const ORDER_SMALL_ROWS: usize = 256;
+/// Rows that can be counted or made in the time in which one is moved.
+pub(crate) const ORDER_CHEAP_ROWS: usize = 8;
+/// Steps in a row with work after which a shard counts as busy.
+pub(crate) const BUSY_STEPS: u32 = 64;
+/// One of so many records is looked at for where the load is. A prime, so that keys that come in turn are seen in turn.
+pub(crate) const LOAD_SAMPLE: u32 = 61;
 /// Partitions of one source: each is asked in every tick.
 pub const PARTITIONS_MAX: usize = 1 << 16;
-/// Shards of one job.
+/// Shards of one job: beyond it the rings, whose number is its square, fit no machine.
 pub const SHARDS_MAX: usize = 1024;
 
 const _: () = {
@@ -41,4 +67,10 @@ const _: () = {
     assert!(cfg!(loom) || RING_BYTES_MIN >= 4 * RING_RESERVE && RING_BYTES_MIN.is_power_of_two());
     assert!(SHARDS_MAX <= u16::MAX as usize);
     assert!(BATCH <= u64::BITS as usize);
+    assert!(
+        SAVE_BYTES_MAX >= CHUNK_BYTES && ASIDE_BYTES >= SAVE_BYTES_MAX && NOTES_BLOCK_BYTES <= SAVE_BYTES_MAX
+    );
+    assert!(WRITE_AHEAD_BYTES < RING_BYTES_MIN || cfg!(loom));
+    assert!(WINDOW_ROWS <= FIRE_ROWS_MAX && PANE_ROWS <= FIRE_ROWS_MAX && EMIT_AHEAD <= BATCH);
+    assert!(SKIP_ROWS <= SAVE_ROWS_MAX);
 };

@@ -7,6 +7,7 @@
 //! record into very many can still exceed them within a tick; the rest of that tick then goes into an owned buffer, counted
 //! against the memory limit, and a small message in the ring hands it over in order. So a reserve never fails and never waits.
 
+use crate::bounds::WRITE_AHEAD_BYTES;
 use crate::bounds::{FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER, RING_RESERVE};
 use crate::fault::Fault;
 use crate::frame::{ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame};
@@ -18,9 +19,6 @@ use crate::ring::Producer;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ptr::{NonNull, null_mut};
-
-/// Bytes ahead of the cursor that the processor is asked for: some hundred nanoseconds at full speed.
-const WRITE_AHEAD: usize = 512;
 
 /// The writing end of a ring, as a sequence of frames.
 pub(crate) struct Lane {
@@ -96,7 +94,7 @@ impl Lane {
             // other from a 16-aligned start, so each is aligned for its own type.
             unsafe { write_fixed(record, self.cursor) };
             // The consumer read these lines a round ago, so another core has them.
-            prefetch_to_write(self.cursor.wrapping_add(WRITE_AHEAD));
+            prefetch_to_write(self.cursor.wrapping_add(WRITE_AHEAD_BYTES));
             // SAFETY: stays within the claimed span.
             self.cursor = unsafe { self.cursor.add(size) };
             self.entries += u32::from(size == 0);

@@ -5,6 +5,7 @@
 //! are then put right by comparison: few of them at once, many in small blocks that are then merged. Every phase can stop
 //! after any number of rows and go on later.
 
+use crate::bounds::{ORDER_CHEAP_ROWS, ORDER_SMALL_ROWS};
 use crate::fault::OutOfMemory;
 use crate::key::Key;
 use crate::memory::{Buf, Memory};
@@ -16,10 +17,6 @@ use core::cmp::Ordering;
 const DIGIT_BITS: u32 = 11;
 const DIGITS: usize = 6;
 const BUCKETS: usize = 1 << DIGIT_BITS;
-/// At or below this many rows one comparison sort is cheaper than counting digits.
-const SMALL: usize = 256;
-/// Rows that can be counted or made in the time in which one is moved.
-const CHEAP: usize = 8;
 
 /// A prefix and the entry that it came from.
 type Row = (u64, u32);
@@ -40,7 +37,7 @@ enum Phase {
     Ties {
         at: usize,
     },
-    /// Rows `from` to `to` have equal prefixes; blocks of [`SMALL`] of them are sorted before `at`.
+    /// Rows `from` to `to` have equal prefixes; blocks of [`ORDER_SMALL_ROWS`] of them are sorted before `at`.
     Blocks {
         from: usize,
         to: usize,
@@ -153,7 +150,7 @@ impl Order {
         *budget -= to - from;
         if to < table.len() {
             self.phase = Phase::Collect { entry: to };
-        } else if self.rows.len() <= SMALL {
+        } else if self.rows.len() <= ORDER_SMALL_ROWS {
             self.rows.sort_unstable_by_key(|row| row.0);
             self.phase = Phase::Ties { at: 0 };
         } else {
@@ -167,9 +164,9 @@ impl Order {
         self.spare.truncate(self.rows.len());
         let missing = self.rows.len() - self.spare.len();
         self.spare.reserve(missing)?;
-        let now = missing.min(*budget * CHEAP);
+        let now = missing.min(*budget * ORDER_CHEAP_ROWS);
         (0..now).for_each(|_| self.spare.push((0, 0)));
-        *budget = budget.saturating_sub(now.div_ceil(CHEAP));
+        *budget = budget.saturating_sub(now.div_ceil(ORDER_CHEAP_ROWS));
         if now == missing {
             self.phase = Phase::Count { digit: 0, at: 0 };
         }
@@ -193,9 +190,9 @@ impl Order {
         if from == 0 {
             self.counts.fill(0);
         }
-        let to = self.rows.len().min(from + *budget * CHEAP);
+        let to = self.rows.len().min(from + *budget * ORDER_CHEAP_ROWS);
         self.rows[from..to].iter().for_each(|row| self.counts[Self::digit(row.0, digit)] += 1);
-        *budget = budget.saturating_sub((to - from).div_ceil(CHEAP));
+        *budget = budget.saturating_sub((to - from).div_ceil(ORDER_CHEAP_ROWS));
         self.phase = if to < self.rows.len() {
             Phase::Count { digit, at: to }
         } else {
@@ -224,11 +221,11 @@ impl Order {
     /// Puts keys with equal prefixes in order, by comparing them.
     fn ties(&mut self, compare: Compare<'_>, from: usize, budget: &mut usize) {
         let mut at = from;
-        while at < self.rows.len() && at - from < *budget * CHEAP {
+        while at < self.rows.len() && at - from < *budget * ORDER_CHEAP_ROWS {
             let prefix = self.rows[at].0;
             let run = self.rows[at..].iter().take_while(|row| row.0 == prefix).count();
-            if run > SMALL {
-                *budget = budget.saturating_sub((at - from).div_ceil(CHEAP));
+            if run > ORDER_SMALL_ROWS {
+                *budget = budget.saturating_sub((at - from).div_ceil(ORDER_CHEAP_ROWS));
                 self.phase = Phase::Blocks { from: at, to: at + run, at };
                 return;
             }
@@ -237,7 +234,7 @@ impl Order {
             }
             at += run;
         }
-        *budget = budget.saturating_sub((at - from).div_ceil(CHEAP));
+        *budget = budget.saturating_sub((at - from).div_ceil(ORDER_CHEAP_ROWS));
         self.phase = if at < self.rows.len() { Phase::Ties { at } } else { Phase::Sorted };
     }
 }
@@ -246,7 +243,7 @@ impl Order {
     /// Sorts blocks of rows with equal prefixes, each by itself.
     fn blocks(&mut self, compare: Compare<'_>, from: usize, to: usize, mut at: usize, budget: &mut usize) {
         while at < to && *budget > 0 {
-            let end = to.min(at + SMALL);
+            let end = to.min(at + ORDER_SMALL_ROWS);
             self.rows[at..end].sort_unstable_by(compare);
             // A row is compared some eight times.
             *budget = budget.saturating_sub((end - at) * 8);
@@ -255,7 +252,7 @@ impl Order {
         self.phase = if at < to {
             Phase::Blocks { from, to, at }
         } else {
-            Phase::Merge(Merge::begin(from, to, SMALL))
+            Phase::Merge(Merge::begin(from, to, ORDER_SMALL_ROWS))
         };
     }
 
@@ -286,9 +283,9 @@ impl Order {
 
     /// Takes merged rows back from the spare ones.
     fn back(&mut self, from: usize, to: usize, width: usize, at: usize, budget: &mut usize) {
-        let end = to.min(at + *budget * CHEAP);
+        let end = to.min(at + *budget * ORDER_CHEAP_ROWS);
         self.rows[at..end].copy_from_slice(&self.spare[at..end]);
-        *budget = budget.saturating_sub((end - at).div_ceil(CHEAP));
+        *budget = budget.saturating_sub((end - at).div_ceil(ORDER_CHEAP_ROWS));
         self.phase = match 2 * width {
             _ if end < to => Phase::Back { from, to, width, at: end },
             width if width < to - from => Phase::Merge(Merge::begin(from, to, width)),

@@ -3,6 +3,7 @@
 //! By key: the key's hash chooses the key group and that the shard. By turn: one record, or one chunk, for each shard in turn.
 //! Forward: to the same shard, where two stages meet. The choice never depends on anything but the records and their order.
 
+use crate::bounds::LOAD_SAMPLE;
 use crate::context::{StageContext, WatermarkOrigin};
 use crate::fault::Fault;
 use crate::hash::Router;
@@ -18,9 +19,6 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
-
-/// One of so many records is looked at for where the load is. A prime, so that keys that come in turn are seen in turn.
-const SAMPLE: u32 = 61;
 
 /// A record on its way through an exchange that does not group.
 #[derive(Archive, Serialize, Deserialize)]
@@ -70,7 +68,7 @@ impl Lanes {
             lane
         };
         let lanes = rings.into_iter().map(lane).collect();
-        Lanes { lanes, unsampled: SAMPLE, edge, context, origins }
+        Lanes { lanes, unsampled: LOAD_SAMPLE, edge, context, origins }
     }
 
     /// Notes for every so many records which key group one of them went to.
@@ -78,8 +76,8 @@ impl Lanes {
     fn sample(&mut self, router: &Router, hash: u64) {
         self.unsampled -= 1;
         if self.unsampled == 0 {
-            self.unsampled = SAMPLE;
-            self.context.note_load(router.group(hash), SAMPLE.into());
+            self.unsampled = LOAD_SAMPLE;
+            self.context.note_load(router.group(hash), LOAD_SAMPLE.into());
         }
     }
 

@@ -15,6 +15,7 @@
 //! This file holds the unsafe code that takes checked bytes for rows of fixed size.
 
 use crate::bounds::FRAME_ALIGN;
+use crate::bounds::HINT_BYTES_MAX;
 use crate::fault::Fault;
 use crate::record::{Record, is_fixed, rebuild, with_archived, write_fixed};
 use alloc::format;
@@ -29,8 +30,6 @@ use rkyv::validation::archive::ArchiveValidator;
 
 /// Bytes before the rows of a block, and before each row of varying size.
 const HEADER: usize = FRAME_ALIGN;
-/// Bytes that are reserved for a block at most before its rows are seen.
-const HINT_BYTES_MAX: usize = 1 << 20;
 /// The stride of rows that differ in size.
 const VARYING: u32 = u32::MAX;
 

@@ -13,6 +13,7 @@
 //!
 //! Arrays are numbered when they are first frozen; the header is table 0. A number is never used again.
 
+use crate::bounds::SKIP_ROWS;
 use crate::bounds::{ASIDE_BYTES, ASIDE_SPARE_MAX, SAVE_BYTES_MAX, SAVE_ROWS_MAX};
 use crate::fault::{Fault, OutOfMemory};
 use crate::memory::{Buf, Memory};
@@ -22,8 +23,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Rows that are written in the time in which a chunk that needs no writing is passed over.
-const SKIP_ROWS: usize = 4;
 /// Bytes before each chunk that is aside.
 const HEADER: usize = 16;
 

@@ -8,6 +8,7 @@
 //! shard runs it [releases](Shard::release) ticks, when the logs of all shards will survive through them; and now and then it begins a
 //! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
 
+use crate::bounds::{BUSY_STEPS, NOTES_BLOCK_BYTES};
 use crate::context::StageContext;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
@@ -24,12 +25,6 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Steps in a row with work after which a shard counts as busy.
-const BUSY_STEPS: u32 = 64;
-
-/// Notes are saved in blocks of this size.
-const NOTES_BLOCK_BYTES: usize = 64 << 10;
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -28,6 +28,7 @@
 //! The data directory is the one of the configuration (`data` in `./pelton.toml`, or `PELTON_DATA`), unless one is named behind the
 //! command. Needs the cargo feature `cli`. `docs/operating/command-line.md` has the exit codes.
 
+use crate::bounds::ENDED_INTERVAL;
 use crate::job::Job;
 use crate::replay::{self, Replayed, StateHash};
 use crate::running::Running;
@@ -38,10 +39,6 @@ use pelton_runtime::config::{Config, Durability};
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How often a job that runs is asked whether it has ended.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Carries out what the process's arguments say about `job`, and returns how it ended.
 pub fn main(job: Job) -> ExitCode {
@@ -122,7 +119,7 @@ impl Runnable for Program {
         if let Some(started) = &self.started {
             started(&running);
         }
-        while !running.wait_for(LOOK) && !interrupt.is_raised() {}
+        while !running.wait_for(ENDED_INTERVAL) && !interrupt.is_raised() {}
         let was_stopped = interrupt.is_raised() && !running.is_finished();
         if was_stopped {
             running.stop(Stop::Suspend);

@@ -42,6 +42,7 @@
 //! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
 //!   ordered by (window end, key), late records aside.
 
+mod bounds;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod deduplicate;

@@ -1,5 +1,6 @@
 //! A job on its cores: progress, stopping, waiting.
 
+use crate::bounds::LATE_ONE_IN;
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::signals;
@@ -52,9 +53,6 @@ pub struct Progress {
     /// [`Running::notes`], for who called [`run`](crate::Job::run) and never had a `Running`.
     pub notes: Vec<String>,
 }
-
-/// Of so many records one that is late is worth saying.
-const LATE_ONE_IN: u64 = 100;
 
 impl Progress {
     /// What is odd about what was counted so far, one sentence each; for the end of a job. Nothing, as a rule.

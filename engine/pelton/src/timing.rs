@@ -1,10 +1,8 @@
 //! How a watermark follows from the records that were seen.
 
+use crate::bounds::EARLY_NANOS;
 use pelton_core::operator::Timing;
 use std::time::Duration;
-
-/// How far one record may be ahead of its partition, unless it is said otherwise: an hour.
-const EARLY: i64 = 3_600_000_000_000;
 
 /// A watermark strategy, made by [`out_of_order`], [`in_order`] or [`from_source`].
 ///
@@ -30,7 +28,7 @@ pub struct WatermarkStrategy(pub(crate) Timing);
 /// let strategy = out_of_order(millis(200)).idle_after(secs(5));
 /// ```
 pub fn out_of_order(bound: Duration) -> WatermarkStrategy {
-    WatermarkStrategy(Timing::Bounded { nanos: nanos(bound), idle_nanos: 0, early_nanos: EARLY })
+    WatermarkStrategy(Timing::Bounded { nanos: nanos(bound), idle_nanos: 0, early_nanos: EARLY_NANOS })
 }
 
 /// Each partition's records come in the order of their times; equal times are fine.

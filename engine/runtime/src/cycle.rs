@@ -4,6 +4,7 @@
 //! published, and then the idle strategy. It never blocks: sleeping, or turning the reactor, is left to the driver. An
 //! empty cycle costs little more than its clock reading.
 
+use crate::bounds::WALL_INTERVAL_NS;
 use crate::clock;
 use crate::control::{Control, Order};
 use crate::doorbell::Bells;
@@ -29,9 +30,6 @@ pub(crate) struct Cycle<'a> {
     /// When the wall clock was read last.
     pub(crate) wall_read: Nanos,
 }
-
-/// Nanoseconds from one reading of the wall clock to the next: within that it goes on with the driver's.
-const WALL_INTERVAL_NS: u64 = 1_000_000;
 
 /// What the driver does next.
 #[derive(Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bounds;
 pub mod clock;
 pub mod config;
 
@@ -52,6 +53,7 @@ pub mod signals;
 mod stats;
 pub mod survive;
 
+pub use bounds::STALL_NS;
 pub use doorbell::Bells;
 pub use driver::ChosenDriver;
 pub use duty::{Build, Duty, Position};
@@ -62,4 +64,4 @@ pub use panics::Panicked;
 pub use pin::{PinCause, PinError};
 pub use probe::{IoUringBlocked, probe_io_uring};
 pub use running::{Prepared, Running, Stop, Stopper, Watch, launch, prepare};
-pub use stats::{CoreStats, STALL_NS};
+pub use stats::CoreStats;

@@ -7,13 +7,11 @@
 //! Not counted: thread stacks, code, what glommio registers for its rings (64 KiB a core), and what user code
 //! allocates.
 
+use crate::bounds::MAP_BYTES_MIN;
 use pelton_core::OutOfMemory;
 use pelton_core::memory::{HeapMemory, Memory, Region};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// From this size on a block is a map of its own.
-const MAP_BYTES_MIN: usize = 128 << 10;
 
 /// Memory up to a limit.
 ///

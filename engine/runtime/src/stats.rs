@@ -3,11 +3,9 @@
 //! One writer, the core itself, so an increment is a load and a store without a lock prefix; readers may see one
 //! counter a moment before another. All of it comes from the one clock reading that a cycle takes anyway.
 
+use crate::bounds::STALL_NS;
 use pelton_core::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A cycle longer than this is counted as a stall.
-pub const STALL_NS: u64 = 1_000_000;
 
 /// What one core did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

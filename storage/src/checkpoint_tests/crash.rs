@@ -1,6 +1,7 @@
 //! Crashes at any moment of a checkpoint: what the manifest names afterwards is whole, and what is not whole is not a snapshot.
 
 use super::*;
+use crate::bounds::SYNC_EVERY_BYTES;
 use crate::disk::{Crash, Faults, Simulated};
 
 /// Takes checkpoints until the disk refuses, which it does after `operations`; then crashes, and looks at what is left.
@@ -118,7 +119,7 @@ fn check_end(seed: u64, turns: usize) -> bool {
         blocks.insert((0, 0, chunk), bytes);
     }
     writer.finish();
-    assert!(writer.file_bytes() > 256 << 10);
+    assert!(writer.file_bytes() > SYNC_EVERY_BYTES as u64);
     for _ in 0..turns {
         writer.turn().unwrap();
     }

@@ -8,6 +8,7 @@
 //! locked: containers may share the directory, and so may jobs whose data directories are copies of each other.
 
 use super::{DiskFile, How, Lives, Source};
+use crate::bounds::{LOCK_STEP, LOCK_WAIT, ZEROS_BYTES};
 use crate::file_system::FileSystem;
 use crate::staging::Staging;
 use memmap2::Mmap;
@@ -28,19 +29,11 @@ pub const STAGING_DIRECTORY: &str = "/dev/shm";
 /// What the names of their files begin with.
 pub(crate) const STAGING_PREFIX: &str = "pelton-";
 
-/// How long the lock of a directory is waited for. A tool that looks whether a job is at work has it for a moment, and that of a process that
-/// was killed is there until the kernel has cleared it away.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-/// The time from one try to the next.
-const LOCK_STEP: Duration = Duration::from_millis(2);
-
 /// The name of a directory's lock file.
 pub const LOCK: &str = "LOCK";
 
 /// What a descriptor opened with `O_DIRECT` wants position, length and address to be multiples of.
 const DIRECT_BYTES: usize = 4 << 10;
-
-const ZEROS_BYTES: usize = 1 << 20;
 
 /// A file of the machine.
 pub(super) struct RealFile {

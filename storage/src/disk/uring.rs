@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Requests that depend on each other are not given to the kernel together: a sync waits for the earlier writes of its
-//! file, and a write for earlier ones that it overlaps. Nothing else waits, up to [`IN_FLIGHT`] at a time.
+//! file, and a write for earlier ones that it overlaps. Nothing else waits, up to [`URING_IN_FLIGHT`] at a time.
 //!
 //! Costs: `submit` is one system call; `completed` is two loads from shared memory while there is nothing, and a system
 //! call only when the kernel asks for one.
@@ -25,6 +25,7 @@
 use super::affinity::Processors;
 use super::files::{self, RealFile, address_of};
 use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
+use crate::bounds::{URING_IN_FLIGHT, URING_WORKERS};
 use crate::staging::Staging;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
@@ -35,14 +36,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io, mem};
 
-/// Writes that a writer gives to the kernel at a time; more of them wait in the writer.
-const IN_FLIGHT: usize = 32;
-
 /// Requests in the ring: a write and a sync for each.
-const ENTRIES: u32 = 2 * IN_FLIGHT as u32;
-
-/// Threads of the kernel per submitting thread, for work that can block and for work that can wait for ever.
-const WORKERS: [u32; 2] = [4, 4];
+const ENTRIES: u32 = 2 * URING_IN_FLIGHT as u32;
 
 /// The kernel takes less than 2 GiB in a write.
 const CHUNK_BYTES: usize = 1 << 30;
@@ -157,7 +152,7 @@ struct UringWriter {
     ring: IoUring,
     // With this the kernel is silent about a write whose linked sync follows, and a pair makes one completion.
     skips: bool,
-    started: [Option<Request>; IN_FLIGHT],
+    started: [Option<Request>; URING_IN_FLIGHT],
     waiting: VecDeque<Request>,
     done: VecDeque<Completed>,
     in_flight: usize,
@@ -216,16 +211,16 @@ impl UringWriter {
             result => result?,
         };
         // Where this is refused there may be more of them than are of use; nothing else changes.
-        let _ = ring.submitter().register_iowq_max_workers(&mut WORKERS.clone());
+        let _ = ring.submitter().register_iowq_max_workers(&mut URING_WORKERS.clone());
         if let Some(allowed) = workers.and_then(Processors::allowed) {
             ring.submitter().register_iowq_aff(allowed)?;
         }
         Ok(UringWriter {
             skips: ring.params().is_feature_skip_cqe_on_success(),
             ring,
-            started: [const { None }; IN_FLIGHT],
-            waiting: VecDeque::with_capacity(IN_FLIGHT),
-            done: VecDeque::with_capacity(IN_FLIGHT),
+            started: [const { None }; URING_IN_FLIGHT],
+            waiting: VecDeque::with_capacity(URING_IN_FLIGHT),
+            done: VecDeque::with_capacity(URING_IN_FLIGHT),
             in_flight: 0,
         })
     }

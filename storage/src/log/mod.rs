@@ -31,7 +31,7 @@ mod write;
 
 pub use options::{Durability, LogOptions};
 pub(crate) use ring::{Ring, generation_prefix, log_id, remove_rings, ring_name, ring_path, ring_prefix};
-pub(crate) use segments::{Live, SPARES_MAX, Segments, Spare};
+pub(crate) use segments::{Live, Segments, Spare};
 pub use stats::{COMMIT_BUCKETS, LogStats};
 
 use crate::StorageError;

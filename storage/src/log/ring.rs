@@ -16,6 +16,7 @@
 //! never appended. The magic is stored last when a ring is made, so a ring that was only half made is none.
 
 use crate::StorageError;
+use crate::bounds::{RING_DRAWS_MAX, RING_HOLD_WAIT};
 use crate::disk::{Disk, Lives, Owner, STAGING_DIRECTORY};
 use crate::entry::{u32_at, u64_at};
 use crate::segment::{Identity, PAGE};
@@ -30,11 +31,6 @@ const CRC: usize = 56;
 const HEAD: usize = 64;
 const AGAIN: usize = 72;
 const WRITTEN: usize = 128;
-
-/// How long a ring is waited for that another process holds: one that was killed does until the kernel has cleared it away.
-const HOLD_WAIT: Duration = Duration::from_secs(3);
-/// Numbers that are drawn before it is believed that none is free.
-const DRAWS_MAX: usize = 8;
 
 const COPY_ADVICE: &str = "It is in the ring what that job acknowledged last, so the directories cannot both go on from it. Start the job there \
                            first; a copy that is made when it has ended can be started too.";
@@ -127,7 +123,7 @@ impl Ring {
         let failed = |error| StorageError::io("make the staging ring of", directory, error);
         let owner = disk.owner(directory).map_err(failed)?;
         let bytes = Ring::bytes(&identity);
-        for _ in 0..DRAWS_MAX {
+        for _ in 0..RING_DRAWS_MAX {
             let number = disk.draw();
             let name = ring_name(&identity, number);
             match disk.staging(&name, bytes, Lives::OnMachine) {
@@ -186,7 +182,7 @@ impl Ring {
             _ if !hold => return Ok(Some(ring)),
             _ => {}
         }
-        let memory = match disk.find_staging(name, Some(HOLD_WAIT)) {
+        let memory = match disk.find_staging(name, Some(RING_HOLD_WAIT)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(StorageError::Unusable {
                     path: directory.to_path_buf(),

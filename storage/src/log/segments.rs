@@ -12,19 +12,14 @@
 //! Steps 2 and 3 are writes of the log's own writer, one at a time. Renaming costs some microseconds.
 
 use crate::StorageError;
+use crate::bounds::SPARES_MAX;
+use crate::bounds::{FILL_AHEAD_BYTES, FILL_BYTES, FILL_SYNC_BYTES};
 use crate::disk::{Disk, DiskFile, How, Source, WriteId, Writer};
 use crate::log::Durability;
 use crate::segment::{Identity, PAGE, SegmentHeader, live_name, new_name, spare_name};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Spares that are kept.
-pub(crate) const SPARES_MAX: usize = 2;
-const FILL_STEP: u64 = 256 << 10;
-const FILL_SYNC: u64 = 1 << 20;
-/// Filled at once, whatever the rate.
-const FILL_AHEAD: u64 = 4 << 20;
 
 /// A file that waits to be used.
 pub(crate) struct Spare {
@@ -102,7 +97,7 @@ impl Segments {
             spares,
             retired,
             first,
-            zeros: Some(vec![0; FILL_STEP as usize]),
+            zeros: Some(vec![0; FILL_BYTES as usize]),
             page: Some(vec![0; PAGE as usize]),
             recycled: 0,
         }
@@ -146,14 +141,14 @@ impl Segments {
         match &mut self.next {
             Next::None => self.begin(writer, id).map(|()| true),
             Next::Filling { file, name, filled, under_way } if *under_way == 0 => {
-                if *filled >= (2 * consumed).saturating_add(FILL_AHEAD) {
+                if *filled >= (2 * consumed).saturating_add(FILL_AHEAD_BYTES) {
                     return Ok(false);
                 }
                 let mut zeros = self.zeros.take().expect("one write of zeros is under way at a time");
-                let step = FILL_STEP.min(segment_bytes - *filled);
+                let step = FILL_BYTES.min(segment_bytes - *filled);
                 zeros.resize(step as usize, 0);
                 let end = *filled + step;
-                let sync = end == segment_bytes || end.is_multiple_of(FILL_SYNC);
+                let sync = end == segment_bytes || end.is_multiple_of(FILL_SYNC_BYTES);
                 let path = self.directory.join(&*name);
                 writer
                     .submit(id, file, Source::Owned(zeros), *filled, sync)
@@ -226,7 +221,7 @@ impl Segments {
     ) -> Result<(), StorageError> {
         match std::mem::replace(&mut self.next, Next::None) {
             Next::Filling { file, name, filled, under_way } => {
-                self.zeros = Some(memory.unwrap_or_else(|| vec![0; FILL_STEP as usize]));
+                self.zeros = Some(memory.unwrap_or_else(|| vec![0; FILL_BYTES as usize]));
                 result.map_err(|error| {
                     let needed = self.identity.segment_bytes - filled;
                     self.full(StorageError::io("write", self.path(&name), error), needed)

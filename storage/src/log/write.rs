@@ -3,19 +3,13 @@
 
 use super::{Durability, Log};
 use crate::StorageError;
+use crate::bounds::{GROUP_BYTES_ENOUGH, GROUP_TURNS_MAX, LOG_SYNC_WAIT};
 use crate::disk::{Completed, How, Source, WriteId};
 use crate::entry::HEADER;
 use crate::mark::Kept;
 use crate::segment::{PAGE, SegmentHeader, live_name};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-/// Unwritten bytes that make a group that nobody waits for.
-const GROUP_BYTES_ENOUGH: u64 = 256 << 10;
-/// Turns after which a smaller group is written all the same.
-const GROUP_TURNS: u32 = 1 << 14;
-/// How long one call to the kernel may sleep while [`Log::sync`] waits.
-const SYNC_WAIT: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 const GROUP_WRITE: WriteId = WriteId(1);
 const SEGMENT_WRITE: WriteId = WriteId(2);
@@ -82,7 +76,7 @@ impl Log {
         // What is unwritten must not keep out an entry that the log would otherwise take.
         let largest = self.segments.identity.segment_bytes / 2 - PAGE;
         let short = self.room_here().max(self.room_beyond()) < largest + HEADER as u64;
-        short || self.head - self.written >= enough || self.turns >= GROUP_TURNS
+        short || self.head - self.written >= enough || self.turns >= GROUP_TURNS_MAX
     }
 
     /// Submits the oldest group that is not written. None is in flight.
@@ -108,7 +102,7 @@ impl Log {
         while self.is_under_way() {
             self.step(true)?;
             if self.in_flight.is_some() {
-                let waited = self.writer.wait(SYNC_WAIT);
+                let waited = self.writer.wait(LOG_SYNC_WAIT);
                 waited.map_err(|error| {
                     StorageError::io("wait for writes in", &self.segments.directory, error)
                 })?;

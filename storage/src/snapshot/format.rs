@@ -23,7 +23,7 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const BLOCK_HEADER_BYTES: usize = 32;
 pub(super) const BLOCK_ALIGNMENT: usize = 16;
-pub(super) const ENTRY_BYTES: usize = 40;
+pub(crate) const ENTRY_BYTES: usize = 40;
 pub(super) const FOOTER_BYTES: usize = 64;
 
 const HEADER_MAGIC: &[u8; 8] = b"PELTONSN";

@@ -20,8 +20,9 @@ mod sort;
 mod stream;
 mod writer;
 
+pub(crate) use format::ENTRY_BYTES;
 pub use reader::SnapshotReader;
-pub use writer::{BLOCK_BYTES, SnapshotFile, SnapshotWriter};
+pub use writer::{SnapshotFile, SnapshotWriter};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use super::format::{
     VERSION, block_bytes, block_header, decode_entry,
 };
 use super::{BlockEntry, SnapshotId, SnapshotIndex, note, snapshot_path};
+use crate::bounds::TOUCHED_BYTES;
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
 use std::io;
@@ -15,8 +16,6 @@ const OTHER_CHECKPOINT: &str = "The snapshot is lost: start from another checkpo
                                 of the file.";
 
 const LINE_BYTES: usize = 64;
-/// The most that is asked for ahead of its checksum: less than what the cache next to the processor holds.
-const TOUCHED_BYTES: usize = 16 << 10;
 
 /// A complete snapshot, mapped, together with the earlier files that it refers to.
 ///

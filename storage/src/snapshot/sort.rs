@@ -1,15 +1,13 @@
 //! Sorting an index in steps that are too short to be noticed.
 //!
 //! Blocks come in nearly any order: a sweep, with those in between that a record was about to change. A hundred thousand entries take
-//! milliseconds to sort, which is more than a shard may be away. So it is a merge sort that stops after each [`STEP`] entries: runs of that
+//! milliseconds to sort, which is more than a shard may be away. So it is a merge sort that stops after each [`SORT_ENTRIES`] entries: runs of that
 //! length first, then passes of merges of twice the length each.
 //!
-//! A step costs some twenty microseconds; all of it n log(n / STEP) of them, and a second vector.
+//! A step costs some twenty microseconds; all of it n log(n / SORT_ENTRIES) of them, and a second vector.
 
 use super::BlockEntry;
-
-/// Entries that one step sorts or merges.
-const STEP: usize = 512;
+use crate::bounds::SORT_ENTRIES;
 
 pub(super) struct Sort {
     from: Vec<BlockEntry>,
@@ -32,11 +30,11 @@ impl Sort {
     pub(super) fn step(&mut self) -> Option<Vec<BlockEntry>> {
         let len = self.from.len();
         if self.width == 0 {
-            let end = (self.low + STEP).min(len);
+            let end = (self.low + SORT_ENTRIES).min(len);
             self.from[self.low..end].sort_unstable_by_key(BlockEntry::key);
             self.low = end;
             if end == len {
-                self.begin_pass(STEP);
+                self.begin_pass(SORT_ENTRIES);
             }
         } else {
             self.merge();
@@ -61,7 +59,7 @@ impl Sort {
     }
 
     fn merge(&mut self) {
-        let end = (self.to.len() + STEP).min(self.from.len());
+        let end = (self.to.len() + SORT_ENTRIES).min(self.from.len());
         while self.to.len() < end {
             let middle = (self.low + self.width).min(self.from.len());
             let high = (self.low + 2 * self.width).min(self.from.len());
@@ -85,7 +83,17 @@ mod tests {
 
     #[test]
     fn steps_sort_as_one_go_does() {
-        for len in [0, 1, 2, STEP - 1, STEP, STEP + 1, 3 * STEP, 7 * STEP + 13, 20_000] {
+        for len in [
+            0,
+            1,
+            2,
+            SORT_ENTRIES - 1,
+            SORT_ENTRIES,
+            SORT_ENTRIES + 1,
+            3 * SORT_ENTRIES,
+            7 * SORT_ENTRIES + 13,
+            20_000,
+        ] {
             let mut random = 0x9E37_79B9_u64;
             let entries: Vec<BlockEntry> = (0..len)
                 .map(|at| {
@@ -109,7 +117,7 @@ mod tests {
             };
             assert_eq!(sorted, expected, "{len} entries");
             assert!(
-                steps <= 2 + (len / STEP + 1) * (len / STEP + 2).ilog2() as usize * 2,
+                steps <= 2 + (len / SORT_ENTRIES + 1) * (len / SORT_ENTRIES + 2).ilog2() as usize * 2,
                 "{len}: {steps} steps"
             );
         }

@@ -8,6 +8,8 @@
 //! Data is made durable every 256 KiB and not only at the end, and nothing more is handed over meanwhile: a flush of the log, which waits for
 //! the same device, waits for all that the device has by then.
 
+use crate::bounds::SYNC_EVERY_BYTES;
+use crate::bounds::{BUFFER_BYTES, BUFFERS};
 use crate::disk::{DiskFile, Source, WriteId, Writer};
 use crate::error::StorageError;
 use std::collections::VecDeque;
@@ -15,10 +17,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-pub(super) const BUFFER_BYTES: usize = 64 << 10;
-pub(super) const BUFFERS: usize = 8;
-const SYNC_EVERY_BYTES: usize = 256 << 10;
 
 pub(super) struct Stream {
     path: PathBuf,

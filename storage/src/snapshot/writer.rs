@@ -4,26 +4,14 @@ use super::format::{
     BLOCK_ALIGNMENT, ENTRY_BYTES, FOOTER_BYTES, Footer, Header, block_bytes, block_header, encode_entry,
 };
 use super::sort::Sort;
-use super::stream::{BUFFER_BYTES, BUFFERS, Stream};
+use super::stream::Stream;
 use super::{BlockEntry, SnapshotId, SnapshotIndex, checkpoint_directory, note, snapshot_path};
+use crate::bounds::{BLOCK_BYTES, INDEX_ENTRIES};
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::StorageError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Room for a block of this length is asked for: most are shorter by far. One that is longer, because what it holds cannot be divided, has
-/// memory made for it until it has been written.
-pub const BLOCK_BYTES: usize = 128 << 10;
-
-/// Index entries written by one `turn`.
-const ENTRIES_PER_TURN: usize = 512;
-
-const _: () = assert!(
-    BUFFERS * BUFFER_BYTES >= 2 * BLOCK_BYTES + BUFFER_BYTES,
-    "one block is written while the next comes"
-);
-const _: () = assert!(ENTRIES_PER_TURN * ENTRY_BYTES < BUFFER_BYTES, "a turn's entries fit a buffer");
 
 /// A new snapshot file, empty, whose name will survive a crash.
 ///
@@ -289,7 +277,7 @@ impl SnapshotWriter {
             Step::Indexing { at, next, crc } => {
                 let first = *next;
                 let room = self.stream.room() / ENTRY_BYTES;
-                let end = (first + ENTRIES_PER_TURN.min(room)).min(self.entries.len());
+                let end = (first + INDEX_ENTRIES.min(room)).min(self.entries.len());
                 for entry in first..end {
                     let twice = entry > 0 && self.entries[entry - 1].key() >= self.entries[entry].key();
                     assert!(!twice, "block {:?} was given twice", self.entries[entry].key());

@@ -17,6 +17,7 @@
 //! Nobody counts lines before they are asked for: the number of a line is that of the lines before its chunk, which whoever read them
 //! has noted, and of those who are behind it is counted.
 
+use crate::bounds::CHUNKS_AHEAD_MAX;
 use memchr::memchr_iter;
 use std::fs::File;
 use std::io;
@@ -26,8 +27,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of a chunk. Part of what a checkpoint holds: see `place.rs`.
 pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
-/// Chunks that a partition may be ahead of the slowest: what is ahead holds windows open.
-const AHEAD_MAX: u64 = 64;
 /// Stands for a chunk whose lines nobody has counted.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -112,7 +111,7 @@ impl Run {
 
     /// Whether one who is at `chunk` should wait for the others.
     pub(crate) fn is_ahead(&self, chunk: u64) -> bool {
-        self.parts.iter().any(|part| part.chunk.load(Relaxed).saturating_add(AHEAD_MAX) < chunk)
+        self.parts.iter().any(|part| part.chunk.load(Relaxed).saturating_add(CHUNKS_AHEAD_MAX) < chunk)
     }
 
     /// Whether one more malformed line is to be reported though nobody asked, of `most` in all.
@@ -185,9 +184,9 @@ mod tests {
         let run = Run::join(&current, 0, 3);
         run.set_chunk(0, 1_000);
         assert!(!run.is_ahead(1_000), "the others are not open");
-        run.set_chunk(1, 1_000 - AHEAD_MAX);
+        run.set_chunk(1, 1_000 - CHUNKS_AHEAD_MAX);
         assert!(!run.is_ahead(1_000));
-        run.set_chunk(2, 1_000 - AHEAD_MAX - 1);
+        run.set_chunk(2, 1_000 - CHUNKS_AHEAD_MAX - 1);
         assert!(run.is_ahead(1_000) && !run.is_ahead(999));
         run.set_chunk(2, u64::MAX);
         assert!(!run.is_ahead(1_000));

@@ -1,17 +1,11 @@
 //! Where the bytes come from: blocks of a file, read in place; or blocks that a thread has read.
 
+use crate::bounds::{BLOCK_BYTES, BLOCKS_AHEAD_MAX, REST_BYTES};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-/// Bytes of a block: large enough that system calls do not count, small enough for a tick.
-const BLOCK_BYTES: usize = 64 * 1024;
-/// Bytes that are read at least beyond where they are wanted, for the rest of a line.
-const REST_BYTES: usize = 4 * 1024;
-/// Blocks that a thread is ahead at most.
-const BLOCKS_AHEAD_MAX: usize = 8;
 
 /// What wakes the engine, once there is an engine.
 pub(crate) type Wake = Arc<OnceLock<Arc<dyn Fn() + Send + Sync>>>;

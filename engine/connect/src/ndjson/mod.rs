@@ -76,7 +76,9 @@ mod strict;
 pub use malformed::{Malformed, Reason};
 pub use partition::NdjsonPartition;
 
-use chunks::{CHUNK_BYTES, Counters, Run};
+pub use crate::bounds::{LINE_BYTES_MAX, SPLIT_BYTES_MIN};
+pub(crate) use chunks::CHUNK_BYTES;
+use chunks::{Counters, Run};
 use feed::{Input, Wake};
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::source::Source;
@@ -88,12 +90,6 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The longest line, unless [`Ndjson::line_bytes_max`] says otherwise.
-pub const LINE_BYTES_MAX: usize = 1 << 20;
-
-/// The least file that is read by several shards, unless [`Ndjson::partitions`] says otherwise.
-pub const SPLIT_BYTES_MIN: u64 = 16 << 20;
 
 /// A source of newline-delimited JSON; made by [`file()`], [`stdin`] and [`reader`]. A clone is a handle to the
 /// same source.

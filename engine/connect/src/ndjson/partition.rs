@@ -12,6 +12,7 @@ use super::feed::{Fed, Feed, ring};
 use super::lines::{Line, Lines};
 use super::place::Place;
 use super::{LineCounts, Malformed, Ndjson, Reason, strict};
+use crate::bounds::{BLOCKS_MAX, SHOWN_MAX, SKIPPED_LINES_MAX};
 use pelton_core::bounds::REPLAY_PAUSES_MAX;
 use pelton_core::hash;
 use pelton_core::source::{Partition, Poll, Polled};
@@ -19,13 +20,8 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Lines without a record, and blocks, that one poll goes through at most.
-const SKIPPED_LINES_MAX: u32 = 1_024;
-const BLOCKS_MAX: u32 = 16;
 /// Bytes that a tick logs.
 const LOGGED: usize = 24;
-/// Malformed lines that are shown on standard error where nobody else wants to see them.
-const SHOWN_MAX: u32 = 5;
 
 /// The reading end of [`Ndjson`].
 ///

@@ -23,6 +23,7 @@ use self::behind::Behind;
 use crate::aggregate::{Aggregate, Overflow};
 use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
+use crate::bounds::{CURSORS_PER_ROW, EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
 use crate::context::StageContext;
 use crate::fault::{Fault, OutOfMemory};
 use crate::frame::Frame;
@@ -49,15 +50,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Rows ahead that a closing window asks memory for.
-const EMIT_AHEAD: usize = 8;
 /// Rows that leave in the time that a part of catching up takes.
 const CATCH_UP_ROWS: usize = 1_024;
-/// Rows that leave in the time that it takes to begin with a window, and to let go of a pane: a window may have many panes and no rows.
-const WINDOW_ROWS: usize = 16;
-const PANE_ROWS: usize = 8;
-/// Runs that are looked at, for each row of a window, in the time in which a row leaves.
-const CURSORS_PER_ROW: usize = 16;
 
 /// Later than the end of any window.
 const BEYOND_TIME: i128 = 1 << 66;

@@ -5,15 +5,13 @@
 //! 3. *spare*: empty, for whoever [takes](Spares::take) it next.
 
 use super::Table;
+use crate::bounds::LINES_PER_ROW;
 use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::saver::{Saver, Step};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// Lines of a table's index that are emptied in the time in which a row is handled.
-const LINES_PER_ROW: usize = 8;
 
 /// See the [module](self).
 pub(crate) struct Spares<K, V> {

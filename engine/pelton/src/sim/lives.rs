@@ -12,6 +12,7 @@ use super::skipping::skip_first;
 use super::wall::WallClock;
 use super::world::Nobody;
 use super::{Chance, Death, Failure, Faults, Moment, Problem, Scenario, Survived, World};
+use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
 use crate::error::JobError;
 use crate::job::{Job, Plan};
@@ -25,9 +26,6 @@ use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Steps in a row in which nothing moves, after which nothing ever will.
-const QUIET_STEPS_MAX: u32 = 200_000;
 
 /// Where the job's data are, on the simulated disk.
 const DATA: &str = "/data/job";

@@ -1,6 +1,7 @@
 //! Records from the service that Pelton is embedded in.
 
-use super::ready::{Padded, Ready, STRIPES, Turns, next_batch};
+use super::ready::{Padded, Ready, Turns, next_batch};
+use crate::bounds::{READY_RECORDS_MAX, STRIPES};
 use crate::error::JobFailure;
 use pelton_core::source::{FailureOfJob, Partition, Poll, Polled, Source};
 use std::error::Error;
@@ -69,9 +70,6 @@ impl<T> Shared<T> {
         Sender { shared: self.clone(), stripe }
     }
 }
-
-/// Records that a new channel has room for without asking for memory again.
-const READY_MAX: usize = 1 << 16;
 
 /// The reading end, a source of one partition; made by [`channel`].
 pub struct Channel<T> {
@@ -162,7 +160,7 @@ pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
     let queue = |stripe| {
         // The first sender's; the others grow as they are used. No more than what is soon used: the capacity is a bound and may be any number.
-        let records = Vec::with_capacity(if stripe == 0 { capacity.min(READY_MAX) } else { 0 });
+        let records = Vec::with_capacity(if stripe == 0 { capacity.min(READY_RECORDS_MAX) } else { 0 });
         Mutex::new(Queue { records, waiting: 0, listed: false, closed: false, wake: None, failure: None })
     };
     let stripe = |stripe| Padded(Stripe { queue: queue(stripe), room: Condvar::new() });

@@ -10,10 +10,8 @@
 //!
 //! Costs: for each record one lock that is hardly ever contended; for each listing one atomic on a shared line, and a look at the doorbell.
 
+use crate::bounds::STRIPES;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Queues that the senders of one source are spread over.
-pub(super) const STRIPES: usize = 64;
 
 /// A place on its own cache lines.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 use super::take_up::{self, NotBegun};
 use super::{check, graph, resized, shape};
+use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_NS_MAX};
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::running::{LateCheckpoint, check_sizes, sizes};
@@ -25,16 +26,6 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
-
-/// How often the keeper looks whether a checkpoint is due, unless somebody has news for it.
-const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How often the keeper looks for commands of other processes.
-const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
-
-/// A checkpoint is late after so many of its intervals, and after so long at any rate.
-const LATE_INTERVALS: u64 = 10;
-const LATE_NS_MAX: u64 = 60_000_000_000;
 
 /// What a running job that survives has besides its cores.
 pub(crate) struct Surviving {

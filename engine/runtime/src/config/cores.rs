@@ -1,14 +1,12 @@
 //! Which CPUs to use: a count, a list, or all of them.
 //!
 //! A [`CoresSpec`] is what the user wrote and means the same everywhere; binding it to a [`Machine`] gives CPU numbers
-//! or says why this machine cannot. Reading never allocates more than [`LIST_MAX`] entries, whatever the text.
+//! or says why this machine cannot. Reading never allocates more than [`CPU_LIST_MAX`] entries, whatever the text.
 
+use crate::bounds::CPU_LIST_MAX;
 use std::fmt;
 
 use super::machine::Machine;
-
-/// No machine has more CPUs than this; a longer list is a mistake.
-const LIST_MAX: usize = 4096;
 
 /// Which CPUs to use, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +37,8 @@ impl CoresSpec {
     pub(super) fn count(count: u64) -> Result<Self, String> {
         match usize::try_from(count) {
             Ok(0) => Err("the engine needs at least one core".to_owned()),
-            Ok(count) if count <= LIST_MAX => Ok(CoresSpec::Count(count)),
-            _ => Err(format!("no machine has more than {LIST_MAX} cores")),
+            Ok(count) if count <= CPU_LIST_MAX => Ok(CoresSpec::Count(count)),
+            _ => Err(format!("no machine has more than {CPU_LIST_MAX} cores")),
         }
     }
 
@@ -89,7 +87,7 @@ pub(super) fn parse_list(text: &str) -> Option<Vec<usize>> {
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.trim().parse::<usize>().ok()?, last.trim().parse::<usize>().ok()?);
-        if first > last || (last - first).saturating_add(list.len()) >= LIST_MAX {
+        if first > last || (last - first).saturating_add(list.len()) >= CPU_LIST_MAX {
             return None;
         }
         list.extend(first..=last);

@@ -3,6 +3,7 @@
 //! The file is walked as a tree of spanned values, not deserialised into a struct, so that every misspelt key and bad
 //! value is found in one pass and reported with its line.
 
+use crate::bounds::FILE_BYTES_MAX;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -14,9 +15,6 @@ use super::error::{ConfigError, Place, Problem, ProblemKind, quote};
 use super::keys::{KEYS, find, is_section};
 use super::layers::Entry;
 use super::suggest::did_you_mean;
-
-/// No configuration is longer; what is (a device, the wrong file) is not read to its end.
-const BYTES_MAX: u64 = 1 << 20;
 
 /// The text of a configuration file and the name it goes by in messages.
 #[derive(Clone, Debug)]
@@ -35,9 +33,9 @@ pub(super) fn read(path: &Path) -> Result<FileText, ConfigError> {
     };
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| refused(0, format!("the configuration file cannot be read: {}", reason(&error))))?;
-    if bytes.len() as u64 > BYTES_MAX {
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(refused(0, "the file is larger than 1 MB, which no configuration is".to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|error| {

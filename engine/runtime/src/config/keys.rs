@@ -4,6 +4,8 @@
 //! so; and a key whose default follows another comes after it (`shards` after `cores`, `tick.bytes_max` after
 //! `buffer`), since values are settled in this order.
 
+use crate::bounds::{BUFFER_BYTES_MIN, MEMORY_BYTES_MIN, SEGMENT_BYTES_MIN};
+use pelton_core::bounds::SHARDS_MAX;
 use std::path::PathBuf;
 
 use super::cores::CoresSpec;
@@ -75,7 +77,7 @@ pub static KEYS: &[Key] = &[
               checked against it at the start, and tables ask for their share \
               as they grow: too little is an error that says so. What keys and records own on the heap is not \
               counted.",
-        kind: Kind::Size { min: MEMORY_MIN, max: 64 << 40, power_of_two: false },
+        kind: Kind::Size { min: MEMORY_BYTES_MIN, max: 64 << 40, power_of_two: false },
         default: Fallback::WithinMachine("2 GB"),
         suggest: |machine| Value::Size(Plan::of(machine).memory),
         set: |config, value| config.memory_bytes = value.size(),
@@ -85,7 +87,7 @@ pub static KEYS: &[Key] = &[
         flag: "buffer",
         doc: "The size of the ring between each two shards of an exchange. Larger rides out longer stalls of a \
               shard before its senders feel them; smaller stays in the CPU's cache.",
-        kind: Kind::Size { min: BUFFER_MIN, max: 1 << 30, power_of_two: true },
+        kind: Kind::Size { min: BUFFER_BYTES_MIN, max: 1 << 30, power_of_two: true },
         default: Fallback::Fixed("1 MB"),
         suggest: |machine| Value::Size(Plan::of(machine).buffer),
         set: |config, value| config.ring_bytes = value.size() as usize,
@@ -283,7 +285,7 @@ pub static KEYS: &[Key] = &[
         doc: "The size of a file of the log, and of the memory in which each shard stages what is not yet written to \
               it: with `durability` at \"process\" that memory is in /dev/shm. Larger rides out longer stalls of \
               the disk; smaller takes less memory and gives room back sooner.",
-        kind: Kind::Size { min: SEGMENT_MIN, max: 1 << 30, power_of_two: true },
+        kind: Kind::Size { min: SEGMENT_BYTES_MIN, max: 1 << 30, power_of_two: true },
         default: Fallback::WithinMachine("64 MB"),
         suggest: |machine| Value::Size(Plan::of(machine).segment),
         set: |config, value| config.log.segment_bytes = value.size(),
@@ -310,18 +312,6 @@ pub static KEYS: &[Key] = &[
         set: |config, value| config.log.hash_ticks = value.count(),
     },
 ];
-
-/// The most shards: beyond it the rings, whose number is its square, fit no machine.
-pub(super) const SHARDS_MAX: usize = 1024;
-
-/// The smallest ring: a frame must leave room for others beside it.
-const BUFFER_MIN: u64 = 64 << 10;
-
-/// The smallest log segment: its header, and room for entries worth the file.
-const SEGMENT_MIN: u64 = 4 << 20;
-
-/// The smallest memory limit: below it no job has room for a table.
-pub(super) const MEMORY_MIN: u64 = 16 << 20;
 
 /// The key of that dotted name.
 pub fn find(name: &str) -> Option<&'static Key> {
@@ -367,14 +357,14 @@ impl Plan {
         // Under a quota the rest of the system has CPUs of its own.
         let spare = usize::from(machine.physical > 2);
         let most = (machine.physical - spare).min(machine.usable());
-        let fits = |&cores: &usize| rings_bytes(cores, BUFFER_MIN) <= memory / 2;
+        let fits = |&cores: &usize| rings_bytes(cores, BUFFER_BYTES_MIN) <= memory / 2;
         let cores = (1..=most.clamp(1, SHARDS_MAX)).rev().find(fits).unwrap_or(1);
         let mut buffer = MB;
-        while buffer > BUFFER_MIN && rings_bytes(cores, buffer) > memory / 2 {
+        while buffer > BUFFER_BYTES_MIN && rings_bytes(cores, buffer) > memory / 2 {
             buffer /= 2;
         }
         let mut segment = 64 * MB;
-        while segment > SEGMENT_MIN && cores as u64 * segment > memory / 4 {
+        while segment > SEGMENT_BYTES_MIN && cores as u64 * segment > memory / 4 {
             segment /= 2;
         }
         Plan { cores, memory, buffer, segment }

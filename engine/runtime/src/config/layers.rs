@@ -12,13 +12,14 @@ use std::path::PathBuf;
 
 use super::error::{ConfigError, Place, Problem, ProblemKind, quote};
 use super::file::FileText;
-use super::keys::{KEYS, Key, SHARDS_MAX, find};
+use super::keys::{KEYS, Key, find};
 use super::limits;
 use super::machine::Machine;
 use super::model::Config;
 use super::suggest::did_you_mean;
 use super::value::{Fallback, Value};
 use super::{CoresSpec, environment, file};
+use pelton_core::bounds::SHARDS_MAX;
 
 /// What a configuration is made from, gathered but not yet judged. `Config::load_with` gathers the process's own.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cores::{format_list, parse_list};
-use super::keys::MEMORY_MIN;
 use super::size::approximate_size;
+use crate::bounds::MEMORY_BYTES_MIN;
 
 /// The machine that a configuration is for. A plain value, so that tests can invent one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +71,12 @@ impl Machine {
 
     /// The most that the engine's memory limit may be here; never less than the least it may be anywhere.
     pub(super) fn memory_most(&self) -> Option<u64> {
-        self.memory_bytes.map(|bytes| bytes.max(MEMORY_MIN))
+        self.memory_bytes.map(|bytes| bytes.max(MEMORY_BYTES_MIN))
     }
 
     /// Half of the memory, in whole megabytes: a limit that leaves as much for the rest of the system.
     pub(super) fn memory_half(&self) -> Option<u64> {
-        self.memory_bytes.map(|bytes| ((bytes / 2) >> 20 << 20).max(MEMORY_MIN))
+        self.memory_bytes.map(|bytes| ((bytes / 2) >> 20 << 20).max(MEMORY_BYTES_MIN))
     }
 
     /// `2 cores (0-1)`.

@@ -13,6 +13,7 @@
 //! - An executor leaves a file open for good, so it is used again: see [`workers`](super::workers).
 
 use super::Seat;
+use crate::bounds::{HEARTBEAT, IO_MEMORY_BYTES, REACTOR_TURN, REACTOR_TURN_INTERVAL_NS, SPIN_BEFORE_PARK};
 use crate::cycle::{Cycle, Next};
 use crate::doorbell::Bells;
 use crate::error::StartError;
@@ -26,21 +27,6 @@ use std::hint;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-
-/// An idle core turns the reactor this often.
-const REACTOR_TURN_INTERVAL_NS: u64 = 1_000_000;
-
-/// The shortest sleep that surely has not ended yet when glommio first looks; one that has turns nothing.
-const REACTOR_TURN: Duration = Duration::from_micros(1);
-
-/// How long glommio spins before it parks: enough for [`REACTOR_TURN`], which a real park would stretch to 50 µs.
-const SPIN_BEFORE_PARK: Duration = Duration::from_micros(5);
-
-/// How long a core that glommio parked by mistake stays parked at most.
-const HEARTBEAT: Duration = Duration::from_millis(10);
-
-/// What glommio registers with the kernel for its own IO. The hot path has none, so the least it accepts.
-const IO_MEMORY_BYTES: usize = 64 << 10;
 
 /// Runs the core on the current thread, in its executor, which is made if there is none.
 pub(crate) fn run(seat: &Seat<'_>, executor: &mut Option<LocalExecutor>) -> Result<(), StartError> {

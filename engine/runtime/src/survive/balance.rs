@@ -1,7 +1,5 @@
 //! Which key groups to move so that all shards have about as much to do.
-
-/// A shard that has this many hundredths of the mean is not worth moving anything for.
-const SKEW_PERCENT: u64 = 110;
+use crate::bounds::SKEW_PERCENT;
 
 /// Where key groups should live, given where they live and how much there was to do for each; none if that is even enough, or nothing better
 /// can be had. Deterministic: from the busiest shard to the idlest moves

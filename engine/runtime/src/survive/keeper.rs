@@ -18,6 +18,7 @@
 use super::balance;
 use super::desk::{Begin, CheckpointDone, Command, Desk, Report, Wish};
 use super::opening::stands_alone;
+use crate::bounds::{INCREMENTS_MAX, MARK_INTERVAL_NS, REMOVE_INTERVAL_NS, REMOVED_BYTES, SUSPEND_NS_MAX};
 use crate::panics;
 use pelton_core::Tick;
 use pelton_core::sink::SinkSync;
@@ -26,20 +27,6 @@ use pelton_storage::{
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Checkpoints in a row that may build on each other.
-const INCREMENTS_MAX: usize = 8;
-
-/// Bytes of old snapshots that are deleted at a time, and how often.
-const REMOVED_BYTES: u64 = 4 << 20;
-const REMOVE_INTERVAL_NS: u64 = 20_000_000;
-
-/// How long a job that is suspended is waited for at most before its logs are closed: so that it has ended before whoever stops it loses
-/// patience, which is after 10 s for some.
-const SUSPEND_NS_MAX: u64 = 8_000_000_000;
-/// How often the logs' marks are looked at, and the witness says how far they are. A mark that has not moved since is made durable: a flush of
-/// its own, when nobody waits for one.
-const MARK_INTERVAL_NS: u64 = 20_000_000;
 
 /// How the keeper keeps.
 #[derive(Clone, Debug)]

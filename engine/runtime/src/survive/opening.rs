@@ -15,6 +15,7 @@
 use super::checkpoint::Restored;
 use super::desk::Desk;
 use super::survivor::SurvivorParts;
+use crate::bounds::UNKNOWN_TICKS;
 use pelton_core::Tick;
 use pelton_core::hash::Router;
 use pelton_core::schema::Difference;
@@ -156,9 +157,6 @@ impl From<StorageError> for OpenError {
         OpenError::Storage(error)
     }
 }
-
-/// So many ticks are passed over when it is not known which the last one was: more than any job makes between two checkpoints.
-const UNKNOWN_TICKS: u64 = 1 << 48;
 
 /// A data directory, taken up.
 pub struct Opened {

@@ -14,6 +14,7 @@
 use super::checkpoint::{Blocks, Restored};
 use super::desk::{Desk, Mine, Report};
 use super::journal::{LogJournal, LogReplay, fault};
+use crate::bounds::{CHECKPOINT_AHEAD, FLUSH_LATEST_NS, FLUSH_WAIT, QUIET_STEPS};
 use crate::duty::{Duty, Position};
 use pelton_core::build::{ShardBuilder, Survival};
 use pelton_core::sink::SinkSync;
@@ -25,19 +26,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How long a core with nothing else to do sleeps at most while its own flush is under way.
-const FLUSH_WAIT: Duration = Duration::from_micros(20);
-
-/// Far enough ahead that no shard has come there when the barrier goes up. Ticks are only numbers: skipping them costs nothing.
-const CHECKPOINT_AHEAD: u64 = 1 << 20;
-
-/// After so long what nobody waits for is flushed as well, so that a crash costs little work.
-const FLUSH_LATEST_NS: u64 = 1_000_000;
-
-/// A flush that goes unwatched for this many steps without work is waited for.
-const QUIET_STEPS: u32 = 4;
 
 /// What a survivor is made of besides its shard.
 #[derive(Clone)]

@@ -13,6 +13,7 @@
 //! Appending costs one pass of CRC32C over each row's bytes. A start costs one over the bytes that it reads, at the speed of the disk or of the page
 //! cache.
 
+use crate::bounds::{CHECK_BYTES, MARK_BYTES, READ_BYTES};
 use pelton_core::Fault;
 use pelton_core::notes::{Noted, Notes};
 use std::collections::VecDeque;
@@ -20,15 +21,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes of a part's end that a start checks; all of a part that is not longer.
-pub(super) const CHECK_BYTES: u64 = 1 << 30;
-/// Bytes from one mark to the next.
-const MARK_BYTES: u64 = 64 << 20;
 /// Marks of a part: those over [`CHECK_BYTES`], the one before them, and the end.
 const MARKS_MAX: u64 = CHECK_BYTES / MARK_BYTES + 2;
-const READ_BYTES: usize = 1 << 20;
-
-const _: () = assert!(CHECK_BYTES.is_multiple_of(MARK_BYTES));
 
 /// The beginning of a part: how long it is, and its CRC32C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 //! machine: a position of another boot says nothing. This file judges no position; it reads and writes them.
 
 use super::marks::Mark;
+use crate::bounds::PART_LOCK_WAIT;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,8 +24,6 @@ const BLOCK: usize = 512;
 const HEADER_BYTES: usize = 36;
 const SLOT_BYTES: usize = 56;
 const FILE_BYTES: usize = 2 * BLOCK + SLOT_BYTES;
-/// How long a part may be held by another writer: one that cuts it does so for moments.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 /// A position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +167,7 @@ impl PositionFile {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(error.into()),
-                Err(TryLockError::WouldBlock) if !patient || begun.elapsed() > LOCK_WAIT => {
+                Err(TryLockError::WouldBlock) if !patient || begun.elapsed() > PART_LOCK_WAIT => {
                     return Err(NotOpened::Locked);
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),

@@ -3,13 +3,11 @@
 use super::FileSink;
 use super::marks::Marks;
 use super::part::{Looked, Noted, Part, Place};
+use crate::bounds::WRITE_BYTES;
 use pelton_core::notes;
 use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
 use std::collections::BTreeMap;
-
-/// A batch is written when it has become this large, whether or not more follows.
-const WRITE_BYTES: usize = 256 * 1024;
 
 /// The writing end of [`FileSink`] on one shard.
 #[derive(Debug)]

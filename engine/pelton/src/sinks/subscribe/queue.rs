@@ -1,15 +1,13 @@
 //! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
 
 use super::{NoRow, Position};
+use crate::bounds::ENDING_WAIT;
 use crate::sinks::Row;
 use pelton_core::sink::{Ending, Outcome};
 use pelton_core::{ShardId, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How often a run is asked how it has ended, once all of its writers are gone.
-const ENDING_WAIT: Duration = Duration::from_millis(1);
 
 /// A row that has not been acknowledged.
 pub(super) struct Kept<T> {

@@ -36,6 +36,7 @@ pub use producer::{Producer, Sent};
 pub use stripe::InletCounts;
 pub use transaction::Transaction;
 
+pub use crate::bounds::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, START_WAIT, TRANSACTION_BYTES_MAX};
 use pelton_core::Record;
 use pelton_core::schema::Schema;
 use pelton_core::source::{FailureOfJob, Source};
@@ -43,16 +44,6 @@ use shared::{Phase, Shared};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-/// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
-/// transaction of one. Where the log's segments are small it is less: [`Producer::transaction_bytes_max`].
-pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
-/// The most bytes of a producer's id.
-pub const PRODUCER_ID_BYTES_MAX: usize = 256;
-/// The most producers that one inlet remembers. For another the one makes way that nobody has held for the longest.
-pub const PRODUCERS_MAX: usize = 1 << 16;
-/// How long [`Inlet::producer`] waits for a job to be started.
-pub const START_WAIT: Duration = Duration::from_secs(10);
 
 /// The writing end, of which producers are made; made by [`inlet`]. A clone is a handle to the same inlet.
 ///

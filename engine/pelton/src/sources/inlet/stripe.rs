@@ -6,8 +6,9 @@
 
 use super::InletError;
 use super::known::Known;
+use crate::bounds::STRIPES;
 use crate::error::JobFailure;
-use crate::sources::ready::{Padded, Ready, STRIPES};
+use crate::sources::ready::{Padded, Ready};
 use pelton_core::source::FailureOfJob;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

@@ -1,7 +1,7 @@
 //! The partition and its producers by hand, through restarts.
 
 use super::*;
-use crate::sources::ready::STRIPES;
+use crate::bounds::STRIPES;
 use pelton_core::source::{Outset, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 

@@ -1,0 +1,29 @@
+//! What sources and sinks are tuned with, in one place, with what relates it. The size of a chunk is not here: a checkpoint depends on it.
+
+use crate::ndjson::CHUNK_BYTES;
+
+/// The longest line, unless [`Ndjson::line_bytes_max`](crate::ndjson::Ndjson::line_bytes_max) says otherwise.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+/// The least file that is read by several shards, unless [`Ndjson::partitions`](crate::ndjson::Ndjson::partitions) says otherwise.
+pub const SPLIT_BYTES_MIN: u64 = 16 << 20;
+/// Chunks that a partition may be ahead of the slowest: what is ahead holds windows open.
+pub(crate) const CHUNKS_AHEAD_MAX: u64 = 64;
+
+/// Bytes of a block that is read at a time: large enough that system calls do not count, small enough for a tick.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes that are read at least beyond where they are wanted, for the rest of a line.
+pub(crate) const REST_BYTES: usize = 4 * 1024;
+/// Blocks that a thread is ahead at most.
+pub(crate) const BLOCKS_AHEAD_MAX: usize = 8;
+
+/// Lines without a record that one poll goes through at most,
+pub(crate) const SKIPPED_LINES_MAX: u32 = 1_024;
+/// and blocks.
+pub(crate) const BLOCKS_MAX: u32 = 16;
+/// Malformed lines that are shown on standard error where nobody else wants to see them.
+pub(crate) const SHOWN_MAX: u32 = 5;
+
+const _: () = {
+    assert!(REST_BYTES <= BLOCK_BYTES && BLOCK_BYTES as u64 <= CHUNK_BYTES);
+    assert!(SPLIT_BYTES_MIN >= 2 * CHUNK_BYTES, "what is divided has something to divide");
+};
