@@ -29,7 +29,7 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 /// How often the twin is looked at.
 const TWIN_LOOK: Duration = Duration::from_millis(5);
 
-/// Where a run keeps what survives, if it keeps anything: a directory of its own, that is gone afterwards unless
+/// Where a run keeps what is durable, if it keeps anything: a directory of its own, that is gone afterwards unless
 /// a place for it was named.
 struct Place {
     scratch: Option<Scratch>,

@@ -54,7 +54,7 @@ impl Source for Paced {
         }
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         // Event `i` is the same in every life; only when it comes depends on the clock.
         true
     }

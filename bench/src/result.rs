@@ -37,7 +37,7 @@ pub struct RunResult {
     pub shards: usize,
     /// What drove the cores.
     pub driver: String,
-    /// What its job survived.
+    /// What its job outlived.
     pub durability: String,
     /// Where the events were made.
     pub input: &'static str,

@@ -1,4 +1,4 @@
-//! Commands to a running job, as files: a person's command line writes one, the job's keeper carries it out and
+//! Commands to a running job, as files: a person's command line writes one, the job's coordinator carries it out and
 //! answers.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!
 //! 1. [`send`] writes `NAME.command.new` and renames it, so that nobody sees half a command. The sender chooses
 //!    `NAME`; commands are carried out in the order of their names.
-//! 2. The keeper [`list`]s commands a few times a second, carries one out and [`answer`]s it: it removes the
+//! 2. The coordinator [`list`]s commands a few times a second, carries one out and [`answer`]s it: it removes the
 //!    command first, so that no command is carried out twice, and then writes the answer in the same way.
 //! 3. The sender [`take`]s the answer, which removes it. One who gives up waiting [`withdraw`]s the command.
 //!
@@ -116,7 +116,7 @@ pub fn is_savepoint_name(name: &str) -> bool {
 /// let data = Path::new("/data");
 /// control::send(&disk, data, "0001-me", &Command::Checkpoint)?;
 ///
-/// // The keeper, in the job:
+/// // The coordinator, in the job:
 /// let waiting = control::list(&disk, data)?;
 /// assert_eq!(waiting[0].command, Ok(Command::Checkpoint));
 /// control::answer(&disk, data, &waiting[0].name, &Answer::Done { number: 12, tick: 345 })?;

@@ -14,7 +14,7 @@
 //! Opening it makes it if need be, takes the lock, and tries out what the rest relies on: making, syncing, renaming and removing a file, and
 //! syncing the directory. That takes some milliseconds, once, and turns what would be a failure at the first commit into an error at start.
 
-use crate::disk::{Disk, DiskFile, How, LOCK, Lives, STAGING_DIRECTORY};
+use crate::disk::{Disk, DiskFile, How, LOCK, Lifetime, STAGING_DIRECTORY};
 use crate::error::StorageError;
 use crate::file_system::FileSystem;
 use crate::inspect::{LogScan, Look};
@@ -34,7 +34,7 @@ const PROBE_NEW: &str = "PROBE.new";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DirectoryOptions {
     /// Where staging rings will live, if there will be any.
-    pub staging: Option<Lives>,
+    pub staging: Option<Lifetime>,
 }
 
 /// An open data directory, locked for as long as this lives.
@@ -80,7 +80,7 @@ impl DataDirectory {
         let mut notes = Vec::new();
         probe(disk.as_ref(), path, &mut notes)?;
         sync_above(disk.as_ref(), path)?;
-        if options.staging == Some(Lives::OnMachine) {
+        if options.staging == Some(Lifetime::OnMachine) {
             probe_staging(disk.as_ref(), path, &mut notes)?;
         }
         Ok(DataDirectory { disk: Arc::clone(disk), path: path.to_path_buf(), notes, _lock: lock })
@@ -357,7 +357,7 @@ fn sync_above(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
 fn probe_staging(disk: &dyn Disk, path: &Path, notes: &mut Vec<String>) -> Result<(), StorageError> {
     disk.staging_room().map_err(|error| StorageError::Unusable {
         path: PathBuf::from(STAGING_DIRECTORY),
-        reason: format!("the rings that have to survive the process cannot be made there: {error}"),
+        reason: format!("the rings that have to outlast the process cannot be made there: {error}"),
         advice: "They are files in memory: make room there or mount a larger tmpfs, or choose durability \"disk\".",
     })?;
     let real = disk.open(&path.join(LOCK), How::Read).is_ok_and(|file| file.descriptor().is_some());

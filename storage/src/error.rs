@@ -1,4 +1,4 @@
-//! What can go wrong with bytes that are meant to survive.
+//! What can go wrong with bytes that are meant to be durable.
 //!
 //! One enum for the whole crate. Each variant carries its evidence (which file, where in it, what was expected, what was found) and its text
 //! says in two or three short sentences what happened, what is lost by it, and how to go on. These are the world's mistakes only: our own are

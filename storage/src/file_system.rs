@@ -35,7 +35,7 @@ impl FileSystem {
     /// What to know about keeping a log there, if there is anything.
     pub(crate) fn oddity(&self) -> Option<&'static str> {
         Some(match self.kind {
-            0x0102_1994 | 0x8584_58F6 => "it is in memory (tmpfs): nothing there survives the machine",
+            0x0102_1994 | 0x8584_58F6 => "it is in memory (tmpfs): nothing there outlasts the machine",
             0x6969 => "it is NFS: locks and syncs are as good as the server's, and each sync is a round trip",
             0xFF53_4D42 | 0xFE53_4D42 | 0x517B => "it is SMB: locks and syncs are as good as the server's",
             0x6573_5546 => "it is FUSE: whether a sync reaches a device is up to the program behind it",

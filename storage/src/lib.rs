@@ -1,4 +1,4 @@
-//! Bytes that survive, and the memory they are mapped in.
+//! Bytes that are durable, and the memory they are mapped in.
 //!
 //! The bottom layer: it knows nothing of records or operators, only of bytes, ticks and shards.
 

@@ -13,7 +13,7 @@
 //!
 //! [`Manifest::store`] writes `MANIFEST.new`, makes it durable, renames it and makes the name durable. So after a crash there is the old one
 //! or the new one, and a half-written `MANIFEST.new` is nothing. Each carries the next number, which is then noted in `MANIFEST.stored`
-//! ([marks](crate::mark)): one that was put back from an older copy is found out by it. Storing waits for the disk; it is for the keeper of checkpoints.
+//! ([marks](crate::mark)): one that was put back from an older copy is found out by it. Storing waits for the disk; it is for the coordinator of checkpoints.
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
@@ -70,7 +70,7 @@ pub struct Manifest {
     pub job: Job,
     /// Number of key groups, which never changes.
     pub key_groups: u32,
-    /// What an acknowledged record survives: "process" or "disk".
+    /// What an acknowledged record is safe from: "process" or "disk".
     pub durability: String,
     /// The generation of shards; a new one begins when their number changes.
     pub generation: u32,
@@ -260,7 +260,7 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest of the data directory `data` by this one, under the next number, and returns when that will survive.
+    /// Replaces the manifest of the data directory `data` by this one, under the next number, and returns when that will be durable.
     ///
     /// # Errors
     /// When the disk refuses. Then the one before may or may not have been replaced: the job has to stop.

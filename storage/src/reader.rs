@@ -115,7 +115,7 @@ pub(crate) fn look_at_ring(
 
 /// Refuses a log without a segment whose staging ring holds entries: it was kept with [`Durability::Process`], and the first segment's
 /// header is damaged, or its file is gone. None of its groups need be in the file to say so. How the log will be kept from now on has no part
-/// in that: where shards' state is taken up by others, it is on disk.
+/// in that: where shards' state is recovered by others, it is on disk.
 pub(crate) fn no_ring(disk: &Arc<dyn Disk>, directory: &Path, found: &Found) -> Result<(), StorageError> {
     let identity = found.identity;
     let prefix = ring_prefix(identity.id, identity.generation, identity.shard);

@@ -5,7 +5,7 @@
 //! the TLB on nearly every access.
 //!
 //! Mapping costs a system call and each first touch of a page a fault, so regions are made at start or when a table
-//! doubles, never per record. A region is private memory, not a file: nothing here survives the process.
+//! doubles, never per record. A region is private memory, not a file: nothing here outlasts the process.
 
 use memmap2::{Advice, MmapMut};
 use std::io;

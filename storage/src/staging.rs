@@ -14,7 +14,7 @@
 //!         the unit of atomicity; `load` and `store` take a multiple of 8
 //! ```
 
-use crate::disk::Lives;
+use crate::disk::Lifetime;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::fs::File;
 use std::hash::{Hash, Hasher};
@@ -28,7 +28,7 @@ const WORD: usize = 8;
 /// A handle to mapped memory; clones share it.
 ///
 /// ```
-/// use pelton_storage::disk::Lives;
+/// use pelton_storage::disk::Lifetime;
 /// use pelton_storage::staging::Staging;
 ///
 /// let ring = Staging::in_process(8_192)?;
@@ -39,7 +39,7 @@ const WORD: usize = 8;
 /// let mut seen = [0; 5];
 /// same.read(4_100, &mut seen);
 /// assert_eq!(&seen, b"bytes");
-/// assert_eq!((same.load(8), same.len(), same.lives()), (4_105, 8_192, Lives::InProcess));
+/// assert_eq!((same.load(8), same.len(), same.lifetime()), (4_105, 8_192, Lifetime::InProcess));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub struct Staging {
 struct Shared {
     first: NonNull<AtomicU64>,
     bytes: usize,
-    lives: Lives,
+    lifetime: Lifetime,
     // Only kept, so that what `first` points to stays; all access goes through `first`.
     _memory: Memory,
 }
@@ -88,7 +88,7 @@ impl Staging {
         let map = MmapMut::map_anon(bytes)?;
         // Advice: without huge pages it is only slower.
         let _ = map.advise(Advice::HugePage);
-        Ok(Staging::mapped(map, None, Lives::InProcess))
+        Ok(Staging::mapped(map, None, Lifetime::InProcess))
     }
 
     /// The first `bytes` bytes of a file on tmpfs, which must be that long and have its pages reserved: touching a page that tmpfs has no
@@ -104,27 +104,27 @@ impl Staging {
         // SAFETY: rings are removed and made anew, never cut, so the map stays whole whoever has the file; and its bytes are only read
         // and written as atomics, as memory shared with others has to be.
         let map = unsafe { MmapOptions::new().len(bytes).map_mut(&file)? };
-        Ok(Staging::mapped(map, Some(file), Lives::OnMachine))
+        Ok(Staging::mapped(map, Some(file), Lifetime::OnMachine))
     }
 
     /// Zeroed memory of a simulated machine. Large rings cost nothing until they are touched.
-    pub(crate) fn on_heap(bytes: usize, lives: Lives) -> Self {
+    pub(crate) fn on_heap(bytes: usize, lifetime: Lifetime) -> Self {
         assert!(
             bytes > 0 && bytes.is_multiple_of(WORD),
             "a ring is a positive multiple of 8 bytes, not {bytes}"
         );
         let words = Box::into_raw(vec![0u64; bytes / WORD].into_boxed_slice());
         let words = NonNull::new(words).expect("a box is never at address zero");
-        let shared = Shared { first: words.cast(), bytes, lives, _memory: Memory::Heap { words } };
+        let shared = Shared { first: words.cast(), bytes, lifetime, _memory: Memory::Heap { words } };
         Staging { shared: Arc::new(shared) }
     }
 
-    fn mapped(mut map: MmapMut, held: Option<File>, lives: Lives) -> Self {
+    fn mapped(mut map: MmapMut, held: Option<File>, lifetime: Lifetime) -> Self {
         // Faults are taken now rather than by the first appends. An older kernel does not know this advice; its appends fault once.
         let _ = map.advise(Advice::PopulateWrite);
         let first = NonNull::new(map.as_mut_ptr()).expect("a map is never at address zero").cast();
         let shared =
-            Shared { first, bytes: map.len(), lives, _memory: Memory::Mapped { _map: map, _held: held } };
+            Shared { first, bytes: map.len(), lifetime, _memory: Memory::Mapped { _map: map, _held: held } };
         Staging { shared: Arc::new(shared) }
     }
 
@@ -134,9 +134,9 @@ impl Staging {
         self.shared.bytes
     }
 
-    /// What it survives.
-    pub fn lives(&self) -> Lives {
-        self.shared.lives
+    /// What it is safe from.
+    pub fn lifetime(&self) -> Lifetime {
+        self.shared.lifetime
     }
 
     /// Whether both handles share the same memory.
@@ -257,7 +257,7 @@ fn merge(word: &AtomicU64, from: usize, bytes: &[u8]) {
 
 impl fmt::Debug for Staging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Staging").field("len", &self.len()).field("lives", &self.lives()).finish()
+        f.debug_struct("Staging").field("len", &self.len()).field("lives", &self.lifetime()).finish()
     }
 }
 
@@ -268,7 +268,7 @@ mod tests {
     /// Every alignment and length: what is written is read, and nothing beside it is touched.
     #[test]
     fn any_stretch_can_be_written_and_read() {
-        let rings = [Staging::in_process(4_096).unwrap(), Staging::on_heap(4_096, Lives::OnMachine)];
+        let rings = [Staging::in_process(4_096).unwrap(), Staging::on_heap(4_096, Lifetime::OnMachine)];
         for ring in rings {
             for at in 0..20 {
                 for len in 0..40 {
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn words_are_little_endian_in_memory() {
-        let ring = Staging::on_heap(64, Lives::InProcess);
+        let ring = Staging::on_heap(64, Lifetime::InProcess);
         ring.store(16, 0x0102_0304_0506_0708);
         let mut bytes = [0; 8];
         ring.read(16, &mut bytes);
@@ -301,12 +301,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "5 bytes at 60 of a ring of 64")]
     fn the_end_is_checked() {
-        Staging::on_heap(64, Lives::InProcess).write(60, &[0; 5]);
+        Staging::on_heap(64, Lifetime::InProcess).write(60, &[0; 5]);
     }
 
     #[test]
     #[should_panic(expected = "a ring of 64")]
     fn an_overflowing_length_is_checked() {
-        Staging::on_heap(64, Lives::InProcess).address(8, usize::MAX);
+        Staging::on_heap(64, Lifetime::InProcess).address(8, usize::MAX);
     }
 }

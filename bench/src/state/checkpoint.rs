@@ -42,7 +42,7 @@ pub struct CheckpointResult {
     pub hot: u64,
     /// Records for a second.
     pub rate: u64,
-    /// What the job survives.
+    /// What the job is safe from.
     pub durability: String,
     /// How many shards it had.
     pub shards: usize,

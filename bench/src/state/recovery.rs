@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The clock runs in the parent, from just before a later life is spawned. The first new result is the first released row of a window that
-//! holds a record of after the start: everything that was known before has then been taken up, on every shard that the row depends on.
+//! holds a record of after the start: everything that was known before has then been recovered, on every shard that the row depends on.
 //! The phases are read from the same clock by the child, which says them on its standard output.
 
 use super::job::{Row, job};
@@ -65,7 +65,7 @@ pub struct RecoveryResult {
     pub bench: &'static str,
     /// Records for a second.
     pub rate: u64,
-    /// What the job survives.
+    /// What the job is safe from.
     pub durability: String,
     /// How many shards it had.
     pub shards: usize,
@@ -84,7 +84,7 @@ pub struct RecoveryResult {
 pub struct Recovered {
     /// The keys.
     pub keys: u64,
-    /// Lives that were measured.
+    /// Runs that were measured.
     pub lives: usize,
     /// Until the process did anything.
     pub entered_ms: f64,

@@ -146,7 +146,7 @@ impl Source for Touches {
         }
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 }

@@ -3,7 +3,7 @@
 use crate::interrupt::Interrupt;
 use pelton_core::Tick;
 use pelton_runtime::config::Config;
-use pelton_runtime::survive::{Replayed, StateHash};
+use pelton_runtime::durability::{Replayed, StateHash};
 use std::error::Error;
 use std::path::Path;
 

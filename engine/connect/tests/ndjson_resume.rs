@@ -91,7 +91,7 @@ fn read(partition: &mut NdjsonPartition<Row>, dice: &mut Dice, polls: u64, check
     run
 }
 
-fn take_up(source: &Ndjson<Row>, run: &Run) -> Result<(NdjsonPartition<Row>, Vec<Row>), String> {
+fn resume(source: &Ndjson<Row>, run: &Run) -> Result<(NdjsonPartition<Row>, Vec<Row>), String> {
     let mut partition = source.open(0, 1);
     partition.resume(run.records(0..run.noted).len() as u64, &run.position)?;
     let mut again = Vec::new();
@@ -105,7 +105,7 @@ fn take_up(source: &Ndjson<Row>, run: &Run) -> Result<(NdjsonPartition<Row>, Vec
 fn reading_goes_on_where_it_was() {
     let file = Scratch::new("goes-on");
     let source = source(&file.0);
-    assert!(source.survives());
+    assert!(source.is_replayable());
     let all = read(&mut source.open(0, 1), &mut Dice(0), u64::MAX, 0);
     let (all, counts) = (all.records(0..all.ticks.len()), source.counts());
     assert_eq!(all.len(), 600 / 7 * 4 + 3);
@@ -113,7 +113,7 @@ fn reading_goes_on_where_it_was() {
         let mut dice = Dice(seed);
         let (polls, checkpoint) = (dice.roll(60) + 1, dice.roll(40));
         let run = read(&mut source.open(0, 1), &mut dice, polls.max(checkpoint + 1), checkpoint);
-        let (mut partition, again) = take_up(&source, &run).unwrap();
+        let (mut partition, again) = resume(&source, &run).unwrap();
         assert_eq!(again, run.records(run.noted..run.ticks.len()), "seed {seed}");
         let rest = read(&mut partition, &mut dice, u64::MAX, 0);
         let whole = [run.records(0..run.ticks.len()), rest.records(0..rest.ticks.len())].concat();
@@ -141,7 +141,7 @@ fn a_file_may_grow() {
     let source = source(&file.0);
     let run = half(&source);
     std::fs::OpenOptions::new().append(true).open(&file.0).unwrap().write_all(b"\n{\"id\":7}\n").unwrap();
-    assert!(take_up(&source, &run).is_ok());
+    assert!(resume(&source, &run).is_ok());
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_file_that_is_another_is_refused() {
         let run = half(&source);
         let offset = u64::from_le_bytes(run.position[..8].try_into().unwrap()) as usize;
         change(&file.0, |bytes| how(bytes, offset));
-        let error = take_up(&source, &run).err().unwrap_or_else(|| panic!("{name} is not noticed"));
+        let error = resume(&source, &run).err().unwrap_or_else(|| panic!("{name} is not noticed"));
         assert!(error.contains(said) && error.contains(name), "{name}: {error}");
     };
     refused("cut-before", "it was cut", &|bytes, offset| bytes.truncate(offset - 1));
@@ -196,9 +196,9 @@ fn damaged_notes_never_panic() {
 }
 
 #[test]
-fn a_stream_does_not_survive() {
+fn a_stream_is_not_replayable() {
     let stream = ndjson::reader::<Row>("socket", std::io::empty());
-    assert!(!stream.survives());
+    assert!(!stream.is_replayable());
     let error = stream.open(0, 1).resume(3, &[]).unwrap_err();
     assert!(error.contains("socket: it can be read only once"), "{error}");
 }

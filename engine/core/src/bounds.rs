@@ -35,7 +35,7 @@ pub(crate) const HINT_BYTES_MAX: usize = 1 << 20;
 pub(crate) const NOTES_BLOCK_BYTES: usize = 64 * 1024;
 /// Rows that are saved in the time in which a chunk that needs no saving is passed over.
 pub(crate) const SKIP_ROWS: usize = 4;
-/// Bytes ahead of a lane's cursor that the processor is asked for: some hundred nanoseconds at full speed.
+/// Bytes ahead of a channel's cursor that the processor is asked for: some hundred nanoseconds at full speed.
 pub(crate) const WRITE_AHEAD_BYTES: usize = 512;
 /// Rows ahead that a closing window asks memory for.
 pub(crate) const EMIT_AHEAD: usize = 8;
@@ -63,7 +63,7 @@ pub const SHARDS_MAX: usize = 1024;
 const _: () = {
     assert!(FRAME_HEADER.is_multiple_of(FRAME_ALIGN));
     assert!(RING_RESERVE >= 4 * FRAME_HEADER + 2 * FRAME_ALIGN);
-    // Models of the ring alone are small, and send no frames through lanes.
+    // Models of the ring alone are small, and send no frames through channels.
     assert!(cfg!(loom) || RING_BYTES_MIN >= 4 * RING_RESERVE && RING_BYTES_MIN.is_power_of_two());
     assert!(SHARDS_MAX <= u16::MAX as usize);
     assert!(BATCH <= u64::BITS as usize);

@@ -1,4 +1,4 @@
-//! From a job's graph to its shards: which rings, clocks and contexts there are, and what is planted where.
+//! From a job's graph to its shards: which rings, clocks and contexts there are, and what is built where.
 //!
 //! 1. [`Graph`] describes stages, exchanges and sources, with numbers only.
 //! 2. [`wire`] makes the rings and clock lines and divides them among the shards, before any thread begins.
@@ -9,16 +9,16 @@ use crate::clock::Clocks;
 use crate::context::{StageContext, WatermarkOrigin};
 use crate::deadline::Deadlines;
 use crate::fault::OutOfMemory;
+use crate::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::hash::Router;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
-use crate::journal::{Journal, Replay};
+use crate::input_log::{InputLog, Replay};
 use crate::key::Key;
 use crate::known::Known;
-use crate::local::{FromQueue, Local, Queue, SideOutput};
 use crate::memory::Memory;
 use crate::operator::{Operator, Pass, WindowOperator};
-use crate::partition::Lanes;
+use crate::partition::ExchangeWriter;
 use crate::push::Push;
 use crate::record::{Record, is_fixed};
 use crate::ring::{Consumer, Producer, ring};
@@ -215,8 +215,8 @@ impl Wiring {
     }
 }
 
-/// Where a stateful operator is planted, and what it may use there.
-pub struct Site {
+/// Where a stateful operator is built, and what it may use there.
+pub struct OperatorContext {
     /// What the segments of its stage share.
     pub context: Rc<StageContext>,
     /// Where its state lives.
@@ -226,9 +226,9 @@ pub struct Site {
 }
 
 #[derive(Default)]
-struct Planted {
+struct StageParts {
     operators: Vec<(EdgeId, Box<dyn Operator>, String)>,
-    locals: Vec<(Box<dyn Local>, String)>,
+    forks: Vec<(Box<dyn ForkBuffer>, String)>,
 }
 
 /// Builds one shard, on its own thread.
@@ -237,7 +237,7 @@ pub struct ShardBuilder {
     memory: Arc<dyn Memory>,
     contexts: Vec<Rc<StageContext>>,
     readers: Vec<(Box<dyn Reader>, String)>,
-    stages: Vec<Planted>,
+    stages: Vec<StageParts>,
     queues: BTreeMap<usize, Rc<dyn Any>>,
     /// Bytes of the largest fixed record that stage 0 sends.
     record_bytes: usize,
@@ -247,8 +247,8 @@ pub struct ShardBuilder {
     hash_ticks: u64,
 }
 
-/// What makes a shard survive.
-pub struct Survival {
+/// What makes a shard durable.
+pub struct Durable {
     /// The job's log.
     pub log: u128,
     /// The generation of the log: it changes with the number of shards, and when a job goes back to a savepoint.
@@ -256,7 +256,7 @@ pub struct Survival {
     /// Whether it begins with this start.
     pub begins: bool,
     /// Where the shard writes its input down; nowhere in an inspection.
-    pub journal: Option<Box<dyn Journal>>,
+    pub input_log: Option<Box<dyn InputLog>>,
     /// What it wrote down since the checkpoint that it begins from.
     pub replay: Box<dyn Replay>,
     /// The tick of the checkpoint that was announced last, shared by all shards: stored before the first of them is told to
@@ -264,19 +264,19 @@ pub struct Survival {
     pub barrier: Arc<AtomicU64>,
     /// Counts what each key group is sent, where anybody asks.
     pub loads: Option<Arc<[AtomicU64]>>,
-    /// Whether the run only takes up what other shards left, for another that follows it at once.
-    pub interim: bool,
+    /// Whether the run only recovers what other shards left, for another that follows it at once.
+    pub is_rescale: bool,
 }
 
 impl ShardBuilder {
-    /// Begins with nothing planted.
+    /// Begins with nothing built.
     pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
         let stages = wiring.graph.stages;
         let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
         let contexts: Vec<_> = (0..stages).map(context).collect();
         let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
         contexts.iter().for_each(|context| context.set_known(known.clone()));
-        let stages = (0..stages).map(|_| Planted::default()).collect();
+        let stages = (0..stages).map(|_| StageParts::default()).collect();
         ShardBuilder {
             wiring,
             memory,
@@ -302,35 +302,35 @@ impl ShardBuilder {
         self.feed = Feed::Replayed { log: Box::new(VecDeque::from(log)), next: None };
     }
 
-    /// Has the shard survive: before anything is planted. [`Shard::restore`] and
+    /// Makes the shard durable: before anything is built. [`Shard::restore`] and
     /// [`Shard::replayed_through`] must be called before the first step.
-    pub fn survive(&mut self, survival: Survival) {
+    pub fn make_durable(&mut self, durable: Durable) {
         for context in &self.contexts {
-            context.survives.set(true);
-            context.log.set(survival.log);
-            context.generation.set(survival.generation);
-            context.begins.set(survival.begins);
-            context.loads.replace(survival.loads.clone());
-            context.interim.set(survival.interim);
+            context.durable.set(true);
+            context.log.set(durable.log);
+            context.generation.set(durable.generation);
+            context.begins.set(durable.begins);
+            context.loads.replace(durable.loads.clone());
+            context.is_rescale.set(durable.is_rescale);
         }
-        self.feed = Feed::Replayed { log: survival.replay, next: None };
-        self.writing = survival.journal.map(Writing::new);
-        self.barrier = Barrier::new(survival.barrier);
+        self.feed = Feed::Replayed { log: durable.replay, next: None };
+        self.writing = durable.input_log.map(Writing::new);
+        self.barrier = Barrier::new(durable.barrier);
     }
 
-    /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`survive`](Self::survive).
+    /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`make_durable`](Self::make_durable).
     pub fn inspect(&mut self, replay: Box<dyn Replay>) {
-        self.survive(Survival {
+        self.make_durable(Durable {
             log: 0,
             generation: 0,
             begins: false,
-            journal: None,
+            input_log: None,
             replay,
             barrier: Arc::default(),
             loads: None,
-            interim: false,
+            is_rescale: false,
         });
-        self.contexts.iter().for_each(|context| context.silent.set(true));
+        self.contexts.iter().for_each(|context| context.dry_run.set(true));
     }
 
     /// Puts what `wrap` returns between the shard and what it takes in again, if it takes in anything again.
@@ -365,14 +365,14 @@ impl ShardBuilder {
     ///
     /// # Panics
     /// When they were taken before.
-    pub fn lanes<R: Record>(&mut self, edge: EdgeId) -> Lanes {
+    pub fn channels<R: Record>(&mut self, edge: EdgeId) -> ExchangeWriter {
         let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
         let Edge { from, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
         if from == StageId(0) {
             self.record_bytes =
                 self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
         }
-        Lanes::new::<R>(edge, rings, &self.memory, self.context(from), origins.clone())
+        ExchangeWriter::new::<R>(edge, rings, &self.memory, self.context(from), origins.clone())
     }
 
     /// The queue `number` of the job, on this shard.
@@ -409,8 +409,8 @@ impl ShardBuilder {
         numbers
     }
 
-    /// Plants source number `number` of the job, feeding `next`.
-    pub fn plant_source<S: Source>(
+    /// Adds source number `number` of the job, feeding `next`.
+    pub fn add_source<S: Source>(
         &mut self,
         number: usize,
         source: &S,
@@ -427,40 +427,35 @@ impl ShardBuilder {
         self.readers.push((Box::new(reader), name));
     }
 
-    /// Plants the reader of queue `number`, feeding `next`.
-    pub fn plant_queue<T: 'static>(
-        &mut self,
-        stage: StageId,
-        number: usize,
-        name: String,
-        next: impl Push<T>,
-    ) {
-        let local = FromQueue::new(self.queue(number), next);
-        self.stages[usize::from(stage.0)].locals.push((Box::new(local), name));
+    /// Adds the reader of queue `number`, feeding `next`.
+    pub fn add_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
+        let fork = FromQueue::new(self.queue(number), next);
+        self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 
-    /// Plants the reader of an exchange that does not group, feeding `next`.
-    pub fn plant_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
+    /// Adds the reader of an exchange that does not group, feeding `next`.
+    pub fn add_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
         let pass = Pass::new(self.context(stage), next);
         self.stages[usize::from(stage.0)].operators.push((edge, Box::new(pass), name));
     }
 
-    /// Plants what `operator` makes behind `edge`.
-    pub fn plant_operator<O: Operator>(
+    /// Adds what `operator` makes behind `edge`.
+    pub fn add_operator<O: Operator>(
         &mut self,
         edge: EdgeId,
         name: String,
-        operator: impl FnOnce(Site) -> O,
+        operator: impl FnOnce(OperatorContext) -> O,
     ) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
         let may_wait = self.wiring.graph.may_wait(stage);
-        let operator = operator(Site { context: self.context(stage), memory: self.memory.clone(), may_wait });
+        let operator =
+            operator(OperatorContext { context: self.context(stage), memory: self.memory.clone(), may_wait });
         self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
     }
 
-    /// Plants a window operator behind `edge`, feeding `next`, and late items `late`.
-    pub fn plant_window<T: 'static, K: Key, A: Aggregate<T>>(
+    /// Adds a window operator behind `edge`, feeding `next`, and late items `late`.
+    pub fn add_window<T: 'static, K: Key, A: Aggregate<T>>(
         &mut self,
         edge: EdgeId,
         name: String,
@@ -489,17 +484,17 @@ impl ShardBuilder {
     /// When an exchange has no reader.
     pub fn finish(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
-        // What survives need not be compared: a digest of the state after every tick is for recordings and their replays.
-        let survives = self.contexts.iter().any(|context| context.survives.get());
-        let trace = !survives && !matches!(self.feed, Feed::Live);
-        let mut planted = self.stages.into_iter();
+        // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
+        let durable = self.contexts.iter().any(|context| context.durable.get());
+        let trace = !durable && !matches!(self.feed, Feed::Live);
+        let mut built = self.stages.into_iter();
         let mut stages = Vec::new();
-        let first = planted.next().unwrap_or_default();
-        for (number, mut planted) in planted.enumerate().map(|(n, p)| (n + 1, p)) {
-            planted.operators.sort_by_key(|(edge, _, _)| *edge);
+        let first = built.next().unwrap_or_default();
+        for (number, mut built) in built.enumerate().map(|(n, p)| (n + 1, p)) {
+            built.operators.sort_by_key(|(edge, _, _)| *edge);
             let context = self.contexts[number].clone();
             let mut inputs = Vec::new();
-            for (operator, (edge, _, _)) in planted.operators.iter().enumerate() {
+            for (operator, (edge, _, _)) in built.operators.iter().enumerate() {
                 let from = self.wiring.graph.edges[usize::from(edge.0)].from;
                 let rings =
                     self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
@@ -513,20 +508,20 @@ impl ShardBuilder {
                 }));
             }
             let (operators, mut names): (Vec<_>, Vec<_>) =
-                planted.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
-            let (locals, local_names): (Vec<_>, Vec<_>) = planted.locals.into_iter().unzip();
-            names.extend(local_names);
+                built.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
+            let (forks, fork_names): (Vec<_>, Vec<_>) = built.forks.into_iter().unzip();
+            names.extend(fork_names);
             context.names.replace(names);
             let clocks = clocks[number].clone();
-            let stage = Stage::new(context, inputs, operators, locals, clocks, trace, self.hash_ticks);
+            let stage = Stage::new(context, inputs, operators, forks, clocks, trace, self.hash_ticks);
             let deadlines = self.wiring.deadlines.get(&number).cloned();
             stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();
         let (readers, mut names): (Vec<_>, Vec<_>) = self.readers.into_iter().unzip();
-        let (locals, local_names): (Vec<_>, Vec<_>) = first.locals.into_iter().unzip();
-        names.extend(local_names);
+        let (forks, fork_names): (Vec<_>, Vec<_>) = first.forks.into_iter().unzip();
+        names.extend(fork_names);
         context.names.replace(names);
         let sizes = &self.wiring.sizes;
         let records_max = sizes.tick.records_max.min(sizes.tick_bytes_max / self.record_bytes).max(1);
@@ -542,7 +537,7 @@ impl ShardBuilder {
             deadlines: self.wiring.deadlines.into_values().collect(),
             looked: EventTime::MIN,
         };
-        let ingress = Ingress::new(context.clone(), readers, locals, clocks, budget, log, clocked);
+        let ingress = Ingress::new(context.clone(), readers, forks, clocks, budget, log, clocked);
         for context in &self.contexts {
             context.shards.set(sizes.shards);
             context.set_router(self.wiring.router.clone());

@@ -59,13 +59,13 @@ pub struct StageContext {
     router: RefCell<Option<Arc<Router>>>,
     /// How many records were sent to each key group, where anybody asks; counted in samples.
     pub loads: RefCell<Option<Arc<[AtomicU64]>>>,
-    /// Whether the job survives: its input is written down, and rows wait for that.
-    pub survives: Cell<bool>,
+    /// Whether the job has durability: its input is written down, and rows wait for that.
+    pub durable: Cell<bool>,
     /// Whether the run is only to be looked at: nothing is handed to sinks.
-    pub silent: Cell<bool>,
-    /// Whether the run only takes up what other shards left, for another that follows.
-    pub interim: Cell<bool>,
-    /// The job's log, if it survives.
+    pub dry_run: Cell<bool>,
+    /// Whether the run only recovers what other shards left, for another that follows.
+    pub is_rescale: Cell<bool>,
+    /// The job's log, if it is durable.
     pub log: Cell<u128>,
     /// The generation of the log.
     pub generation: Cell<u32>,
@@ -75,8 +75,8 @@ pub struct StageContext {
     pub replayed: Cell<Tick>,
     /// The sinks of the stage say that they have rows of ticks through this one.
     pub kept: Cell<Tick>,
-    /// Somebody waits for ticks through this one to survive.
-    pub wanted: Cell<Tick>,
+    /// Somebody waits for ticks through this one to be durable.
+    pub flush_requested: Cell<Tick>,
     /// What each segment is called, for reports.
     pub names: RefCell<Vec<String>>,
     /// The segment that runs.
@@ -110,15 +110,15 @@ impl StageContext {
             shards: Cell::new(1),
             router: RefCell::default(),
             loads: RefCell::default(),
-            survives: Cell::new(false),
-            silent: Cell::new(false),
-            interim: Cell::new(false),
+            durable: Cell::new(false),
+            dry_run: Cell::new(false),
+            is_rescale: Cell::new(false),
             log: Cell::new(0),
             generation: Cell::new(0),
             begins: Cell::new(false),
             replayed: Cell::new(Tick(0)),
             kept: Cell::new(Tick(0)),
-            wanted: Cell::new(Tick(0)),
+            flush_requested: Cell::new(Tick(0)),
             names: RefCell::default(),
             running: Cell::new(0),
             sinks: RefCell::default(),

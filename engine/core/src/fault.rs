@@ -29,12 +29,12 @@ pub enum Fault {
         /// What does not fit into what, and what to do.
         message: String,
     },
-    /// What an earlier run left behind cannot be taken up again.
+    /// What an earlier run left behind cannot be recovered.
     Restore {
         /// Why, and where.
         message: String,
     },
-    /// What must survive could not be written.
+    /// What must be durable could not be written.
     Storage {
         /// What failed, and where.
         message: String,

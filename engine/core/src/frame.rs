@@ -15,7 +15,7 @@
 //! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record.
 //! An idle sender says [`IDLE`](crate::context::IDLE), and takes it back with its next record.
 //!
-//! This file and `lane.rs` hold the unsafe code that interprets frame bytes.
+//! This file and `channel.rs` hold the unsafe code that interprets frame bytes.
 
 use crate::bounds::{FRAME_ALIGN, FRAME_HEADER};
 use crate::ids::{EventTime, Tick};

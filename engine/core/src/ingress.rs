@@ -5,24 +5,24 @@
 //! moves its own clock there at once, so an idle system makes no ticks and a lightly loaded one waits for nobody's timer.
 //!
 //! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows. In a job
-//! that survives it goes into the [journal](crate::journal), and after a restart comes from there:
+//! that is durable it goes into the [input log](crate::input_log), and after a restart comes from there:
 //!
 //! 1. restored:  the partitions are where the checkpoint left them
-//! 2. replayed:  each entry of the journal is taken in again as the tick that it was
-//! 3. live:      the clock goes to the end of the longest journal of any shard, so that no new tick falls among old ones
+//! 2. replayed:  each entry of the input log is taken in again as the tick that it was
+//! 3. live:      the clock goes to the end of the longest input log of any shard, so that no new tick falls among old ones
 
 use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
 use crate::deadline::Deadlines;
-use crate::dealing::Dealer;
 use crate::fault::Fault;
+use crate::fork::ForkBuffer;
 use crate::hash::Router;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
-use crate::journal::{Journal, Replay, encode, entry_bytes, padded};
-use crate::local::Local;
+use crate::input_log::{InputLog, Replay, encode, entry_bytes, padded};
+use crate::log_quota::LogQuota;
 use crate::notes::{Earlier, Notes};
 use crate::push::Pipe;
-use crate::source::{Outset, Poll, Position, Reader};
+use crate::source::{OpenContext, Poll, Position, Reader};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -67,7 +67,7 @@ pub struct IngressEntry {
     pub wall: EventTime,
     /// What each partition of this shard gave, in order.
     pub taken: Vec<Taken>,
-    /// What each of them wrote down of its records, where the job survives.
+    /// What each of them wrote down of its records, where the job has durability.
     pub logged: Vec<Vec<u8>>,
 }
 
@@ -125,7 +125,7 @@ impl Clocked {
 
 /// What a shard writes its input down in.
 pub(crate) struct Writing {
-    journal: Box<dyn Journal>,
+    input_log: Box<dyn InputLog>,
     entry: Vec<u8>,
 }
 
@@ -135,24 +135,24 @@ pub(crate) struct Writing {
 pub(crate) struct Barrier {
     pub(crate) tick: Arc<AtomicU64>,
     /// The last one that the shard has heard of.
-    pub(crate) heard: Tick,
+    pub(crate) acknowledged: Tick,
 }
 
 impl Barrier {
     pub(crate) fn new(tick: Arc<AtomicU64>) -> Self {
-        Barrier { tick, heard: Tick(0) }
+        Barrier { tick, acknowledged: Tick(0) }
     }
 
     /// How far the clock may go: as far as `tick`, or up to the barrier.
     pub(crate) fn limit(&self, tick: Tick) -> Tick {
         let barrier = Tick(self.tick.load(Ordering::Acquire));
-        if barrier > self.heard { tick.min(barrier) } else { tick }
+        if barrier > self.acknowledged { tick.min(barrier) } else { tick }
     }
 }
 
 impl Writing {
-    pub(crate) fn new(journal: Box<dyn Journal>) -> Self {
-        Writing { journal, entry: Vec::new() }
+    pub(crate) fn new(input_log: Box<dyn InputLog>) -> Self {
+        Writing { input_log, entry: Vec::new() }
     }
 }
 
@@ -170,7 +170,7 @@ pub(crate) struct Ingress {
     shard: ShardId,
     context: Rc<StageContext>,
     readers: Vec<Box<dyn Reader>>,
-    locals: Vec<Box<dyn Local>>,
+    forks: Vec<Box<dyn ForkBuffer>>,
     clocks: Clocks,
     budget: TickBudget,
     feed: Feed,
@@ -201,7 +201,7 @@ pub(crate) struct Ingress {
     /// Ticks tried, by which the partitions take turns with what cannot be divided among them.
     turn: usize,
     /// Deals the room in the log, of which one partition can have so much in one tick.
-    dealer: Dealer,
+    log_quota: LogQuota,
     logged_most: usize,
 }
 
@@ -215,7 +215,7 @@ impl Ingress {
     pub(crate) fn new(
         context: Rc<StageContext>,
         mut readers: Vec<Box<dyn Reader>>,
-        locals: Vec<Box<dyn Local>>,
+        forks: Vec<Box<dyn ForkBuffer>>,
         clocks: Clocks,
         budget: TickBudget,
         log: IngressLog,
@@ -225,8 +225,8 @@ impl Ingress {
         let IngressLog { feed, writing, barrier } = log;
         let partitions = readers.iter().map(|reader| reader.partitions()).sum::<usize>();
         let mut logged_most = usize::MAX;
-        if let Some(Writing { journal, .. }) = &writing {
-            let most = journal.entry_bytes_max();
+        if let Some(Writing { input_log, .. }) = &writing {
+            let most = input_log.entry_bytes_max();
             logged_most = logged_in(most, partitions).unwrap_or_else(|| {
                 let message = format!(
                     "an entry of the log has {most} bytes at most, which is too little for the {partitions} source partitions of a \
@@ -236,13 +236,13 @@ impl Ingress {
                 0
             });
         }
-        let outset = Outset { logged_max: logged_most, interim: context.interim.get() };
-        readers.iter_mut().for_each(|reader| reader.begin(outset));
+        let open = OpenContext { logged_max: logged_most, is_rescale: context.is_rescale.get() };
+        readers.iter_mut().for_each(|reader| reader.begin(open));
         Ingress {
             shard,
             context,
             readers,
-            locals,
+            forks,
             clocks,
             budget,
             feed,
@@ -263,7 +263,7 @@ impl Ingress {
             paused: false,
             stopping: None,
             turn: 0,
-            dealer: Dealer::new(partitions),
+            log_quota: LogQuota::new(partitions),
             logged_most,
         }
     }
@@ -290,12 +290,12 @@ impl Ingress {
     }
 
     /// `tick`, or that of a checkpoint or move before it that this shard has not heard of.
-    pub(crate) fn short_of_barrier(&self, tick: Tick) -> Tick {
+    pub(crate) fn before_barrier(&self, tick: Tick) -> Tick {
         self.barrier.limit(tick)
     }
 
     /// The lowest clock of any shard.
-    pub(crate) fn written(&self) -> Tick {
+    pub(crate) fn appended_through(&self) -> Tick {
         self.clocks.lowest()
     }
 
@@ -324,7 +324,7 @@ impl Ingress {
         self.stopping = Some(Stopping::Pausing);
     }
 
-    /// Whether nothing is taken in any more, and everything that was is in the journal.
+    /// Whether nothing is taken in any more, and everything that was is in the input log.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ended || self.paused && self.is_live()
     }
@@ -335,12 +335,12 @@ impl Ingress {
         let ends = how == Stopping::Ending;
         let holds = self.readers.iter_mut().fold(false, |holds, reader| reader.settle(ends) | holds);
         if !holds {
-            self.dealer.clear();
+            self.log_quota.clear();
             self.paused |= !ends;
         }
     }
 
-    /// Ticks up to `through` will survive.
+    /// Ticks up to `through` will be durable.
     pub(crate) fn release(&mut self, through: Tick) {
         for (number, reader) in self.readers.iter_mut().enumerate() {
             self.context.running.set(number);
@@ -353,14 +353,14 @@ impl Ingress {
         &mut self.readers
     }
 
-    pub(crate) fn locals(&mut self) -> &mut [Box<dyn Local>] {
-        &mut self.locals
+    pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
+        &mut self.forks
     }
 
     /// Begins a checkpoint at `tick`, if it lies ahead: notes where everything is, and is done through that tick.
     pub(crate) fn freeze(&mut self, tick: Tick, notes: &mut Notes) -> bool {
         assert!(self.is_live(), "a checkpoint of a shard that is being replayed");
-        self.barrier.heard = tick;
+        self.barrier.acknowledged = tick;
         // A clock may have been taken along to the tick, but none makes it.
         if tick < self.tick {
             return false;
@@ -375,7 +375,7 @@ impl Ingress {
         self.readers.iter_mut().for_each(|reader| reader.note_positions(notes));
         self.context.note(notes);
         self.readers.iter_mut().for_each(|reader| reader.note(notes));
-        self.locals.iter_mut().for_each(|local| local.note(notes));
+        self.forks.iter_mut().for_each(|fork| fork.note(notes));
         if !self.ended {
             self.tick = tick;
             self.clocks.publish(self.shard, tick);
@@ -394,12 +394,12 @@ impl Ingress {
 
     /// Key groups move after `tick`, if it lies ahead: is done through that tick.
     pub(crate) fn reroute(&mut self, tick: Tick, router: &Arc<Router>) -> bool {
-        self.barrier.heard = self.barrier.heard.max(tick);
+        self.barrier.acknowledged = self.barrier.acknowledged.max(tick);
         if tick < self.tick {
             return false;
         }
         self.readers.iter_mut().for_each(|reader| reader.reroute(router));
-        self.locals.iter_mut().for_each(|local| local.reroute(router));
+        self.forks.iter_mut().for_each(|fork| fork.reroute(router));
         self.context.set_router(router.clone());
         if !self.ended {
             self.tick = tick;
@@ -430,7 +430,7 @@ impl Ingress {
         self.readers.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
         self.context.recall(earlier)?;
         self.readers.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
-        self.locals.iter_mut().try_for_each(|local| local.recall(earlier))?;
+        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.tick = tick;
         self.clocks.publish(self.shard, if self.ended { Tick::END } else { tick });
         Ok(())
@@ -438,14 +438,14 @@ impl Ingress {
 
     fn room(&mut self) -> usize {
         let readers = self.readers.iter_mut().map(|reader| reader.room()).min().unwrap_or(usize::MAX);
-        self.locals.iter_mut().map(|local| local.room()).fold(readers, usize::min)
+        self.forks.iter_mut().map(|fork| fork.room()).fold(readers, usize::min)
     }
 
-    /// Bytes that partitions may log in one tick; none while the journal has too little room.
+    /// Bytes that partitions may log in one tick; none while the input log has too little room.
     fn logged_max(&self) -> Option<usize> {
         let Some(writing) = &self.writing else { return Some(0) };
         let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
-        logged_in(writing.journal.room(), partitions).filter(|room| *room >= self.dealer.wanted())
+        logged_in(writing.input_log.room(), partitions).filter(|room| *room >= self.log_quota.wanted())
     }
 
     /// Follows the highest clock, if nothing is being made at it. Cheap enough to call after every frame.
@@ -498,7 +498,7 @@ impl Ingress {
         }
         let room = self.room();
         let can_seal =
-            self.readers.iter_mut().all(|r| r.can_seal()) && self.locals.iter_mut().all(|l| l.can_seal());
+            self.readers.iter_mut().all(|r| r.can_seal()) && self.forks.iter_mut().all(|l| l.can_seal());
         // A replayed tick is sent whole even if it was cut for larger rings: what does not fit goes as an oversized frame.
         let Some(logged_max) = self.logged_max().filter(|_| can_seal && room > 0) else {
             self.context.stats.stalls.add(1);
@@ -539,7 +539,7 @@ impl Ingress {
         self.taken.clear();
         self.logged.clear();
         self.logged_lens.clear();
-        self.dealer.deal(room, open);
+        self.log_quota.deal(room, open);
         for reader in 0..self.readers.len() {
             self.context.running.set(reader);
             for index in 0..self.readers[reader].partitions() {
@@ -548,7 +548,7 @@ impl Ingress {
                     left += share + usize::from(place % open < rest);
                     place += 1;
                 }
-                let logged_max = self.dealer.allowed(number, is_open);
+                let logged_max = self.log_quota.allowed(number, is_open);
                 let poll = Poll { now, tick, records_max: left, logged_max };
                 let before = self.logged.len();
                 let log = self.writing.is_some().then_some(&mut self.logged);
@@ -562,9 +562,9 @@ impl Ingress {
                     );
                     self.context.fail(Fault::Storage { message });
                 }
-                self.dealer.taken(number, padded(logged), waits, taken.asked);
+                self.log_quota.taken(number, padded(logged), waits, taken.asked);
                 left = left.saturating_sub(taken.records);
-                self.pump();
+                self.drain_forks();
                 done &= taken.done;
                 self.taken.push(taken);
                 self.logged_lens.push(logged as u32);
@@ -580,7 +580,7 @@ impl Ingress {
         if entry.taken.len() != partitions || entry.logged.len() != partitions {
             let (tick, taken) = (entry.tick.0, entry.taken.len());
             let message = format!(
-                "the journal's entry of tick {tick} is of {taken} source partitions, and the shard has {partitions}"
+                "the input log's entry of tick {tick} is of {taken} source partitions, and the shard has {partitions}"
             );
             return Err(Fault::Restore { message });
         }
@@ -595,7 +595,7 @@ impl Ingress {
                 let poll =
                     Poll { now: entry.now, tick: entry.tick, records_max: taken.records, logged_max: 0 };
                 self.readers[reader].replay(index, poll, taken, &entry.logged[number]);
-                self.pump();
+                self.drain_forks();
                 done &= taken.done;
                 number += 1;
             }
@@ -610,18 +610,18 @@ impl Ingress {
     /// Calls every segment in turn, so that reports name the one that runs.
     fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
         let readers = self.readers.iter_mut().map(|reader| &mut **reader as &mut dyn Pipe);
-        let locals = self.locals.iter_mut().map(|local| &mut **local as &mut dyn Pipe);
-        for (number, pipe) in readers.chain(locals).enumerate() {
+        let forks = self.forks.iter_mut().map(|fork| &mut **fork as &mut dyn Pipe);
+        for (number, pipe) in readers.chain(forks).enumerate() {
             self.context.running.set(number);
             call(pipe);
         }
     }
 
-    fn pump(&mut self) {
-        for (number, local) in self.locals.iter_mut().enumerate() {
+    fn drain_forks(&mut self) {
+        for (number, fork) in self.forks.iter_mut().enumerate() {
             self.context.running.set(self.readers.len() + number);
-            local.pump();
-            local.mark();
+            fork.drain();
+            fork.mark();
         }
     }
 
@@ -638,12 +638,12 @@ impl Ingress {
             }
             Feed::Replayed { .. } => return Ok(()),
         }
-        if let Some(Writing { journal, entry }) = &mut self.writing {
+        if let Some(Writing { input_log, entry }) = &mut self.writing {
             encode(entry, (now, wall), &self.taken, &self.logged_lens, &self.logged);
-            journal.append(tick, entry)?;
+            input_log.append(tick, entry)?;
             if !self.logged.is_empty() {
                 // Producers wait for that.
-                self.context.wanted.set(tick);
+                self.context.flush_requested.set(tick);
             }
         }
         Ok(())

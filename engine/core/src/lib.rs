@@ -7,7 +7,7 @@
 //!
 //! 1. [`source`]: a partition hands it over, and `ingress` gives its group a tick;
 //! 2. [`push`], [`operator`]: the fused stateless operators, one file each;
-//! 3. [`partition`], `lane`, `frame`, [`ring`]: its key chooses a shard, and it is archived into that shard's ring;
+//! 3. [`partition`], `channel`, `frame`, [`ring`]: its key chooses a shard, and it is archived into that shard's ring;
 //! 4. `stage`: the receiver merges its rings in the order (tick, edge, source shard, sequence);
 //! 5. [`operator::WindowOperator`], [`table`](mod@table), `order`: it is added to its window, which closes in key order;
 //! 6. [`sink`]: the row leaves.
@@ -20,23 +20,23 @@ pub mod aggregate;
 mod announced;
 pub mod bounds;
 pub mod build;
+mod channel;
 pub mod clock;
 pub mod context;
 mod deadline;
-mod dealing;
 pub mod doorbell;
 mod fault;
+pub mod fork;
 mod frame;
 pub mod hash;
 mod heap;
 mod ids;
 mod ingress;
-pub mod journal;
+pub mod input_log;
 pub mod key;
 mod known;
-mod lane;
 mod leaving;
-pub mod local;
+mod log_quota;
 pub mod memory;
 pub mod moving;
 pub mod notes;

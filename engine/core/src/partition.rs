@@ -1,15 +1,15 @@
-//! Exchanges, seen from the sender: which shard a record goes to, and the lanes that take it there.
+//! Exchanges, seen from the sender: which shard a record goes to, and the channels that take it there.
 //!
 //! By key: the key's hash chooses the key group and that the shard. By turn: one record, or one chunk, for each shard in turn.
 //! Forward: to the same shard, where two stages meet. The choice never depends on anything but the records and their order.
 
 use crate::bounds::LOAD_SAMPLE;
+use crate::channel::Channel;
 use crate::context::{StageContext, WatermarkOrigin};
 use crate::fault::Fault;
 use crate::hash::Router;
 use crate::ids::{EdgeId, EventTime};
 use crate::key::Key;
-use crate::lane::Lane;
 use crate::memory::Memory;
 use crate::notes::{Earlier, Noted, Notes};
 use crate::push::{Pipe, Push, forward, keeps_nothing};
@@ -42,9 +42,9 @@ pub struct Keyed<K, I> {
 }
 struct_record!(Keyed<K, I> { at: i64, key: K, item: I });
 
-/// The lanes of one exchange on one sending shard.
-pub struct Lanes {
-    lanes: Vec<Lane>,
+/// The channels of one exchange on one sending shard.
+pub struct ExchangeWriter {
+    channels: Vec<Channel>,
     /// Records until the next sample of which key groups they go to.
     unsampled: u32,
     edge: EdgeId,
@@ -52,8 +52,8 @@ pub struct Lanes {
     origins: Vec<WatermarkOrigin>,
 }
 
-impl Lanes {
-    /// Lanes of `edge` that carry `T` through `rings`, one for each destination.
+impl ExchangeWriter {
+    /// ExchangeWriter of `edge` that carry `T` through `rings`, one for each destination.
     pub fn new<T: Record>(
         edge: EdgeId,
         rings: Vec<Producer>,
@@ -62,13 +62,13 @@ impl Lanes {
         origins: Vec<WatermarkOrigin>,
     ) -> Self {
         let known = context.known(edge, context.shard);
-        let lane = |ring| {
-            let mut lane = Lane::new::<T>(ring, memory.clone());
-            lane.recall_sent(known);
-            lane
+        let channel = |ring| {
+            let mut channel = Channel::new::<T>(ring, memory.clone());
+            channel.recall_sent(known);
+            channel
         };
-        let lanes = rings.into_iter().map(lane).collect();
-        Lanes { lanes, unsampled: LOAD_SAMPLE, edge, context, origins }
+        let channels = rings.into_iter().map(channel).collect();
+        ExchangeWriter { channels, unsampled: LOAD_SAMPLE, edge, context, origins }
     }
 
     /// Notes for every so many records which key group one of them went to.
@@ -82,41 +82,41 @@ impl Lanes {
     }
 
     #[inline(always)]
-    fn push<T: Record>(&mut self, lane: usize, record: &T, hash: u64) {
-        if let Err(fault) = self.lanes[lane].push(record, hash, self.context.tick.get()) {
+    fn push<T: Record>(&mut self, channel: usize, record: &T, hash: u64) {
+        if let Err(fault) = self.channels[channel].push(record, hash, self.context.tick.get()) {
             self.context.fail(fault);
         }
     }
 }
 
-impl Pipe for Lanes {
+impl Pipe for ExchangeWriter {
     fn mark(&mut self) {}
 
     fn seal(&mut self) {
         let (tick, watermark) = (self.context.tick.get(), self.context.watermark(&self.origins));
-        self.lanes.iter_mut().for_each(|lane| {
-            lane.seal(tick, watermark);
+        self.channels.iter_mut().for_each(|channel| {
+            channel.seal(tick, watermark);
         });
     }
 
     fn flush(&mut self) {
         let tick = self.context.tick.get();
-        self.lanes.iter_mut().for_each(|lane| lane.flush(tick));
+        self.channels.iter_mut().for_each(|channel| channel.flush(tick));
     }
 
     fn room(&mut self) -> usize {
-        self.lanes.iter_mut().map(Lane::room).min().unwrap_or(0)
+        self.channels.iter_mut().map(Channel::room).min().unwrap_or(0)
     }
 
     fn can_seal(&mut self) -> bool {
-        self.lanes.iter_mut().all(Lane::can_seal)
+        self.channels.iter_mut().all(Channel::can_seal)
     }
 
     fn finish(&mut self) {}
 
     fn note(&mut self, notes: &mut Notes) {
-        // All lanes are told the same watermark.
-        notes.time(self.lanes.first().map_or(EventTime::MIN, Lane::sent));
+        // All channels are told the same watermark.
+        notes.time(self.channels.first().map_or(EventTime::MIN, Channel::sent));
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
@@ -124,7 +124,7 @@ impl Pipe for Lanes {
         // With another number of shards, receivers know what follows from what the partitions of this one had reached.
         let known = || self.context.known(self.edge, self.context.shard);
         let sent = earlier.mine.map_or_else(known, |mine| sent[mine]);
-        self.lanes.iter_mut().for_each(|lane| lane.recall_sent(sent));
+        self.channels.iter_mut().for_each(|channel| channel.recall_sent(sent));
         Ok(())
     }
 
@@ -136,13 +136,13 @@ pub struct ByKey<FK, FI> {
     key: FK,
     item: FI,
     router: Arc<Router>,
-    lanes: Lanes,
+    channels: ExchangeWriter,
 }
 
 impl<FK, FI> ByKey<FK, FI> {
     /// Sends `item(record)` to the owner of `key(record)`.
-    pub fn new(key: FK, item: FI, router: Arc<Router>, lanes: Lanes) -> Self {
-        ByKey { key, item, router, lanes }
+    pub fn new(key: FK, item: FI, router: Arc<Router>, channels: ExchangeWriter) -> Self {
+        ByKey { key, item, router, channels }
     }
 }
 
@@ -152,9 +152,9 @@ impl<T, K: Key, I: Record, FK: Fn(&T) -> K + 'static, FI: Fn(&T) -> I + 'static>
         let key = (self.key)(&record);
         let hash = key.hash();
         let shard = self.router.shard(hash);
-        self.lanes.sample(&self.router, hash);
+        self.channels.sample(&self.router, hash);
         let keyed = Keyed { at: at.0, key, item: (self.item)(&record) };
-        self.lanes.push(usize::from(shard.0), &keyed, hash);
+        self.channels.push(usize::from(shard.0), &keyed, hash);
     }
 }
 
@@ -163,20 +163,20 @@ impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
         self.router = router.clone();
     }
 
-    forward!(but reroute, lanes);
+    forward!(but reroute, channels);
 }
 
 /// The sending end of `key_by` where whole records cross: `key` chooses the shard.
 pub struct WholeByKey<FK> {
     key: FK,
     router: Arc<Router>,
-    lanes: Lanes,
+    channels: ExchangeWriter,
 }
 
 impl<FK> WholeByKey<FK> {
     /// Sends each record to the owner of `key(record)`.
-    pub fn new(key: FK, router: Arc<Router>, lanes: Lanes) -> Self {
-        WholeByKey { key, router, lanes }
+    pub fn new(key: FK, router: Arc<Router>, channels: ExchangeWriter) -> Self {
+        WholeByKey { key, router, channels }
     }
 }
 
@@ -186,8 +186,8 @@ impl<T: Record, K: Key, FK: Fn(&T) -> K + 'static> Push<T> for WholeByKey<FK> {
         let key = (self.key)(&record);
         let hash = key.hash();
         let shard = self.router.shard(hash);
-        self.lanes.sample(&self.router, hash);
-        self.lanes.push(usize::from(shard.0), &Keyed { at: at.0, key, item: record }, hash);
+        self.channels.sample(&self.router, hash);
+        self.channels.push(usize::from(shard.0), &Keyed { at: at.0, key, item: record }, hash);
     }
 }
 
@@ -196,30 +196,30 @@ impl<FK: 'static> Pipe for WholeByKey<FK> {
         self.router = router.clone();
     }
 
-    forward!(but reroute, lanes);
+    forward!(but reroute, channels);
 }
 
 /// The sending end of `rebalance`: `chunk` records for each shard in turn, this one first.
 pub struct ByTurn {
     chunk: usize,
     left: usize,
-    lane: usize,
-    lanes: Lanes,
+    channel: usize,
+    channels: ExchangeWriter,
 }
 
 impl ByTurn {
-    /// Chunks of `chunk` records; a forwarding exchange has one lane and any chunk.
+    /// Chunks of `chunk` records; a forwarding exchange has one channel and any chunk.
     ///
     /// # Panics
-    /// When `chunk` is 0, or there are no lanes.
-    pub fn new(chunk: usize, lanes: Lanes) -> Self {
+    /// When `chunk` is 0, or there are no channels.
+    pub fn new(chunk: usize, channels: ExchangeWriter) -> Self {
         assert!(
-            chunk > 0 && !lanes.lanes.is_empty(),
-            "chunks of {chunk} records for {} lanes",
-            lanes.lanes.len()
+            chunk > 0 && !channels.channels.is_empty(),
+            "chunks of {chunk} records for {} channels",
+            channels.channels.len()
         );
-        let lane = usize::from(lanes.context.shard.0) % lanes.lanes.len();
-        ByTurn { chunk, left: chunk, lane, lanes }
+        let channel = usize::from(channels.context.shard.0) % channels.channels.len();
+        ByTurn { chunk, left: chunk, channel, channels }
     }
 }
 
@@ -228,28 +228,28 @@ impl<T: Record> Push<T> for ByTurn {
     fn push(&mut self, at: EventTime, record: T) {
         if self.left == 0 {
             self.left = self.chunk;
-            self.lane = (self.lane + 1) % self.lanes.lanes.len();
+            self.channel = (self.channel + 1) % self.channels.channels.len();
         }
         self.left -= 1;
-        self.lanes.push(self.lane, &Timed { at: at.0, record }, 0);
+        self.channels.push(self.channel, &Timed { at: at.0, record }, 0);
     }
 }
 
 impl Pipe for ByTurn {
     fn note(&mut self, notes: &mut Notes) {
         notes.number(self.left as u64);
-        notes.number(self.lane as u64);
-        self.lanes.note(notes);
+        notes.number(self.channel as u64);
+        self.channels.note(notes);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let turns = earlier.each(|noted| Ok((noted.number()?, noted.number()?)))?;
         if let Some(mine) = earlier.mine {
-            let (left, lane) = turns[mine];
-            (self.left, self.lane) = (left as usize, lane as usize % self.lanes.lanes.len());
+            let (left, channel) = turns[mine];
+            (self.left, self.channel) = (left as usize, channel as usize % self.channels.channels.len());
         }
-        self.lanes.recall(earlier)
+        self.channels.recall(earlier)
     }
 
-    forward!(but note and recall, lanes);
+    forward!(but note and recall, channels);
 }

@@ -30,7 +30,7 @@ pub trait Pipe: 'static {
     /// The job's input has ended, and everything has been pushed and sealed.
     fn finish(&mut self);
 
-    /// What followed from ticks up to `through` may leave the job: its input will survive. Called when that has risen.
+    /// What followed from ticks up to `through` may leave the job: its input will be durable. Called when that has risen.
     fn release(&mut self, through: Tick);
 
     /// Notes what the chain keeps between ticks, sinks aside. Called between two ticks.
@@ -77,7 +77,7 @@ pub trait Push<T>: Pipe {
 }
 
 /// The methods of [`Pipe`] handed to fields: `forward!(next)`, or `forward!(next, late)`; with `but mark`, `but mark and seal`, or
-/// `but note and recall`, or all of these, without them; `forward!(but reroute, lanes)` is for what sends by key.
+/// `but note and recall`, or all of these, without them; `forward!(but reroute, channels)` is for what sends by key.
 macro_rules! forward {
     ($first:ident $(, $other:ident)*) => {
         fn mark(&mut self) {
@@ -185,7 +185,7 @@ macro_rules! forward {
 }
 pub(crate) use forward;
 
-/// The methods of [`Pipe`] that survival needs, for what ends a chain and keeps nothing between ticks.
+/// The methods of [`Pipe`] that durability needs, for what ends a chain and keeps nothing between ticks.
 macro_rules! keeps_nothing {
     () => {
         fn note(&mut self, _: &mut $crate::notes::Notes) {}

@@ -1,4 +1,4 @@
-//! Records as bytes that outlive the process: the blocks of a checkpoint, and single records in journals and notes.
+//! Records as bytes that outlive the process: the blocks of a checkpoint, and single records in input logs and notes.
 //!
 //! What is written is what rkyv archives, so reading costs little more than a copy. What is read comes from a disk
 //! and may be anything: every length is compared with what is there, every record is checked before it is taken for

@@ -4,8 +4,8 @@
 //! send (stage 0), then merge, act and send for each later stage. It never waits, never reads a clock and never allocates for a
 //! record of fixed size. The driver calls it over and over, with the time.
 //!
-//! In a job that survives the driver has more to say. Before the first step it [restores](Shard::restore) what an earlier run left. While the
-//! shard runs it [releases](Shard::release) ticks, when the logs of all shards will survive through them; and now and then it begins a
+//! In a job with durability the driver has more to say. Before the first step it [restores](Shard::restore) what an earlier run left. While the
+//! shard runs it [releases](Shard::release) ticks, when the logs of all shards will be durable through them; and now and then it begins a
 //! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
 
 use crate::bounds::{BUSY_STEPS, NOTES_BLOCK_BYTES};
@@ -54,8 +54,8 @@ pub struct Shard {
     streak: u32,
     /// The stage that runs, for reports.
     running: usize,
-    /// Ticks through this one will survive, and ticks through this one have been released to the sinks.
-    survives: Tick,
+    /// Ticks through this one will be durable, and ticks through this one have been released to the sinks.
+    durable_through: Tick,
     released: Tick,
     saving: Option<Saving>,
     /// Moves of an earlier run, still to be made again.
@@ -123,15 +123,15 @@ impl Saving {
 /// How far a checkpoint is.
 pub enum Saved {
     /// Come again.
-    Partly,
+    Pending,
     /// All blocks have been handed over. What the sinks keep counts when these have been called.
-    Wholly(Vec<SinkSync>),
+    Done(Vec<SinkSync>),
 }
 
 impl Shard {
     pub(crate) fn new(id: ShardId, ingress: Ingress, first: Rc<StageContext>, stages: Vec<Stage>) -> Self {
-        let survives = if first.survives.get() { Tick(0) } else { Tick::END };
-        let (released, saving) = (survives, None);
+        let durable_through = if first.durable.get() { Tick(0) } else { Tick::END };
+        let (released, saving) = (durable_through, None);
         Shard {
             id,
             ingress,
@@ -139,7 +139,7 @@ impl Shard {
             stages,
             streak: 0,
             running: 0,
-            survives,
+            durable_through,
             released,
             saving,
             moves: VecDeque::new(),
@@ -161,7 +161,7 @@ impl Shard {
     }
 
     /// The first half of a [step](Self::step): takes in what there is and sends it. Its ticks are made then, and written down if there is a
-    /// journal, so that a driver for whom that is enough can [release](Self::release) them before the shard [acts](Self::act) on them.
+    /// input log, so that a driver for whom that is enough can [release](Self::release) them before the shard [acts](Self::act) on them.
     ///
     /// # Errors
     /// As for [`step`](Self::step).
@@ -235,27 +235,27 @@ impl Shard {
         self.each_chain(|chain| chain.suspend_sinks())
     }
 
-    /// Whether nothing is taken in any more, and everything that was has been written down, if there is a journal.
+    /// Whether nothing is taken in any more, and everything that was has been written down, if there is a input log.
     pub fn is_quiet(&self) -> bool {
         self.ingress.is_quiet()
     }
 
-    /// Every tick up to this one has been made here, and written down if there is a journal.
+    /// Every tick up to this one has been made here, and written down if there is a input log.
     pub fn clock(&self) -> Tick {
         self.ingress.clock()
     }
 
-    /// Every tick up to this one has been made on every shard, and written down there if there is a journal.
-    pub fn written(&self) -> Tick {
-        self.ingress.written()
+    /// Every tick up to this one has been made on every shard, and written down there if there is a input log.
+    pub fn appended_through(&self) -> Tick {
+        self.ingress.appended_through()
     }
 
-    /// Through which tick somebody waits for the input of all shards to survive: for rows that are held, for producers, or for a checkpoint.
-    /// What comes later may as well survive a little later.
-    pub fn wanted(&self) -> Tick {
+    /// Through which tick somebody waits for the input of all shards to be durable: for rows that are held, for producers, or for a checkpoint.
+    /// What comes later may as well be durable a little later.
+    pub fn flush_requested(&self) -> Tick {
         let saving = self.saving.as_ref().map_or(Tick(0), |saving| saving.tick);
-        let contexts = self.stages.iter().map(|stage| stage.context().wanted.get());
-        contexts.fold(self.first.wanted.get().max(saving), Tick::max)
+        let contexts = self.stages.iter().map(|stage| stage.context().flush_requested.get());
+        contexts.fold(self.first.flush_requested.get().max(saving), Tick::max)
     }
 
     /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.
@@ -263,7 +263,7 @@ impl Shard {
         self.stages.iter().map(Stage::highest).fold(self.ingress.highest(), Tick::max)
     }
 
-    /// Says what the last tick in the journal of any shard is, which all new ticks come after. Before the first step.
+    /// Says what the last tick in the input log of any shard is, which all new ticks come after. Before the first step.
     pub fn replayed_through(&mut self, tick: Tick) {
         self.first.replayed.set(tick);
         self.stages.iter().for_each(|stage| stage.context().replayed.set(tick));
@@ -275,7 +275,7 @@ impl Shard {
     }
 
     /// Through which tick every stage has done all that follows.
-    pub fn settled(&self) -> Tick {
+    pub fn completed_through(&self) -> Tick {
         self.stages.iter().map(Stage::done).fold(self.ingress.clock(), Tick::min)
     }
 
@@ -284,13 +284,13 @@ impl Shard {
         self.ingress.is_live()
     }
 
-    /// Says that the input of all shards through `through` will survive. Rows of these ticks leave; but not those behind a checkpoint whose rows
+    /// Says that the input of all shards through `through` will be durable. Rows of these ticks leave; but not those behind a checkpoint whose rows
     /// are not all out yet. Returns through which tick they have left; until that is `through`, this has to be called again.
     ///
     /// # Errors
     /// When a sink fails.
     pub fn release(&mut self, through: Tick) -> Result<Tick, Fault> {
-        self.survives = self.survives.max(through);
+        self.durable_through = self.durable_through.max(through);
         self.show()?;
         Ok(self.released)
     }
@@ -302,8 +302,8 @@ impl Shard {
                 self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
             // One that has been announced may have been passed by all others. Nobody passes it before it stands there, so to look afterwards is
             // soon enough.
-            let survives = self.ingress.short_of_barrier(self.survives);
-            let through = waits.map_or(survives, |tick| survives.min(tick));
+            let durable_through = self.ingress.before_barrier(self.durable_through);
+            let through = waits.map_or(durable_through, |tick| durable_through.min(tick));
             if through > self.released {
                 self.released = through;
                 self.running = 0;
@@ -315,8 +315,9 @@ impl Shard {
                 self.first.check()?;
                 self.stages.iter().try_for_each(|stage| stage.context().check())?;
             }
-            let settled = |tick| self.released >= tick && !self.stages.iter().any(Stage::is_to_freeze);
-            if !waits.is_some_and(settled) {
+            let completed_through =
+                |tick| self.released >= tick && !self.stages.iter().any(Stage::is_to_freeze);
+            if !waits.is_some_and(completed_through) {
                 return Ok(());
             }
             let mut sinks = SinkNotes::default();
@@ -328,8 +329,8 @@ impl Shard {
     }
 
     /// All stages hear of something after `tick`, be it too late for one; whether it is in time for all.
-    fn hear(&mut self, tick: Tick) -> bool {
-        let late = self.stages.iter_mut().map(|stage| !stage.hear(tick)).filter(|late| *late).count();
+    fn acknowledge(&mut self, tick: Tick) -> bool {
+        let late = self.stages.iter_mut().map(|stage| !stage.acknowledge(tick)).filter(|late| *late).count();
         late == 0
     }
 
@@ -338,7 +339,7 @@ impl Shard {
     pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
         assert!(self.saving.is_none(), "one checkpoint at a time");
         let mut notes = Notes::default();
-        let in_time = self.hear(tick);
+        let in_time = self.acknowledge(tick);
         if !self.ingress.freeze(tick, &mut notes) || !in_time {
             return false;
         }
@@ -360,7 +361,7 @@ impl Shard {
     /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
     pub fn move_groups(&mut self, moving: &Move) -> bool {
         assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
-        let in_time = self.hear(moving.tick);
+        let in_time = self.acknowledge(moving.tick);
         let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
         if moves {
             self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
@@ -408,12 +409,12 @@ impl Shard {
         self.show()?;
         let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
         if !saving.put(None, out) {
-            return Ok(Saved::Partly);
+            return Ok(Saved::Pending);
         }
         let mut whole = true;
         for number in 0..=self.stages.len() {
             if !out.room() {
-                return Ok(Saved::Partly);
+                return Ok(Saved::Pending);
             }
             let stage = number.checked_sub(1).map(|index| &mut self.stages[index]);
             if saving.operators[number].is_none() {
@@ -424,7 +425,7 @@ impl Shard {
                 };
                 saving.operators[number] = Some(0);
                 if !saving.put(Some((Section::notes(number), notes)), out) {
-                    return Ok(Saved::Partly);
+                    return Ok(Saved::Pending);
                 }
             }
             let Some(index) = number.checked_sub(1) else { continue };
@@ -432,20 +433,20 @@ impl Shard {
             let next = saving.operators[number].get_or_insert(0);
             while *next < operators.len() {
                 if !operators[*next].save(Section::operator(number, *next), out) {
-                    return Ok(Saved::Partly);
+                    return Ok(Saved::Pending);
                 }
                 *next += 1;
             }
         }
-        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Partly) };
+        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Pending) };
         if !core::mem::replace(&mut saving.sinks_put, true) {
             let notes = core::mem::take(&mut sinks.notes);
             if !saving.put(Some((Section::SINKS, notes)), out) {
-                return Ok(Saved::Partly);
+                return Ok(Saved::Pending);
             }
         }
         let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.named);
-        Ok(Saved::Wholly(syncs.unwrap_or_default()))
+        Ok(Saved::Done(syncs.unwrap_or_default()))
     }
 
     /// Every chain that may end in a sink, in an order that never changes.
@@ -453,21 +454,21 @@ impl Shard {
         for reader in self.ingress.readers() {
             call(&mut **reader)?;
         }
-        for local in self.ingress.locals() {
-            call(&mut **local)?;
+        for fork in self.ingress.forks() {
+            call(&mut **fork)?;
         }
         for stage in &mut self.stages {
             for operator in stage.operators() {
                 call(&mut **operator)?;
             }
-            for local in stage.locals() {
-                call(&mut **local)?;
+            for fork in stage.forks() {
+                call(&mut **fork)?;
             }
         }
         Ok(())
     }
 
-    /// Takes up what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
+    /// Recovers what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
     ///
     /// # Errors
     /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.

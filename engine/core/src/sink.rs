@@ -3,8 +3,8 @@
 //! Each shard writes through a writer of its own, in the order (tick, row). The rows of a tick are committed together, so
 //! (tick, shard, number of the row in its tick) names a row for good: a replay of the same input gives it the same name.
 //!
-//! In a job that survives, rows wait here until their tick is *released*: until the input of every shard through that tick
-//! will survive. What has been shown is then never taken back, and after a restart the same rows come again under the same names. How
+//! In a job with durability, rows wait here until their tick is *released*: until the input of every shard through that tick
+//! will be durable. What has been shown is then never taken back, and after a restart the same rows come again under the same names. How
 //! often each is shown follows from the [`Delivery`].
 //!
 //! ```text
@@ -48,7 +48,7 @@ pub trait Sink<T>: Clone + Send + Sync + 'static {
 
     /// Whether its writers know after a restart which rows they have: only such a sink can deliver exactly once, and does so unless
     /// told otherwise.
-    fn remembers(&self) -> bool {
+    fn is_transactional(&self) -> bool {
         false
     }
 
@@ -86,14 +86,14 @@ impl fmt::Display for Outcome {
 /// Says how the run has ended; nothing as long as it has not.
 pub type Ending = Arc<dyn Fn() -> Option<Outcome> + Send + Sync>;
 
-/// How often a row is shown by the sink of a job that survives, if the job is stopped and goes on.
+/// How often a row is shown by the sink of a job with durability, if the job is stopped and goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
-    /// Once its input survives. After a restart nothing of what was taken in before is shown, so what had not been shown by then is lost.
+    /// Once its input is durable. After a restart nothing of what was taken in before is shown, so what had not been shown by then is lost.
     AtMostOnce,
-    /// Once its input survives. After a restart everything since the last checkpoint is shown again.
+    /// Once its input is durable. After a restart everything since the last checkpoint is shown again.
     AtLeastOnce,
-    /// Once its input survives. After a restart the sink goes on behind the last row that it has; it must [remember](Sink::remembers)
+    /// Once its input is durable. After a restart the sink goes on behind the last row that it has; it must [be transactional](Sink::is_transactional)
     /// which that is.
     ExactlyOnce,
 }
@@ -139,9 +139,9 @@ pub struct Recalled<'a> {
     pub shards: Vec<&'a [u8]>,
     /// Which of them this writer continues; none if there are now more or fewer shards.
     pub mine: Option<usize>,
-    /// Whether the run only takes up what other shards left, with those shards, and another follows it at once: what it writes is the same that
+    /// Whether the run only recovers what other shards left, with those shards, and another follows it at once: what it writes is the same that
     /// a restart with them would have written, and more is to come.
-    pub interim: bool,
+    pub is_rescale: bool,
 }
 
 /// The writing end of a sink on one shard.
@@ -186,7 +186,7 @@ pub trait SinkWriter<T>: 'static {
         Ok(())
     }
 
-    /// Called before the first row in a job that survives. Returns the tick through which the writer has all rows.
+    /// Called before the first row in a job with durability. Returns the tick through which the writer has all rows.
     ///
     /// The start may still be given up, and then it must not have changed anything: rows of later ticks that the writer may have are for
     /// [`begin`](Self::begin) to take back.
@@ -243,7 +243,7 @@ impl Drop for Blame<'_> {
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`, which is called `name` in reports.
     pub fn new(writer: W, delivery: Delivery, name: String, context: Rc<StageContext>) -> Self {
-        let holds = context.survives.get();
+        let holds = context.durable.get();
         let number = context.add_sink(name);
         ToSink {
             writer,
@@ -276,10 +276,10 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     }
 
     fn holds(&self) -> bool {
-        self.context.survives.get()
+        self.context.durable.get()
     }
 
-    /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs that do not survive: where rows are
+    /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs without durability: where rows are
     /// written at once, the compiler then leaves out what of a record no writer looks at.
     #[cold]
     #[inline(never)]
@@ -294,7 +294,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             self.on_writer(|writer| writer.write(at, row));
         } else {
             self.at_once = Tick(0);
-            self.context.wanted.set(tick);
+            self.context.flush_requested.set(tick);
             self.held.push_back((tick, at, row));
         }
     }
@@ -318,7 +318,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         }
         if self.finished && !self.closed && self.released == Tick::END {
             self.closed = true;
-            if !self.context.silent.get() {
+            if !self.context.dry_run.get() {
                 self.try_on_writer(W::close)?;
             }
         }
@@ -386,7 +386,7 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         Ok(())
     }
     fn suspend_sinks(&mut self) -> Result<(), Fault> {
-        if self.closed || self.context.silent.get() { Ok(()) } else { self.try_on_writer(W::suspend) }
+        if self.closed || self.context.dry_run.get() { Ok(()) } else { self.try_on_writer(W::suspend) }
     }
     fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         let mut mine = SinkNotes::default();
@@ -398,15 +398,23 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
     }
     fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
         let shards = earlier.each(Noted::bytes)?;
-        if self.context.silent.get() {
+        if self.context.dry_run.get() {
             self.shown = Tick::END;
             return Ok(());
         }
         let (log, generation) = (self.context.log.get(), self.context.generation.get());
-        let (delivery, interim, begins) =
-            (self.delivery, self.context.interim.get(), self.context.begins.get());
-        let recalled =
-            Recalled { log, generation, begins, delivery, checkpoint, shards, mine: earlier.mine, interim };
+        let (delivery, is_rescale, begins) =
+            (self.delivery, self.context.is_rescale.get(), self.context.begins.get());
+        let recalled = Recalled {
+            log,
+            generation,
+            begins,
+            delivery,
+            checkpoint,
+            shards,
+            mine: earlier.mine,
+            is_rescale,
+        };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
         self.context.kept.set(self.context.kept.get().max(kept));
         self.shown = match self.delivery {
@@ -416,6 +424,6 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         Ok(())
     }
     fn begin_sinks(&mut self) -> Result<(), Fault> {
-        if self.context.silent.get() { Ok(()) } else { self.writer.begin() }
+        if self.context.dry_run.get() { Ok(()) } else { self.writer.begin() }
     }
 }

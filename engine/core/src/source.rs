@@ -34,8 +34,8 @@ pub trait Source: Clone + Send + Sync + 'static {
     fn open(&self, index: usize, of: usize) -> Self::Partition;
 
     /// Whether its records can be had again after the process is gone: because they can be read again, or because the partitions log them.
-    /// A job that is to survive refuses a source of which neither is true.
-    fn survives(&self) -> bool {
+    /// A job that is to be durable refuses a source of which neither is true.
+    fn is_replayable(&self) -> bool {
         false
     }
 
@@ -68,18 +68,18 @@ pub struct Poll {
     pub tick: Tick,
     /// The most records to yield; more is a mistake, unless what is yielded must not be divided.
     pub records_max: usize,
-    /// The most bytes to log; 0 where the job does not survive.
+    /// The most bytes to log; 0 where the job has no durability.
     pub logged_max: usize,
 }
 
 /// What a partition is told before anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outset {
-    /// The most bytes that it will ever be let log in one tick; `usize::MAX` where the job does not survive. What is larger, and cannot be
+pub struct OpenContext {
+    /// The most bytes that it will ever be let log in one tick; `usize::MAX` where the job has no durability. What is larger, and cannot be
     /// divided, has to be refused.
     pub logged_max: usize,
-    /// Whether the run only takes up what other shards left, and takes in nothing: another run follows it at once.
-    pub interim: bool,
+    /// Whether the run only recovers what other shards left, and takes in nothing: another run follows it at once.
+    pub is_rescale: bool,
 }
 
 /// What a partition says after a read.
@@ -88,7 +88,7 @@ pub enum Polled {
     /// There may be more.
     Open,
     /// There is more, for which so many bytes have to be logged in one tick, and that is more than `logged_max`. They are set aside, if they
-    /// are no more than the [outset](Outset) allows; then it is the partition's turn.
+    /// are no more than the [open](OpenContext) allows; then it is the partition's turn.
     Waits(usize),
     /// There will be no more, ever.
     Done,
@@ -100,8 +100,8 @@ pub trait Partition: 'static {
     type Item;
 
     /// Says what holds for the whole run, before anything else is asked.
-    fn begin(&mut self, outset: Outset) {
-        let _ = outset;
+    fn begin(&mut self, open: OpenContext) {
+        let _ = open;
     }
 
     /// Hands what is there, at most `poll.records_max` records, to `out`; never waits.
@@ -112,7 +112,7 @@ pub trait Partition: 'static {
         EventTime::MIN
     }
 
-    /// As [`poll`](Self::poll), in a job that survives: what is written to `log` comes back to [`replay`](Self::replay) after a restart. A partition
+    /// As [`poll`](Self::poll), in a job with durability: what is written to `log` comes back to [`replay`](Self::replay) after a restart. A partition
     /// that can read its records again writes nothing, which is the default.
     fn poll_logged(&mut self, poll: Poll, log: &mut Vec<u8>, out: &mut impl FnMut(Self::Item)) -> Polled {
         let _ = log;
@@ -163,7 +163,7 @@ pub trait Partition: 'static {
         Ok(())
     }
 
-    /// Everything of ticks up to `through` will survive: those who sent it may be told. Called when that has risen.
+    /// Everything of ticks up to `through` will be durable: those who sent it may be told. Called when that has risen.
     fn released(&mut self, through: Tick) {
         let _ = through;
     }
@@ -198,7 +198,7 @@ pub(crate) trait Reader: Pipe {
     fn is_open(&self, index: usize) -> bool;
 
     /// Tells the partitions what holds for the whole run.
-    fn begin(&mut self, outset: Outset);
+    fn begin(&mut self, open: OpenContext);
 
     /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one; also says how many bytes it waits for, if any.
     fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize);
@@ -206,7 +206,7 @@ pub(crate) trait Reader: Pipe {
     /// Reads partition `index` as it was read when it gave `taken` and logged `logged`.
     fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]);
 
-    /// Tells the partitions that ticks up to `through` will survive.
+    /// Tells the partitions that ticks up to `through` will be durable.
     fn released(&mut self, through: Tick);
 
     /// Notes where each partition is, under the name that the job has for it.
@@ -248,7 +248,7 @@ pub(crate) fn reader_of(name: u64, shards: usize) -> usize {
 /// The reader of a [`Source`].
 pub(crate) struct FromSource<P, N> {
     partitions: Vec<Option<P>>,
-    /// Those that have ended, as long as some of their records wait to survive.
+    /// Those that have ended, as long as some of their records wait to be durable.
     ended: Vec<P>,
     /// Records that each has yielded.
     records: Vec<u64>,
@@ -285,10 +285,10 @@ impl<P, N> FromSource<P, N> {
 }
 
 impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
-    /// The partition has no more. Those who sent it still have to hear that their records survive.
+    /// The partition has no more. Those who sent it still have to hear that their records are durable.
     fn end(&mut self, index: usize) {
         let partition = self.partitions[index].take();
-        if self.context.survives.get() {
+        if self.context.durable.get() {
             self.ended.extend(partition);
         }
     }
@@ -316,8 +316,8 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         self.partitions[index].is_some()
     }
 
-    fn begin(&mut self, outset: Outset) {
-        self.partitions.iter_mut().flatten().for_each(|partition| partition.begin(outset));
+    fn begin(&mut self, open: OpenContext) {
+        self.partitions.iter_mut().flatten().for_each(|partition| partition.begin(open));
     }
 
     fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize) {

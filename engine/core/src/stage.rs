@@ -16,11 +16,11 @@ use crate::clock::Clocks;
 use crate::context::{IDLE, StageContext};
 use crate::deadline::Deadlines;
 use crate::fault::Fault;
+use crate::fork::ForkBuffer;
 use crate::frame::{discard, peek, take};
 use crate::hash::join;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
 use crate::ingress::Barrier;
-use crate::local::Local;
 use crate::moving::Move;
 use crate::notes::{Earlier, Notes};
 use crate::operator::Operator;
@@ -77,7 +77,7 @@ pub(crate) struct Stage {
     /// In the order (edge, source shard).
     inputs: Vec<Input>,
     operators: Vec<Box<dyn Operator>>,
-    locals: Vec<Box<dyn Local>>,
+    forks: Vec<Box<dyn ForkBuffer>>,
     clocks: Clocks,
     /// The tick that frames have been taken of.
     open: Option<Tick>,
@@ -121,7 +121,7 @@ impl Stage {
         context: Rc<StageContext>,
         inputs: Vec<Input>,
         operators: Vec<Box<dyn Operator>>,
-        locals: Vec<Box<dyn Local>>,
+        forks: Vec<Box<dyn ForkBuffer>>,
         clocks: Clocks,
         trace: bool,
         hash_ticks: u64,
@@ -132,7 +132,7 @@ impl Stage {
             context,
             inputs,
             operators,
-            locals,
+            forks,
             clocks,
             open: None,
             completing: None,
@@ -177,8 +177,8 @@ impl Stage {
     }
 
     /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
-    pub(crate) fn hear(&mut self, tick: Tick) -> bool {
-        self.barrier.heard = tick;
+    pub(crate) fn acknowledge(&mut self, tick: Tick) -> bool {
+        self.barrier.acknowledged = tick;
         self.ended() || self.done <= tick && self.open.is_none_or(|open| open <= tick)
     }
 
@@ -215,8 +215,8 @@ impl Stage {
         &mut self.operators
     }
 
-    pub(crate) fn locals(&mut self) -> &mut [Box<dyn Local>] {
-        &mut self.locals
+    pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
+        &mut self.forks
     }
 
     /// What followed from ticks up to `through` may leave the job.
@@ -267,7 +267,7 @@ impl Stage {
                 handover.give(stage, self.shard, to, blocks);
             }
             self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
-            self.locals.iter_mut().for_each(|local| local.reroute(&router));
+            self.forks.iter_mut().for_each(|fork| fork.reroute(&router));
         }
         let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
         for (number, id, bytes) in blocks {
@@ -291,7 +291,7 @@ impl Stage {
         self.inputs.iter().for_each(|input| notes.time(input.watermark));
         self.context.note(&mut notes);
         self.operators.iter_mut().for_each(|operator| operator.note(&mut notes));
-        self.locals.iter_mut().for_each(|local| local.note(&mut notes));
+        self.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
         self.operators.iter_mut().for_each(|operator| operator.freeze(full));
         self.frozen = Some(notes);
     }
@@ -327,7 +327,7 @@ impl Stage {
         }
         self.context.recall(earlier)?;
         self.operators.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
-        self.locals.iter_mut().try_for_each(|local| local.recall(earlier))?;
+        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.clocks.publish(self.shard, self.done);
         Ok(())
     }
@@ -444,7 +444,7 @@ impl Stage {
 
     fn can_open(&mut self) -> bool {
         self.operators.iter_mut().all(|operator| operator.can_seal())
-            && self.locals.iter_mut().all(|local| local.can_seal())
+            && self.forks.iter_mut().all(|fork| fork.can_seal())
     }
 
     fn take(&mut self, index: usize) -> Result<usize, Fault> {
@@ -459,22 +459,22 @@ impl Stage {
         })?;
         input.watermark = watermark;
         self.context.stats.frames.add(1);
-        self.pump();
+        self.drain_forks();
         Ok(count + 1)
     }
 
-    fn pump(&mut self) {
-        for (number, local) in self.locals.iter_mut().enumerate() {
+    fn drain_forks(&mut self) {
+        for (number, fork) in self.forks.iter_mut().enumerate() {
             self.context.running.set(self.operators.len() + number);
-            local.pump();
+            fork.drain();
         }
     }
 
     /// Calls every segment in turn, so that reports name the one that runs.
     fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
         let operators = self.operators.iter_mut().map(|operator| &mut **operator as &mut dyn Pipe);
-        let locals = self.locals.iter_mut().map(|local| &mut **local as &mut dyn Pipe);
-        for (number, pipe) in operators.chain(locals).enumerate() {
+        let forks = self.forks.iter_mut().map(|fork| &mut **fork as &mut dyn Pipe);
+        for (number, pipe) in operators.chain(forks).enumerate() {
             self.context.running.set(number);
             call(pipe);
         }
@@ -503,7 +503,7 @@ impl Stage {
         while index < self.operators.len() {
             self.context.running.set(index);
             let done = self.operators[index].complete(self.watermark)?;
-            self.pump();
+            self.drain_forks();
             if !done {
                 self.completing = Some(index);
                 return Ok(false);

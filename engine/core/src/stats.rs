@@ -77,7 +77,7 @@ counters! {
     stalls,
     /// Rows that a replay brought again and that the sink has already.
     rows_known,
-    /// Ticks taken in again from the journal of an earlier run.
+    /// Ticks taken in again from the input log of an earlier run.
     replayed_ticks,
     /// Windows closed, counted once per window and shard.
     windows,

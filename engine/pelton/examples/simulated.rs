@@ -8,7 +8,7 @@
 //! ```
 
 use pelton::prelude::*;
-use pelton::sim::{Scenario, survive};
+use pelton::sim::{Scenario, crash_test};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -21,7 +21,7 @@ struct Payment {
     at: EventTime,
 }
 
-/// The payments; what can be made again survives.
+/// The payments; what can be made again is durable.
 fn payments(partition: usize, of: usize) -> impl Iterator<Item = Payment> {
     let payment = |n: u64| Payment {
         account: n * n % 11,
@@ -47,11 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         *expected.entry((payment.at.as_secs() / 60, payment.account)).or_insert(0) += payment.cents;
     }
 
-    let (mut lives, mut checkpoints) = (0, 0);
+    let (mut runs, mut checkpoints) = (0, 0);
     for seed in 0..100 {
-        let survived = survive(&job, &Scenario { seed, ..Scenario::default() })?;
-        lives += survived.lives;
-        checkpoints += survived.checkpoints;
+        let outcome = crash_test(&job, &Scenario { seed, ..Scenario::default() })?;
+        runs += outcome.runs;
+        checkpoints += outcome.checkpoints;
         // `collect` forgets nothing here, and is shown rows again: the same name is the same row.
         let named: BTreeMap<_, _> =
             rows.take_named().into_iter().map(|row| ((row.tick, row.shard, row.seq), row.row)).collect();
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         std::io::stdout(),
-        "100 seeds, {lives} lives, {checkpoints} checkpoints: nothing lost, nothing twice"
+        "100 seeds, {runs} runs, {checkpoints} checkpoints: nothing lost, nothing twice"
     )?;
     Ok(())
 }

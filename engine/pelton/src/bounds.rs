@@ -39,9 +39,9 @@ pub(crate) const READ_BYTES: usize = 1 << 20;
 /// How long a part may be held by another writer: one that cuts it does so for moments.
 pub(crate) const PART_LOCK_WAIT: Duration = Duration::from_secs(3);
 
-/// How often the keeper looks whether a checkpoint is due, unless somebody has news for it.
+/// How often the coordinator looks whether a checkpoint is due, unless somebody has news for it.
 pub(crate) const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
-/// How often the keeper looks for commands of other processes.
+/// How often the coordinator looks for commands of other processes.
 pub(crate) const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
 /// A checkpoint is late after so many of its intervals,
 pub(crate) const LATE_INTERVALS: u64 = 10;

@@ -2,7 +2,7 @@
 
 use pelton_core::{Fault, OutOfMemory};
 use pelton_runtime::config::ConfigError;
-use pelton_runtime::survive::OpenError;
+use pelton_runtime::durability::OpenError;
 use pelton_runtime::{RunError, StartError};
 use std::error::Error;
 use std::fmt;
@@ -58,16 +58,16 @@ pub enum JobError {
         /// What could not be had.
         error: OutOfMemory,
     },
-    /// The job is to survive, and has a part that cannot.
-    CannotSurvive {
+    /// The job is to be durable, and has a part that cannot.
+    NotDurable {
         /// The job.
         job: String,
         /// Which part, and what to do about it.
         problem: String,
     },
-    /// What is in the data directory cannot be taken up.
+    /// What is in the data directory cannot be recovered.
     Open(OpenError),
-    /// What must survive could not be read or written.
+    /// What must be durable could not be read or written.
     Storage(String),
     /// The signals that were to suspend the job cannot be heard.
     Signals {
@@ -113,7 +113,7 @@ impl fmt::Display for JobError {
                  fewer `shards` or a smaller `buffer`",
                 error.limit
             ),
-            JobError::CannotSurvive { job, problem } => write!(f, "job `{job}` cannot survive: {problem}"),
+            JobError::NotDurable { job, problem } => write!(f, "job `{job}` cannot be durable: {problem}"),
             JobError::Open(error) => error.fmt(f),
             JobError::Storage(problem) => f.write_str(problem),
             JobError::Start(error) => error.fmt(f),
@@ -145,7 +145,7 @@ impl Error for JobError {
             | JobError::Disputed { .. }
             | JobError::OnCore { .. }
             | JobError::Size { .. }
-            | JobError::CannotSurvive { .. }
+            | JobError::NotDurable { .. }
             | JobError::Storage(_)
             | JobError::Signals { .. }
             | JobError::Empty { .. } => None,

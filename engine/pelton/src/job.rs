@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Builds a stretch of the job on one shard.
-pub(crate) type Planting = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
+pub(crate) type BuildShard = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 
 /// A job: streams from sources to sinks.
 ///
@@ -61,7 +61,7 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct PlannedSource {
     pub(crate) partitions: Box<dyn Fn(usize) -> usize>,
     /// Whether its records can be had again after the process is gone.
-    pub(crate) survives: bool,
+    pub(crate) is_replayable: bool,
     pub(crate) attach: Box<dyn Fn(Wake, FailureOfJob)>,
 }
 
@@ -73,19 +73,19 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) graph: Graph,
     pub(crate) sources: Vec<PlannedSource>,
-    pub(crate) plantings: Vec<Planting>,
+    pub(crate) builders: Vec<BuildShard>,
     pub(crate) sinks: Vec<AttachSink>,
     /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
     pub(crate) shape: Vec<String>,
     /// Operators that wait for a watermark, by stage, as they are called in reports.
     pub(crate) waits: Vec<(StageId, Label)>,
     /// A stream that is to be delivered exactly once by a sink that forgets.
-    pub(crate) forgetful: Option<String>,
+    pub(crate) non_transactional: Option<String>,
     /// A stream that ends in a sink and is a union of streams that are to be delivered differently.
     pub(crate) disputed: Option<String>,
     queues: usize,
     /// A stream that asks for the clock where there is none.
-    pub(crate) clockless: Option<String>,
+    pub(crate) processing_time: Option<String>,
     /// Streams that have not ended, by root.
     open: BTreeMap<usize, String>,
     roots: usize,
@@ -143,13 +143,9 @@ impl Plan {
     }
 
     /// Notes how a stream ends.
-    pub(crate) fn end(
-        &mut self,
-        place: &Place,
-        planting: impl Fn(&mut ShardBuilder) + Send + Sync + 'static,
-    ) {
+    pub(crate) fn end(&mut self, place: &Place, build: impl Fn(&mut ShardBuilder) + Send + Sync + 'static) {
         self.open.remove(&place.root);
-        self.plantings.push(Arc::new(planting));
+        self.builders.push(Arc::new(build));
     }
 
     /// The first thing that keeps the job from starting.
@@ -160,7 +156,7 @@ impl Plan {
         if let Some(stream) = &self.disputed {
             return Err(JobError::Disputed { job: self.name.clone(), stream: stream.clone() });
         }
-        if let Some(stream) = &self.clockless {
+        if let Some(stream) = &self.processing_time {
             return Err(JobError::Clockless { job: self.name.clone(), stream: stream.clone() });
         }
         if self.sources.is_empty() {
@@ -191,14 +187,14 @@ impl Job {
             name: name.to_owned(),
             graph: Graph { stages: 1, ..Graph::default() },
             sources: Vec::new(),
-            plantings: Vec::new(),
+            builders: Vec::new(),
             sinks: Vec::new(),
             shape: Vec::new(),
             waits: Vec::new(),
-            forgetful: None,
+            non_transactional: None,
             disputed: None,
             queues: 0,
-            clockless: None,
+            processing_time: None,
             open: BTreeMap::new(),
             roots: 0,
         };
@@ -220,7 +216,7 @@ impl Job {
         let (counted, attached) = (source.clone(), source.clone());
         plan.sources.push(PlannedSource {
             partitions: Box::new(move |shards| counted.partitions(shards)),
-            survives: source.survives(),
+            is_replayable: source.is_replayable(),
             attach: Box::new(move |wake, failure| {
                 attached.attach(wake);
                 attached.attach_failure(failure);

@@ -39,9 +39,9 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Key
         let edge = job.plan().next_edge(&place, to, true);
         let behind = job.plan().behind(to, &place, format!("{} > {operator}", place.name));
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<KeyedRecord<K, F::Item>>(edge);
-            let end = WholeByKey::new(key.clone(), shard.router(), lanes);
-            flow.plant(shard, end);
+            let channels = shard.channels::<KeyedRecord<K, F::Item>>(edge);
+            let end = WholeByKey::new(key.clone(), shard.router(), channels);
+            flow.instantiate(shard, end);
         });
         (job, edge, behind)
     }
@@ -110,9 +110,9 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let behind = job.plan().behind(to, &place, name);
         job.plan().waits.push((to, behind.label.clone()));
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), item.clone(), shard.router(), lanes);
-            flow.plant(shard, end);
+            let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
+            let end = ByKey::new(key.clone(), item.clone(), shard.router(), channels);
+            flow.instantiate(shard, end);
         });
         let label = behind.label.clone();
         let flow = Aggregated { edge, windows, aggregate, late, label, marker: PhantomData };

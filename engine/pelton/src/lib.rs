@@ -46,6 +46,7 @@ mod bounds;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod deduplicate;
+mod durability;
 mod error;
 pub mod flow;
 mod hints;
@@ -61,9 +62,8 @@ pub mod sinks;
 mod sort;
 pub mod sources;
 mod stream;
-mod survive;
-mod timing;
 mod waiting;
+mod watermarks;
 
 #[doc(hidden)]
 pub use pelton_core as core;
@@ -81,14 +81,14 @@ pub use pelton_core::{
 };
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};
-pub use pelton_runtime::survive::CheckpointDone;
+pub use pelton_runtime::durability::CheckpointDone;
 pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
 pub use running::{LateCheckpoint, Progress, Recording, Running};
 pub use sinks::Outcome;
 pub use sort::ByOrd;
 pub use stream::{Branch, Stream, Timed, TimedBranch};
-pub use timing::{WatermarkStrategy, from_source, in_order, out_of_order};
 pub use waiting::{HeldBy, Origin, Waiting};
+pub use watermarks::{WatermarkStrategy, from_source, in_order, out_of_order};
 
 /// The examples of the guide are tests, too.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ pub use crate::sinks::{
     Delivery, collect, file_ndjson, file_with, fold, for_each, subscribe, subscribe_from,
 };
 pub use crate::sources::{Inlet, InletError, Producer, channel, from_iter, from_vec, generate, inlet};
-pub use crate::timing::{from_source, in_order, out_of_order};
+pub use crate::watermarks::{from_source, in_order, out_of_order};
 pub use pelton_connect::ndjson;
 pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, sum};
 pub use pelton_core::window::{Window, Windowed, hopping, tumbling};

@@ -6,17 +6,17 @@
 //!
 //! Costs a pass over the whole state for each tick, so ask for the ticks around the incident.
 
+use crate::durability::{check, graph, resized, shape};
 use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{check_sizes, sizes};
-use crate::survive::{check, graph, resized, shape};
 use pelton_core::build::{ShardBuilder, wire_by};
 use pelton_core::memory::{HeapMemory, Memory};
 use pelton_core::snapshot::Checkpoint as _;
-use pelton_core::{Nanos, Shard, ShardId, StageId, Tick, journal};
+use pelton_core::{Nanos, Shard, ShardId, StageId, Tick, input_log};
 use pelton_runtime::config::Config;
-use pelton_runtime::survive::{Desk, LogReplay, Restored, difference, router};
-pub use pelton_runtime::survive::{Replayed, StateHash};
+use pelton_runtime::durability::{LogReplay, Mailbox, Restored, difference, router};
+pub use pelton_runtime::durability::{Replayed, StateHash};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ pub fn replay(
     let manifest = manifest(data)?;
     let shape = shape(&plan, usize::from(manifest.shards), manifest.key_groups);
     if let Some(difference) = difference(&manifest, &shape) {
-        return Err(JobError::Open(pelton_runtime::survive::OpenError::OtherJob {
+        return Err(JobError::Open(pelton_runtime::durability::OpenError::OtherJob {
             path: data.to_owned(),
             difference,
         }));
@@ -120,7 +120,7 @@ pub fn replay(
     })?;
     let moves = manifest.moves.iter().filter(|moved| moved.tick > after.0 && moved.tick <= to.0);
     let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
-    let desk = Desk::new(manifest.shards, manifest.key_groups, moves);
+    let mailbox = Mailbox::new(manifest.shards, manifest.key_groups, moves);
     let mut shards = Vec::new();
     let mut last = after;
     for wiring in wirings {
@@ -130,10 +130,10 @@ pub fn replay(
         let replay = LogReplay { reader: logs.reader(shard, after)?, after, through: to };
         builder.inspect(Box::new(replay));
         builder.hash_ticks(1);
-        plan.plantings.iter().for_each(|planting| planting(&mut builder));
+        plan.builders.iter().for_each(|build| build(&mut builder));
         let mut shard = builder.finish();
         shard.restore(restored.as_ref().map(|restored| restored as _)).map_err(JobError::Fault)?;
-        shard.replay_moves(desk.moves());
+        shard.replay_moves(mailbox.moves());
         shard.pause();
         shards.push(shard);
     }
@@ -166,12 +166,12 @@ fn step_through(shards: &mut [Shard], last: Tick, mut show: impl FnMut(StateHash
                 waiting.insert((tick, id, stage), hash);
             });
         }
-        let settled = shards.iter().map(Shard::settled).min().unwrap_or(Tick::END);
-        while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= settled) {
+        let completed_through = shards.iter().map(Shard::completed_through).min().unwrap_or(Tick::END);
+        while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= completed_through) {
             let ((tick, shard, stage), hash) = first.remove_entry();
             show(StateHash { tick, shard, stage, hash, recorded: None, taken_in: None });
         }
-        if settled >= last && shards.iter().all(Shard::is_live) {
+        if completed_through >= last && shards.iter().all(Shard::is_live) {
             return Ok(());
         }
     }
@@ -246,7 +246,7 @@ impl Logs<'_> {
                 (Kind::Tick, payload) => {
                     last = Tick(entry.tick);
                     if last <= to {
-                        let now = journal::taken_in(payload).ok_or_else(|| {
+                        let now = input_log::taken_in(payload).ok_or_else(|| {
                             JobError::Storage(format!("the log's entry of tick {} is cut short", entry.tick))
                         })?;
                         times.entry(last).or_insert(now);

@@ -1,10 +1,10 @@
 //! A job on its cores: progress, stopping, waiting.
 
 use crate::bounds::LATE_ONE_IN;
+use crate::durability::{self, DurableJob, Started};
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::signals;
-use crate::survive::{self, Started, Surviving};
 use crate::waiting::{Waiting, Waits};
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::build::{ShardBuilder, Sizes, Wiring, wire};
@@ -14,7 +14,7 @@ use pelton_core::source::FailureOfJob;
 use pelton_core::stats::{Counts, ShardStats};
 use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
 use pelton_runtime::config::{Config, Durability};
-use pelton_runtime::survive::{CheckpointDone, Desk, Wish};
+use pelton_runtime::durability::{CheckpointDone, Mailbox, Request};
 use pelton_runtime::{
     CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, Watch, clock, launch, on_core,
 };
@@ -28,7 +28,7 @@ use std::time::Duration;
 pub struct Running {
     inner: pelton_runtime::Running,
     /// After the cores: they must be gone before the data directory is given up.
-    surviving: Option<Surviving>,
+    durable: Option<DurableJob>,
     stats: Vec<Arc<ShardStats>>,
     waits: Waits,
     records: Arc<Mutex<Vec<ShardRecord>>>,
@@ -185,7 +185,7 @@ pub(crate) struct Endings {
 }
 
 /// Whom to ask of a run.
-type Run = (Watch, Option<Arc<Desk>>);
+type Run = (Watch, Option<Arc<Mailbox>>);
 
 impl Endings {
     /// Tells the sinks of `plan` whom to ask.
@@ -193,7 +193,7 @@ impl Endings {
         let run = Arc::<OnceLock<Option<Run>>>::default();
         let asked = run.clone();
         let ending: Ending = Arc::new(move || match asked.get()? {
-            Some((watch, desk)) => outcome(watch, desk.as_deref()),
+            Some((watch, mailbox)) => outcome(watch, mailbox.as_deref()),
             None => Some(Outcome::Stopped),
         });
         plan.sinks.iter().for_each(|attach| attach(ending.clone()));
@@ -201,8 +201,8 @@ impl Endings {
     }
 
     /// The run has begun.
-    pub(crate) fn begun(&self, watch: Watch, desk: Option<Arc<Desk>>) {
-        let _ = self.run.set(Some((watch, desk)));
+    pub(crate) fn begun(&self, watch: Watch, mailbox: Option<Arc<Mailbox>>) {
+        let _ = self.run.set(Some((watch, mailbox)));
     }
 }
 
@@ -214,34 +214,34 @@ impl Drop for Endings {
 }
 
 /// How a run has ended, if it has.
-fn outcome(watch: &Watch, desk: Option<&Desk>) -> Option<Outcome> {
-    if let Some(error) = failure(watch, desk) {
+fn outcome(watch: &Watch, mailbox: Option<&Mailbox>) -> Option<Outcome> {
+    if let Some(error) = failure(watch, mailbox) {
         return Some(Outcome::Failed(Arc::new(error)));
     }
     if !watch.is_over() {
         return None;
     }
-    Some(match desk {
-        Some(desk) if desk.is_suspended() && desk.all_closed() => Outcome::Suspended,
+    Some(match mailbox {
+        Some(mailbox) if mailbox.is_suspended() && mailbox.all_closed() => Outcome::Suspended,
         _ if watch.is_undone() => Outcome::Stopped,
         _ => Outcome::Complete,
     })
 }
 
 /// Tells the sources how to wake the engine, and where they learn why it failed.
-fn attach(plan: &Plan, cores: &pelton_runtime::Running, surviving: Option<&Surviving>) {
+fn attach(plan: &Plan, cores: &pelton_runtime::Running, durable: Option<&DurableJob>) {
     let bells = cores.bells();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
-    let (cores, desk) = (cores.watch(), surviving.map(|surviving| surviving.desk().clone()));
+    let (cores, mailbox) = (cores.watch(), durable.map(|durable| durable.mailbox().clone()));
     let failure: FailureOfJob = Arc::new(move || {
-        failure(&cores, desk.as_deref()).map(|error| Arc::new(error) as Arc<dyn Error + Send + Sync>)
+        failure(&cores, mailbox.as_deref()).map(|error| Arc::new(error) as Arc<dyn Error + Send + Sync>)
     });
     plan.sources.iter().for_each(|source| (source.attach)(wake.clone(), failure.clone()));
 }
 
 /// Why the job has failed, if it has: what `wait` returns in the end.
-fn failure(cores: &Watch, desk: Option<&Desk>) -> Option<JobError> {
-    let stored = desk.and_then(Desk::failure).map(JobError::Storage);
+fn failure(cores: &Watch, mailbox: Option<&Mailbox>) -> Option<JobError> {
+    let stored = mailbox.and_then(Mailbox::failure).map(JobError::Storage);
     stored.or_else(|| cores.failure().map(JobError::Run))
 }
 
@@ -255,12 +255,12 @@ impl Running {
         let mut notes: Vec<String> = driver.note.into_iter().collect();
         let endings = Endings::attach(plan);
         if config.durability != Durability::None && !record {
-            let Started { cores: inner, stats, surviving } = survive::start(plan, config)?;
-            endings.begun(inner.watch(), Some(surviving.desk().clone()));
-            attach(plan, &inner, Some(&surviving));
-            notes.extend_from_slice(surviving.notes());
-            let (surviving, waits) = (Some(surviving), Waits::of(plan));
-            return Ok(Running { inner, surviving, stats, waits, records: Arc::default(), notes });
+            let Started { cores: inner, stats, durable } = durability::start(plan, config)?;
+            endings.begun(inner.watch(), Some(durable.mailbox().clone()));
+            attach(plan, &inner, Some(&durable));
+            notes.extend_from_slice(durable.notes());
+            let (durable, waits) = (Some(durable), Waits::of(plan));
+            return Ok(Running { inner, durable, stats, waits, records: Arc::default(), notes });
         }
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
@@ -272,7 +272,7 @@ impl Running {
         let stats = wirings.iter().map(Wiring::stats).collect();
         let wirings: Mutex<Vec<Option<Wiring>>> = Mutex::new(wirings.into_iter().map(Some).collect());
         let records = Arc::new(Mutex::new(Vec::new()));
-        let (plantings, kept) = (plan.plantings.clone(), record.then(|| records.clone()));
+        let (builders, kept) = (plan.builders.clone(), record.then(|| records.clone()));
         let build = move |id: ShardId| {
             let mut wirings = wirings.lock().unwrap_or_else(PoisonError::into_inner);
             let wiring = wirings[usize::from(id.0)].take().unwrap_or_else(|| panic!("{id:?} is built once"));
@@ -281,7 +281,7 @@ impl Running {
             if kept.is_some() {
                 builder.record();
             }
-            plantings.iter().for_each(|planting| planting(&mut builder));
+            builders.iter().for_each(|build| build(&mut builder));
             let shard = builder.finish();
             Ok(match &kept {
                 None => Box::new(shard) as Box<dyn Duty>,
@@ -291,20 +291,20 @@ impl Running {
         let inner = launch(config, Arc::new(build))?;
         endings.begun(inner.watch(), None);
         attach(plan, &inner, None);
-        Ok(Running { inner, surviving: None, stats, waits: Waits::of(plan), records, notes })
+        Ok(Running { inner, durable: None, stats, waits: Waits::of(plan), records, notes })
     }
 
-    /// Has the job, which must survive, save its state now, after one tick on all shards, while it runs on; returns when that is done.
+    /// Has the job, which must have durability, save its state now, after one tick on all shards, while it runs on; returns when that is done.
     /// With a name it becomes a savepoint, which is kept until it is deleted, and from which a job can be started with another number of
     /// shards: see [`Config::restore`].
     ///
     /// # Errors
     /// When the job keeps nothing, has ended, or the state could not be saved.
     pub fn checkpoint(&self, name: Option<&str>) -> Result<CheckpointDone, JobError> {
-        let Some(surviving) = &self.surviving else {
+        let Some(durable) = &self.durable else {
             return Err(JobError::Storage("a job without `durability` has no checkpoints".to_owned()));
         };
-        self.ask(surviving, "checkpoint", Wish::Checkpoint(name.map(str::to_owned)))
+        self.ask(durable, "checkpoint", Request::Checkpoint(name.map(str::to_owned)))
     }
 
     /// Moves key groups to a shard, after one tick on all shards, while the job runs on; what comes out is the same. Returns when they have
@@ -313,10 +313,10 @@ impl Running {
     /// # Errors
     /// When the job keeps nothing, has ended, or there are no such key groups or no such shard.
     pub fn move_groups(&self, groups: RangeInclusive<u32>, shard: u16) -> Result<CheckpointDone, JobError> {
-        let Some(surviving) = &self.surviving else {
+        let Some(durable) = &self.durable else {
             return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
         };
-        self.ask(surviving, "move_groups", Wish::Move { first: *groups.start(), last: *groups.end(), shard })
+        self.ask(durable, "move_groups", Request::Move { first: *groups.start(), last: *groups.end(), shard })
     }
 
     /// Moves key groups so that all shards have about as much to do, going by what was sent to each since the last time. Where nothing is
@@ -325,20 +325,25 @@ impl Running {
     /// # Errors
     /// As for [`move_groups`](Self::move_groups).
     pub fn rebalance(&self) -> Result<CheckpointDone, JobError> {
-        let Some(surviving) = &self.surviving else {
+        let Some(durable) = &self.durable else {
             return Err(JobError::Storage("key groups move in a job with `durability`".to_owned()));
         };
-        self.ask(surviving, "rebalance", Wish::Balance)
+        self.ask(durable, "rebalance", Request::Balance)
     }
 
-    fn ask(&self, surviving: &Surviving, call: &'static str, wish: Wish) -> Result<CheckpointDone, JobError> {
+    fn ask(
+        &self,
+        durable: &DurableJob,
+        call: &'static str,
+        request: Request,
+    ) -> Result<CheckpointDone, JobError> {
         if on_core() {
             return Err(JobError::OnCore { call });
         }
-        let answer = surviving.desk().command(wish);
+        let answer = durable.mailbox().command(request);
         loop {
             let failure =
-                |why| failure(&self.inner.watch(), Some(surviving.desk())).unwrap_or(JobError::Storage(why));
+                |why| failure(&self.inner.watch(), Some(durable.mailbox())).unwrap_or(JobError::Storage(why));
             if let Some(done) = answer.wait(Duration::from_millis(100)) {
                 // If the job has failed, that is why.
                 return done.map_err(failure);
@@ -377,7 +382,7 @@ impl Running {
         let shards: Vec<Counts> = self.stats.iter().map(|stats| stats.read()).collect();
         let mut total = Counts::default();
         shards.iter().for_each(|counts| total += *counts);
-        let late_checkpoint = self.surviving.as_ref().and_then(Surviving::late);
+        let late_checkpoint = self.durable.as_ref().and_then(DurableJob::late);
         let waiting = self.waits.read(&self.stats, clock::now());
         let (cores, notes) = (self.inner.stats(), self.notes.clone());
         Progress { total, shards, cores, late_checkpoint, waiting, notes }
@@ -445,7 +450,7 @@ impl Running {
 
     /// How the job has ended, if it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        outcome(&self.inner.watch(), self.surviving.as_ref().map(|surviving| &**surviving.desk()))
+        outcome(&self.inner.watch(), self.durable.as_ref().map(|durable| &**durable.mailbox()))
     }
 
     /// Whether all cores have left.
@@ -469,10 +474,10 @@ impl Running {
         }
         while !self.wait_for(Duration::from_secs(3_600)) {}
         let progress = self.progress();
-        let Running { inner, surviving, .. } = self;
+        let Running { inner, durable, .. } = self;
         let ended = inner.wait();
-        if let Some(mut surviving) = surviving {
-            surviving.close(ended.is_ok())?;
+        if let Some(mut durable) = durable {
+            durable.close(ended.is_ok())?;
         }
         ended?;
         Ok(progress)

@@ -28,7 +28,7 @@ impl Delivering {
 }
 
 /// What the stretch of a stream from one exchange, fork or source to the next is called in reports. The stretch is called by its beginning
-/// until somebody says otherwise, and shards ask when they plant it.
+/// until somebody says otherwise, and shards ask when they instantiate it.
 #[derive(Clone, Debug)]
 pub(crate) struct Label(Arc<Mutex<String>>);
 

@@ -6,10 +6,10 @@ use crate::flow::{
 use crate::job::{Job, type_name_alone};
 use crate::keyed::{AllWindows, Keyed};
 use crate::settings::{Delivering, Label};
-use crate::timing::WatermarkStrategy;
+use crate::watermarks::WatermarkStrategy;
 use pelton_core::context::WatermarkOrigin;
-use pelton_core::local::{ToBoth, ToQueue};
-use pelton_core::operator::{Side, Timing};
+use pelton_core::fork::{ToBoth, ToQueue};
+use pelton_core::operator::{Side, WatermarkKind};
 use pelton_core::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::{EventTime, Key, Record, StageId, Windowed};
@@ -138,15 +138,15 @@ impl<F: Flow> Stream<F> {
     /// Time never falls: when the wall clock is put back, records have the latest time so far until it has caught up, in a job with
     /// [durability](crate::Config::durability) over restarts, too.
     pub fn ingestion_time(mut self) -> Stream<Ingested<F>> {
-        let generator = self.generator(Timing::Clock);
+        let generator = self.generator(WatermarkKind::Clock);
         self.then("ingestion_time", |inner| Ingested { inner, generator })
     }
 
-    fn generator(&mut self, timing: Timing) -> Generator {
+    fn generator(&mut self, timing: WatermarkKind) -> Generator {
         if self.place.stage != StageId(0) && timing.belongs_to_sources() {
-            self.job.plan().clockless.get_or_insert_with(|| self.place.name.clone());
+            self.job.plan().processing_time.get_or_insert_with(|| self.place.name.clone());
         }
-        let index = self.job.plan().next_generator(&self.place, timing == Timing::Clock);
+        let index = self.job.plan().next_generator(&self.place, timing == WatermarkKind::Clock);
         self.place.origins = vec![WatermarkOrigin::Generator(index)];
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }
     }
@@ -190,8 +190,8 @@ impl<F: Flow> Stream<F> {
     {
         let Stream { job, flow, place } = self;
         job.plan().end(&place, move |shard| {
-            let lanes = shard.lanes::<TimedRecord<F::Item>>(edge);
-            flow.plant(shard, ByTurn::new(chunk, lanes));
+            let channels = shard.channels::<TimedRecord<F::Item>>(edge);
+            flow.instantiate(shard, ByTurn::new(chunk, channels));
         });
     }
 
@@ -205,7 +205,7 @@ impl<F: Flow> Stream<F> {
         let (l, r) = (left.flow.queue, right.flow.queue);
         job.plan().end(&place, move |shard| {
             let end = ToBoth::new(shard.queue(l), shard.queue(r));
-            flow.plant(shard, end);
+            flow.instantiate(shard, end);
         });
         (left, right)
     }
@@ -220,7 +220,7 @@ impl<F: Flow> Stream<F> {
         let (m, s) = (main.flow.queue, side.flow.queue);
         job.plan().end(&place, move |shard| {
             let (main, side) = (ToQueue::new(shard.queue(m)), ToQueue::new(shard.queue(s)));
-            flow.plant(shard, Side::new(f.clone(), main, side));
+            flow.instantiate(shard, Side::new(f.clone(), main, side));
         });
         (main, side)
     }
@@ -275,12 +275,12 @@ impl<F: Flow> Stream<F> {
         let Stream { job, flow, place } = self;
         job.plan().end(&place, move |shard| {
             let end = ToQueue::new(shard.queue(queue));
-            flow.plant(shard, end);
+            flow.instantiate(shard, end);
         });
     }
 
     /// How often the sinks that this stream ends in show each row, should the job be stopped and go on: all of them, whatever is done to
-    /// the stream before, unless it is said anew. Unless told, a sink that [remembers](Sink::remembers) delivers exactly once, and any
+    /// the stream before, unless it is said anew. Unless told, a sink that [is transactional](Sink::is_transactional) delivers exactly once, and any
     /// other at least once. Without [durability](crate::Config::durability) it makes no difference.
     ///
     /// Behind a [union](Self::union) of streams that were told different things it has to be said again: otherwise the job does not start.
@@ -308,7 +308,7 @@ impl<F: Flow> Stream<F> {
     /// Ends the stream in `sink`, and gives the job back.
     pub fn sink<S: Sink<F::Item>>(self, sink: S) -> Job {
         let Stream { job, flow, place } = self;
-        let usual = if sink.remembers() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
+        let usual = if sink.is_transactional() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
         let mut plan = job.plan();
         let delivery = match place.delivery {
             Delivering::Unsaid => usual,
@@ -318,8 +318,8 @@ impl<F: Flow> Stream<F> {
                 usual
             }
         };
-        if delivery == Delivery::ExactlyOnce && !sink.remembers() {
-            plan.forgetful.get_or_insert_with(|| place.name.clone());
+        if delivery == Delivery::ExactlyOnce && !sink.is_transactional() {
+            plan.non_transactional.get_or_insert_with(|| place.name.clone());
         }
         plan.describe(match sink.schema() {
             Some(schema) => format!("sink of `{}`: notes rows of {schema}", place.name),
@@ -330,7 +330,7 @@ impl<F: Flow> Stream<F> {
         plan.end(&place, move |shard| {
             let end =
                 ToSink::new(sink.open(shard.shard()), delivery, name.clone(), shard.context(place.stage));
-            flow.plant(shard, end);
+            flow.instantiate(shard, end);
         });
         drop(plan);
         job

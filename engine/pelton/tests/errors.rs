@@ -8,7 +8,7 @@ use pelton::prelude::*;
 use pelton::sinks::NoRow;
 use pelton::sources::{SendError, TrySendError};
 use pelton::{Fault, Outcome, RunError, ShardId, StartError};
-use pelton_runtime::survive::OpenError;
+use pelton_runtime::durability::OpenError;
 use pelton_runtime::{IoUringBlocked, Panicked, PinCause, PinError};
 use pelton_storage::StorageError;
 use std::collections::BTreeSet;

@@ -111,15 +111,15 @@ fn calls_that_wait_for_the_job_are_refused_within_it() {
 fn only_closing_ends_the_input_of_a_durable_job() {
     let scratch = Scratch::new("ends");
     let rows = collect();
-    for life in 0..12u64 {
+    for run in 0..12u64 {
         let (numbers, source) = inlet::<u64>(64);
         let running =
             Job::new("ends").source(source).sink(rows.clone()).start_with(&scratch.durable()).unwrap();
         let mut producer = numbers.producer("a").unwrap();
-        assert_eq!(producer.next_sequence(), Ok(life + 1));
-        producer.send(life).unwrap();
-        producer.wait_acknowledged(life + 1, LONG).unwrap();
-        match life % 3 {
+        assert_eq!(producer.next_sequence(), Ok(run + 1));
+        producer.send(run).unwrap();
+        producer.wait_acknowledged(run + 1, LONG).unwrap();
+        match run % 3 {
             0 => drop((numbers, producer)),
             1 => drop(
                 thread::spawn(move || {

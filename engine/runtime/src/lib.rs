@@ -40,6 +40,7 @@ mod control;
 mod cycle;
 mod doorbell;
 mod driver;
+pub mod durability;
 mod duty;
 mod error;
 mod idle;
@@ -51,7 +52,6 @@ mod probe;
 mod running;
 pub mod signals;
 mod stats;
-pub mod survive;
 
 pub use bounds::STALL_NS;
 pub use doorbell::Bells;

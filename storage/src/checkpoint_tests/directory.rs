@@ -125,7 +125,7 @@ fn each_refusal_of_the_disk_is_an_error_with_advice() {
 #[test]
 fn rings_are_tried_out_where_they_will_be() {
     let scratch = Scratch::new("rings");
-    let options = DirectoryOptions { staging: Some(Lives::OnMachine) };
+    let options = DirectoryOptions { staging: Some(Lifetime::OnMachine) };
     DataDirectory::open(&blocking(), &scratch.0, &options).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(Simulated::new(0, Faults::default()));
     DataDirectory::open(&disk, Path::new("/data"), &options).unwrap();

@@ -9,7 +9,7 @@ mod directory;
 mod manifest;
 mod snapshot;
 
-use crate::disk::{Disk, DiskFile, How, Lives, Owner, Writer};
+use crate::disk::{Disk, DiskFile, How, Lifetime, Owner, Writer};
 use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter};
 use crate::staging::Staging;
@@ -229,9 +229,9 @@ impl Disk for Failing {
     fn writer(&self) -> io::Result<Box<dyn Writer>> {
         self.inner.writer()
     }
-    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
+    fn staging(&self, name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging> {
         self.take()?;
-        self.inner.staging(name, bytes, lives)
+        self.inner.staging(name, bytes, lifetime)
     }
     fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {
         self.inner.find_staging(name, hold)

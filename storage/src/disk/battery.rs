@@ -147,7 +147,7 @@ fn rings_are_written_from_where_they_are() {
         // `.log`, so that the direct disk is direct for the aligned ones.
         let file = disk.open(&directory.join("segment.log"), How::Create).unwrap();
         file.fill_zeros(64 << 10).unwrap();
-        let ring = disk.staging("", 32 << 10, Lives::InProcess).unwrap();
+        let ring = disk.staging("", 32 << 10, Lifetime::InProcess).unwrap();
         for place in 0..4u8 {
             ring.write(usize::from(place) * 8_192, &[place + 1; 8_192]);
         }
@@ -335,7 +335,7 @@ fn rings_on_the_machine_are_found_again() {
         // Others run this test at the same time.
         let prefix = format!("battery-{}-{:016x}-", std::process::id(), disk.draw());
         let name = |ring: &str| format!("{prefix}{ring}");
-        let make = |ring: &str| disk.staging(&name(ring), 8_192, Lives::OnMachine);
+        let make = |ring: &str| disk.staging(&name(ring), 8_192, Lifetime::OnMachine);
         let find = |ring: &str| disk.find_staging(&name(ring), None).unwrap();
         assert!(find("0").is_none(), "looking makes none");
         let first = make("0").unwrap();
@@ -356,9 +356,9 @@ fn rings_on_the_machine_are_found_again() {
         assert!(disk.stagings(&prefix).unwrap().is_empty());
         assert!(disk.staging_room().unwrap().is_none_or(|free| free > 0));
 
-        let inside = disk.staging("", 8_192, Lives::InProcess).unwrap();
+        let inside = disk.staging("", 8_192, Lifetime::InProcess).unwrap();
         inside.store(0, 5);
-        assert_eq!(disk.staging("", 8_192, Lives::InProcess).unwrap().load(0), 0);
+        assert_eq!(disk.staging("", 8_192, Lifetime::InProcess).unwrap().load(0), 0);
         let owner = disk.owner(directory).unwrap();
         assert!(owner.is_same(&disk.owner(directory).unwrap()));
         assert_ne!(disk.draw(), disk.draw());

@@ -8,7 +8,7 @@
 
 use super::affinity::Processors;
 use super::files::{self, RealFile};
-use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
+use super::{Completed, Disk, DiskFile, How, Lifetime, Owner, Source, WriteId, Writer};
 use crate::staging::Staging;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -87,8 +87,8 @@ impl Disk for Blocking {
         Ok(Box::new(BlockingWriter::new(self.processors.clone())?))
     }
 
-    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
-        files::staging(name, bytes, lives)
+    fn staging(&self, name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging> {
+        files::staging(name, bytes, lifetime)
     }
 
     fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {

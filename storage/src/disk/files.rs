@@ -7,7 +7,7 @@
 //! is full refuses then, with an error, and not later with a signal. No file of another user is ever mapped. Whoever writes a ring has it
 //! locked: containers may share the directory, and so may jobs whose data directories are copies of each other.
 
-use super::{DiskFile, How, Lives, Source};
+use super::{DiskFile, How, Lifetime, Source};
 use crate::bounds::{LOCK_STEP, LOCK_WAIT, ZEROS_BYTES};
 use crate::file_system::FileSystem;
 use crate::staging::Staging;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where staging rings that survive the process live.
+/// Where staging rings that outlast the process live.
 pub const STAGING_DIRECTORY: &str = "/dev/shm";
 
 /// What the names of their files begin with.
@@ -225,8 +225,8 @@ pub(super) fn lock(path: &Path) -> io::Result<Box<dyn Send + Sync>> {
 }
 
 /// Makes a ring.
-pub(super) fn staging(name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
-    if lives == Lives::InProcess {
+pub(super) fn staging(name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging> {
+    if lifetime == Lifetime::InProcess {
         return Staging::in_process(bytes);
     }
     let path = staging_path(name);

@@ -1,7 +1,7 @@
 //! The disk, as the storage layer sees it: files by path, and writes that complete later.
 //!
 //! Two kinds of call. Those of [`Disk`] and [`DiskFile`] block, and are made where blocking does no harm: at start, in recovery, by the
-//! keeper of checkpoints. A [`Writer`] belongs to one thread and never blocks, apart from [`Writer::wait`]: it takes writes, carries them
+//! coordinator of checkpoints. A [`Writer`] belongs to one thread and never blocks, apart from [`Writer::wait`]: it takes writes, carries them
 //! out in order of dependence and reports each completion. What the engine does while it runs goes through writers only.
 //!
 //! Three disks: `Uring` and `Blocking` are the machine's own, `Simulated` is memory with a fault model. Nothing above this module knows which.
@@ -39,12 +39,12 @@ pub enum How {
     Create,
 }
 
-/// Where a mapped ring lives, which says what it survives.
+/// Where a mapped ring lives, which says what it is safe from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lives {
+pub enum Lifetime {
     /// In the process: gone with it.
     InProcess,
-    /// In a file in memory (tmpfs): survives the process, not the machine.
+    /// In a file in memory (tmpfs): outlasts the process, not the machine.
     OnMachine,
 }
 
@@ -69,7 +69,7 @@ pub trait Disk: Send + Sync {
     fn writer(&self) -> io::Result<Box<dyn Writer>>;
     /// A mapped ring of `bytes`, new and zeroed. One that lives on the machine is called `name`, which no other is (`AlreadyExists`), and is
     /// held by this process as long as a handle lives.
-    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging>;
+    fn staging(&self, name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging>;
     /// The ring on the machine of that name with its content, if there is one. With `hold`, this process has it to itself from then on, as long as
     /// a handle lives; `WouldBlock` if another has not let go of it within that time. One that was never made to its end is none, and goes then.
     fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>>;

@@ -147,7 +147,7 @@ fn mounts() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Lives;
+    use crate::disk::Lifetime;
 
     #[test]
     fn what_was_written_is_read_and_no_flipped_bit_passes() {
@@ -158,7 +158,7 @@ mod tests {
             mounts: 5,
             pid: 6,
         };
-        let ring = Staging::on_heap(8_192, Lives::OnMachine);
+        let ring = Staging::on_heap(8_192, Lifetime::OnMachine);
         assert_eq!(Owner::read(&ring), None);
         owner.write(&ring);
         assert_eq!(Owner::read(&ring), Some(owner.clone()));

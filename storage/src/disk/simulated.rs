@@ -7,13 +7,13 @@
 //!   ([`Faults::short_write`]), some fail after a part ([`Faults::write_error`]).
 //! - **Syncs** make a file's content durable, or fail ([`Faults::sync_error`]). After a failed one some of what was not durable is, the
 //!   rest never will be, and a later sync that succeeds says nothing about it. A sync is not of names. Those of what comes from a ring,
-//!   a log's groups, may be said to be done and not be ([`Faults::false_syncs`]): nothing that a job survives, only to show that it would be noticed.
+//!   a log's groups, may be said to be done and not be ([`Faults::false_syncs`]): nothing that a job is durable, only to show that it would be noticed.
 //! - **Names** become durable when their directory is synced. Directories right below the root are always there.
 //! - **[`Crash::Process`]**: everything that completed stays, and so do rings that live on the machine. Writes under way are decided as
 //!   above. Locks are free again, rings in the process are gone.
 //! - **[`Crash::Power`]**: that, and then each write that was not synced is there wholly, in some of its sectors, or not, each by itself;
 //!   names keep an older stretch of the changes in each directory. All rings are gone, and the machine has another boot id.
-//! - **Bits** turn over at either crash, any number of them, in files that are named ([`Faults::bit_flips`]); if so wished, only in what was
+//! - **Bits** turn over at either crash, any number of them, in files that are named ([`Faults::bit_flips`]); if asked for, only in what was
 //!   written of them ([`Faults::flip_written`]).
 //! - **Space** ends at [`Faults::full_at_bytes`]. A file takes what was written or filled with zeros, up to its last byte.
 //! - **[`Simulated::stop_after`]** ends the process between two operations, wherever that is; the next `crash` starts it again.
@@ -32,7 +32,7 @@ mod tests;
 mod writer;
 
 use super::files::LOCK;
-use super::{Disk, DiskFile, How, Lives, Owner, Writer};
+use super::{Disk, DiskFile, How, Lifetime, Owner, Writer};
 use crate::staging::Staging;
 use content::{Content, SECTOR_BYTES};
 use names::Names;
@@ -422,10 +422,10 @@ impl Disk for Simulated {
         Ok(Box::new(SimulatedWriter::new(self)?))
     }
 
-    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
+    fn staging(&self, name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging> {
         let mut state = self.look()?;
-        let ring = Staging::on_heap(bytes, lives);
-        if lives == Lives::OnMachine {
+        let ring = Staging::on_heap(bytes, lifetime);
+        if lifetime == Lifetime::OnMachine {
             if state.staging.contains_key(name) {
                 return Err(ErrorKind::AlreadyExists.into());
             }

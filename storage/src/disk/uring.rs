@@ -24,7 +24,7 @@
 
 use super::affinity::Processors;
 use super::files::{self, RealFile, address_of};
-use super::{Completed, Disk, DiskFile, How, Lives, Owner, Source, WriteId, Writer};
+use super::{Completed, Disk, DiskFile, How, Lifetime, Owner, Source, WriteId, Writer};
 use crate::bounds::{URING_IN_FLIGHT, URING_WORKERS};
 use crate::staging::Staging;
 use io_uring::squeue::{Entry, Flags};
@@ -115,8 +115,8 @@ impl Disk for Uring {
         Ok(Box::new(UringWriter::new(self.workers.as_ref())?))
     }
 
-    fn staging(&self, name: &str, bytes: usize, lives: Lives) -> io::Result<Staging> {
-        files::staging(name, bytes, lives)
+    fn staging(&self, name: &str, bytes: usize, lifetime: Lifetime) -> io::Result<Staging> {
+        files::staging(name, bytes, lifetime)
     }
 
     fn find_staging(&self, name: &str, hold: Option<Duration>) -> io::Result<Option<Staging>> {

@@ -15,8 +15,8 @@
 //! ready ahead of need. Only making a new file blocks, for as long as the file system takes to create it and sync its
 //! directory; recycled files do not need that.
 //!
-//! What is promised: with [`Durability::Disk`] an entry that [`Log::pending`] no longer counts survives the loss of
-//! power; with [`Durability::Process`] every appended entry survives the death of the process, as long as the machine
+//! What is promised: with [`Durability::Disk`] an entry that [`Log::pending`] no longer counts outlasts the loss of
+//! power; with [`Durability::Process`] every appended entry outlasts the death of the process, as long as the machine
 //! lives. After any failed write or sync the log is poisoned: every call answers with that error, and nothing is
 //! acknowledged any more. Nothing is ever tried twice. Before an entry counts as durable, the log's mark says so (`mark`).
 //!

@@ -2,7 +2,7 @@
 
 use crate::segment::{self, Identity, PAGE, SegmentHeader};
 
-/// What an entry survives. Jobs without durability have no log.
+/// What an entry is safe from. Jobs without durability have no log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The process: entries are in memory that outlives it.
@@ -14,7 +14,7 @@ pub enum Durability {
 /// Which log, and how it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// What entries survive. It may change from one start to the next.
+    /// What entries are safe from. It may change from one start to the next.
     pub durability: Durability,
     /// Bytes of a segment, a multiple of 4 KiB from [`LogOptions::SEGMENT_BYTES_MIN`] to
     /// [`LogOptions::SEGMENT_BYTES_MAX`]; never changes.

@@ -17,7 +17,7 @@
 
 use crate::StorageError;
 use crate::bounds::{RING_DRAWS_MAX, RING_HOLD_WAIT};
-use crate::disk::{Disk, Lives, Owner, STAGING_DIRECTORY};
+use crate::disk::{Disk, Lifetime, Owner, STAGING_DIRECTORY};
 use crate::entry::{u32_at, u64_at};
 use crate::segment::{Identity, PAGE};
 use crate::staging::Staging;
@@ -106,7 +106,7 @@ impl Ring {
         identity: Identity,
         position: u64,
     ) -> Result<Ring, StorageError> {
-        let memory = disk.staging("", Ring::bytes(&identity), Lives::InProcess);
+        let memory = disk.staging("", Ring::bytes(&identity), Lifetime::InProcess);
         let memory = memory.map_err(|error| StorageError::io("map the staging ring of", directory, error))?;
         let ring = Ring { memory, name: String::new(), identity };
         ring.begin(position);
@@ -126,7 +126,7 @@ impl Ring {
         for _ in 0..RING_DRAWS_MAX {
             let number = disk.draw();
             let name = ring_name(&identity, number);
-            match disk.staging(&name, bytes, Lives::OnMachine) {
+            match disk.staging(&name, bytes, Lifetime::OnMachine) {
                 Ok(memory) => {
                     let ring = Ring { memory, name, identity };
                     owner.write(&ring.memory);

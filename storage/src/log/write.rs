@@ -111,7 +111,7 @@ impl Log {
         Ok(())
     }
 
-    /// Makes the segment files durable, which a log that need not survive the machine does only here. Those that are no longer wanted are
+    /// Makes the segment files durable, which a log that need not outlast the machine does only here. Those that are no longer wanted are
     /// read by recovery, too, as long as they are there.
     pub(super) fn sync_files(&self) -> Result<(), StorageError> {
         let live = self.segments.live.iter().map(|live| live.number);

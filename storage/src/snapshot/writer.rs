@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A new snapshot file, empty, whose name will survive a crash.
+/// A new snapshot file, empty, whose name will outlast a crash.
 ///
 /// Making it costs a few milliseconds of waiting for the disk. It can be made on any thread and then sent to the shard's.
 pub struct SnapshotFile {

@@ -41,7 +41,7 @@ impl History {
     }
 }
 
-/// Lives of a log until the process ends or the log is poisoned.
+/// Runs of a log until the process ends or the log is poisoned.
 fn live(
     log: &mut Log,
     machine: &Simulated,
@@ -183,7 +183,7 @@ fn on_disk_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn in_the_process_ring_everything_appended_survives_a_kill() {
+fn in_the_process_ring_everything_appended_is_durable_a_kill() {
     for seed in seeds(0..200) {
         check(seed, &[Durability::Process], &[Crash::Process], slow(seed));
     }

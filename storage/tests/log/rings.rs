@@ -1,7 +1,7 @@
 //! Whose a staging ring is: nobody takes another's, whatever their directories are called.
 
 use crate::common::{Owned, append, options, read_in, remove_ring, ring_names, ring_prefix};
-use pelton_storage::disk::{Blocking, Disk, Lives, STAGING_DIRECTORY};
+use pelton_storage::disk::{Blocking, Disk, Lifetime, STAGING_DIRECTORY};
 use pelton_storage::{
     Durability, Kind, Log, LogOptions, RingFile, RingState, StorageError, remove_ring as remove_if_unwanted,
     rings,
@@ -154,8 +154,8 @@ fn rings_that_were_never_begun_go_with_the_next_start() {
     let prefix = ring_prefix(&place.options(0));
     let file = |name: &str| Path::new(STAGING_DIRECTORY).join(format!("pelton-{prefix}{name}"));
     fs::write(file("000000000000000a"), "").unwrap();
-    drop(place.disk.staging(&format!("{prefix}000000000000000b"), 8_192, Lives::OnMachine).unwrap());
-    let held = place.disk.staging(&format!("{prefix}000000000000000c"), 8_192, Lives::OnMachine).unwrap();
+    drop(place.disk.staging(&format!("{prefix}000000000000000b"), 8_192, Lifetime::OnMachine).unwrap());
+    let held = place.disk.staging(&format!("{prefix}000000000000000c"), 8_192, Lifetime::OnMachine).unwrap();
     let log = place.open("data", 0);
     assert_eq!(
         ring_names(&place.disk, &place.options(0)).len(),

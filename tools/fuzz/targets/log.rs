@@ -9,7 +9,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pelton_fuzz::{Draw, Files, files_in, machine, patch, put, u32_in};
-use pelton_storage::disk::{Disk, Lives};
+use pelton_storage::disk::{Disk, Lifetime};
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, LogScan, Look};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -170,7 +170,7 @@ fuzz_target!(|bytes: &[u8]| {
     disk.create_directory(directory).expect("memory");
     put(&disk, &files);
     if let Some(ring) = &ring {
-        let memory = disk.staging(&left.ring_name, ring.len(), Lives::OnMachine).expect("memory");
+        let memory = disk.staging(&left.ring_name, ring.len(), Lifetime::OnMachine).expect("memory");
         memory.write(0, ring);
     }
     let options = options(next);

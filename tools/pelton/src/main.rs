@@ -33,7 +33,7 @@ enum Command {
     Bench(BenchCommand),
     /// Show, check or make a configuration.
     Config(ConfigCommand),
-    /// Test this program, on this machine, against the failures that jobs must survive.
+    /// Test this program, on this machine, against the failures that jobs must withstand.
     Selftest(SelftestCommand),
     /// Look at what a job keeps.
     Data(DataCommand),

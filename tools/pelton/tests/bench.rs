@@ -146,7 +146,7 @@ fn json_of(args: &[&str], kept: usize) -> serde_json::Value {
 }
 
 #[test]
-fn a_run_that_survives_says_what_and_how_long_a_flush_takes() {
+fn a_run_that_is_durable_says_what_and_how_long_a_flush_takes() {
     let run = json_of(&["tumble_count", "--events", "20000", "--durability", "process"], 1);
     assert_eq!((&run["durability"], &run["correct"]), (&"process".into(), &true.into()));
     assert!(run["flush_us"].is_null());

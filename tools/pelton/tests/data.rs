@@ -382,7 +382,7 @@ fn an_entry_that_the_engine_cannot_read_is_found() {
     log.sync().expect("room");
     let (findings, _) = place.fails("log verify DATA");
     assert!(findings.contains("shard-0000/seg-00000000.log at byte "), "{findings}");
-    assert!(findings.contains("the journal's entry of tick 11"), "{findings}");
+    assert!(findings.contains("the input log's entry of tick 11"), "{findings}");
     let (_, error) = place.fails("log export DATA --from 11");
     assert!(error.contains("(position "), "{error}");
 }
@@ -487,7 +487,7 @@ fn a_running_job_is_commanded_by_files() {
     assert_eq!(control::list(&place.disk, &place.data).expect("a directory"), []);
 
     let (disk, data) = (place.disk.clone(), place.data.clone());
-    let keeper = std::thread::spawn(move || {
+    let coordinator = std::thread::spawn(move || {
         let mut seen = Vec::new();
         while seen.len() < 5 {
             for waiting in control::list(&disk, &data).expect("a directory") {
@@ -522,7 +522,7 @@ fn a_running_job_is_commanded_by_files() {
     assert_eq!(moved, "16 key groups moved after tick 345\n");
     let savepoint = |name: &str| control::Command::Savepoint { name: name.to_owned() };
     assert_eq!(
-        keeper.join().expect("the keeper ends"),
+        coordinator.join().expect("the coordinator ends"),
         [
             savepoint("before-1.2"),
             control::Command::Checkpoint,

@@ -98,7 +98,7 @@ fn an_interrupted_test_says_so_and_leaves_nothing() {
         let child = command.spawn().expect("the binary runs");
         let began = Instant::now();
         while !files(&place).iter().any(|file| file.ends_with("part-0000.csv")) {
-            assert!(began.elapsed() < Duration::from_secs(60), "no life of the child began");
+            assert!(began.elapsed() < Duration::from_secs(60), "no run of the child began");
             std::thread::sleep(Duration::from_millis(20));
         }
         let target = if to_group { format!("-{}", child.id()) } else { child.id().to_string() };

@@ -76,7 +76,7 @@ impl Database {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shards begin, and nothing survives yet as far as they know.
+    /// Shards begin, and nothing is durable yet as far as they know.
     pub fn began(&self) {
         self.tables().latest = Tick(0);
     }
@@ -91,7 +91,7 @@ impl Database {
     }
 
     /// The process has died: of what was on its way, some arrives.
-    pub fn died(&self, chance: &mut Chance) {
+    pub fn ended(&self, chance: &mut Chance) {
         let mut tables = self.tables();
         let arrive = chance.below(tables.arriving.len() as u64 + 1) as usize;
         let mut arriving = std::mem::take(&mut tables.arriving);
@@ -99,15 +99,15 @@ impl Database {
     }
 
     /// What must not be, if it is.
-    pub fn check(&self, survives: Tick) -> Result<(), String> {
+    pub fn check(&self, durable_through: Tick) -> Result<(), String> {
         let tables = self.tables();
         if let Some(conflict) = &tables.conflict {
             return Err(conflict.clone());
         }
-        if self.delivery != Delivery::AtMostOnce && tables.latest > survives {
+        if self.delivery != Delivery::AtMostOnce && tables.latest > durable_through {
             return Err(format!(
-                "rows of tick {} were shown when only {} survives",
-                tables.latest.0, survives.0
+                "rows of tick {} were shown when only {} is durable",
+                tables.latest.0, durable_through.0
             ));
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Sink<Shown> for Database {
         Writer { shard: shard.0, rows, shown: Tick(0), batches, database: self.clone() }
     }
 
-    fn remembers(&self) -> bool {
+    fn is_transactional(&self) -> bool {
         self.delivery == Delivery::ExactlyOnce
     }
 }
@@ -158,7 +158,7 @@ impl SinkWriter<Shown> for Writer {
         self.shown = tick;
         let mut tables = self.database.tables();
         tables.latest = tables.latest.max(tick);
-        // What is shown before it survives may be computed anew under another name, and another row under its own.
+        // What is shown before it is durable may be computed anew under another name, and another row under its own.
         if self.database.delivery != Delivery::AtMostOnce {
             for (row, seq) in rows.iter().zip(0..) {
                 let before = tables.seen.insert((tick, self.shard, seq), *row);

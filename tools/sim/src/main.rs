@@ -72,13 +72,13 @@ fn alone(seed: u64, canary: Option<Canary>) -> bool {
     report::say(format!("{configuration:#?}"));
     let result = one(&configuration);
     match &result {
-        Ok(survived) => report::say(format!("{survived:#?}")),
+        Ok(outcome) => report::say(format!("{outcome:#?}")),
         Err(what) => report::say(Found { configuration, what: what.clone() }),
     }
     result.is_err()
 }
 
-fn one(configuration: &Configuration) -> Result<pelton::sim::Survived, String> {
+fn one(configuration: &Configuration) -> Result<pelton::sim::CrashReport, String> {
     let seed = configuration.scenario.seed;
     let both = || late::Lateness::draw(seed).run().and_then(|()| run::run(configuration));
     catch_unwind(AssertUnwindSafe(both)).unwrap_or_else(|_| Err(report::last_panic()))
@@ -103,7 +103,7 @@ fn many(cli: &Cli) -> bool {
             let result = one(&configuration);
             let mut summary = report::lock(&summary);
             match result {
-                Ok(survived) => summary.add(&survived),
+                Ok(outcome) => summary.add(&outcome),
                 Err(what) => {
                     summary.failed.push(seed);
                     report::say(Found { configuration, what });

@@ -64,7 +64,7 @@ struct Service {
     groups: Vec<Range<u64>>,
     /// The group to be sent next.
     next: usize,
-    /// Records through this one have been sent, in some life.
+    /// Records through this one have been sent, in some run.
     sent: u64,
     acknowledged: u64,
     connection: Option<Producer<Event>>,
@@ -124,7 +124,7 @@ impl Producers {
     }
 
     /// The process is gone, and with it the connections.
-    pub fn died(&mut self) {
+    pub fn ended(&mut self) {
         self.services.iter_mut().for_each(|service| service.connection = None);
     }
 
@@ -146,7 +146,7 @@ impl Service {
         if self.connection.is_none() {
             let told = |error| format!("{} cannot connect: {error}", self.id);
             let connection = match inlet.producer_within(&self.id, Duration::ZERO) {
-                // The job is being suspended: there will be another life.
+                // The job is being suspended: there will be another run.
                 Err(InletError::Closed) => return Ok(()),
                 connection => connection.map_err(told)?,
             };
@@ -194,7 +194,7 @@ impl Service {
             transaction.commit_numbered(group.start)
         };
         match sent {
-            // The job is being suspended, and takes nothing new: the next life is sent it. A job that refused for any other reason would never come
+            // The job is being suspended, and takes nothing new: the next run is sent it. A job that refused for any other reason would never come
             // to the end of its input.
             Err(InletError::Closed) => return Ok(()),
             sent => drop(sent.map_err(told)?),

@@ -1,7 +1,7 @@
 //! What is said of runs.
 
 use crate::run::{Canary, Configuration};
-use pelton::sim::Survived;
+use pelton::sim::CrashReport;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
@@ -68,14 +68,14 @@ pub struct Summary {
     pub failed: Vec<u64>,
     seeds: u64,
     refused: u64,
-    total: Survived,
+    total: CrashReport,
 }
 
 impl Summary {
     /// Counts a run that was as it should be.
-    pub fn add(&mut self, survived: &Survived) {
-        let Survived {
-            lives,
+    pub fn add(&mut self, outcome: &CrashReport) {
+        let CrashReport {
+            runs,
             steps,
             killed,
             power_lost,
@@ -86,11 +86,11 @@ impl Summary {
             checkpoints,
             rescaled,
             ..
-        } = *survived;
+        } = *outcome;
         let total = &mut self.total;
         self.seeds += 1;
-        self.refused += u64::from(survived.refused.is_some());
-        total.lives += lives;
+        self.refused += u64::from(outcome.refused.is_some());
+        total.runs += runs;
         total.steps += steps;
         total.killed += killed;
         total.power_lost += power_lost;
@@ -100,13 +100,13 @@ impl Summary {
         total.flips += flips;
         total.checkpoints += checkpoints;
         total.rescaled += rescaled;
-        total.trace ^= survived.trace;
+        total.trace ^= outcome.trace;
     }
 
     /// The sums.
     pub fn told(&self, took: Duration) -> String {
-        let Survived {
-            lives,
+        let CrashReport {
+            runs,
             steps,
             killed,
             power_lost,
@@ -122,7 +122,7 @@ impl Summary {
         let seeds = self.seeds + self.failed.len() as u64;
         let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
         format!(
-            "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {lives} lives, {steps} steps, {checkpoints} checkpoints; \
+            "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
              killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, bits turned over {flips} times, of which \
              {} were refused; {rescaled} changes of shards; trace {trace:016x}",
             took.as_secs_f64(),

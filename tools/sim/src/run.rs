@@ -7,7 +7,7 @@ use crate::producers::{Producers, Sending};
 use clap::ValueEnum;
 use pelton::config::Durability;
 use pelton::prelude::*;
-use pelton::sim::{Chance, Death, Faults, Moment, Scenario, Survived, World, survive_in};
+use pelton::sim::{Chance, CrashReport, Environment, Faults, Moment, RunEnd, Scenario, crash_test_in};
 use pelton::{Delivery, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const ROWS_TOLD: usize = 4;
 /// A mistake on purpose, in what is around the engine: if it is not found, the simulator is blind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Canary {
-    /// Ticks count as surviving before they are flushed: the disk says of a flush that it is done, and does nothing.
+    /// Ticks count as durable before they are flushed: the disk says of a flush that it is done, and does nothing.
     Unflushed,
     /// The first entry of a log is not replayed.
     Skipped,
@@ -28,7 +28,7 @@ pub enum Canary {
 pub struct Configuration {
     /// The mistake that is to be found.
     pub canary: Option<Canary>,
-    /// Lives and sizes.
+    /// Runs and sizes.
     pub scenario: Scenario,
     /// The records.
     pub data: Data,
@@ -55,7 +55,7 @@ impl Configuration {
         let least = if chance.happens(500) { most } else { chance.from_to(1, most) };
         let scenario = Scenario {
             seed,
-            deaths: chance.below(7) as u32,
+            crashes: chance.below(7) as u32,
             steps_max: 50 << chance.below(8),
             shards: least as usize..=most as usize,
             key_groups: most.max(chance.magnitude(256)) as u32,
@@ -107,7 +107,7 @@ fn faults(chance: &mut Chance, shards: u64) -> Faults {
     faults
 }
 
-/// The world around the job.
+/// The environment of the job.
 struct Outside {
     databases: Vec<Database>,
     producers: Option<Producers>,
@@ -116,7 +116,7 @@ struct Outside {
     chance: Chance,
 }
 
-impl World for Outside {
+impl Environment for Outside {
     fn began(&mut self, _: &Moment) {
         self.databases.iter().for_each(Database::began);
     }
@@ -132,12 +132,12 @@ impl World for Outside {
 
     fn check(&mut self, moment: &Moment) -> Result<(), String> {
         self.broken.clone()?;
-        self.databases.iter().try_for_each(|database| database.check(moment.survives))
+        self.databases.iter().try_for_each(|database| database.check(moment.durable_through))
     }
 
-    fn died(&mut self, _: Death) {
-        self.producers.iter_mut().for_each(Producers::died);
-        self.databases.iter().for_each(|database| database.died(&mut self.chance));
+    fn ended(&mut self, _: RunEnd) {
+        self.producers.iter_mut().for_each(Producers::ended);
+        self.databases.iter().for_each(|database| database.ended(&mut self.chance));
     }
 }
 
@@ -145,7 +145,7 @@ impl World for Outside {
 ///
 /// # Errors
 /// What must not be.
-pub fn run(configuration: &Configuration) -> Result<Survived, String> {
+pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
     let Configuration { scenario, data, shape, partitions, sending, deliveries, .. } = configuration;
     let databases: Vec<Database> = deliveries.iter().map(|delivery| Database::new(*delivery)).collect();
     let records = data.records;
@@ -165,14 +165,14 @@ pub fn run(configuration: &Configuration) -> Result<Survived, String> {
     };
     let chance = Chance::new(scenario.seed, "databases");
     let mut outside = Outside { databases: databases.clone(), producers, broken: Ok(()), chance };
-    let survived = survive_in(&job, scenario, &mut outside)
+    let outcome = crash_test_in(&job, scenario, &mut outside)
         .map_err(|failure| format!("{failure}\n{}", failure.story.join("\n")))?;
     let events: Vec<_> = (0..records).map(|place| data.at(place)).collect();
     for (number, (database, expected)) in databases.iter().zip(shape.twin(&events)).enumerate() {
-        let ended = survived.refused.is_none();
+        let ended = outcome.refused.is_none();
         let compared = compare(configuration, database, expected, ended);
         compared
-            .map_err(|what| format!("in the end, sink {number}: {what}\n{}", survived.story.join("\n")))?;
+            .map_err(|what| format!("in the end, sink {number}: {what}\n{}", outcome.story.join("\n")))?;
     }
     if let Some(producers) = &outside.producers
         && shape.family == Family::Copied
@@ -180,7 +180,7 @@ pub fn run(configuration: &Configuration) -> Result<Survived, String> {
     {
         undivided(producers, &databases[0])?;
     }
-    Ok(survived)
+    Ok(outcome)
 }
 
 /// The records of a transaction come in one tick.

@@ -13,7 +13,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use pelton_core::{EventTime, Tick, journal};
+use pelton_core::{EventTime, Tick, input_log};
 use pelton_storage::{Entry, Kind};
 use serde_json::{Map, Value, json};
 
@@ -68,7 +68,7 @@ fn content(entry: &Entry<'_>, line: &mut Map<String, Value>) -> Result<(), Strin
     match entry.kind {
         Kind::Tick => {
             let decoded =
-                journal::decode(Tick(entry.tick), entry.payload).map_err(|fault| fault.to_string())?;
+                input_log::decode(Tick(entry.tick), entry.payload).map_err(|fault| fault.to_string())?;
             let partitions = decoded.taken.iter().zip(&decoded.logged).map(|(taken, logged)| {
                 json!({
                     "records": taken.records,

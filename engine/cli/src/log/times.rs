@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use pelton_core::journal;
+use pelton_core::input_log;
 use pelton_storage::{Entry, Kind};
 
 use super::{Logs, Walked};
@@ -32,7 +32,7 @@ pub fn time_of(entry: &Entry<'_>) -> Option<i64> {
     if entry.kind != Kind::Tick {
         return None;
     }
-    i64::try_from(journal::taken_in(entry.payload)?.0).ok()
+    i64::try_from(input_log::taken_in(entry.payload)?.0).ok()
 }
 
 /// Finds the ticks that a selection means, in each log.

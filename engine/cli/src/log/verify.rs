@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use pelton_core::{Tick, journal};
+use pelton_core::{Tick, input_log};
 use pelton_storage::{Entry, Finding, Kind, LogScan, Look, Manifest, Severity, proofs, verify};
 
 use super::{Walked, place_of};
@@ -213,7 +213,7 @@ fn together(data: &Data, manifest: &Manifest, current: &[Seen], findings: &mut V
 /// Why an entry is none that the engine can read.
 fn content(entry: &Entry<'_>) -> Result<(), String> {
     match entry.kind {
-        Kind::Tick => match journal::decode(Tick(entry.tick), entry.payload) {
+        Kind::Tick => match input_log::decode(Tick(entry.tick), entry.payload) {
             Ok(_) => Ok(()),
             Err(fault) => Err(fault.to_string()),
         },

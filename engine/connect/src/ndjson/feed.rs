@@ -35,7 +35,7 @@ pub(crate) enum Fed {
 
 impl Input {
     /// Whether it can be read again by another process.
-    pub(crate) fn survives(&self) -> bool {
+    pub(crate) fn is_replayable(&self) -> bool {
         matches!(self, Input::File(_))
     }
 

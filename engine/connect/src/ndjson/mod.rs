@@ -38,7 +38,7 @@
 //! A file is read as far as it reached when the job first began, and the last line to its end: what is appended later is another job's. One that
 //! becomes shorter than that ends the job with an error that names the file, the line and the byte.
 //!
-//! In a job that survives only a file will do, and it must stay what it was while the job may still go back to it: it may
+//! In a job with durability only a file will do, and it must stay what it was while the job may still go back to it: it may
 //! grow, but what has been read must not change. After a restart reading goes on at the byte where it was; lines since the last
 //! checkpoint are read again, and what is malformed in them is reported again. A file that has become shorter, or
 //! whose lines are others, is refused: see [`NdjsonPartition`] for how that is known.
@@ -168,13 +168,13 @@ pub fn file<T>(path: impl AsRef<Path>) -> Result<Ndjson<T>, OpenError> {
     Ok(Ndjson::new(&path.display().to_string(), input))
 }
 
-/// Reads standard input, in a thread of its own. A job reads it once; it is gone then, so a job that is to survive refuses it.
+/// Reads standard input, in a thread of its own. A job reads it once; it is gone then, so a job with durability refuses it.
 pub fn stdin<T>() -> Ndjson<T> {
     Ndjson::new("standard input", Input::stream(io::stdin()))
 }
 
 /// Reads anything, in a thread of its own: a socket, a decompressor, the output of a child process. `name` is
-/// what it is called in messages. A job reads it once; it is gone then, so a job that is to survive refuses it. Where the job ends early, the thread
+/// what it is called in messages. A job reads it once; it is gone then, so a job with durability refuses it. Where the job ends early, the thread
 /// ends when its read returns.
 pub fn reader<T>(name: &str, reader: impl Read + Send + 'static) -> Ndjson<T> {
     Ndjson::new(name, Input::stream(reader))
@@ -216,7 +216,7 @@ impl<T> Ndjson<T> {
 
     /// Reads a file in so many partitions, whatever its size and the number of shards. Unless told otherwise there is one for each shard if the file has
     /// [`SPLIT_BYTES_MIN`] bytes or more, and one in all if it has fewer. With 1 the records come in the order of the lines. In a job that
-    /// survives, the number is what it was at the first start. Anything but a file has one.
+    /// is durable, the number is what it was at the first start. Anything but a file has one.
     ///
     /// # Panics
     /// When it is 0, or more than [`PARTITIONS_MAX`].
@@ -263,8 +263,8 @@ impl<T: DeserializeOwned + 'static> Source for Ndjson<T> {
         NdjsonPartition::open(self, index, of)
     }
 
-    fn survives(&self) -> bool {
-        self.input.survives()
+    fn is_replayable(&self) -> bool {
+        self.input.is_replayable()
     }
 
     fn attach(&self, wake: Arc<dyn Fn() + Send + Sync>) {

@@ -1,6 +1,6 @@
 //! The partition of a source of lines.
 //!
-//! Of a file that is read in a job that survives it notes, for each tick with records, where the line of the last of them begins, a
+//! Of a file that is read in a job with durability it notes, for each tick with records, where the line of the last of them begins, a
 //! chain of hashes of all its lines up to there, and how far the file is read. A replay must come to the same.
 //!
 //! ```text
@@ -47,7 +47,7 @@ pub struct NdjsonPartition<T> {
     in_chunk: u64,
     /// A chunk, and how many lines begin before it.
     numbered: (u64, u64),
-    /// Whether lines are hashed: in a job that survives.
+    /// Whether lines are hashed: in a job with durability.
     hashes: bool,
     /// The chain of the hashes of all lines.
     chain: u64,

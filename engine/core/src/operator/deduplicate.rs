@@ -24,14 +24,14 @@ mod saving;
 
 use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
-use crate::build::Site;
+use crate::build::OperatorContext;
 use crate::context::StageContext;
 use crate::fault::Fault;
+use crate::fork::SideOutput;
 use crate::frame::Frame;
 use crate::hash::{fold, join};
 use crate::ids::EventTime;
 use crate::key::Key;
-use crate::local::SideOutput;
 use crate::memory::Memory;
 use crate::operator::Operator;
 use crate::owns::Owns;
@@ -185,9 +185,9 @@ impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
     ///
     /// # Panics
     /// When the horizon is not above zero.
-    pub fn new(horizon: i64, site: Site, next: N, late: SideOutput<T>) -> Self {
-        let seen = Seen::new(horizon, site.memory);
-        DeduplicateOperator { seen, next, late, context: site.context, _records: PhantomData }
+    pub fn new(horizon: i64, at: OperatorContext, next: N, late: SideOutput<T>) -> Self {
+        let seen = Seen::new(horizon, at.memory);
+        DeduplicateOperator { seen, next, late, context: at.context, _records: PhantomData }
     }
 
     fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {

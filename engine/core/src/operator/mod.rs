@@ -3,19 +3,20 @@
 //! The stateless ones are [`Push`](crate::push::Push)es, fused into the loop that feeds them. The stateful ones read the frames of
 //! an exchange, keep the state of the keys that the shard owns, and act when a tick completes.
 
+pub(crate) mod assign_timestamps;
 pub(crate) mod deduplicate;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
 pub(crate) mod inspect;
 pub(crate) mod map;
 pub(crate) mod pass;
+#[cfg(test)]
+mod recovery;
 pub(crate) mod side;
 pub(crate) mod sort;
-pub(crate) mod stamp;
-#[cfg(test)]
-mod survives;
 pub(crate) mod window;
 
+pub use assign_timestamps::{AssignTimestamps, WatermarkKind};
 pub use deduplicate::DeduplicateOperator;
 pub use filter::Filter;
 pub use flat_map::FlatMap;
@@ -24,7 +25,6 @@ pub use map::Map;
 pub use pass::Pass;
 pub use side::Side;
 pub use sort::SortOperator;
-pub use stamp::{Stamp, Timing};
 pub use window::WindowOperator;
 
 use crate::fault::Fault;

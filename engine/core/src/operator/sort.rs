@@ -14,15 +14,15 @@ mod saving;
 
 use crate::announced::Announced;
 use crate::bounds::FIRE_ROWS_MAX;
-use crate::build::Site;
+use crate::build::OperatorContext;
 use crate::context::StageContext;
 use crate::fault::Fault;
+use crate::fork::SideOutput;
 use crate::frame::Frame;
 use crate::hash::{fold, join};
 use crate::heap::Heap;
 use crate::ids::EventTime;
 use crate::key::Key;
-use crate::local::SideOutput;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::owns::Owns;
@@ -90,22 +90,22 @@ where
     N: Push<T>,
 {
     /// An operator that holds nothing yet.
-    pub fn new(compare: C, site: Site, next: N, late: SideOutput<T>) -> Self {
+    pub fn new(compare: C, at: OperatorContext, next: N, late: SideOutput<T>) -> Self {
         SortOperator {
             compare,
-            waiting: Slots::new(site.memory.clone()),
-            due: Heap::new(site.memory.clone()),
+            waiting: Slots::new(at.memory.clone()),
+            due: Heap::new(at.memory.clone()),
             arrivals: 0,
             passed: EventTime::MIN,
-            may_wait: site.may_wait,
+            may_wait: at.may_wait,
             next,
             late,
-            context: site.context,
-            saver: Saver::new(&site.memory),
+            context: at.context,
+            saver: Saver::new(&at.memory),
             announced: Announced::new(),
             earlier: 0,
             origins: None,
-            memory: site.memory,
+            memory: at.memory,
             _keys: PhantomData,
         }
     }

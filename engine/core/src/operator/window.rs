@@ -26,11 +26,11 @@ use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::bounds::{CURSORS_PER_ROW, EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
 use crate::context::StageContext;
 use crate::fault::{Fault, OutOfMemory};
+use crate::fork::SideOutput;
 use crate::frame::Frame;
 use crate::hash;
 use crate::ids::EventTime;
 use crate::key::Key;
-use crate::local::SideOutput;
 use crate::memory::{Buf, Memory};
 use crate::operator::Operator;
 use crate::order::Order;
@@ -214,20 +214,20 @@ where
         if lookups.is_watched() {
             lookups.touch(&entries[..batch.len()], &mut self.saver)?;
         }
-        let mut strangers = 0u64;
+        let mut collisions = 0u64;
         let aggregate = &self.aggregate;
         lookups.visit(&entries[..batch.len()], |number, (key, acc)| {
             let keyed = &batch[number];
             if *key == read::<K>(&keyed.key) {
                 aggregate.add(acc, read(&keyed.item));
             } else {
-                strangers |= 1 << number;
+                collisions |= 1 << number;
             }
         });
         // Keys whose tag another key has too: one in a hundred thousand.
-        while strangers != 0 {
-            self.add_one(&batch[strangers.trailing_zeros() as usize])?;
-            strangers &= strangers - 1;
+        while collisions != 0 {
+            self.add_one(&batch[collisions.trailing_zeros() as usize])?;
+            collisions &= collisions - 1;
         }
         Ok(())
     }

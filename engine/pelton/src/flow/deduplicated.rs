@@ -23,11 +23,11 @@ pub struct Deduplicated<S, K> {
 
 impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, horizon, name) = (self.edge, self.horizon, self.label.get());
         let late = shard.side_output(self.late);
-        shard.plant_operator(edge, name, |site| {
-            DeduplicateOperator::<K, S::Item, _>::new(horizon, site, next, late)
+        shard.add_operator(edge, name, |at| {
+            DeduplicateOperator::<K, S::Item, _>::new(horizon, at, next, late)
         });
     }
 }

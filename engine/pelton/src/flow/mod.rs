@@ -1,7 +1,7 @@
 //! Flows: what a stream is made of, as values that every shard builds its own operators from.
 //!
 //! A flow is to a stream what an adaptor is to an iterator: a small struct around the one before it. When the stream ends in a
-//! sink or an exchange, each shard *plants* the flow: from the end back to the root, so that the whole stretch becomes one
+//! sink or an exchange, each shard *instantiates* the flow: from the end back to the root, so that the whole stretch becomes one
 //! monomorphised chain. You meet these types in signatures and error messages only.
 
 mod deduplicated;
@@ -24,5 +24,5 @@ pub trait Flow: Clone + Send + Sync + 'static {
     type Item: 'static;
 
     /// Builds this stretch on one shard, pushing into `next`.
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>);
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>);
 }

@@ -4,7 +4,7 @@ use super::Flow;
 use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
-use pelton_core::local::ToQueue;
+use pelton_core::fork::ToQueue;
 use pelton_core::push::Push;
 use pelton_core::source::Source;
 use pelton_core::window::Windows;
@@ -24,8 +24,8 @@ pub struct SourceRoot<S> {
 
 impl<S: Source> Flow for SourceRoot<S> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        shard.plant_source(self.number, &self.source, self.label.get(), next);
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        shard.add_source(self.number, &self.source, self.label.get(), next);
     }
 }
 
@@ -38,8 +38,8 @@ pub struct Rebalanced<S> {
 
 impl<S: Flow<Item: Record>> Flow for Rebalanced<S> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        shard.plant_pass(self.edge, self.label.get(), next);
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        shard.add_pass(self.edge, self.label.get(), next);
     }
 }
 
@@ -53,8 +53,8 @@ pub struct Forked<S, T> {
 
 impl<S: 'static, T: 'static> Flow for Forked<S, T> {
     type Item = T;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<T>) {
-        shard.plant_queue(self.stage, self.queue, self.label.get(), next);
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<T>) {
+        shard.add_queue(self.stage, self.queue, self.label.get(), next);
     }
 }
 
@@ -70,12 +70,12 @@ pub struct Joined<S, R> {
 
 impl<S: Flow<Item: Record>, R: Flow<Item = S::Item>> Flow for Joined<S, R> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         for edge in self.edges.into_iter().flatten() {
             let queue = shard.queue::<S::Item>(self.queue);
-            shard.plant_pass(edge, self.label.get(), ToQueue::new(queue));
+            shard.add_pass(edge, self.label.get(), ToQueue::new(queue));
         }
-        shard.plant_queue(self.stage, self.queue, self.label.get(), next);
+        shard.add_queue(self.stage, self.queue, self.label.get(), next);
     }
 }
 
@@ -92,10 +92,10 @@ pub struct Aggregated<T, K, A> {
 
 impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K, A> {
     type Item = Windowed<K, A::Out>;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
         let late = shard.side_output(self.late);
         let (name, aggregate) = (self.label.get(), self.aggregate.clone());
-        shard.plant_window::<T, K, A>(self.edge, name, self.windows, aggregate, next, late);
+        shard.add_window::<T, K, A>(self.edge, name, self.windows, aggregate, next, late);
     }
 }
 

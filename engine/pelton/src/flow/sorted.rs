@@ -28,12 +28,10 @@ where
     C: Fn(&S::Item, &S::Item) -> Ordering + Clone + Send + Sync + 'static,
 {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, compare, name) = (self.edge, self.compare.clone(), self.label.get());
         let late = shard.side_output(self.late);
-        shard.plant_operator(edge, name, |site| {
-            SortOperator::<K, S::Item, _, _>::new(compare, site, next, late)
-        });
+        shard.add_operator(edge, name, |at| SortOperator::<K, S::Item, _, _>::new(compare, at, next, late));
     }
 }
 

@@ -1,10 +1,10 @@
-//! The stateless stretches: each plants its operator in front of what follows.
+//! The stateless stretches: each instantiates its operator in front of what follows.
 
 use super::Flow;
 use crate::stream::Timed;
 use pelton_core::build::ShardBuilder;
-use pelton_core::local::SideOutput;
-use pelton_core::operator::{Filter, FlatMap, Inspect, Map, Stamp, Timing};
+use pelton_core::fork::SideOutput;
+use pelton_core::operator::{AssignTimestamps, Filter, FlatMap, Inspect, Map, WatermarkKind};
 use pelton_core::push::Push;
 use pelton_core::{EventTime, StageId};
 
@@ -17,8 +17,8 @@ pub struct Mapped<S, F> {
 
 impl<S: Flow, U: 'static, F: Fn(S::Item) -> U + Clone + Send + Sync + 'static> Flow for Mapped<S, F> {
     type Item = U;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<U>) {
-        self.inner.plant(shard, Map::new(self.f.clone(), next));
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<U>) {
+        self.inner.instantiate(shard, Map::new(self.f.clone(), next));
     }
 }
 
@@ -31,8 +31,8 @@ pub struct Filtered<S, F> {
 
 impl<S: Flow, F: Fn(&S::Item) -> bool + Clone + Send + Sync + 'static> Flow for Filtered<S, F> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        self.inner.plant(shard, Filter::new(self.f.clone(), next));
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        self.inner.instantiate(shard, Filter::new(self.f.clone(), next));
     }
 }
 
@@ -50,8 +50,8 @@ where
     F: Fn(S::Item) -> I + Clone + Send + Sync + 'static,
 {
     type Item = I::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<I::Item>) {
-        self.inner.plant(shard, FlatMap::new(self.f.clone(), next));
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<I::Item>) {
+        self.inner.instantiate(shard, FlatMap::new(self.f.clone(), next));
     }
 }
 
@@ -64,8 +64,8 @@ pub struct Inspected<S, F> {
 
 impl<S: Flow, F: Fn(EventTime, &S::Item) + Clone + Send + Sync + 'static> Flow for Inspected<S, F> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
-        self.inner.plant(shard, Inspect::new(self.f.clone(), next));
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+        self.inner.instantiate(shard, Inspect::new(self.f.clone(), next));
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Stamped<S, F, const APART: bool = false> {
 pub(crate) struct Generator {
     pub(crate) index: usize,
     pub(crate) stage: StageId,
-    pub(crate) timing: Timing,
+    pub(crate) timing: WatermarkKind,
     pub(crate) sources: Vec<usize>,
 }
 
@@ -101,13 +101,20 @@ where
     F: Fn(&S::Item) -> EventTime + Clone + Send + Sync + 'static,
 {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let early = shard.side_output(self.early);
-        let stamp =
-            Stamp::<_, _, _, APART>::new(self.f.clone(), timing, index, partitions, context, next, early);
-        self.inner.plant(shard, stamp);
+        let stamp = AssignTimestamps::<_, _, _, APART>::new(
+            self.f.clone(),
+            timing,
+            index,
+            partitions,
+            context,
+            next,
+            early,
+        );
+        self.inner.instantiate(shard, stamp);
     }
 }
 
@@ -120,14 +127,15 @@ pub struct Ingested<S> {
 
 impl<S: Flow> Flow for Ingested<S> {
     type Item = S::Item;
-    fn plant(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let Generator { index, stage, timing, .. } = self.generator;
         let (partitions, context) = (self.generator.partitions(shard), shard.context(stage));
         let clock = context.clone();
         let now = move |_: &S::Item| clock.wall.get();
         let early = SideOutput::new(None);
-        let stamp = Stamp::<_, _, _, false>::new(now, timing, index, partitions, context, next, early);
-        self.inner.plant(shard, stamp);
+        let stamp =
+            AssignTimestamps::<_, _, _, false>::new(now, timing, index, partitions, context, next, early);
+        self.inner.instantiate(shard, stamp);
     }
 }
 

@@ -121,13 +121,13 @@ fn every_method_is_looked_at() {
 fn a_delivery_reaches_the_sink() {
     let job = Job::new("refused");
     let _ = job.source(from_iter(|| 0..10u64)).deliver(Delivery::ExactlyOnce).rebalance().sink(collect());
-    assert_eq!(job.plan().forgetful.as_deref(), Some("source 0 > rebalance"), "collect forgets");
+    assert_eq!(job.plan().non_transactional.as_deref(), Some("source 0 > rebalance"), "collect forgets");
     let job = Job::new("said anew");
     let (left, right) = job.source(from_iter(|| 0..10u64)).deliver(Delivery::ExactlyOnce).fork();
     let _ = left.deliver(Delivery::AtLeastOnce).sink(collect());
-    assert_eq!(job.plan().forgetful, None);
+    assert_eq!(job.plan().non_transactional, None);
     let _ = right.sink(collect());
-    assert_eq!(job.plan().forgetful.as_deref(), Some("source 0 > right"));
+    assert_eq!(job.plan().non_transactional.as_deref(), Some("source 0 > right"));
 }
 
 /// Both kinds of union: of streams of one stage, and of streams of two.

@@ -22,22 +22,22 @@
 //! # Ok::<(), pelton::JobError>(())
 //! ```
 //!
-//! [`survive`] goes further: the job has a data directory, on a disk in memory, and is killed, loses power, is stopped, and comes back with
+//! [`crash_test`] goes further: the job has a data directory, on a disk in memory, and is killed, loses power, is stopped, and comes back with
 //! another number of shards, until it has come to its end.
 
 mod chance;
-mod lives;
+mod crash_test;
+mod environment;
 mod outcome;
 mod scenario;
 mod seeded;
 mod skipping;
 mod wall;
-mod world;
 
 pub use chance::Chance;
-pub use lives::{survive, survive_in};
-pub use outcome::{Failure, Problem, Survived};
+pub use crash_test::{crash_test, crash_test_in};
+pub use environment::{Environment, Moment, RunEnd};
+pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
 pub use scenario::Scenario;
 pub use seeded::{Simulation, replay, simulate};
-pub use world::{Death, Moment, World};

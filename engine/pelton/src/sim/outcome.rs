@@ -5,9 +5,9 @@ use std::fmt;
 
 /// What a job went through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survived {
-    /// Lives, the last one included.
-    pub lives: u32,
+pub struct CrashReport {
+    /// Runs, the last one included.
+    pub runs: u32,
     /// Steps of all shards.
     pub steps: u64,
     /// Times the process was killed.
@@ -20,17 +20,17 @@ pub struct Survived {
     pub suspended: u32,
     /// Times the job stopped because the disk failed, and said so.
     pub errors: u32,
-    /// Deaths at which bits turned over.
+    /// Crashes at which bits turned over.
     pub flips: u32,
     /// Checkpoints, savepoints included.
     pub checkpoints: u64,
-    /// Lives that began with another number of shards than the one before.
+    /// Runs that began with another number of shards than the one before.
     pub rescaled: u32,
     /// Why the job would not go on, if bits turned over and it found them.
     pub refused: Option<String>,
     /// Everything that happened, as one number.
     pub trace: u64,
-    /// How each life began, what was saved in it, and how it ended.
+    /// How each run began, what was saved in it, and how it ended.
     pub story: Vec<String>,
 }
 
@@ -38,13 +38,13 @@ pub struct Survived {
 pub struct Failure {
     /// The scenario's seed.
     pub seed: u64,
-    /// Lives before the one in which it was seen.
-    pub life: u32,
-    /// Steps in that life.
+    /// Runs before the one in which it was seen.
+    pub run: u32,
+    /// Steps in that run.
     pub step: u64,
     /// What was seen.
     pub problem: Problem,
-    /// How each life began, what was saved in it, and how it ended.
+    /// How each run began, what was saved in it, and how it ended.
     pub story: Vec<String>,
 }
 
@@ -59,8 +59,8 @@ pub enum Problem {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, life, step, problem, .. } = self;
-        write!(f, "seed {seed}, life {life}, step {step}: ")?;
+        let Failure { seed, run, step, problem, .. } = self;
+        write!(f, "seed {seed}, run {run}, step {step}: ")?;
         match problem {
             Problem::Job(error) => write!(f, "the job failed without cause: {error}"),
             Problem::Broken(what) => f.write_str(what),
@@ -69,7 +69,7 @@ impl fmt::Display for Failure {
 }
 
 impl fmt::Debug for Failure {
-    /// What `Display` says, and then the story, a line for each life: this is what `unwrap` prints.
+    /// What `Display` says, and then the story, a line for each run: this is what `unwrap` prints.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
         self.story.iter().try_for_each(|line| write!(f, "\n  {line}"))

@@ -1,4 +1,4 @@
-//! What a run through several lives is like.
+//! What a scenario of several runs is like.
 
 use super::Faults;
 use crate::config::Durability;
@@ -6,16 +6,16 @@ use pelton_core::TickBudget;
 use pelton_core::build::Sizes;
 use std::ops::RangeInclusive;
 
-/// What a run through several lives is like. Two runs of equal scenarios are equal, byte for byte.
+/// What a scenario of several runs is like. Two runs of equal scenarios are equal, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// Everything that is left to chance is drawn from it.
     pub seed: u64,
     /// How often the job dies or is stopped before it is left alone. It may come to its end earlier.
-    pub deaths: u32,
-    /// A life that ends early does so within this many steps.
+    pub crashes: u32,
+    /// A run that ends early does so within this many steps.
     pub steps_max: u64,
-    /// Shards; each life draws its own number.
+    /// Shards; each run draws its own number.
     pub shards: RangeInclusive<usize>,
     /// Key groups.
     pub key_groups: u32,
@@ -23,7 +23,7 @@ pub struct Scenario {
     pub ring_bytes: usize,
     /// The most records in a tick.
     pub records_max: usize,
-    /// What the job survives. Power fails only where it promises to survive that.
+    /// What the job withstands. Power fails only where it promises to withstand that.
     pub durability: Durability,
     /// Bytes of a log segment, a power of two of at least 64 KiB.
     pub segment_bytes: u64,
@@ -35,8 +35,8 @@ pub struct Scenario {
     pub keep: usize,
     /// Of a thousand bursts of steps, after this many somebody commands a checkpoint or a savepoint.
     pub commands: u32,
-    /// What the disk does wrong in lives that end early. Errors of writes and syncs, and a full disk, stop a job, and are not in every life. Bits
-    /// turn over at one death in four; the run may then end in a refusal.
+    /// What the disk does wrong in runs that end early. Errors of writes and syncs, and a full disk, stop a job, and are not in every run. Bits
+    /// turn over at one crash in four; the run may then end in a refusal.
     pub faults: Faults,
     /// A mistake that is to be found: what a log holds is taken in again without the first entry.
     #[doc(hidden)]
@@ -44,11 +44,11 @@ pub struct Scenario {
 }
 
 impl Default for Scenario {
-    /// A few deaths by either kind, one to four shards, small rings and segments, and a slow disk.
+    /// A few crashes by either kind, one to four shards, small rings and segments, and a slow disk.
     fn default() -> Self {
         Scenario {
             seed: 0,
-            deaths: 4,
+            crashes: 4,
             steps_max: 4_000,
             shards: 1..=4,
             key_groups: 64,

@@ -115,7 +115,7 @@ fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
             None => builder.record(),
             Some(recording) => builder.replay(recording.logs[usize::from(builder.shard().0)].clone()),
         }
-        plan.plantings.iter().for_each(|planting| planting(&mut builder));
+        plan.builders.iter().for_each(|build| build(&mut builder));
         builder.finish()
     };
     Ok(wirings.into_iter().map(build).collect())

@@ -29,7 +29,7 @@ pub struct Row<T> {
 
 /// Keeps every row. Unbounded: for tests and small results.
 ///
-/// Rows are in memory only. In a job that survives they are kept once their input survives; after a restart of the process the sink
+/// Rows are in memory only. In a job with durability they are kept once their input is durable; after a restart of the process the sink
 /// begins empty and is shown everything since the last checkpoint, rows that an earlier process had among them, under the same names: at
 /// least once.
 ///

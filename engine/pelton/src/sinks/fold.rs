@@ -19,8 +19,8 @@ pub struct Fold<A, F, M> {
 /// Folds each shard's rows into a copy of `empty` with `add`, on the shard itself and without locks, and merges the shards' values
 /// with `merge`, in the order of the shards, when the result is taken.
 ///
-/// The value is in memory only: in a job that survives it begins empty after each restart, and has the rows since the last checkpoint. For
-/// a total that survives, aggregate in the job.
+/// The value is in memory only: in a job with durability it begins empty after each restart, and has the rows since the last checkpoint. For
+/// a total that is durable, aggregate in the job.
 ///
 /// ```
 /// use pelton::prelude::*;

@@ -9,7 +9,7 @@ pub struct ForEach<F>(F);
 
 /// Calls `f` with each row, on the core that made it, as soon as it is made. `f` must not wait: the shard stands still meanwhile.
 ///
-/// In a job that survives it is called once the row's input survives, and after a restart again for every row since the last
+/// In a job with durability it is called once the row's input is durable, and after a restart again for every row since the last
 /// checkpoint: at least once. [`subscribe_from`](super::subscribe_from) names the rows, so that those can be told.
 ///
 /// ```

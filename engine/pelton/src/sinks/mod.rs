@@ -1,6 +1,6 @@
 //! Where streams end.
 //!
-//! | sink | after a restart of a job that survives |
+//! | sink | after a restart of a job with durability |
 //! |---|---|
 //! | [`file_ndjson`], [`file_with`] | goes on in its files: each row stands there exactly once |
 //! | [`subscribe_from`] | goes on behind the rows that the service has handled: each is seen exactly once |

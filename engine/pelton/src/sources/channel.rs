@@ -135,7 +135,7 @@ impl<T> Error for SendError<T> {
 /// A bounded channel into a job, for services that embed the engine: any thread may send. At most `capacity` records wait for the engine in each
 /// of 64 queues that senders are spread over, so one sender has so many waiting at most.
 ///
-/// It does not survive: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
+/// It is not durable: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
 /// needs the records from elsewhere. At `Stop::Drain` the engine refuses what is sent from then on, and ends with everything that was sent
 /// before; at `Stop::Now`, and at `Stop::Suspend`, what it has not taken is lost.
 ///
@@ -268,7 +268,7 @@ impl<T: Send + 'static> Source for Channel<T> {
         ChannelPartition { shared: self.shared.clone(), taken, turns: Turns::default() }
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         false
     }
 

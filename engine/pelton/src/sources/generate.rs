@@ -1,6 +1,6 @@
 //! Records from iterators: generators, test data, files read by other means.
 //!
-//! They survive by being made again. After a restart the first records are passed over with [`Iterator::nth`], which for ranges and
+//! They are durable by being made again. After a restart the first records are passed over with [`Iterator::nth`], which for ranges and
 //! slices is one step, and the rest is what the iterator then yields. **So the iterator must yield the same records each time that it is
 //! made**: a `make` that reads a clock, a random seed, or a place that changes breaks the promise of whatever job it feeds, and only an
 //! iterator that has become shorter is noticed.
@@ -18,7 +18,7 @@ pub struct Generate<F> {
 
 /// One partition for each shard: `make(partition, of)` returns the iterator of that partition.
 ///
-/// In a job that survives, `make` must be repeatable: the same arguments always give an iterator of the same records. To restart with
+/// In a job with durability, `make` must be repeatable: the same arguments always give an iterator of the same records. To restart with
 /// another number of shards, fix the number of [partitions](Generate::partitions).
 ///
 /// ```
@@ -38,7 +38,7 @@ where
     Generate { make, partitions: None }
 }
 
-/// One partition only, read by the first shard: records enter in the iterator's order. In a job that survives, `make` must be repeatable, as
+/// One partition only, read by the first shard: records enter in the iterator's order. In a job with durability, `make` must be repeatable, as
 /// for [`generate`].
 ///
 /// ```
@@ -92,7 +92,7 @@ where
         Generated((self.make)(index, of))
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 }
@@ -162,7 +162,7 @@ impl<T: Clone + Send + Sync + 'static> Source for FromVec<T> {
         Generated(Every { records: self.0.clone(), next: index, of })
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn check<S: Source<Item: PartialEq + std::fmt::Debug>>(source: &S) {
-        assert!(source.survives());
+        assert!(source.is_replayable());
         let of = source.partitions(3);
         for index in 0..of {
             let all = read(&mut source.open(index, of), 1_000).0;

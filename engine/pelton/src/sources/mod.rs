@@ -1,9 +1,9 @@
 //! Where streams begin.
 //!
-//! | source | in a job that survives |
+//! | source | in a job with durability |
 //! |---|---|
 //! | [`generate`], [`from_iter`], [`from_vec`] | made again, and must be repeatable |
-//! | [`inlet`] | logged whole; acknowledged to its producers once it survives |
+//! | [`inlet`] | logged whole; acknowledged to its producers once it is durable |
 //! | [`channel`] | refused: what it carried is gone with the process |
 
 mod channel;

@@ -108,7 +108,7 @@ impl ProblemKind {
                 "Two values do not fit together. The message names both and their bound."
             }
             ProblemKind::Memory => {
-                "The rings need shards x shards x buffer bytes for each exchange of the job, and a job that survives stages one `log.segment` for each shard; `memory` is less. Raise it, or lower `shards`, `buffer` or `log.segment`."
+                "The rings need shards x shards x buffer bytes for each exchange of the job, and a job with durability stages one `log.segment` for each shard; `memory` is less. Raise it, or lower `shards`, `buffer` or `log.segment`."
             }
         }
     }

@@ -125,16 +125,16 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "durability",
         flag: "durability",
-        doc: "Which failures the job survives. Choose \"process\" where a crash or an upgrade of the program must \
+        doc: "Which failures the job is safe from. Choose \"process\" where a crash or an upgrade of the program must \
               lose nothing but the machine is not expected to fail: results wait for a write to memory. It \
               needs room for one `log.segment` per shard in /dev/shm. Choose \"disk\" where a power cut must lose \
               nothing either: results then wait for a flush. Both need `data`.",
         kind: Kind::Choice(&[
             ("none", "keeps nothing: a job that ends early begins anew"),
-            ("process", "survives kill -9 and a crash of the program, not of the machine"),
+            ("process", "outlasts kill -9 and a crash of the program, not of the machine"),
             (
                 "disk",
-                "survives a power cut and a crash of the system too, if the disk keeps what it was told to flush",
+                "outlasts a power cut and a crash of the system too, if the disk keeps what it was told to flush",
             ),
         ]),
         default: Fallback::Fixed("none"),
@@ -150,7 +150,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "data",
         flag: "data",
-        doc: "The directory that keeps what survives: logs, checkpoints and the manifest. Made if it is not there, \
+        doc: "The directory that keeps what is durable: logs, checkpoints and the manifest. Made if it is not there, \
               and used by one process at a time. Needed unless `durability` is \"none\", and passed over then. Put \
               it on a local disk with room for a few segments and checkpoints per shard.",
         kind: Kind::Path,

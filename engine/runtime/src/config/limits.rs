@@ -57,14 +57,14 @@ pub(super) fn across(config: &Config, settings: &[Setting]) -> Vec<Problem> {
         );
         conflict(&["tick.interval_idle_us", "tick.interval_busy_us"], message);
     }
-    let survives = config.durability != Durability::None;
-    if survives && config.data.is_none() {
+    let durable = config.durability != Durability::None;
+    if durable && config.data.is_none() {
         let word = if config.durability == Durability::Disk { "disk" } else { "process" };
         let message =
-            format!("`durability` is \"{word}\" but `data` names no directory to keep what survives in");
+            format!("`durability` is \"{word}\" but `data` names no directory to keep what is durable in");
         conflict(&["durability", "data"], message);
     }
-    if let (false, Some(restore)) = (survives, &config.restore) {
+    if let (false, Some(restore)) = (durable, &config.restore) {
         let message = format!(
             "`restore` is \"{restore}\" but with `durability` at \"none\" nothing is kept to begin from"
         );

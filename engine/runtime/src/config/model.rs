@@ -31,9 +31,9 @@ pub struct Config {
     pub tick: TickConfig,
     /// What a core does when it has no work.
     pub idle: IdleConfig,
-    /// Which failures the job survives.
+    /// Which failures the job is safe from.
     pub durability: Durability,
-    /// The directory that keeps what survives; needed unless `durability` is [`Durability::None`].
+    /// The directory that keeps what is durable; needed unless `durability` is [`Durability::None`].
     pub data: Option<PathBuf>,
     /// What to begin from instead of the newest state: the name of a savepoint, or the number of a checkpoint.
     pub restore: Option<String>,
@@ -96,7 +96,7 @@ pub struct LogConfig {
     pub hash_ticks: u64,
 }
 
-/// Which failures a job survives.
+/// Which failures a job is safe from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// None: a job that ends early begins anew.
@@ -190,7 +190,7 @@ impl Config {
     }
 
     /// Whether the rings of `edges` exchanges fit in the memory limit; each exchange has shards x shards rings.
-    /// A job that survives stages one log segment for each shard, and these must fit beside them.
+    /// A job with durability stages one log segment for each shard, and these must fit beside them.
     ///
     /// The number of exchanges is known only once a job is, so this is asked again when one starts.
     ///

@@ -236,17 +236,17 @@ fn values_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn a_job_that_survives_needs_a_directory() {
+fn a_job_that_is_durable_needs_a_directory() {
     refused(
         layers("", &[], &[("durability", "disk")]),
         &[
-            "--durability: `durability` is \"disk\" but `data` names no directory to keep what survives in [C06]",
+            "--durability: `durability` is \"disk\" but `data` names no directory to keep what is durable in [C06]",
         ],
     );
     refused(
         layers("data = ''", &[("PELTON_DURABILITY", "process")], &[]),
         &[
-            "PELTON_DURABILITY: `durability` is \"process\" but `data` names no directory to keep what survives in [C06]",
+            "PELTON_DURABILITY: `durability` is \"process\" but `data` names no directory to keep what is durable in [C06]",
         ],
     );
     let both = layers("data = '/var/lib/p'", &[], &[("durability", "disk")]).resolve().expect("sound").config;

@@ -217,8 +217,8 @@ impl Content {
         }
     }
 
-    /// Carries a change out on the disk, in those of its sectors that `survives` says.
-    fn harden(&mut self, change: &Change, mut survives: impl FnMut(u64) -> bool) {
+    /// Carries a change out on the disk, in those of its sectors that `keeps` says.
+    fn harden(&mut self, change: &Change, mut keeps: impl FnMut(u64) -> bool) {
         match change {
             Change::Write { at, bytes } => {
                 let end = at + bytes.len() as u64;
@@ -226,7 +226,7 @@ impl Content {
                 while from < end {
                     let to = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
                     let to = to.min(end);
-                    if survives(from) {
+                    if keeps(from) {
                         harden_bytes(&mut self.stale, from, &bytes[(from - at) as usize..(to - at) as usize]);
                         self.durable_len = self.durable_len.max(to);
                     }
@@ -234,7 +234,7 @@ impl Content {
                 }
             }
             Change::Zeros { len } => {
-                if survives(0) {
+                if keeps(0) {
                     for (&number, page) in self.stale.range_mut(..len.div_ceil(PAGE_BYTES)) {
                         if let Some(page) = page {
                             let end = (len - number * PAGE_BYTES).min(PAGE_BYTES);
@@ -245,7 +245,7 @@ impl Content {
                 }
             }
             Change::Length { len } => {
-                if survives(0) {
+                if keeps(0) {
                     for (&number, page) in self.stale.range_mut(len / PAGE_BYTES..) {
                         let keep = len.saturating_sub(number * PAGE_BYTES);
                         match page {

@@ -1,7 +1,7 @@
 //! The tree of names of a simulated machine: as programs see it, and as it is on the disk.
 //!
 //! A change of names becomes durable when its directory is synced, and then with all changes that came before it in the same directory.
-//! When the power goes, of the changes that were not synced each directory keeps a stretch from the oldest on, as a journal would.
+//! When the power goes, of the changes that were not synced each directory keeps a stretch from the oldest on, as a input log would.
 
 use super::Node;
 use super::random::Stream;

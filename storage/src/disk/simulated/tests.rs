@@ -58,7 +58,7 @@ fn story(seed: u64, rounds: u64) -> (String, u64) {
     for life in 0..rounds {
         let Ok(file) = machine.open(Path::new(FILE), How::Write) else { break };
         let ring = machine.find_staging("ring", None).unwrap();
-        let ring = ring.unwrap_or_else(|| machine.staging("ring", 8_192, Lives::OnMachine).unwrap());
+        let ring = ring.unwrap_or_else(|| machine.staging("ring", 8_192, Lifetime::OnMachine).unwrap());
         story += &format!("life {life}: ring {}\n", ring.load(0));
         ring.store(0, ring.load(0) + 1);
         let mut writer = machine.writer().unwrap();
@@ -104,7 +104,7 @@ fn every_fault_happens_in_the_stories() {
 }
 
 #[test]
-fn a_synced_write_survives_any_crash() {
+fn a_synced_write_is_durable_any_crash() {
     for seed in 0..300 {
         let machine = machine(seed, Faults { slow: 0..5, short_write: 300, ..Faults::default() });
         let file = durable_file(&machine, 64 << 10);
@@ -303,10 +303,10 @@ fn a_rename_that_was_synced_stays_with_both_its_directories() {
 }
 
 #[test]
-fn rings_and_locks_survive_what_they_should() {
+fn rings_and_locks_be_durable_what_they_should() {
     let machine = machine(1, Faults::default());
     let ring = |machine: &Simulated| machine.find_staging("r", None).unwrap().map(|ring| ring.load(0));
-    machine.staging("r", 64, Lives::OnMachine).unwrap().store(0, 1);
+    machine.staging("r", 64, Lifetime::OnMachine).unwrap().store(0, 1);
     let lock = machine.lock(Path::new("/data")).unwrap();
     let boot = machine.boot_id();
     machine.crash(Crash::Process);
@@ -345,7 +345,7 @@ fn what_a_dead_process_had_open_is_of_no_use() {
 fn memory_that_is_changed_too_early_shows() {
     let machine = machine(1, Faults { slow: 5..6, ..Faults::default() });
     let file = durable_file(&machine, 4_096);
-    let ring = machine.staging("r", 64, Lives::InProcess).unwrap();
+    let ring = machine.staging("r", 64, Lifetime::InProcess).unwrap();
     let mut writer = machine.writer().unwrap();
     let source = Source::Staging { ring: ring.clone(), at: 0, len: 8 };
     writer.submit(WriteId(1), &file, source, 0, true).unwrap();

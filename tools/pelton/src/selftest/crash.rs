@@ -1,6 +1,6 @@
 //! The process that kills: starts the job, feeds it, ends it at a random moment, and does so again and again.
 //!
-//! A life of the child is one of these:
+//! A run of the child is one of these:
 //!
 //! ```text
 //!  killed     kill -9 at a random moment, one time in four while it is still starting
@@ -39,13 +39,13 @@ const STUCK: Duration = Duration::from_secs(60);
 const FED_MS: (u64, u64) = (20, 700);
 /// The longest time from a start to a kill that is to strike while it starts, in milliseconds.
 const STARTING_MS: u64 = 60;
-/// One life in so many is killed early.
+/// One run in so many is killed early.
 const EARLY_EVERY: u64 = 4;
-/// One of the other lives in so many is stopped in order.
+/// One of the other runs in so many is stopped in order.
 const STOP_EVERY: u64 = 10;
-/// One of the other lives in so many is starved, if there are to be faults.
+/// One of the other runs in so many is starved, if there are to be faults.
 const STARVE_EVERY: u64 = 4;
-/// One life in so many begins with a number of shards that is drawn anew.
+/// One run in so many begins with a number of shards that is drawn anew.
 const RESCALE_EVERY: u64 = 5;
 /// The most kills after the input has ended.
 const KILLS_AT_END: u64 = 2;
@@ -67,7 +67,7 @@ fn next_look(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now()).min(LOOK)
 }
 
-/// How a life is to end.
+/// How a run is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Killed so long after its start.
@@ -82,7 +82,7 @@ pub enum Fate {
     Last(Option<Duration>),
 }
 
-/// How a life ended.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Killed,
@@ -91,7 +91,7 @@ enum End {
     Stuck(&'static str),
 }
 
-/// What the child has said, over all of its lives.
+/// What the child has said, over all of its runs.
 struct Ledger {
     /// The last acknowledged number of each producer.
     acknowledged: Vec<u64>,
@@ -130,7 +130,7 @@ pub struct Crash<'a> {
     starts: Latencies,
     report: Report,
     faulty: Option<FaultyDisk>,
-    /// The device has lost writes that the mode does not promise to survive, and no start has read what is left.
+    /// The device has lost writes that the mode does not promise to withstand, and no start has read what is left.
     may_refuse: bool,
     /// Which refusals are counted as such: any that names something of the job's, or those of a disk that lost writes.
     any_refusal: bool,
@@ -161,7 +161,7 @@ pub fn crash(
         let after = Duration::from_millis(crash.draw.below(END_MS));
         crash.live(Fate::Last(Some(after)), interrupt)?;
     }
-    progress.at(options.cycles, "the last life");
+    progress.at(options.cycles, "the last run");
     crash.live(Fate::Last(None), interrupt)?;
     progress.at(options.cycles, "checking every row");
     crash.judge()?;
@@ -219,7 +219,7 @@ impl<'a> Crash<'a> {
         }
     }
 
-    /// One life of the child. Nothing happens once there is a problem: what it left is the evidence. Nor once a start has been refused.
+    /// One run of the child. Nothing happens once there is a problem: what it left is the evidence. Nor once a start has been refused.
     pub fn live(&mut self, fate: Fate, interrupt: &Interrupt) -> Result<(), Box<dyn Error>> {
         if !self.report.problems.is_empty() || self.report.refused.is_some() {
             return Ok(());
@@ -266,7 +266,7 @@ impl<'a> Crash<'a> {
 
     fn spawn(&mut self) -> Result<Child, Box<dyn Error>> {
         let mut log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        writeln!(log, "-- life {}, {} shards", self.report.cycles, self.shards)?;
+        writeln!(log, "-- run {}, {} shards", self.report.cycles, self.shards)?;
         let seed = self.draw.any();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["selftest", "crash-child"]);
@@ -392,21 +392,21 @@ impl<'a> Crash<'a> {
     fn judge_known(&mut self, producer: u32, known: u64) {
         let (acknowledged, sent) =
             (self.ledger.acknowledged[producer as usize], self.plan.last()[producer as usize]);
-        let life = self.report.cycles;
+        let run = self.report.cycles;
         if known < acknowledged {
             self.report.problems.push(format!(
-                "life {life}: LOST: of producer {producer} records through {acknowledged} were acknowledged, and the engine has {known}"
+                "run {run}: LOST: of producer {producer} records through {acknowledged} were acknowledged, and the engine has {known}"
             ));
         }
         if known > sent {
             self.report.problems.push(format!(
-                "life {life}: of producer {producer} records through {sent} were sent, and the engine has {known}"
+                "run {run}: of producer {producer} records through {sent} were sent, and the engine has {known}"
             ));
         }
     }
 
     fn judge_end(&mut self, end: End, status: ExitStatus, fate: Fate) {
-        let life = self.report.cycles;
+        let run = self.report.cycles;
         let killed = status.signal() == Some(SIGKILL);
         let well = status.success() && self.ledger.ended;
         let problem = match (end, fate) {
@@ -418,7 +418,7 @@ impl<'a> Crash<'a> {
                 self.report.stops += u64::from(matches!(fate, Fate::Stopped(_)));
                 if fate == Fate::Last(None) && self.first_open < self.plan.units().len() {
                     self.report.problems.push(format!(
-                        "life {life}: the job ended well, and not everything that was sent is acknowledged"
+                        "run {run}: the job ended well, and not everything that was sent is acknowledged"
                     ));
                 }
                 return;
@@ -446,7 +446,7 @@ impl<'a> Crash<'a> {
             return;
         }
         let tail = lines[lines.len().saturating_sub(TAIL)..].join(" | ");
-        self.report.problems.push(format!("life {life}, {fate:?}: {problem}; it said: {tail}"));
+        self.report.problems.push(format!("run {run}, {fate:?}: {problem}; it said: {tail}"));
     }
 
     /// The next start may be refused: something was done to the data.

@@ -48,7 +48,7 @@ pub struct DamageOptions {
     /// The first try, to run one again.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count)]
     from: u64,
-    /// What the job is to survive.
+    /// What the job is to withstand.
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "process,disk")]
     durability: Vec<Mode>,
     /// Records for a second.

@@ -22,7 +22,7 @@ pub enum Until {
     End,
 }
 
-/// What feeds one life of the child.
+/// What feeds one run of the child.
 pub struct Feeder<'a> {
     /// What is sent. All of its units have been sent, or are being.
     pub plan: &'a mut Plan,

@@ -1,4 +1,4 @@
-//! `pelton selftest`: the real program against the failures that it promises to survive.
+//! `pelton selftest`: the real program against the failures that it promises to withstand.
 
 mod crash;
 mod damage;
@@ -20,7 +20,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 
-/// Test this program, on this machine, against the failures that it promises to survive.
+/// Test this program, on this machine, against the failures that it promises to withstand.
 #[derive(Args)]
 pub struct SelftestCommand {
     #[command(subcommand)]
@@ -38,7 +38,7 @@ enum Action {
     CrashChild(serve::ServeCommand),
 }
 
-/// What a job is to survive.
+/// What a job is to withstand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// The death of the process.
@@ -60,16 +60,16 @@ impl Mode {
 /// How a crash test is run.
 #[derive(Args, Clone, Debug)]
 pub struct CrashOptions {
-    /// Lives of the process, for each durability.
+    /// Runs of the process, for each durability.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count_in(1..=u64::MAX))]
     pub cycles: u64,
-    /// What the job is to survive.
+    /// What the job is to withstand.
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "process,disk")]
     pub durability: Vec<Mode>,
     /// Records for a second.
     #[arg(long, value_name = "RATE", default_value_t = 20_000, value_parser = count_in(1..=10_000_000))]
     pub load: u64,
-    /// No new life is begun after so many seconds, for each durability.
+    /// No new run is begun after so many seconds, for each durability.
     #[arg(long, value_name = "S", value_parser = count)]
     pub seconds_max: Option<u64>,
     /// Producers that send.

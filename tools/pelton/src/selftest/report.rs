@@ -13,23 +13,23 @@ use std::path::PathBuf;
 pub struct Report {
     /// Always `crash`.
     pub selftest: &'static str,
-    /// What the job was to survive.
+    /// What the job was to withstand.
     pub durability: &'static str,
     /// The driver.
     pub driver: String,
     /// The seed; with it the same is sent, and killed as often.
     pub seed: u64,
-    /// Lives of the process, the last one included.
+    /// Runs of the process, the last one included.
     pub cycles: u64,
     /// Of them ended by `kill -9`.
     pub kills: u64,
     /// Of those kills, how many struck before the job was ready again.
     pub kills_during_start: u64,
-    /// Of the lives, those that were stopped in order.
+    /// Of the runs, those that were stopped in order.
     pub stops: u64,
-    /// Of the lives, those that ended by themselves when the disk's flushes failed.
+    /// Of the runs, those that ended by themselves when the disk's flushes failed.
     pub starved: u64,
-    /// What a start said that was refused after the disk had lost writes that the mode does not promise to survive; the last life then.
+    /// What a start said that was refused after the disk had lost writes that the mode does not promise to be durable; the last run then.
     pub refused: Option<String>,
     /// Starts with another number of shards than before.
     pub rescales: u64,
@@ -118,7 +118,7 @@ impl Report {
     /// A few words for somebody who waits.
     pub fn so_far(&self) -> String {
         let Report { cycles, kills, checkpoints, .. } = self;
-        format!("lives {cycles}, killed {kills}, checkpoints {checkpoints}")
+        format!("runs {cycles}, killed {kills}, checkpoints {checkpoints}")
     }
 }
 
@@ -144,7 +144,7 @@ impl fmt::Display for Report {
         } = self;
         writeln!(
             f,
-            "durability {durability}: {cycles} lives, {kills} killed ({kills_during_start} of them while starting), {stops} \
+            "durability {durability}: {cycles} runs, {kills} killed ({kills_during_start} of them while starting), {stops} \
              stopped, {starved} without flushes, {rescales} with another number of shards; {checkpoints} checkpoints"
         )?;
         writeln!(

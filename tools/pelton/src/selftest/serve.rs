@@ -1,4 +1,4 @@
-//! The process that is killed: an ordinary job with everything that survives.
+//! The process that is killed: an ordinary job with everything that is durable.
 //!
 //! ```text
 //!  standard input -> producers -> inlets -+-> records/part-0000.csv    producer,sequence,value
@@ -52,7 +52,7 @@ pub struct ServeCommand {
     /// Where the sinks write.
     #[arg(long)]
     out: PathBuf,
-    /// What the job survives.
+    /// What the job is safe from.
     #[arg(long)]
     durability: String,
     /// The driver.
@@ -91,7 +91,7 @@ impl Source for Inlets {
         self.0[index].open(0, 1)
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 
@@ -165,7 +165,7 @@ impl ServeCommand {
             .collect();
         let producers = match named {
             Ok(producers) => producers,
-            // The input had ended in an earlier life: nothing is left but to write out what follows from it.
+            // The input had ended in an earlier run: nothing is left but to write out what follows from it.
             Err(InletError::Closed) => {
                 drop(inlets);
                 running.wait()?;

@@ -5,7 +5,7 @@
 //!  DIRECTORY/part-0000.position    how much of them counts, and through which tick: see `position.rs`
 //! ```
 //!
-//! Rows are appended in batches, each with one write: those whose input survives by then. After each batch the position is written. After a
+//! Rows are appended in batches, each with one write: those whose input is durable by then. After each batch the position is written. After a
 //! restart a part is cut to its position, and what is made again behind it is appended; since the same input gives the same rows, a reader
 //! who has seen more than was kept sees the same bytes again. Files are made durable at checkpoints, away from the shard's thread.
 //!
@@ -135,7 +135,7 @@ where
         FileWriter::new(self.clone(), shard)
     }
 
-    fn remembers(&self) -> bool {
+    fn is_transactional(&self) -> bool {
         true
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Part {
     /// What is in it.
     pub(super) marks: Marks,
     pub(super) tick: u64,
-    /// None in a job that does not survive.
+    /// None in a job without durability.
     position: Option<PositionFile>,
     shard: ShardId,
 }
@@ -112,7 +112,7 @@ impl Place {
         list().map_err(|error| self.external(&self.directory, "read", &error))
     }
 
-    /// Makes part `index`, which must not be there, for a job that does not survive.
+    /// Makes part `index`, which must not be there, for a job without durability.
     pub(super) fn make(&self, index: u16) -> Result<Part, Fault> {
         self.make_directory()?;
         let path = self.path(index, &self.extension);
@@ -371,7 +371,7 @@ impl Part {
     }
 
     /// Nothing more comes: all of it is made durable. A device may keep an error to itself until it is asked for this, so a job that needs no
-    /// part of it to survive asks, too, before it says that all went well.
+    /// part of it to be durable asks, too, before it says that all went well.
     pub(super) fn close(&self) -> Result<(), Fault> {
         self.data.sync_data().map_err(|error| self.external("sync", &error))?;
         let synced = self.position.as_ref().map_or(Ok(()), PositionFile::sync);

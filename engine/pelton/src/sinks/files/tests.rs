@@ -50,7 +50,7 @@ fn open(directory: &Path, shard: usize, boot: u128) -> Boxed {
         out.push(b'\n');
     });
     sink.boot = boot;
-    assert!(Sink::<String>::remembers(&sink));
+    assert!(Sink::<String>::is_transactional(&sink));
     Box::new(Sink::<String>::open(&sink, ShardId(shard as u16)))
 }
 
@@ -93,7 +93,7 @@ fn recall_as(
         checkpoint: Tick(checkpoint),
         shards,
         mine,
-        interim: false,
+        is_rescale: false,
     };
     let kept = writer.recall(&recalled)?;
     writer.begin()?;
@@ -399,19 +399,15 @@ fn a_part_that_is_not_what_was_written_is_refused() {
 #[test]
 fn an_error_that_comes_with_the_sync_is_passed_on() {
     let directory = Scratch::new();
-    for survives in [true, false] {
+    for durable in [true, false] {
         let mut writer = FileWriter::new(
-            FileSink::new(
-                directory.0.join(survives.to_string()),
-                "txt",
-                |row: &String, out: &mut Vec<u8>| {
-                    out.extend_from_slice(row.as_bytes());
-                    Ok::<(), String>(())
-                },
-            ),
+            FileSink::new(directory.0.join(durable.to_string()), "txt", |row: &String, out: &mut Vec<u8>| {
+                out.extend_from_slice(row.as_bytes());
+                Ok::<(), String>(())
+            }),
             ShardId(0),
         );
-        if survives {
+        if durable {
             let recalled = Recalled {
                 log: LOG,
                 generation: 0,
@@ -420,7 +416,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
                 checkpoint: Tick(0),
                 shards: Vec::new(),
                 mine: None,
-                interim: false,
+                is_rescale: false,
             };
             SinkWriter::<String>::recall(&mut writer, &recalled).unwrap();
         }
@@ -506,7 +502,7 @@ fn damaged_notes_never_panic() {
 }
 
 /// A job of which every tick's rows are known, running on any number of shards, that is killed at random.
-struct Rig {
+struct Harness {
     directory: Scratch,
     seed: u64,
     word: u64,
@@ -516,11 +512,11 @@ struct Rig {
     checkpoint: u64,
     notes: Vec<Vec<u8>>,
     lengths: Vec<u64>,
-    /// What of the log survives.
+    /// What of the log is durable.
     end: u64,
 }
 
-impl Rig {
+impl Harness {
     fn roll(&mut self, sides: u64) -> u64 {
         self.word = self.word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.word >> 33) % sides
@@ -531,7 +527,7 @@ impl Rig {
     }
 
     fn restart(&mut self) -> (Vec<Boxed>, Vec<u64>) {
-        let mine = |rig: &Rig, shard| (rig.notes.len() == rig.shards).then_some(shard);
+        let mine = |harness: &Harness, shard| (harness.notes.len() == harness.shards).then_some(shard);
         let mut order: Vec<usize> = (0..self.shards).collect();
         (0..self.shards).for_each(|at| order.swap(at, self.roll(at as u64 + 1) as usize));
         let mut writers: Vec<Boxed> =
@@ -552,7 +548,8 @@ impl Rig {
         let (known, target) = (self.end, self.end + ticks);
         for tick in self.checkpoint + 1..=target {
             for (shard, writer) in writers.iter_mut().enumerate().filter(|(shard, _)| tick > kept[*shard]) {
-                let rows = (0..Rig::rows(tick)).filter(|row| (row + tick) as usize % self.shards == shard);
+                let rows =
+                    (0..Harness::rows(tick)).filter(|row| (row + tick) as usize % self.shards == shard);
                 let rows: Vec<String> = rows.map(|row| format!("{tick}:{row}")).collect();
                 if !rows.is_empty() {
                     write(writer, tick, &rows.iter().map(String::as_str).collect::<Vec<_>>());
@@ -629,7 +626,7 @@ impl Rig {
         }
         found.sort_unstable();
         let all: Vec<_> =
-            (1..=self.end).flat_map(|tick| (0..Rig::rows(tick)).map(move |row| (tick, row))).collect();
+            (1..=self.end).flat_map(|tick| (0..Harness::rows(tick)).map(move |row| (tick, row))).collect();
         let (found_set, all_set): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), all.iter().collect());
         let missing: Vec<_> = all_set.difference(&found_set).collect();
         assert!(missing.is_empty(), "seed {}: {missing:?} are missing", self.seed);
@@ -640,7 +637,7 @@ impl Rig {
 #[test]
 fn every_row_stands_once_whatever_happens() {
     for seed in 0..60 {
-        let mut rig = Rig {
+        let mut harness = Harness {
             directory: Scratch::new(),
             seed,
             word: seed,
@@ -651,17 +648,17 @@ fn every_row_stands_once_whatever_happens() {
             lengths: Vec::new(),
             end: 0,
         };
-        for _ in 0..rig.roll(9) + 1 {
-            let ticks = rig.roll(30);
-            rig.run(ticks, true);
-            rig.damage();
+        for _ in 0..harness.roll(9) + 1 {
+            let ticks = harness.roll(30);
+            harness.run(ticks, true);
+            harness.damage();
             // Before the first checkpoint the number of shards is that of the log.
-            if rig.checkpoint > 0 && rig.roll(3) == 0 {
-                rig.shards = 1 + rig.roll(5) as usize;
+            if harness.checkpoint > 0 && harness.roll(3) == 0 {
+                harness.shards = 1 + harness.roll(5) as usize;
                 next_generation();
             }
         }
-        rig.run(10, false);
-        rig.check();
+        harness.run(10, false);
+        harness.check();
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub struct FileWriter<F> {
     place: Place,
     encode: F,
-    /// None until there is something to write, in a job that does not survive.
+    /// None until there is something to write, in a job without durability.
     part: Option<Part>,
     /// Rows that have not been written.
     buffer: Vec<u8>,

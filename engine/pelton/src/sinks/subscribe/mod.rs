@@ -106,7 +106,7 @@ pub struct Subscriber<T> {
     resumes: bool,
 }
 
-/// A sink whose rows a thread receives, and which keeps no position of its own: at least once, in a job that survives.
+/// A sink whose rows a thread receives, and which keeps no position of its own: at least once, in a job with durability.
 ///
 /// ```
 /// use pelton::prelude::*;
@@ -199,7 +199,7 @@ impl<T: Record + Clone + Send> Sink<T> for Subscriber<T> {
         self.queue.attach(ending);
     }
 
-    fn remembers(&self) -> bool {
+    fn is_transactional(&self) -> bool {
         self.resumes
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A row that has not been acknowledged.
 pub(super) struct Kept<T> {
     /// The shard whose checkpoints it is part of: not the one that made it, if there were other shards then.
-    pub(super) keeper: ShardId,
+    pub(super) coordinator: ShardId,
     pub(super) row: Row<T>,
 }
 
@@ -36,12 +36,12 @@ struct State<T> {
     open: usize,
     /// Whether the rows of the checkpoint that this run begins from have been put in.
     recalled: bool,
-    /// Whether this run only takes up what other shards left: the next goes on with the same sequence.
-    interim: bool,
+    /// Whether this run only recovers what other shards left: the next goes on with the same sequence.
+    is_rescale: bool,
     /// Says how the run has ended.
     ending: Option<Ending>,
-    /// Whether the job survives, so that a row that was received may be wanted again.
-    survives: bool,
+    /// Whether the job has durability, so that a row that was received may be wanted again.
+    durable: bool,
 }
 
 impl<T> Queue<T> {
@@ -59,9 +59,9 @@ impl<T> Queue<T> {
             entered: BTreeSet::new(),
             open: 0,
             recalled: false,
-            interim: false,
+            is_rescale: false,
             ending: None,
-            survives: false,
+            durable: false,
         };
         Queue { state: Mutex::new(state), news: Condvar::new() }
     }
@@ -75,15 +75,15 @@ impl<T> Queue<T> {
     pub(super) fn enter(&self, shard: ShardId) {
         let mut state = self.lock();
         if state.open == 0 || state.entered.contains(&shard) {
-            if state.interim {
-                state.each().for_each(|kept| kept.keeper = ShardId(0));
+            if state.is_rescale {
+                state.each().for_each(|kept| kept.coordinator = ShardId(0));
             } else {
                 state.fresh.clear();
                 state.received.clear();
                 state.seen.clear();
             }
             state.entered.clear();
-            (state.recalled, state.interim, state.survives) = (false, false, false);
+            (state.recalled, state.is_rescale, state.durable) = (false, false, false);
         }
         state.entered.insert(shard);
         state.open += 1;
@@ -95,19 +95,19 @@ impl<T> Queue<T> {
         self.news.notify_all();
     }
 
-    /// The job survives, and begins with the rows that its checkpoint held. Every writer has all of them, and the first puts them in: were
-    /// it each its own, later rows of a shard could come before earlier ones that another kept for it. `interim` says that another run goes on
+    /// The job has durability, and begins with the rows that its checkpoint held. Every writer has all of them, and the first puts them in: were
+    /// it each its own, later rows of a shard could come before earlier ones that another kept for it. `is_rescale` says that another run goes on
     /// where this one ends.
     ///
     /// # Errors
     /// What `read` returns.
     pub(super) fn recall<E>(
         &self,
-        interim: bool,
+        is_rescale: bool,
         read: impl FnOnce() -> Result<Vec<Kept<T>>, E>,
     ) -> Result<(), E> {
         let mut state = self.lock();
-        (state.survives, state.interim) = (true, interim);
+        (state.durable, state.is_rescale) = (true, is_rescale);
         if !state.recalled {
             let rows = read()?;
             state.recalled = true;
@@ -131,7 +131,7 @@ impl<T> Queue<T> {
 
     pub(super) fn acknowledge(&self, position: Position) {
         let mut state = self.lock();
-        if !state.survives {
+        if !state.durable {
             // Nothing is kept, and the names of another run are of other rows.
             return;
         }
@@ -163,15 +163,15 @@ impl<T> Queue<T> {
         state.fresh.is_empty() && state.outcome().is_some()
     }
 
-    /// Shows every row that `keeper` keeps, in an order that has those of each shard in theirs.
+    /// Shows every row that `coordinator` keeps, in an order that has those of each shard in theirs.
     pub(super) fn each_kept<E>(
         &self,
-        keeper: ShardId,
+        coordinator: ShardId,
         mut show: impl FnMut(&Row<T>) -> Result<(), E>,
     ) -> Result<(), E> {
         let state = self.lock();
         let rows = state.received.values().flatten().chain(&state.fresh);
-        rows.filter(|kept| kept.keeper == keeper).try_for_each(|kept| show(&kept.row))
+        rows.filter(|kept| kept.coordinator == coordinator).try_for_each(|kept| show(&kept.row))
     }
 }
 
@@ -187,7 +187,7 @@ impl<T> State<T> {
             let (shard, name) = (kept.row.shard, kept.name());
             let behind = |last: &BTreeMap<_, _>| last.get(&shard).is_none_or(|last| name > *last);
             if behind(&self.handled) && behind(&self.seen) {
-                if self.survives {
+                if self.durable {
                     self.seen.insert(shard, name);
                 }
                 self.fresh.push_back(kept);
@@ -201,7 +201,7 @@ impl<T> State<T> {
 
     /// Whether there will be no more rows.
     fn ended(&self) -> bool {
-        self.open == 0 && !self.entered.is_empty() && !self.interim
+        self.open == 0 && !self.entered.is_empty() && !self.is_rescale
     }
 
     /// How the run has ended, if it has, and there will be no more rows. Simulated runs only come to their ends.
@@ -225,7 +225,7 @@ impl<T: Clone> Queue<T> {
                     // Acknowledged before it was received: by one that had it in an earlier run.
                     continue;
                 }
-                if !state.survives {
+                if !state.durable {
                     return Ok(kept.row);
                 }
                 let row = kept.row.clone();

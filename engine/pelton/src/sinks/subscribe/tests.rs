@@ -29,7 +29,7 @@ fn recall(
 }
 
 fn recall_in(
-    interim: bool,
+    is_rescale: bool,
     writer: &mut Writer,
     checkpoint: u64,
     notes: &[Vec<u8>],
@@ -45,7 +45,7 @@ fn recall_in(
             checkpoint: Tick(checkpoint),
             shards,
             mine,
-            interim,
+            is_rescale,
         })
         .map(|tick| tick.0)
 }
@@ -61,7 +61,7 @@ fn at(tick: u64, shard: u16, seq: u64) -> Position {
 #[test]
 fn rows_come_with_their_names_once_they_are_flushed() {
     let (rows, sink) = subscribe();
-    assert!(!Sink::<String>::remembers(&sink));
+    assert!(!Sink::<String>::is_transactional(&sink));
     assert!(!rows.is_finished());
     let mut writer = sink.open(ShardId(3));
     write(&mut writer, 5, &["a", "b"]);
@@ -72,7 +72,7 @@ fn rows_come_with_their_names_once_they_are_flushed() {
     assert_eq!((row.position(), row.at, &*row.row), (at(5, 3, 0), EventTime(5), "a"));
     assert_eq!(rows.recv(Duration::MAX).unwrap().position(), at(5, 3, 1));
     assert_eq!(rows.try_recv().unwrap().position(), at(7, 3, 0));
-    assert_eq!(rows.unacknowledged(), 0, "nothing is kept where nothing survives");
+    assert_eq!(rows.unacknowledged(), 0, "nothing is kept where nothing is durable");
     let within = pelton_runtime::OnCore::enter();
     assert!(matches!(rows.recv(Duration::MAX), Err(NoRow::OnCore)), "it would wait for itself");
     assert!(matches!(rows.try_recv(), Err(NoRow::Yet)));
@@ -118,7 +118,7 @@ fn what_was_not_acknowledged_at_a_checkpoint_comes_again() {
 #[test]
 fn a_service_goes_on_behind_what_it_has_handled() {
     let (rows, sink) = subscribe_from([at(7, 1, 1), at(3, 1, 5), at(2, 0, 0)]);
-    assert!(Sink::<String>::remembers(&sink));
+    assert!(Sink::<String>::is_transactional(&sink));
     let mut writer = sink.open(ShardId(1));
     assert_eq!(
         recall(&mut writer, 4, &[vec![0; 16], vec![0; 16]], Some(1)),

@@ -31,7 +31,7 @@ impl<T> SubscriberWriter<T> {
     }
 }
 
-fn read_rows<T: Record>(bytes: &[u8], keeper: ShardId, into: &mut Vec<Kept<T>>) -> Result<(), Fault> {
+fn read_rows<T: Record>(bytes: &[u8], coordinator: ShardId, into: &mut Vec<Kept<T>>) -> Result<(), Fault> {
     let bad =
         |what: &str| Fault::Restore { message: format!("a checkpoint's notes of a subscription: {what}") };
     let mut outer = Noted::new(bytes);
@@ -41,7 +41,7 @@ fn read_rows<T: Record>(bytes: &[u8], keeper: ShardId, into: &mut Vec<Kept<T>>) 
         let shard =
             u16::try_from(noted.number()?).map_err(|_| bad("a row is of a shard that there cannot be"))?;
         let (seq, at, row) = (noted.number()?, noted.time()?, decode_one(noted.bytes()?)?);
-        into.push(Kept { keeper, row: Row { tick, shard: ShardId(shard), seq, at, row } });
+        into.push(Kept { coordinator, row: Row { tick, shard: ShardId(shard), seq, at, row } });
     }
     if noted.is_empty() && outer.is_empty() { Ok(()) } else { Err(bad("they are longer than they say")) }
 }
@@ -61,7 +61,7 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     fn flush(&mut self) -> Result<(), Fault> {
         let shard = self.shard;
         if !self.batch.is_empty() {
-            self.queue.put(self.batch.drain(..).map(|row| Kept { keeper: shard, row }));
+            self.queue.put(self.batch.drain(..).map(|row| Kept { coordinator: shard, row }));
         }
         Ok(())
     }
@@ -90,14 +90,14 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     }
 
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
-        self.queue.recall(recalled.interim, || {
+        self.queue.recall(recalled.is_rescale, || {
             let mut rows = Vec::new();
             // Shown at most once: what was not handled is not shown again.
             let again = recalled.delivery != Delivery::AtMostOnce;
             for (shard, bytes) in recalled.shards.iter().enumerate().filter(|_| again) {
                 // Where the shards are others now, there is one at any rate.
-                let keeper = if recalled.mine.is_some() { ShardId(shard as u16) } else { ShardId(0) };
-                read_rows(bytes, keeper, &mut rows)?;
+                let coordinator = if recalled.mine.is_some() { ShardId(shard as u16) } else { ShardId(0) };
+                read_rows(bytes, coordinator, &mut rows)?;
             }
             Ok::<_, Fault>(rows)
         })?;

@@ -10,7 +10,7 @@ use std::fmt;
 pub enum InletError {
     /// No job that reads the inlet has been started.
     NotStarted,
-    /// The job has not taken up yet what an earlier run left.
+    /// The job has not recovered yet what an earlier run left.
     Recovering,
     /// The job has ended, or was stopped, or the input was closed.
     Closed,
@@ -75,7 +75,7 @@ impl fmt::Display for InletError {
             InletError::NotStarted => f.write_str(
                 "no job that reads the inlet has been started; start it first, then ask for the producer",
             ),
-            InletError::Recovering => f.write_str("the job has not taken up yet what an earlier run left"),
+            InletError::Recovering => f.write_str("the job has not recovered yet what an earlier run left"),
             InletError::Closed => f.write_str("the job that reads the inlet has ended, or the inlet was closed"),
             InletError::Failed(failure) => write!(f, "the job that reads the inlet has failed: {failure}"),
             InletError::OnCore => f.write_str(

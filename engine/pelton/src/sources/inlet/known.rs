@@ -19,7 +19,7 @@ pub(super) struct Known {
     pub(super) place: usize,
     /// Its last number; written under the lock of its queue, by whoever holds the producer.
     pub(super) last: AtomicU64,
-    /// Its records through this one survive.
+    /// Its records through this one are durable.
     acknowledged: AtomicU64,
     /// Whether anybody waits for more to be acknowledged.
     awaited: AtomicBool,
@@ -54,7 +54,7 @@ impl Known {
         self.acknowledged.load(Ordering::Acquire)
     }
 
-    /// Everything through `last` survives. Takes a lock only where somebody waits.
+    /// Everything through `last` is durable. Takes a lock only where somebody waits.
     pub(super) fn acknowledge(&self, last: u64) {
         // In one order with what a waiter does: either it sees this, or this sees the waiter.
         self.acknowledged.store(last, Ordering::SeqCst);

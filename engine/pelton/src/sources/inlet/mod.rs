@@ -1,4 +1,4 @@
-//! Records of a service that must not be lost: numbered by their producers, logged whole, acknowledged once they survive.
+//! Records of a service that must not be lost: numbered by their producers, logged whole, acknowledged once they are durable.
 //!
 //! A [`Producer`] numbers its records 1, 2, 3 and so on, under an id of the caller's choosing. The engine keeps the last number of each
 //! id with its state, so after a restart [`Producer::next_sequence`] says where to go on, and a record sent again under a number that the
@@ -8,7 +8,7 @@
 //!
 //! 1. sent: archived on the producer's thread, and put in the inlet, which is bounded
 //! 2. taken in: its tick is given, its bytes are copied to the shard's log, the record itself goes on into the job
-//! 3. acknowledged: the log of every shard survives through that tick ([`Producer::acknowledged`])
+//! 3. acknowledged: the log of every shard is durable through that tick ([`Producer::acknowledged`])
 //!
 //! What is not acknowledged when the process dies may or may not be in the log; the producer sends it again under the same numbers, and
 //! each record counts once. A job without durability acknowledges when it takes in.
@@ -59,7 +59,7 @@ pub struct InletSource<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// A bounded way into a job for records that must survive: at most `capacity` of them wait for the engine in each of 64 queues that producers are
+/// A bounded way into a job for records that must be durable: at most `capacity` of them wait for the engine in each of 64 queues that producers are
 /// spread over, so one producer has so many waiting at most, and as many are on their way into a tick.
 ///
 /// Records of one producer stay in order, those of different ones have the order in which the engine takes them in, which goes into the log.
@@ -123,7 +123,7 @@ impl<T> Inlet<T> {
 }
 
 impl<T: Record + Send> Inlet<T> {
-    /// The producer `id`, which goes on where it was: its numbers are known once the job has taken up what an earlier run left, so this
+    /// The producer `id`, which goes on where it was: its numbers are known once the job has recovered what an earlier run left, so this
     /// waits until it has. Start the job before, or at the latest within [`START_WAIT`] from another thread.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl<T: Record + Send> Inlet<T> {
         }
     }
 
-    /// Whether a job reads the inlet and has taken up everything that an earlier run left.
+    /// Whether a job reads the inlet and has recovered everything that an earlier run left.
     pub fn is_recovered(&self) -> bool {
         matches!(self.shared.control().phase, Phase::Live | Phase::Stopping)
     }
@@ -221,7 +221,7 @@ impl<T: Record + Send> Source for InletSource<T> {
         InletPartition::open(&self.shared)
     }
 
-    fn survives(&self) -> bool {
+    fn is_replayable(&self) -> bool {
         true
     }
 

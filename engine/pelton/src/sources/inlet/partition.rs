@@ -7,7 +7,7 @@ use super::stripe::{Batch, Head};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
 use crate::sources::ready::{Turns, next_batch};
 use pelton_core::rows::decode_one;
-use pelton_core::source::{Outset, Partition, Poll, Polled};
+use pelton_core::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::{Record, Tick};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct InletPartition<T> {
     /// The job stops: producers are refused.
     refusing: bool,
     /// Another run follows this one.
-    interim: bool,
+    is_rescale: bool,
     /// Transactions taken from one queue, to be taken in next, and the bytes of them that have been.
     taken: Batch<T>,
     bytes_done: usize,
@@ -87,7 +87,7 @@ impl<T: Record + Send> InletPartition<T> {
             run: shared.begin(),
             live: false,
             refusing: false,
-            interim: false,
+            is_rescale: false,
             taken: Batch::new(),
             bytes_done: 0,
             turns: Turns::default(),
@@ -99,7 +99,7 @@ impl<T: Record + Send> InletPartition<T> {
         }
     }
 
-    /// Everything that an earlier run left has been taken up: producers learn their numbers, and may send.
+    /// Everything that an earlier run left has been recovered: producers learn their numbers, and may send.
     fn go_live(&mut self) {
         self.live = true;
         let shared = self.shared.clone();
@@ -304,17 +304,17 @@ fn set_number(numbers: &mut Vec<u32>, place: usize, number: u32) {
 impl<T: Record + Send> Partition for InletPartition<T> {
     type Item = T;
 
-    fn begin(&mut self, outset: Outset) {
-        self.interim = outset.interim;
+    fn begin(&mut self, open: OpenContext) {
+        self.is_rescale = open.is_rescale;
         let mut control = self.shared.control();
         if control.run == self.run {
-            control.logged_max = outset.logged_max;
+            control.logged_max = open.logged_max;
         }
     }
 
     fn poll(&mut self, poll: Poll, out: &mut impl FnMut(T)) -> Polled {
         let polled = self.take_in(poll, None, out);
-        // Nothing will survive, and nobody will say so: what was taken in is all that there is to wait for.
+        // Nothing will be durable, and nobody will say so: what was taken in is all that there is to wait for.
         self.released(poll.tick);
         polled
     }
@@ -441,6 +441,6 @@ impl<T: Record + Send> Partition for InletPartition<T> {
 impl<T> Drop for InletPartition<T> {
     fn drop(&mut self) {
         // Whoever waits for a producer waits on, if another run goes on where this one was.
-        self.shared.end(self.run, if self.interim { Phase::Waiting } else { Phase::Ended });
+        self.shared.end(self.run, if self.is_rescale { Phase::Waiting } else { Phase::Ended });
     }
 }

@@ -136,15 +136,15 @@ impl<T: Record + Send> Producer<T> {
         transaction.commit()
     }
 
-    /// The records with numbers through this one survive what the job's durability promises: the producer may forget them.
+    /// The records with numbers through this one are as durable as the job's `durability` promises: the producer may forget them.
     pub fn acknowledged(&self) -> u64 {
         self.known.acknowledged()
     }
 
-    /// Waits until the records through `sequence` survive.
+    /// Waits until the records through `sequence` are durable.
     ///
     /// # Errors
-    /// When they do not within `longest`, or the job has ended first: then they may survive or not, and are to be sent again. And where it would
+    /// When they do not within `longest`, or the job has ended first: then they may be durable or not, and are to be sent again. And where it would
     /// have to wait on one of the engine's own threads.
     pub fn wait_acknowledged(&self, sequence: u64, longest: Duration) -> Result<(), InletError> {
         if self.known.wait(sequence, Instant::now().checked_add(longest))? {

@@ -42,7 +42,7 @@ pub(super) struct Control {
 pub(super) enum Phase {
     /// There is none yet.
     Waiting,
-    /// It takes up what an earlier run left.
+    /// It recovers what an earlier run left.
     Recovering,
     /// It takes in what is sent.
     Live,

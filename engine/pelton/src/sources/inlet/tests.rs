@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bounds::STRIPES;
-use pelton_core::source::{Outset, Partition, Poll, Polled};
+use pelton_core::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 
 mod ends;
@@ -84,7 +84,7 @@ fn records_are_numbered_taken_in_and_acknowledged() {
 }
 
 #[test]
-fn what_does_not_survive_is_acknowledged_when_it_is_taken_in() {
+fn what_does_not_be_durable_is_acknowledged_when_it_is_taken_in() {
     let (inlet, source) = inlet::<String>(10);
     let mut partition = source.open(0, 1);
     assert_eq!(partition.poll(poll(1, 10, 0), &mut drop), Polled::Open);
@@ -151,7 +151,7 @@ fn what_is_too_large_is_refused_at_commit() {
 #[test]
 fn what_is_too_large_for_the_log_is_refused_at_the_producer() {
     let (inlet, _, mut partition) = new(10);
-    partition.begin(Outset { logged_max: 1_000, interim: false });
+    partition.begin(OpenContext { logged_max: 1_000, is_rescale: false });
     assert!(step(&mut partition, 1, 10, 1_000).1.is_empty());
     let mut a = inlet.producer_within("gateway", NOW).unwrap();
     let largest = 1_000 - super::log::HEAD - "gateway".len();
@@ -246,7 +246,7 @@ fn who_waits_for_room_is_told_when_the_job_ends_or_the_input() {
 #[test]
 fn a_run_that_makes_way_for_another_is_no_end() {
     let (inlet, source, mut partition) = new(10);
-    partition.begin(Outset { logged_max: MUCH, interim: true });
+    partition.begin(OpenContext { logged_max: MUCH, is_rescale: true });
     let waits = {
         let inlet = inlet.clone();
         std::thread::spawn(move || inlet.producer("a").map(|a| a.next_sequence()))
@@ -255,7 +255,7 @@ fn a_run_that_makes_way_for_another_is_no_end() {
     assert!(matches!(inlet.producer_within("b", NOW), Err(InletError::NotStarted)));
     std::thread::sleep(Duration::from_millis(20));
     let mut partition = source.open(0, 1);
-    partition.begin(Outset { logged_max: MUCH, interim: false });
+    partition.begin(OpenContext { logged_max: MUCH, is_rescale: false });
     assert!(step(&mut partition, 1, 10, MUCH).1.is_empty());
     assert_eq!(waits.join().unwrap().unwrap(), Ok(1));
 }

@@ -1,0 +1,525 @@
+//! Event time and watermarks: from here on each record has a time, and the stream knows how far it has come.
+//!
+//! A watermark is kept for each source partition that feeds this operator on this shard, and the least of them counts. A
+//! partition that has ended no longer holds it back; nor does one that was silent for the idle limit, measured on the driver's
+//! clock, whose readings are part of the input. Where all that have not ended are silent, the shard says that it is [`IDLE`]:
+//! nobody waits for it, and when one speaks again its watermark is the old one.
+//!
+//! What a shard says may therefore fall. It is nothing but the least of its partitions, so the least of what all shards say is the
+//! least of all partitions, however they are divided among shards; those who act on that keep it from falling
+//! ([`Stage`](crate::stage)). Were it held up here, a partition that comes back would hold others back or not depending on whose
+//! shard it shares. `docs/operating/time.md` has the rules.
+//!
+//! A record whose time is far ahead of its partition is counted and moves nothing: see [`early`]. That costs a record one comparison.
+
+mod early;
+
+use self::early::Trend;
+
+use crate::context::{IDLE, StageContext};
+use crate::fault::Fault;
+use crate::fork::SideOutput;
+use crate::ids::{EventTime, Nanos};
+use crate::notes::{Earlier, Noted, Notes};
+use crate::push::{Pipe, Push, forward};
+use crate::stats::HeardState;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+/// How a watermark follows from the times that were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatermarkKind {
+    /// No record is older than the newest by more than this many nanoseconds.
+    Bounded {
+        /// The bound, 0 for a stream in order.
+        nanos: i64,
+        /// A partition without records for this long on the driver's clock is idle; 0 means never.
+        idle_nanos: u64,
+        /// A record that is further ahead of the newest one of its partition is early; `i64::MAX` means never.
+        early_nanos: i64,
+    },
+    /// The source itself says how far it is.
+    Source,
+    /// Event time is the wall clock; the watermark follows it in whole milliseconds, from one tick to the next.
+    Clock,
+}
+
+impl WatermarkKind {
+    /// Whether a clock or the source itself has a part in it. Only stage 0 has those: what they say is in the ingress log.
+    pub fn belongs_to_sources(&self) -> bool {
+        matches!(
+            self,
+            WatermarkKind::Clock | WatermarkKind::Source | WatermarkKind::Bounded { idle_nanos: 1.., .. }
+        )
+    }
+
+    /// How far ahead a record may be, if there is a bound.
+    fn early_nanos(&self) -> Option<i64> {
+        match *self {
+            WatermarkKind::Bounded { early_nanos, .. } if early_nanos < i64::MAX => Some(early_nanos),
+            _ => None,
+        }
+    }
+
+    /// The limit before anything is known of the partition in hand.
+    fn first_limit(&self) -> EventTime {
+        if self.early_nanos().is_some() { EventTime::MIN } else { EventTime::MAX }
+    }
+}
+
+/// Gives each record its event time and generates the watermark. Early records go to `early`, if they are `APART`, and with the others if not.
+///
+/// `APART` is a constant, since a record that may be put aside has to be there whole: where none is, the compiler leaves out every field
+/// that the chain does not read. That is a quarter of the throughput of a source that makes its records.
+pub struct AssignTimestamps<T, F, N, const APART: bool> {
+    f: F,
+    next: N,
+    early: SideOutput<T>,
+    generator: Generator,
+}
+
+/// The watermark generator of a [`AssignTimestamps`], apart from it since it is the same for all records and chains.
+struct Generator {
+    timing: WatermarkKind,
+    /// Its number in the job.
+    index: usize,
+    context: Rc<StageContext>,
+    watermark: Rc<Cell<EventTime>>,
+    /// The newest time since the last mark, early ones aside.
+    newest: EventTime,
+    /// A record up to this time is not early; others have to be looked at.
+    limit: EventTime,
+    /// Early records have come since the last mark.
+    heard: bool,
+    partitions: Vec<Progress>,
+    /// The place of the partition that was looked up last: they come in turn.
+    place: usize,
+    /// Where the shard's counters have the first of them.
+    line: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    /// Counted within this shard.
+    partition: usize,
+    /// Its name in the job, whichever shard reads it.
+    name: u64,
+    watermark: EventTime,
+    trend: Trend,
+    heard: Nanos,
+    idle: bool,
+    done: bool,
+}
+
+impl Progress {
+    fn note(&self, notes: &mut Notes) {
+        notes.number(self.name);
+        notes.time(self.watermark);
+        self.trend.note(notes);
+        notes.number(self.heard.0);
+        notes.number(u64::from(self.idle) | u64::from(self.done) << 1);
+    }
+
+    fn read(notes: &mut Noted<'_>) -> Result<Self, Fault> {
+        let (name, watermark, trend) = (notes.number()?, notes.time()?, Trend::read(notes)?);
+        let (heard, flags) = (Nanos(notes.number()?), notes.number()?);
+        Ok(Progress {
+            partition: 0,
+            name,
+            watermark,
+            trend,
+            heard,
+            idle: flags & 1 != 0,
+            done: flags & 2 != 0,
+        })
+    }
+}
+
+impl<T, F, N, const APART: bool> AssignTimestamps<T, F, N, APART> {
+    /// Generator `index` of the job, behind these source partitions of this shard: their numbers here, and their names in the job.
+    pub fn new(
+        f: F,
+        timing: WatermarkKind,
+        index: usize,
+        partitions: Vec<(usize, u64)>,
+        context: Rc<StageContext>,
+        next: N,
+        early: SideOutput<T>,
+    ) -> Self {
+        AssignTimestamps { f, next, early, generator: Generator::new(timing, index, partitions, context) }
+    }
+}
+
+impl Generator {
+    fn new(
+        timing: WatermarkKind,
+        index: usize,
+        partitions: Vec<(usize, u64)>,
+        context: Rc<StageContext>,
+    ) -> Self {
+        let silent = |(partition, name)| Progress {
+            partition,
+            name,
+            watermark: EventTime::MIN,
+            trend: Trend::NONE,
+            heard: Nanos(0),
+            idle: false,
+            done: false,
+        };
+        let watermark = context.generator(index);
+        let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
+        if partitions.is_empty() {
+            // A shard without a partition has nothing that could come late.
+            watermark.set(EventTime::MAX);
+        }
+        let limit = timing.first_limit();
+        let line =
+            context.stats.heard.iter().position(|line| line.generator == index).unwrap_or(usize::MAX / 2);
+        Generator {
+            timing,
+            index,
+            watermark,
+            context,
+            newest: EventTime::MIN,
+            limit,
+            heard: false,
+            partitions,
+            place: 0,
+            line,
+        }
+    }
+
+    /// The place of the partition in hand, if the generator hears it.
+    fn place(&mut self) -> Option<usize> {
+        let (partition, count) = (self.context.partition.get(), self.partitions.len());
+        let mut places = (0..count).map(|step| (self.place + step) % count);
+        let found = places.find(|place| self.partitions[*place].partition == partition)?;
+        self.place = found;
+        Some(found)
+    }
+
+    /// Notes for those who look on where the partition at a place is.
+    fn tell(&self, place: usize, when: Nanos) {
+        let partition = &self.partitions[place];
+        let Some(line) = self.context.stats.heard.get(self.line + place) else { return };
+        let state = match partition {
+            Progress { done: true, .. } => HeardState::Ended,
+            Progress { idle: true, .. } => HeardState::Idle,
+            _ => HeardState::Counts,
+        };
+        line.set(partition.watermark, state, when);
+    }
+
+    /// Whether the record at hand, which lies beyond the limit, is early. Raises the limit if not.
+    #[cold]
+    #[inline(never)]
+    fn is_early(&mut self, at: EventTime) -> bool {
+        let (Some(bound), Some(place)) = (self.timing.early_nanos(), self.place()) else { return false };
+        let trend = &mut self.partitions[place].trend;
+        trend.newest = trend.newest.max(self.newest);
+        let early = trend.is_early(at, bound);
+        self.limit = trend.limit(bound);
+        if early {
+            self.heard = true;
+            self.context.stats.early.add(1);
+        }
+        early
+    }
+
+    fn progress(&mut self) {
+        let now = self.context.now.get();
+        let Some(place) = self.place() else { return };
+        let partition = &mut self.partitions[place];
+        let before = *partition;
+        let heard = self.newest > EventTime::MIN || self.heard;
+        partition.trend.newest = partition.trend.newest.max(self.newest);
+        if partition.heard == Nanos(0) || heard {
+            partition.heard = now;
+        }
+        partition.done = self.context.partition_done.get();
+        let seen = match self.timing {
+            WatermarkKind::Source => self.context.partition_watermark.get(),
+            // Moves when the tick ends: whether there is one must not depend on it.
+            WatermarkKind::Clock => EventTime::MIN,
+            WatermarkKind::Bounded { nanos, idle_nanos, .. } => {
+                // Silence means something only where the partition was asked; until then it is what it was.
+                if self.context.partition_asked.get() {
+                    partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
+                }
+                if heard { partition.trend.newest.minus(nanos) } else { EventTime::MIN }
+            }
+        };
+        // Only the end of the input closes the last window that there can be.
+        partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
+        (self.newest, self.limit, self.heard) = (EventTime::MIN, self.timing.first_limit(), false);
+        if *partition != before {
+            self.context.noticed.set(true);
+            self.tell(place, now);
+        }
+        let least = Self::least(&self.partitions);
+        self.watermark.set(least);
+    }
+
+    /// The watermark, should the tick end now.
+    fn least<'a>(partitions: impl IntoIterator<Item = &'a Progress>) -> EventTime {
+        let mut open = partitions.into_iter().filter(|p| !p.done).peekable();
+        if open.peek().is_none() {
+            return EventTime::MAX;
+        }
+        let least = open.filter(|p| !p.idle).map(|p| p.watermark).min();
+        least.unwrap_or(IDLE)
+    }
+
+    fn note(&self, notes: &mut Notes) {
+        notes.number(self.partitions.len() as u64);
+        self.partitions.iter().for_each(|partition| partition.note(notes));
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let noted = earlier.each(|notes| {
+            (0..notes.number()?).map(|_| Progress::read(notes)).collect::<Result<Vec<_>, Fault>>()
+        })?;
+        // Behind an exchange each shard has a partition of the same name: its own counts, or the one that is furthest behind.
+        let mut found: BTreeMap<u64, Progress> = BTreeMap::new();
+        let counts = |shard: &usize| earlier.mine.is_none_or(|mine| mine == *shard);
+        for progress in
+            noted.iter().enumerate().filter(|(shard, _)| counts(shard)).flat_map(|(_, noted)| noted)
+        {
+            let known = found.entry(progress.name).or_insert(*progress);
+            if progress.watermark < known.watermark {
+                *known = *progress;
+            }
+        }
+        for partition in &mut self.partitions {
+            if let Some(progress) = found.get(&partition.name) {
+                *partition = Progress { partition: partition.partition, ..*progress };
+            }
+        }
+        (0..self.partitions.len()).for_each(|place| self.tell(place, self.partitions[place].heard));
+        if earlier.mine.is_none() {
+            self.watermark.set(Self::least(&self.partitions));
+            self.context.restore_known(self.index, &|hears| {
+                Self::least(found.values().filter(|progress| hears(progress.name)))
+            });
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        if self.timing == WatermarkKind::Clock {
+            let now = self.context.wall.get().whole_millis();
+            for place in 0..self.partitions.len() {
+                let partition = &mut self.partitions[place];
+                if !partition.done && partition.watermark < now {
+                    partition.watermark = now;
+                    self.tell(place, self.context.now.get());
+                }
+            }
+            self.watermark.set(Self::least(&self.partitions));
+        }
+    }
+}
+
+impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool> Push<T>
+    for AssignTimestamps<T, F, N, APART>
+{
+    #[inline(always)]
+    fn push(&mut self, _: EventTime, record: T) {
+        let at = (self.f)(&record);
+        let generator = &mut self.generator;
+        if at > generator.limit && generator.is_early(at) {
+            if APART {
+                self.early.push(at, record);
+                return;
+            }
+        } else {
+            generator.newest = generator.newest.max(at);
+        }
+        self.next.push(at, record);
+    }
+}
+
+impl<T: 'static, F: 'static, N: Pipe, const APART: bool> Pipe for AssignTimestamps<T, F, N, APART> {
+    fn mark(&mut self) {
+        self.generator.progress();
+        self.next.mark();
+    }
+
+    fn note(&mut self, notes: &mut Notes) {
+        self.generator.note(notes);
+        self.next.note(notes);
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        self.generator.recall(earlier)?;
+        self.next.recall(earlier)
+    }
+
+    fn seal(&mut self) {
+        self.generator.seal();
+        self.next.seal();
+    }
+
+    forward!(but mark, seal, note and recall, next);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+    use crate::push::Nowhere;
+    use alloc::sync::Arc;
+
+    struct Bench {
+        stamp: AssignTimestamps<i64, fn(&i64) -> EventTime, Nowhere, false>,
+        context: Rc<StageContext>,
+    }
+
+    /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
+    fn bench() -> Bench {
+        let context = StageContext::new(ShardId(0), Arc::default());
+        let timing = WatermarkKind::Bounded { nanos: 10, idle_nanos: 100, early_nanos: 1_000 };
+        let stamp = AssignTimestamps::new(
+            (|n| EventTime(*n)) as fn(&i64) -> EventTime,
+            timing,
+            7,
+            [(0, 0), (1, 1)].into(),
+            context.clone(),
+            Nowhere,
+            SideOutput::new(None),
+        );
+        Bench { stamp, context }
+    }
+
+    impl Bench {
+        /// One tick: at `now` the two partitions yield these, and end if they say `None`.
+        fn tick(&mut self, now: u64, given: [Option<&[i64]>; 2]) -> EventTime {
+            self.context.now.set(Nanos(now));
+            for (partition, records) in given.into_iter().enumerate() {
+                self.context.partition.set(partition);
+                records
+                    .unwrap_or_default()
+                    .iter()
+                    .for_each(|&record| self.stamp.push(EventTime::MIN, record));
+                self.context.partition_done.set(records.is_none());
+                self.stamp.mark();
+            }
+            self.stamp.seal();
+            self.context.generator(7).get()
+        }
+    }
+
+    #[test]
+    fn the_least_of_the_partitions_counts() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[])]), EventTime::MIN);
+        assert_eq!(bench.tick(2, [Some(&[90, 70]), Some(&[40])]), EventTime(30));
+        assert_eq!(bench.tick(3, [Some(&[]), Some(&[20])]), EventTime(30), "it never falls");
+        assert_eq!(bench.tick(4, [Some(&[]), None]), EventTime(80), "what has ended holds nothing back");
+        assert_eq!(bench.tick(5, [None, None]), EventTime::MAX);
+    }
+
+    #[test]
+    fn idle_partitions_are_not_waited_for_and_come_back() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[20])]), EventTime(10));
+        assert_eq!(bench.tick(90, [Some(&[60]), Some(&[])]), EventTime(10));
+        assert_eq!(bench.tick(101, [Some(&[]), Some(&[])]), EventTime(50), "partition 1 is idle");
+        assert_eq!(bench.tick(200, [Some(&[]), Some(&[])]), IDLE, "both are");
+        assert_eq!(bench.tick(201, [Some(&[]), Some(&[55])]), EventTime(45), "partition 1 is back, behind");
+        assert_eq!(bench.tick(202, [Some(&[80]), Some(&[90])]), EventTime(70));
+        assert_eq!(
+            bench.tick(400, [None, Some(&[])]),
+            IDLE,
+            "an idle partition may still speak, though the other has ended"
+        );
+        assert_eq!(bench.tick(401, [None, Some(&[99])]), EventTime(89));
+    }
+
+    /// A tick that is not in the log must leave nothing behind, for a replay does not see it.
+    #[test]
+    fn what_is_remembered_is_noticed() {
+        let mut bench = bench();
+        let mut noticed = |now, given: [Option<&[i64]>; 2]| {
+            bench.tick(now, given);
+            bench.context.noticed.take()
+        };
+        assert!(noticed(1, [Some(&[]), Some(&[])]), "when it began");
+        assert!(!noticed(2, [Some(&[]), Some(&[])]));
+        assert!(noticed(3, [Some(&[20]), Some(&[50])]));
+        assert!(!noticed(90, [Some(&[]), Some(&[])]));
+        assert!(noticed(103, [Some(&[]), Some(&[])]), "idle");
+        assert!(!noticed(104, [Some(&[]), Some(&[])]));
+        assert!(noticed(105, [None, Some(&[])]), "ended");
+        assert!(!noticed(106, [None, Some(&[])]));
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_counts_in_that_very_tick() {
+        let mut bench = bench();
+        bench.tick(1, [Some(&[20]), Some(&[20])]);
+        assert_eq!(bench.tick(150, [Some(&[30]), Some(&[])]), EventTime(20), "partition 1 is idle");
+        assert_eq!(bench.tick(151, [Some(&[500]), Some(&[60])]), EventTime(50));
+    }
+
+    /// A partition without a share of the tick says nothing: it does not turn idle, and the tick is not made for it.
+    #[test]
+    fn a_partition_that_was_not_asked_stays_what_it_was() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[50]), Some(&[20])]), EventTime(10));
+        bench.context.partition_asked.set(false);
+        bench.context.noticed.set(false);
+        assert_eq!(bench.tick(500, [Some(&[]), Some(&[])]), EventTime(10));
+        assert!(!bench.context.noticed.get());
+        bench.context.partition_asked.set(true);
+        assert_eq!(bench.tick(501, [Some(&[60]), Some(&[])]), EventTime(50), "asked, and silent for long");
+    }
+
+    /// An early record moves no watermark, and it is a sign of life.
+    #[test]
+    fn early_records_move_nothing_and_are_counted() {
+        let mut bench = bench();
+        assert_eq!(bench.tick(1, [Some(&[20, 5_000, 30]), Some(&[7_000])]), EventTime(20));
+        assert_eq!(bench.tick(2, [Some(&[40]), Some(&[7_040, 100_000])]), EventTime(30));
+        assert_eq!(bench.context.stats.early.get(), 2, "of each partition, seen from where that one is");
+        assert_eq!(bench.tick(90, [Some(&[90_000]), Some(&[7_050])]), EventTime(30));
+        assert_eq!(bench.tick(150, [Some(&[]), Some(&[7_060])]), EventTime(30), "it was not idle");
+        let jump = [9_000; early::AGREE as usize];
+        assert_eq!(bench.tick(151, [Some(&jump), None]), EventTime(8_990), "enough of them are believed");
+        // The one of 90,000 is among those that agree, since none of the usual came between.
+        assert_eq!(bench.context.stats.early.get(), 3 + jump.len() as u64 - 2);
+    }
+
+    /// What is early follows from the sequence of the partition's records, however it is cut into ticks.
+    #[test]
+    fn ticks_have_no_part_in_what_is_early() {
+        let times: Vec<i64> = (0..400)
+            .map(|n| {
+                n * 7
+                    + if (10..13).contains(&(n % 31)) { 9_000 } else { 0 }
+                    + if n > 200 { 50_000 } else { 0 }
+            })
+            .collect();
+        let run = |cut: usize| {
+            let mut bench = bench();
+            let ticks = times.chunks(cut).enumerate();
+            let last = ticks.map(|(n, times)| bench.tick(n as u64 + 1, [Some(times), None])).last();
+            (bench.context.stats.early.get(), last)
+        };
+        let expected = run(1);
+        assert!(expected.0 > 20);
+        for cut in [2, 3, 7, 40, 399, 400] {
+            assert_eq!(run(cut), expected, "{cut} records in a tick");
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_the_input_is_the_end_of_time() {
+        let mut bench = bench();
+        let late = bench.tick(1, [Some(&[i64::MAX]), Some(&[i64::MAX])]);
+        assert!(late < IDLE && late > EventTime(i64::MAX - 20));
+        assert_eq!(bench.tick(2, [None, None]), EventTime::MAX);
+    }
+}

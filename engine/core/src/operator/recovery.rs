@@ -1,0 +1,516 @@
+//! The three stateful operators, saved while they go on, restored, split, merged and taken apart. What comes back
+//! must be what was frozen, and must go on as the original did.
+
+mod speed;
+
+use crate::aggregate::{Aggregate, count, max_by, sum};
+use crate::build::OperatorContext;
+use crate::context::StageContext;
+use crate::fault::Fault;
+use crate::fork::SideOutput;
+use crate::frame::{EntryHeader, Frame};
+use crate::hash::join;
+use crate::ids::{EventTime, ShardId};
+use crate::key::Key;
+use crate::memory::HeapMemory;
+use crate::operator::{DeduplicateOperator, Operator, SortOperator, WindowOperator};
+use crate::owns::Owns;
+use crate::partition::Keyed;
+use crate::push::{Pipe, Push, keeps_nothing};
+use crate::record::{Record, is_fixed, with_archived};
+use crate::snapshot::held::{Blocks, Held};
+use crate::snapshot::{BlockId, Section};
+use crate::window::{Windowed, Windows, hopping, tumbling};
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+
+const SECTION: Section = Section::operator(1, 0);
+
+/// Keeps what an operator lets out.
+struct Out<T>(Rc<RefCell<Vec<(i64, T)>>>);
+
+impl<T: 'static> Pipe for Out<T> {
+    fn mark(&mut self) {}
+    fn seal(&mut self) {}
+    fn flush(&mut self) {}
+    fn room(&mut self) -> usize {
+        usize::MAX
+    }
+    fn can_seal(&mut self) -> bool {
+        true
+    }
+    fn finish(&mut self) {}
+    keeps_nothing!();
+}
+
+impl<T: 'static> Push<T> for Out<T> {
+    fn push(&mut self, at: EventTime, record: T) {
+        self.0.borrow_mut().push((at.0, record));
+    }
+}
+
+fn at() -> OperatorContext {
+    let context = StageContext::new(ShardId(0), Arc::default());
+    OperatorContext { context, memory: Arc::new(HeapMemory), may_wait: false }
+}
+
+/// An operator and what it let out, late records last.
+struct Subject<O, R> {
+    operator: O,
+    rows: Rc<RefCell<Vec<(i64, R)>>>,
+}
+
+/// Records as a frame has them.
+struct Written {
+    words: Vec<u128>,
+    count: usize,
+}
+
+fn written<R: Record>(records: &[(u64, R)]) -> Written {
+    let mut bytes = Vec::new();
+    for (hash, record) in records {
+        with_archived(record, |archived| {
+            if !is_fixed::<R>() {
+                let header = EntryHeader { len: archived.len() as u32, zero: 0, hash: *hash };
+                bytes.extend_from_slice(&header.len.to_le_bytes());
+                bytes.extend_from_slice(&header.zero.to_le_bytes());
+                bytes.extend_from_slice(&header.hash.to_le_bytes());
+            }
+            bytes.extend_from_slice(archived);
+            if !is_fixed::<R>() {
+                bytes.resize(bytes.len().next_multiple_of(16), 0);
+            }
+        })
+        .unwrap();
+    }
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    let word = |bytes: &[u8]| u128::from_ne_bytes(bytes.try_into().unwrap());
+    Written { words: bytes.chunks(16).map(word).collect(), count: records.len() }
+}
+
+/// A tick, and what came of it.
+struct Played<R> {
+    input: Written,
+    watermark: i64,
+    digest: u64,
+    rows: Vec<(i64, R)>,
+}
+
+fn tick<O: Operator, R: Clone>(
+    subject: &mut Subject<O, R>,
+    input: &Written,
+    watermark: i64,
+    mut between: impl FnMut(&mut O),
+) -> Vec<(i64, R)> {
+    subject.operator.frame(Frame::over(&input.words, input.count)).unwrap();
+    between(&mut subject.operator);
+    while !subject.operator.complete(EventTime(watermark)).unwrap() {
+        between(&mut subject.operator);
+    }
+    subject.rows.borrow_mut().drain(..).collect()
+}
+
+fn restore<'a>(operator: &mut impl Operator, shards: impl IntoIterator<Item = &'a Blocks>, owns: Owns<'_>) {
+    for blocks in shards {
+        blocks.iter().for_each(|(id, bytes)| operator.restore(*id, bytes, owns).unwrap());
+    }
+    operator.restored().unwrap();
+}
+
+fn save_all(operator: &mut impl Operator, full: bool) -> Blocks {
+    let mut out = Held { room: usize::MAX, ..Held::default() };
+    operator.freeze(full);
+    while !operator.save(SECTION, &mut out) {}
+    out.blocks
+}
+
+/// Takes out what moves.
+type Extract<O> = fn(&mut O, &dyn Fn(u64) -> bool) -> Result<Vec<(BlockId, Vec<u8>)>, Fault>;
+
+/// How an operator is tested.
+struct Case<O, R, I> {
+    make: fn() -> Subject<O, R>,
+    /// A record for a number, at a time.
+    record: fn(u64, i64) -> (u64, I),
+    extract: Extract<O>,
+    keys: u64,
+    /// Whether the digests of several shards add up: of all but sorting, which counts arrivals anew.
+    adds_up: bool,
+}
+
+impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R, I> {
+    /// Random records, freezes, saves, and panes that go; every checkpoint that completes is restored and goes on as
+    /// the original did. Returns how many chunks were the same as in the checkpoint before.
+    fn check(&self, seed: u64, extracts: bool) -> usize {
+        let mut draws = 0;
+        let mut chance = |below: u64| {
+            draws += 1;
+            join(seed, draws) % below
+        };
+        let mut subject = (self.make)();
+        let (mut played, mut now, mut watermark) = (Vec::<Played<R>>::new(), 1_000i64, 0);
+        let (mut out, mut before, mut saving) = (Held::default(), Blocks::new(), None);
+        let (mut checkpoints, mut same) = (0, 0);
+        for _ in 0..200 {
+            let quiet = chance(3) == 0;
+            let records: Vec<_> = (0..chance(if quiet { 5 } else { 600 }))
+                .map(|_| {
+                    let near = if quiet { 3 } else { self.keys };
+                    (self.record)(chance(near), now - chance(400) as i64)
+                })
+                .collect();
+            let leap = if chance(20) == 0 { 1_000 } else { 12 };
+            now += chance(leap) as i64;
+            watermark = watermark.max(now - 300);
+            let input = written(&records);
+            let mut saved = false;
+            let rows = tick(&mut subject, &input, watermark, |operator| {
+                out.room = chance(12) as usize;
+                if saving.is_some() && !saved && chance(3) > 0 {
+                    saved = operator.save(SECTION, &mut out);
+                }
+            });
+            let digest = subject.operator.digest();
+            played.push(Played { input, watermark, digest, rows });
+            if saved {
+                checkpoints += 1;
+                same += out.same;
+                let since: usize = saving.take().unwrap();
+                self.check_restored(&out.blocks, &played[since - 1..], seed, !extracts || self.adds_up);
+                before = core::mem::take(&mut out.blocks);
+            }
+            // Some are given up before they are saved.
+            if chance(3) == 0 && (saving.is_none() || chance(8) == 0) {
+                let full = checkpoints == 0 || chance(6) == 0;
+                subject.operator.freeze(full);
+                out = Held { before: before.clone(), ..Held::default() };
+                saving = Some(played.len());
+            }
+            if extracts && chance(6) == 0 {
+                let third = chance(3);
+                let blocks = (self.extract)(&mut subject.operator, &|hash| hash % 3 == third).unwrap();
+                restore(&mut subject.operator, [&blocks.into_iter().collect()], Owns::All);
+            }
+        }
+        assert!(played.iter().any(|tick| !tick.rows.is_empty()), "seed {seed}: nothing left");
+        assert!(checkpoints >= 3, "seed {seed}: only {checkpoints} checkpoints were saved");
+        let blocks = save_all(&mut subject.operator, true);
+        self.check_split(&blocks, subject.operator.digest(), seed);
+        same
+    }
+
+    /// `played[0]` is the tick after which the state was frozen.
+    fn check_restored(&self, blocks: &Blocks, played: &[Played<R>], seed: u64, digests: bool) {
+        let mut again = (self.make)();
+        restore(&mut again.operator, [blocks], Owns::All);
+        self.check_goes_on(&mut again, played, seed, digests);
+    }
+
+    fn check_goes_on(&self, again: &mut Subject<O, R>, played: &[Played<R>], seed: u64, digests: bool) {
+        // Some catch up at once, some little by little, some only when they have to.
+        let (mut draws, pace) = (0, join(seed, played.len() as u64) % 3);
+        let mut chance = || {
+            draws += 1;
+            join(seed ^ 0xca7c, draws)
+        };
+        while pace == 0 && !again.operator.catch_up().unwrap() {}
+        for (number, tock) in played.iter().enumerate() {
+            if number > 0 {
+                let rows = tick(again, &tock.input, tock.watermark, |operator| {
+                    if pace == 1 && chance() % 4 == 0 {
+                        operator.catch_up().unwrap();
+                    }
+                });
+                assert!(
+                    rows == tock.rows,
+                    "seed {seed}: tick {number} after the checkpoint lets out something else"
+                );
+            }
+            // A digest makes it catch up.
+            if digests && (pace == 0 || number + 1 == played.len() || chance() % 8 == 0) {
+                assert_eq!(
+                    again.operator.digest(),
+                    tock.digest,
+                    "seed {seed}: tick {number} after the checkpoint"
+                );
+            }
+        }
+    }
+
+    /// Several shards take over, and one takes over from them.
+    fn check_split(&self, blocks: &Blocks, digest: u64, seed: u64) {
+        let mut nobody = (self.make)();
+        restore(&mut nobody.operator, [blocks], Owns::Some(&|_| false));
+        let nothing = nobody.operator.digest();
+        for shards in [2, 3] {
+            let mut parts: Vec<_> = (0..shards).map(|_| (self.make)()).collect();
+            for (shard, part) in parts.iter_mut().enumerate() {
+                restore(&mut part.operator, [blocks], Owns::Some(&|hash| hash % shards == shard as u64));
+            }
+            let all = parts.iter_mut().map(|part| part.operator.digest().wrapping_sub(nothing));
+            assert_eq!(
+                all.fold(nothing, u64::wrapping_add),
+                digest,
+                "seed {seed}: {shards} parts are not the whole"
+            );
+            let parts: Vec<_> = parts.iter_mut().map(|part| save_all(&mut part.operator, true)).collect();
+            let mut whole = (self.make)();
+            restore(&mut whole.operator, &parts, Owns::All);
+            if self.adds_up {
+                assert_eq!(whole.operator.digest(), digest, "seed {seed}: merged of {shards}");
+            }
+            let mut original = (self.make)();
+            restore(&mut original.operator, [blocks], Owns::All);
+            self.check_alike(&mut original, &mut whole, seed);
+            // A part moves, and moves back.
+            let (mut from, mut to) = ((self.make)(), (self.make)());
+            restore(&mut from.operator, [blocks], Owns::All);
+            let moved = (self.extract)(&mut from.operator, &|hash| hash % shards == 1).unwrap();
+            restore(&mut to.operator, [&moved.into_iter().collect()], Owns::All);
+            let sum = from.operator.digest().wrapping_add(to.operator.digest()).wrapping_sub(nothing);
+            assert_eq!(sum, digest, "seed {seed}: what left and what stayed");
+            let back = (self.extract)(&mut to.operator, &|_| true).unwrap();
+            assert_eq!(to.operator.digest(), nothing);
+            restore(&mut from.operator, [&back.into_iter().collect()], Owns::All);
+            let mut original = (self.make)();
+            restore(&mut original.operator, [blocks], Owns::All);
+            self.check_alike(&mut original, &mut from, seed);
+        }
+    }
+
+    /// The two let out the same from here on.
+    fn check_alike(&self, a: &mut Subject<O, R>, b: &mut Subject<O, R>, seed: u64) {
+        let last = self.make_last(seed);
+        let rows = tick(a, &last, i64::MAX, |_| {});
+        assert!(tick(b, &last, i64::MAX, |_| {}) == rows, "seed {seed}: the end differs");
+    }
+
+    fn make_last(&self, seed: u64) -> Written {
+        let at = |number: u64| 100_000 + (join(seed, number) % 500) as i64;
+        written(
+            &(0..300)
+                .map(|number| (self.record)(join(number, seed) % self.keys, at(number)))
+                .collect::<Vec<_>>(),
+        )
+    }
+}
+
+fn nanos(n: u64) -> Duration {
+    Duration::from_nanos(n)
+}
+
+fn keyed<K: Key, I>(key: K, at: i64, item: I) -> (u64, Keyed<K, I>) {
+    (key.hash(), Keyed { at, key, item })
+}
+
+type WindowSubject<T, K, A, V> = Subject<WindowOperator<T, K, A, Out<Windowed<K, V>>>, Windowed<K, V>>;
+
+fn window<T: 'static, K: Key, A: Aggregate<T>>(
+    aggregate: A,
+    windows: Windows,
+) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Out> {
+    window_at(at(), aggregate, windows)
+}
+
+fn window_at<T: 'static, K: Key, A: Aggregate<T>>(
+    at: OperatorContext,
+    aggregate: A,
+    windows: Windows,
+) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Out> {
+    let rows = Rc::default();
+    let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
+    let operator = WindowOperator::new(aggregate, windows, false, at.context, at.memory, next, late);
+    Subject { operator, rows }
+}
+
+macro_rules! window_case {
+    ($key:ty, $aggregate:expr, $windows:expr, $record:expr, $keys:expr) => {
+        Case {
+            make: || window::<u64, $key, _>($aggregate, $windows),
+            record: $record,
+            extract: |operator, moves| operator.extract(SECTION, moves),
+            keys: $keys,
+            adds_up: true,
+        }
+    };
+}
+
+fn text(number: u64) -> String {
+    alloc::format!("{}{number}", "key ".repeat(number as usize % 9))
+}
+
+#[test]
+fn windows_with_keys_of_fixed_size() {
+    let mut same = 0;
+    for seed in 0..6 {
+        let record = |key, at| keyed(key, at, key % 7);
+        same += window_case!(u64, (count(), sum(|n: &u64| *n)), tumbling(nanos(900)), record_of_pair, 3_000)
+            .check(seed, false);
+        same += window_case!(u64, sum(|n: &u64| *n), hopping(nanos(1_000), nanos(300)), record, 2_000)
+            .check(seed, false);
+        same += window_case!(u64, sum(|n: &u64| *n), hopping(nanos(1_000), nanos(300)), record, 2_000)
+            .check(seed, true);
+        same += window_case!(u64, sum(|n: &u64| *n), tumbling(nanos(100)), record, 40).check(seed, true);
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+fn record_of_pair(key: u64, at: i64) -> (u64, Keyed<u64, ((), u64)>) {
+    keyed(key, at, ((), key % 7))
+}
+
+/// Folds what it is given in its order.
+#[derive(Clone)]
+struct Chain;
+
+impl Aggregate<u64> for Chain {
+    type Item = u64;
+    type Acc = u64;
+    type Out = u64;
+
+    fn item(&self, number: &u64) -> u64 {
+        *number
+    }
+    fn empty(&self) -> u64 {
+        0
+    }
+    fn add(&self, acc: &mut u64, item: u64) {
+        *acc = join(*acc, item);
+    }
+    fn merge(&self, acc: &mut u64, other: &u64) {
+        *acc = join(*acc, *other);
+    }
+    fn finish(&self, acc: &u64) -> u64 {
+        *acc
+    }
+}
+
+#[test]
+fn windows_in_which_the_order_of_records_shows() {
+    for seed in 0..3 {
+        let record = |key, at: i64| keyed(key, at, at as u64);
+        window_case!(u64, Chain, tumbling(nanos(900)), record, 50).check(seed, false);
+    }
+}
+
+#[test]
+fn windows_with_keys_that_own_memory() {
+    let mut same = 0;
+    for seed in 0..4 {
+        let record = |key, at| keyed(text(key), at, text(key ^ 5));
+        let case = || Case {
+            make: || window::<String, String, _>(max_by(String::len), hopping(nanos(1_200), nanos(400))),
+            record,
+            extract: |operator, moves| operator.extract(SECTION, moves),
+            keys: 2_000,
+            adds_up: true,
+        };
+        same += case().check(seed, false) + case().check(seed, true);
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+macro_rules! deduplicate_case {
+    ($key:ty, $record:expr) => {
+        Case {
+            make: || {
+                let rows = Rc::default();
+                let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
+                let operator = DeduplicateOperator::<$key, u64, _>::new(700, at(), next, late);
+                Subject { operator, rows }
+            },
+            record: $record,
+            extract: |operator, moves| operator.extract(SECTION, moves),
+            keys: 4_000,
+            adds_up: true,
+        }
+    };
+}
+
+#[test]
+fn what_is_deduplicated() {
+    let mut same = 0;
+    for seed in 0..6 {
+        for extracts in [false, true] {
+            same += deduplicate_case!(u64, |key, at| keyed(key, at, key ^ 1)).check(seed, extracts);
+            same += deduplicate_case!(String, |key, at| keyed(text(key), at, key ^ 1)).check(seed, extracts);
+        }
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+macro_rules! sort_case {
+    ($item:ty, $record:expr, $compare:expr) => {
+        Case {
+            make: || {
+                let rows = Rc::default();
+                let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
+                let operator = SortOperator::<u64, $item, _, _>::new($compare, at(), next, late);
+                Subject { operator, rows }
+            },
+            record: $record,
+            extract: |operator, moves| operator.extract(SECTION, moves),
+            keys: 3_000,
+            adds_up: false,
+        }
+    };
+}
+
+#[test]
+fn what_is_sorted() {
+    let mut same = 0;
+    for seed in 0..6 {
+        for extracts in [false, true] {
+            // Many are alike in time and order: then the arrival decides.
+            same += sort_case!(
+                u64,
+                |key, at| keyed(key, (at + (key % 3) as i64 * 1_500) / 50 * 50, key),
+                |a: &u64, b: &u64| (a % 4).cmp(&(b % 4))
+            )
+            .check(seed, extracts);
+            same += sort_case!(
+                String,
+                |key, at| keyed(key, at + (key % 3) as i64 * 1_500, text(key)),
+                |a: &String, b: &String| a.cmp(b)
+            )
+            .check(seed, extracts);
+        }
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+#[test]
+fn a_checkpoint_of_another_job_is_refused() {
+    let mut subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
+    let input = written(&(0..1_000).map(|key| keyed(key, 1_000, 1u64)).collect::<Vec<_>>());
+    tick(&mut subject, &input, 0, |_| {});
+    let blocks = save_all(&mut subject.operator, true);
+    let refused = |blocks: &Blocks, windows| {
+        let mut other = window::<u64, u64, _>(sum(|n: &u64| *n), windows).operator;
+        let outcome = blocks.iter().try_for_each(|(id, bytes)| other.restore(*id, bytes, Owns::All));
+        match outcome.and_then(|()| other.restored()) {
+            Err(Fault::Restore { message }) => message,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    assert!(refused(&blocks, tumbling(nanos(70))).contains("another size"));
+    let mut short = blocks.clone();
+    short.pop_last();
+    assert!(refused(&short, tumbling(nanos(900))).contains("missing"));
+    let mut strange = blocks;
+    let (id, bytes) = strange.pop_last().unwrap();
+    strange.insert(BlockId { table: 77, ..id }, bytes);
+    assert!(refused(&strange, tumbling(nanos(900))).contains("not announced"));
+}
+
+#[test]
+fn nothing_is_saved_that_was_not_frozen() {
+    let mut subject = window::<u64, u64, _>(count(), tumbling(nanos(10)));
+    let mut out = Held { room: usize::MAX, ..Held::default() };
+    assert!(subject.operator.save(SECTION, &mut out));
+    assert!(out.blocks.is_empty());
+}

@@ -1,0 +1,143 @@
+//! What a checkpoint costs those who go on, and how fast one comes back. Run by hand, in release:
+//! `cargo test --release -p pelton-core --lib speed -- --ignored --nocapture`.
+
+extern crate std;
+
+use super::*;
+use crate::fault::OutOfMemory;
+use crate::memory::{Memory, Region};
+use crate::snapshot::SnapshotOut;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use std::eprintln;
+use std::sync::Mutex;
+use std::time::Instant;
+
+type Pair = ((), ());
+
+/// Blocks that are used again without page faults, which cost less with the huge pages of the runtime than here.
+#[derive(Clone, Default)]
+struct Warm(Arc<Mutex<BTreeMap<usize, Vec<Region>>>>);
+
+struct Lent(Option<Region>, Warm);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let region = self.0.take().unwrap();
+        self.1.0.lock().unwrap().entry(region.len()).or_default().push(region);
+    }
+}
+
+impl Memory for Warm {
+    fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+        let bytes = bytes.next_multiple_of(4096);
+        let found = self.0.lock().unwrap().entry(bytes).or_default().pop();
+        let region = found.map_or_else(|| HeapMemory.map(bytes), Ok)?;
+        let ptr = region.as_ptr();
+        // SAFETY: the region is ours, of this length, and becomes zero and in use by nobody else.
+        unsafe {
+            core::ptr::write_bytes(ptr.as_ptr(), 0, bytes);
+            Ok(Region::new(ptr, bytes, Box::new(Lent(Some(region), self.clone()))))
+        }
+    }
+}
+
+fn subject(memory: &Warm) -> Subject<impl Operator + use<>, Windowed<u64, (u64, u64)>> {
+    let at = OperatorContext { memory: Arc::new(memory.clone()), ..at() };
+    window_at::<u64, u64, _>(at, (count(), count()), tumbling(Duration::from_secs(1)))
+}
+
+/// `rounds` times as many records as there are keys, in random order, in frames of 1,024.
+fn frames(keys: u64, rounds: u64) -> Vec<Written> {
+    let record = |number| keyed(join(1, number) % keys, 0, ((), ()) as Pair);
+    (0..keys * rounds / 1_024)
+        .map(|frame| written(&(0..1_024).map(|at| record(frame * 1_024 + at)).collect::<Vec<_>>()))
+        .collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn nanos_of(work: impl FnOnce()) -> f64 {
+    let begin = Instant::now();
+    work();
+    begin.elapsed().as_nanos() as f64
+}
+
+/// A disk that is as fast as one likes.
+struct Nowhere;
+
+impl SnapshotOut for Nowhere {
+    fn room(&self) -> bool {
+        true
+    }
+    fn block(&mut self, _: BlockId, _: &[u8]) {}
+    fn same(&mut self, _: BlockId) {}
+}
+
+/// Nanoseconds that frames took: all, the first, half of them at most, 99 of 100 at most.
+fn report(what: &str, mut frames: Vec<f64>) {
+    let (first, all) = (frames[0], frames.iter().sum::<f64>());
+    frames.sort_by(f64::total_cmp);
+    let at = |part: f64| frames[(frames.len() as f64 * part) as usize] / 1e3;
+    let each = all / (frames.len() * 1_024) as f64;
+    eprintln!(
+        "{what:28} {each:7.2} ns a record; frames of 1,024: first {:.0}, p50 {:.0}, p99 {:.0} us",
+        first / 1e3,
+        at(0.5),
+        at(0.99)
+    );
+}
+
+#[test]
+#[ignore = "measures"]
+fn records_while_a_checkpoint_is_under_way() {
+    let memory = Warm::default();
+    let (keys, mut subject) = (1_000_000, subject(&memory));
+    let all: Vec<_> = (0..keys).map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+    all.chunks(1_024).for_each(|some| {
+        tick(&mut subject, &written(some), 0, |_| {});
+    });
+    let frames = frames(keys, 4);
+    let run = |subject: &mut Subject<_, _>, input: &Written| {
+        nanos_of(|| Operator::frame(&mut subject.operator, Frame::over(&input.words, input.count)).unwrap())
+    };
+    for _ in 0..3 {
+        report("nobody watches", frames.iter().map(|input| run(&mut subject, input)).collect());
+    }
+    for round in 0..4 {
+        let full = round < 2;
+        let freeze = nanos_of(|| subject.operator.freeze(full));
+        let (mut adding, mut saving, mut done) = (Vec::new(), Vec::new(), false);
+        let mut input = frames.iter().cycle();
+        while !done {
+            adding.push(run(&mut subject, input.next().unwrap()));
+            saving.push(nanos_of(|| done = subject.operator.save(SECTION, &mut Nowhere)));
+        }
+        report(&alloc::format!("a checkpoint, full: {full}"), adding);
+        saving.sort_by(f64::total_cmp);
+        let (steps, half) = (saving.len(), saving[saving.len() / 2]);
+        eprintln!("    frozen in {freeze:.0} ns, {steps} steps of {half:.0} ns");
+        report("between two checkpoints", frames.iter().map(|input| run(&mut subject, input)).collect());
+    }
+    subject.operator.freeze(true);
+    report("no room to save at all", frames.iter().map(|input| run(&mut subject, input)).collect());
+}
+
+#[test]
+#[ignore = "measures"]
+fn a_restart() {
+    let memory = Warm::default();
+    let mut subject = subject(&memory);
+    let all: Vec<_> = (0..5_000_000).map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+    all.chunks(1_024).for_each(|some| {
+        tick(&mut subject, &written(some), 0, |_| {});
+    });
+    let blocks = save_all(&mut subject.operator, true);
+    for _ in 0..3 {
+        let mut again = self::subject(&memory);
+        let took = nanos_of(|| restore(&mut again.operator, [&blocks], Owns::All));
+        eprintln!("5 M rows of {} bytes restored in {:.1} ms", size_of::<(u64, (u64, u64))>(), took / 1e6);
+        let mut half = self::subject(&memory);
+        let took = nanos_of(|| restore(&mut half.operator, [&blocks], Owns::Some(&|hash| hash % 2 == 0)));
+        eprintln!("every second of them in {:.1} ms", took / 1e6);
+    }
+}

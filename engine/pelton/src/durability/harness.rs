@@ -1,0 +1,97 @@
+//! The shards of a job with durability on one thread, stepped by whoever holds them: for recovering what other shards left, for replays, and
+//! for the simulator.
+
+use super::graph;
+use crate::error::JobError;
+use crate::job::Plan;
+use pelton_core::build::{ShardBuilder, Sizes, wire_by};
+use pelton_core::memory::Memory;
+use pelton_core::{EventTime, Fault, Nanos, Step};
+use pelton_runtime::Duty;
+use pelton_runtime::durability::{Coordinator, CoordinatorOptions, DurableShard, Mailbox, Opened, Restored};
+use std::sync::Arc;
+
+/// All shards of a job, and its coordinator.
+pub(crate) struct Harness {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) coordinator: Coordinator,
+    /// A shard that failed, or has finished, may be taken out.
+    pub(crate) durable_shards: Vec<Option<DurableShard>>,
+    /// Which shards have come to the end of their input.
+    finished: Vec<bool>,
+}
+
+impl Harness {
+    /// Builds every shard of the generation that `opened` is at, and has it say that they begin. `paused` ones replay and take in nothing new.
+    pub(crate) fn build(
+        plan: &Plan,
+        sizes: &Sizes,
+        memory: &Arc<dyn Memory>,
+        opened: &mut Opened,
+        checkpoint: Option<&Arc<Restored>>,
+        paused: bool,
+        coordinator: CoordinatorOptions,
+    ) -> Result<Self, JobError> {
+        let graph = graph(plan, &opened.manifest.job.partitions);
+        let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| {
+            JobError::Memory {
+                rings: graph.rings(usize::from(sizes.shards)),
+                ring_bytes: sizes.ring_bytes,
+                error,
+            }
+        })?;
+        let mailbox = opened.mailbox(checkpoint);
+        let mut durable_shards = Vec::new();
+        let mut owners = Vec::new();
+        for wiring in wirings {
+            let builder = ShardBuilder::new(wiring, memory.clone());
+            owners = builder.router().owners().to_vec();
+            let mut parts = opened.parts(builder.shard().0, &mailbox, checkpoint);
+            parts.paused = paused;
+            let built = DurableShard::build(builder, parts, |builder| {
+                plan.builders.iter().for_each(|build| build(builder));
+            });
+            durable_shards.push(Some(built.map_err(JobError::Fault)?));
+        }
+        opened.commit(&mailbox)?;
+        let coordinator = Coordinator::new(
+            opened.data.clone(),
+            opened.manifest.clone(),
+            mailbox.clone(),
+            coordinator,
+            owners,
+        );
+        let finished = vec![false; durable_shards.len()];
+        Ok(Harness { mailbox, coordinator, durable_shards, finished })
+    }
+
+    /// Says what the wall clock shows when the driver's clock shows `now`.
+    pub(crate) fn wall_clock(&mut self, shard: usize, now: Nanos, wall: EventTime) {
+        if let Some(durable_shard) = &mut self.durable_shards[shard] {
+            durable_shard.wall_clock(now, wall);
+        }
+    }
+
+    /// One step of one shard.
+    pub(crate) fn step(&mut self, shard: usize, now: Nanos) -> Result<Step, Fault> {
+        let Some(durable_shard) = &mut self.durable_shards[shard] else { return Ok(Step::default()) };
+        let step = durable_shard.step(now)?;
+        self.finished[shard] |= step.finished;
+        Ok(step)
+    }
+
+    /// Whether every shard has finished.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.iter().all(|finished| *finished)
+    }
+
+    /// Whether everything that an earlier run took in has been taken in again, and all that followed from it has been shown.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        let last = self.mailbox.last_recovered();
+        let mut durable_shards = self.durable_shards.iter_mut().flatten();
+        self.mailbox.all_live()
+            && durable_shards.all(|durable_shard| {
+                durable_shard.shard().completed_through() >= last && durable_shard.released() >= last
+            })
+    }
+}

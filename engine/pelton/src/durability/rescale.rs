@@ -1,0 +1,92 @@
+//! Taking up what an earlier run left, whoever steps the shards: the launcher with the machine's clock, the simulator with its own.
+
+use super::harness::Harness;
+use crate::error::JobError;
+use crate::job::Plan;
+use pelton_core::build::Sizes;
+use pelton_core::memory::Memory;
+use pelton_runtime::durability::{CoordinatorOptions, Opened, Request, Restored};
+use pelton_storage::StorageError;
+use std::sync::Arc;
+
+fn storage(error: StorageError) -> JobError {
+    JobError::Storage(error.to_string())
+}
+
+/// Why an attempt to begin failed, and what can be tried with another checkpoint, if that can help.
+pub(crate) type NotBegun = Box<(JobError, Option<Opened>)>;
+
+/// Begins from the newest checkpoint that is whole, or anew if there is none. After a failure `attempt` gives back what can be tried with
+/// another checkpoint.
+pub(crate) fn begin<T>(
+    mut opened: Opened,
+    mut attempt: impl FnMut(Opened, Option<&Arc<Restored>>) -> Result<T, NotBegun>,
+) -> Result<T, JobError> {
+    let candidates = opened.candidates();
+    if candidates.is_empty() {
+        return attempt(opened, None).map_err(|not_begun| not_begun.0);
+    }
+    // Should the newest be damaged, the one before it still does: the log is kept from the oldest on.
+    let mut first = None;
+    for checkpoint in &candidates {
+        match opened.restore(checkpoint) {
+            Err(error) => drop(first.get_or_insert(storage(error))),
+            Ok(restored) => match attempt(opened, Some(&restored)) {
+                Ok(begun) => return Ok(begun),
+                Err(not_begun) => match *not_begun {
+                    (error, Some(back)) if restored.is_damaged() => {
+                        first.get_or_insert(error);
+                        opened = back;
+                    }
+                    (error, _) => return Err(error),
+                },
+            },
+        }
+    }
+    Err(first.unwrap_or_else(|| unreachable!("there was a candidate")))
+}
+
+/// Recovers what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the coordinator, in
+/// whatever order, and is called until that is done.
+pub(crate) fn rescale<E: From<JobError>>(
+    plan: &Plan,
+    before: &Sizes,
+    memory: &Arc<dyn Memory>,
+    opened: &mut Opened,
+    coordinator: CoordinatorOptions,
+    mut drive: impl FnMut(&mut Harness) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut restored = None;
+    let mut first = None;
+    for candidate in &opened.candidates() {
+        // Read once before it is relied on: a rescaling is rare, and what is damaged gives way to the one before.
+        match opened.restore(candidate).and_then(|restored| restored.verify().map(|()| restored)) {
+            Ok(whole) => {
+                restored = Some(whole);
+                break;
+            }
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    if let Some(error) = first.filter(|_| restored.is_none()) {
+        return Err(storage(error).into());
+    }
+    let coordinator = CoordinatorOptions { interval_ns: 0, balance_ns: 0, ..coordinator };
+    let mut harness = Harness::build(plan, before, memory, opened, restored.as_ref(), true, coordinator)?;
+    while !harness.is_settled() && !harness.is_finished() {
+        drive(&mut harness)?;
+    }
+    let answer = harness.mailbox.command(Request::Checkpoint(None));
+    while answer.get().is_none() {
+        drive(&mut harness)?;
+    }
+    if let Some(Err(message)) = answer.get() {
+        return Err(JobError::Storage(message).into());
+    }
+    let manifest = harness.coordinator.manifest().clone();
+    for durable_shard in harness.durable_shards.iter_mut().flatten() {
+        durable_shard.close_log().map_err(JobError::Fault)?;
+    }
+    drop(harness);
+    Ok(opened.rescaled(manifest).map_err(storage)?)
+}

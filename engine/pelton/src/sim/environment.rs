@@ -1,0 +1,65 @@
+//! What is outside of the job and does not die with it: those who send, those who keep what they are shown, those who look on.
+
+use pelton_core::{Nanos, Tick};
+
+/// A moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Runs before this one.
+    pub run: u32,
+    /// Steps in this run, of all shards.
+    pub step: u64,
+    /// Virtual time.
+    pub now: Nanos,
+    /// Shards in this run.
+    pub shards: usize,
+    /// Ticks up to this one are durable.
+    pub durable_through: Tick,
+    /// Whether all shards have recovered what earlier runs left.
+    pub is_live: bool,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunEnd {
+    /// The process is killed.
+    Killed,
+    /// The machine loses power.
+    PowerLost,
+    /// The process ends by itself, between two steps.
+    Stopped,
+    /// The job was suspended, and came to that end. What becomes of the machine afterwards is all the same.
+    Suspended,
+}
+
+/// The environment around a job. Everything in it must follow from what it is told, and from a [`Chance`](super::Chance) of its own.
+pub trait Environment {
+    /// Shards begin: in each run once, and once before if other shards' state has to be recovered first.
+    fn began(&mut self, moment: &Moment) {
+        let _ = moment;
+    }
+
+    /// Some time has passed: producers send, slow databases get on.
+    fn turn(&mut self, moment: &Moment) {
+        let _ = moment;
+    }
+
+    /// Looks on after each step.
+    ///
+    /// # Errors
+    /// When it sees what must not be: the run ends with what it says.
+    fn check(&mut self, moment: &Moment) -> Result<(), String> {
+        let _ = moment;
+        Ok(())
+    }
+
+    /// The process is gone, and with it what was on its way.
+    fn ended(&mut self, run_end: RunEnd) {
+        let _ = run_end;
+    }
+}
+
+/// Nobody is there.
+pub(super) struct Nobody;
+
+impl Environment for Nobody {}

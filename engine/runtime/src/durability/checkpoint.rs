@@ -1,0 +1,105 @@
+//! A checkpoint on disk as the core sees it: written to through [`Blocks`], read from through [`Restored`].
+
+use super::input_log::fault;
+use pelton_core::prefetch::prefetch_soon;
+use pelton_core::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
+use pelton_core::{Fault, Tick};
+use pelton_storage::disk::Disk;
+use pelton_storage::{BlockEntry, Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// A snapshot that is being written, for a shard to put its blocks in.
+pub(crate) struct Blocks<'a>(pub(crate) &'a mut SnapshotWriter);
+
+impl SnapshotOut for Blocks<'_> {
+    fn room(&self) -> bool {
+        self.0.room()
+    }
+
+    fn block(&mut self, id: BlockId, bytes: &[u8]) {
+        self.0.block(id.section.0, id.table, id.chunk, bytes);
+    }
+
+    fn same(&mut self, id: BlockId) {
+        self.0.same(id.section.0, id.table, id.chunk);
+    }
+}
+
+/// The snapshots of all shards of a checkpoint, open for reading.
+pub struct Restored {
+    tick: Tick,
+    readers: Vec<SnapshotReader>,
+    /// Whether a block was found damaged.
+    damaged: AtomicBool,
+}
+
+impl Restored {
+    /// Opens the snapshots of a checkpoint of a log's manifest.
+    ///
+    /// # Errors
+    /// When one of them is not there, damaged, or another than the one that was made.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        checkpoints: &Path,
+        checkpoint: &Kept,
+        log: u128,
+    ) -> Result<Self, StorageError> {
+        let open = |shard| checkpoint.snapshot(disk, checkpoints, log, shard);
+        let readers = (0..checkpoint.shards).map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Restored { tick: Tick(checkpoint.tick), readers, damaged: AtomicBool::new(false) })
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// When a part is damaged.
+    pub fn verify(&self) -> Result<(), StorageError> {
+        let mut blocks = self.readers.iter().flat_map(|reader| blocks_of(reader, reader.index().entries()));
+        blocks.try_for_each(|(_, block)| block.map(drop))
+    }
+
+    /// Whether reading it came upon damage: an earlier checkpoint may still do.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Relaxed)
+    }
+}
+
+impl Checkpoint for Restored {
+    fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    fn shards(&self) -> usize {
+        self.readers.len()
+    }
+
+    fn blocks(&self, shard: usize, section: Section, take: &mut TakeBlock<'_>) -> Result<(), Fault> {
+        let reader = &self.readers[shard];
+        let entries = reader.index().entries();
+        let first = entries.partition_point(|entry| entry.section < section.0);
+        let behind = first + entries[first..].partition_point(|entry| entry.section == section.0);
+        for (entry, bytes) in blocks_of(reader, &entries[first..behind]) {
+            let bytes = bytes.map_err(|error| {
+                self.damaged.store(true, Relaxed);
+                fault(error)
+            })?;
+            take(BlockId { section, table: entry.table, chunk: entry.chunk }, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Some blocks of a snapshot, one after the other: while one is looked at, the next comes into the cache.
+fn blocks_of<'a>(
+    reader: &'a SnapshotReader,
+    entries: &'a [BlockEntry],
+) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
+    entries.iter().enumerate().map(|(number, entry)| {
+        if let Some(next) = entries.get(number + 1) {
+            prefetch_soon(reader.ahead_of(next));
+        }
+        (entry, reader.block(entry))
+    })
+}

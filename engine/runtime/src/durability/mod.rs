@@ -1,0 +1,29 @@
+//! Jobs with durability: a shard with its log, the coordinator of checkpoints, and how a start recovers what is there.
+//!
+//! 1. [`Opened`]: the data directory is locked and its manifest compared with the job; what to begin from is chosen.
+//! 2. [`DurableShard`]: on each core's thread a shard is built around its recovered log, restored, and replays; then it goes live.
+//! 3. While it runs, each step appends to the log, flushes it, and publishes through which tick it will be durable; what is durable in all logs is
+//!    released to the sinks.
+//! 4. [`Coordinator`]: now and then, or by command, has all shards save their state after one tick, and writes the manifest.
+//!
+//! Nothing here starts a thread or reads a clock: the same code runs under the drivers and in the simulator.
+
+mod balance;
+mod checkpoint;
+mod commands;
+mod coordinator;
+mod durable_shard;
+mod exchange;
+mod input_log;
+mod mailbox;
+mod opening;
+mod replayed;
+
+pub use checkpoint::Restored;
+pub use commands::Commands;
+pub use coordinator::{Coordinator, CoordinatorOptions};
+pub use durable_shard::{DurableShard, DurableShardParts};
+pub use input_log::LogReplay;
+pub use mailbox::{Answer, CheckpointDone, Mailbox, Request, UnderWay};
+pub use opening::{DurabilityOptions, JobShape, OpenError, Opened, Task, difference, router};
+pub use replayed::{Replayed, StateHash};
