@@ -5,11 +5,11 @@
 //!
 //! The way of a record, with the file that has it:
 //!
-//! 1. [`source`]: a partition hands it over, and `ingress` gives its group a tick;
-//! 2. [`push`], [`operator`]: the fused stateless operators, one file each;
-//! 3. [`partition`], `channel`, `frame`, [`ring`]: its key chooses a shard, and it is archived into that shard's ring;
+//! 1. [`ingress::source`]: a partition hands it over, and `ingress` gives its group a tick;
+//! 2. [`operator::push`], [`operator`]: the fused stateless operators, one file each;
+//! 3. [`exchange::partition`], `channel`, `frame`, [`exchange::ring`]: its key chooses a shard, and it is archived into that shard's ring;
 //! 4. `stage`: the receiver merges its rings in the order (tick, edge, source shard, sequence);
-//! 5. [`operator::WindowOperator`], [`table`](mod@table), `order`: it is added to its window, which closes in key order;
+//! 5. [`operator::WindowOperator`], [`state::table`](mod@state::table), `order`: it is added to its window, which closes in key order;
 //! 6. [`sink`]: the row leaves.
 #![cfg_attr(not(loom), no_std)]
 #![warn(unreachable_pub)]
@@ -17,60 +17,29 @@
 extern crate alloc;
 
 pub mod aggregate;
-mod announced;
 pub mod bounds;
-pub mod build;
-mod channel;
-pub mod clock;
-pub mod context;
-mod deadline;
-pub mod doorbell;
+pub mod checkpoint;
+pub mod exchange;
 mod fault;
-pub mod fork;
-mod frame;
-pub mod hash;
-mod heap;
 mod ids;
-mod ingress;
-pub mod input_log;
-pub mod key;
-mod known;
-mod leaving;
-mod log_quota;
-pub mod memory;
-pub mod moving;
-pub mod notes;
+pub mod ingress;
 pub mod operator;
-mod order;
-mod owns;
-pub mod partition;
-pub mod prefetch;
-pub mod push;
 pub mod record;
-pub mod ring;
-pub mod rows;
-mod saver;
-pub mod schema;
-mod shard;
 pub mod sink;
-mod slots;
-pub mod snapshot;
-pub mod source;
-mod stage;
+pub mod stage;
+pub mod state;
 pub mod stats;
 mod sync;
-pub mod table;
 pub mod time;
-mod watch;
 pub mod window;
 
 pub use aggregate::Aggregate;
+pub use checkpoint::owns::Owns;
+pub use exchange::frame::Frame;
 pub use fault::{Fault, OutOfMemory};
-pub use frame::Frame;
 pub use ids::{EdgeId, EventTime, Nanos, ShardId, StageId, Tick};
 pub use ingress::{IngressEntry, Taken, TickBudget};
-pub use key::Key;
-pub use owns::Owns;
 pub use record::Record;
-pub use shard::{Saved, Shard, Step, TakenIn};
+pub use record::key::Key;
+pub use stage::shard::{Saved, Shard, Step, TakenIn};
 pub use window::{Window, Windowed};

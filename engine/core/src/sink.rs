@@ -14,13 +14,13 @@
 //!  checkpoint                   once its ticks are released, the writer notes what it keeps
 //! ```
 
-use crate::context::StageContext;
+use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::exchange::hash::Router;
 use crate::fault::Fault;
-use crate::hash::Router;
 use crate::ids::{EventTime, ShardId, Tick};
-use crate::notes::{Earlier, Noted, Notes};
-use crate::push::{Pipe, Push};
-use crate::schema::Schema;
+use crate::operator::push::{Pipe, Push};
+use crate::record::schema::Schema;
+use crate::stage::context::StageContext;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;

@@ -1,6 +1,6 @@
 //! The atomics that shards share, and their stand-ins when loom checks every interleaving.
 
-use crate::memory::Region;
+use crate::state::memory::Region;
 
 #[cfg(not(loom))]
 pub(crate) use alloc::sync::Arc;

@@ -3,9 +3,9 @@
 //! Windows are `[start, end)` and aligned to time 0. Hopping windows share *panes*, the stretches between any two borders, so a
 //! record is added once however many windows hold it.
 
-use crate::hash;
+use crate::exchange::hash;
 use crate::ids::EventTime;
-use crate::key::Key;
+use crate::record::key::Key;
 use crate::record::struct_record;
 use core::fmt;
 use core::time::Duration;

@@ -43,7 +43,7 @@ fn record_of(mut input: DeriveInput) -> proc_macro2::TokenStream {
         #options
         #input
         impl #impls ::pelton::Record for #name #types #wheres #(for<'record> #promised: ::pelton::Record,)* {
-            const SCHEMA: &'static ::pelton::core::schema::Schema = &#schema;
+            const SCHEMA: &'static ::pelton::core::record::schema::Schema = &#schema;
         }
 
         // Has the compiler say which field is no record, and what to do about it.
@@ -124,7 +124,7 @@ fn fields_of(data: &mut Data) -> Vec<&mut Field> {
 /// The names and types of fields and variants, in order.
 fn schema_of(input: &DeriveInput) -> proc_macro2::TokenStream {
     let name = plain_name(&input.ident);
-    let schema = quote! { ::pelton::core::schema };
+    let schema = quote! { ::pelton::core::record::schema };
     let id = quote! { ::core::any::TypeId::of::<Self>() };
     match &input.data {
         Data::Struct(data) => {
@@ -152,9 +152,9 @@ fn schemas_of(fields: &Fields) -> proc_macro2::TokenStream {
         let with: String =
             of_rkyv.map(|attr| squeezed(&attr.meta)).filter(|option| option.contains("with")).collect();
         if with.is_empty() {
-            quote! { ::pelton::core::schema::Field::of::<#ty>(#name) }
+            quote! { ::pelton::core::record::schema::Field::of::<#ty>(#name) }
         } else {
-            quote! { ::pelton::core::schema::Field::with::<#ty>(#name, #with) }
+            quote! { ::pelton::core::record::schema::Field::with::<#ty>(#name, #with) }
         }
     });
     quote! { #(#fields),* }
@@ -199,7 +199,7 @@ fn key_of(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
         impl ::pelton::Key for #name {
             fn hash(&self) -> u64 {
                 let hash = 0;
-                #(let hash = ::pelton::core::hash::join(hash, ::pelton::Key::hash(&self.#members));)*
+                #(let hash = ::pelton::core::exchange::hash::join(hash, ::pelton::Key::hash(&self.#members));)*
                 hash
             }
             fn prefix(&self) -> u64 {

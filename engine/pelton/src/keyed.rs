@@ -4,7 +4,7 @@ use crate::flow::{Aggregated, Flow, Forked, Mapped};
 use crate::job::Job;
 use crate::stream::{Place, Stream, Timed};
 use pelton_core::aggregate::{self, Number, Overflow, Ranked};
-use pelton_core::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
+use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
 use std::marker::PhantomData;

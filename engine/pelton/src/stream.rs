@@ -7,11 +7,11 @@ use crate::job::{Job, type_name_alone};
 use crate::keyed::{AllWindows, Keyed};
 use crate::settings::{Delivering, Label};
 use crate::watermarks::WatermarkStrategy;
-use pelton_core::context::WatermarkOrigin;
-use pelton_core::fork::{ToBoth, ToQueue};
+use pelton_core::exchange::partition::{ByTurn, Timed as TimedRecord};
+use pelton_core::operator::fork::{ToBoth, ToQueue};
 use pelton_core::operator::{Side, WatermarkKind};
-use pelton_core::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::sink::{Delivery, Sink, ToSink};
+use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{EventTime, Key, Record, StageId, Windowed};
 use std::marker::PhantomData;
 

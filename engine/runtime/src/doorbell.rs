@@ -1,11 +1,11 @@
 //! The doorbells of a job: one for each core, with whatever it takes to wake that core.
 //!
-//! The protocol that loses no wake-up is [`pelton_core::doorbell`]; this adds the sleeping. A core under the thread
+//! The protocol that loses no wake-up is [`pelton_core::exchange::doorbell`]; this adds the sleeping. A core under the thread
 //! driver sleeps in `park`, one under glommio as a task whose waker is kept here meanwhile. Ringing costs a fence and
 //! a look at each other core; only a sleeping one costs a lock and a system call (some 15 µs).
 
 use pelton_core::ShardId;
-use pelton_core::doorbell::{Doorbell, published};
+use pelton_core::exchange::doorbell::{Doorbell, published};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread::{self, Thread};

@@ -7,7 +7,7 @@
 
 use crate::config::{IdleConfig, IdleStrategy};
 use pelton_core::Nanos;
-use pelton_core::doorbell::Doorbell;
+use pelton_core::exchange::doorbell::Doorbell;
 use std::time::Duration;
 
 /// What to do before the next cycle.

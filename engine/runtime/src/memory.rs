@@ -9,14 +9,14 @@
 
 use crate::bounds::MAP_BYTES_MIN;
 use pelton_core::OutOfMemory;
-use pelton_core::memory::{HeapMemory, Memory, Region};
+use pelton_core::state::memory::{HeapMemory, Memory, Region};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Memory up to a limit.
 ///
 /// ```
-/// use pelton_core::memory::Memory;
+/// use pelton_core::state::memory::Memory;
 /// use pelton_runtime::MemoryBudget;
 ///
 /// let memory = MemoryBudget::new(1 << 20);

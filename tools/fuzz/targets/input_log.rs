@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pelton_core::{Tick, input_log};
+use pelton_core::ingress::input_log;
+use pelton_core::Tick;
 
 fuzz_target!(|bytes: &[u8]| {
     match input_log::decode(Tick(8), bytes) {

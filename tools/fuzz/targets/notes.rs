@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pelton_core::notes::{Noted, Notes};
+use pelton_core::checkpoint::notes::{Noted, Notes};
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (kinds, bytes) = input;

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pelton_core::memory::HeapMemory;
-use pelton_core::ring::{Prefix, ring};
+use pelton_core::state::memory::HeapMemory;
+use pelton_core::exchange::ring::{Prefix, ring};
 use pelton_fuzz::Draw;
 use std::collections::VecDeque;
 

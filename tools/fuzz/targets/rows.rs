@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pelton_core::Record;
-use pelton_core::rows::{decode, decode_one, encode, encode_one};
+use pelton_core::record::rows::{decode, decode_one, encode, encode_one};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

@@ -8,7 +8,7 @@
 //!  checkpoint  everything that was shown arrives before it counts
 //! ```
 
-use pelton::core::notes::Noted;
+use pelton::core::checkpoint::notes::Noted;
 use pelton::core::sink::{Recalled, SinkNotes};
 use pelton::sim::Chance;
 use pelton::sinks::{Sink, SinkWriter};

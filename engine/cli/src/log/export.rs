@@ -13,7 +13,8 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use pelton_core::{EventTime, Tick, input_log};
+use pelton_core::ingress::input_log;
+use pelton_core::{EventTime, Tick};
 use pelton_storage::{Entry, Kind};
 use serde_json::{Map, Value, json};
 

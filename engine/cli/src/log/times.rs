@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use pelton_core::input_log;
+use pelton_core::ingress::input_log;
 use pelton_storage::{Entry, Kind};
 
 use super::{Logs, Walked};

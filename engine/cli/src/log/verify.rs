@@ -7,7 +7,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use pelton_core::{Tick, input_log};
+use pelton_core::Tick;
+use pelton_core::ingress::input_log;
 use pelton_storage::{Entry, Finding, Kind, LogScan, Look, Manifest, Severity, proofs, verify};
 
 use super::{Walked, place_of};

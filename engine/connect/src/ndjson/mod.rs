@@ -81,7 +81,7 @@ pub(crate) use chunks::CHUNK_BYTES;
 use chunks::{Counters, Run};
 use feed::{Input, Wake};
 use pelton_core::bounds::PARTITIONS_MAX;
-use pelton_core::source::Source;
+use pelton_core::ingress::source::Source;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::fs::File;

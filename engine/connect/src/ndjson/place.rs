@@ -11,7 +11,7 @@
 use super::LineCounts;
 use super::chunks::CHUNK_BYTES;
 use pelton_core::bounds::PARTITIONS_MAX;
-use pelton_core::hash;
+use pelton_core::exchange::hash;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 

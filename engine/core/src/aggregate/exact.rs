@@ -157,7 +157,7 @@ fn step(word: u64, part: u64, carry: bool, subtract: bool) -> (u64, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::fold;
+    use crate::exchange::hash::fold;
     use alloc::vec::Vec;
 
     fn total(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -183,7 +183,7 @@ fn quotient(sum: i128, count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::fold;
+    use crate::exchange::hash::fold;
 
     /// By definition: the float nearest to the fraction, found among its neighbours by exact arithmetic on small enough numbers.
     #[test]

@@ -16,12 +16,12 @@ mod early;
 
 use self::early::Trend;
 
-use crate::context::{IDLE, StageContext};
+use crate::checkpoint::notes::{Earlier, Noted, Notes};
 use crate::fault::Fault;
-use crate::fork::SideOutput;
 use crate::ids::{EventTime, Nanos};
-use crate::notes::{Earlier, Noted, Notes};
-use crate::push::{Pipe, Push, forward};
+use crate::operator::fork::SideOutput;
+use crate::operator::push::{Pipe, Push, forward};
+use crate::stage::context::{IDLE, StageContext};
 use crate::stats::HeardState;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -369,7 +369,7 @@ impl<T: 'static, F: 'static, N: Pipe, const APART: bool> Pipe for AssignTimestam
 mod tests {
     use super::*;
     use crate::ids::ShardId;
-    use crate::push::Nowhere;
+    use crate::operator::push::Nowhere;
     use alloc::sync::Arc;
 
     struct Bench {

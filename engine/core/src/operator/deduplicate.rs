@@ -22,25 +22,25 @@
 
 mod saving;
 
-use crate::announced::Announced;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
-use crate::build::OperatorContext;
-use crate::context::StageContext;
+use crate::checkpoint::announced::Announced;
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::saver::Saver;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
+use crate::exchange::frame::Frame;
+use crate::exchange::hash::{fold, join};
+use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
-use crate::fork::SideOutput;
-use crate::frame::Frame;
-use crate::hash::{fold, join};
 use crate::ids::EventTime;
-use crate::key::Key;
-use crate::memory::Memory;
 use crate::operator::Operator;
-use crate::owns::Owns;
-use crate::partition::{ArchivedKeyed, Keyed};
-use crate::push::{Pipe, Push, forward};
+use crate::operator::fork::SideOutput;
+use crate::operator::push::{Pipe, Push, forward};
+use crate::record::key::Key;
 use crate::record::{Record, is_fixed, read};
-use crate::saver::Saver;
-use crate::snapshot::{BlockId, Section, SnapshotOut};
-use crate::table::{Spares, Table};
+use crate::stage::build::OperatorContext;
+use crate::stage::context::StageContext;
+use crate::state::memory::Memory;
+use crate::state::table::{Spares, Table};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -288,7 +288,7 @@ impl<K: 'static, T: 'static, N: Pipe> Pipe for DeduplicateOperator<K, T, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::HeapMemory;
+    use crate::state::memory::HeapMemory;
 
     /// By definition: all that passed, compared with one by one, and nothing forgotten.
     struct Twin {

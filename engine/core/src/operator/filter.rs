@@ -1,7 +1,7 @@
 //! One record in, one or none out.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::operator::push::{Pipe, Push, forward};
 
 /// Keeps the records for which `f` is true.
 pub struct Filter<F, N> {

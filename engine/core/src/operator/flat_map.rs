@@ -1,7 +1,7 @@
 //! One record in, any number out.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::operator::push::{Pipe, Push, forward};
 
 /// Applies `f` to each record and pushes everything that it yields, all at the record's own event time.
 pub struct FlatMap<F, N> {

@@ -1,7 +1,7 @@
 //! One record in, the same out, seen on its way.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::operator::push::{Pipe, Push, forward};
 
 /// Shows each record to `f`.
 pub struct Inspect<F, N> {

@@ -1,7 +1,7 @@
 //! One record in, one out.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::operator::push::{Pipe, Push, forward};
 
 /// Applies `f` to each record.
 pub struct Map<F, N> {

@@ -1,15 +1,17 @@
 //! One file per operator.
 //!
-//! The stateless ones are [`Push`](crate::push::Push)es, fused into the loop that feeds them. The stateful ones read the frames of
+//! The stateless ones are [`Push`](crate::operator::push::Push)es, fused into the loop that feeds them. The stateful ones read the frames of
 //! an exchange, keep the state of the keys that the shard owns, and act when a tick completes.
 
 pub(crate) mod assign_timestamps;
 pub(crate) mod deduplicate;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
+pub mod fork;
 pub(crate) mod inspect;
 pub(crate) mod map;
 pub(crate) mod pass;
+pub mod push;
 #[cfg(test)]
 mod recovery;
 pub(crate) mod side;
@@ -27,12 +29,12 @@ pub use side::Side;
 pub use sort::SortOperator;
 pub use window::WindowOperator;
 
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
+use crate::exchange::frame::Frame;
 use crate::fault::Fault;
-use crate::frame::Frame;
 use crate::ids::EventTime;
-use crate::owns::Owns;
-use crate::push::Pipe;
-use crate::snapshot::{BlockId, Section, SnapshotOut};
+use crate::operator::push::Pipe;
 use alloc::vec::Vec;
 
 /// An operator behind an exchange, on one shard.
@@ -104,22 +106,29 @@ pub trait Operator: Pipe {
 macro_rules! keeps_no_state {
     () => {
         fn freeze(&mut self, _: bool) {}
-        fn save(&mut self, _: $crate::snapshot::Section, _: &mut dyn $crate::snapshot::SnapshotOut) -> bool {
+        fn save(
+            &mut self,
+            _: $crate::checkpoint::snapshot::Section,
+            _: &mut dyn $crate::checkpoint::snapshot::SnapshotOut,
+        ) -> bool {
             true
         }
         fn restore(
             &mut self,
-            _: $crate::snapshot::BlockId,
+            _: $crate::checkpoint::snapshot::BlockId,
             _: &[u8],
-            _: $crate::owns::Owns<'_>,
+            _: $crate::checkpoint::owns::Owns<'_>,
         ) -> Result<(), $crate::fault::Fault> {
             Ok(())
         }
         fn extract(
             &mut self,
-            _: $crate::snapshot::Section,
+            _: $crate::checkpoint::snapshot::Section,
             _: &dyn Fn(u64) -> bool,
-        ) -> Result<alloc::vec::Vec<($crate::snapshot::BlockId, alloc::vec::Vec<u8>)>, $crate::fault::Fault> {
+        ) -> Result<
+            alloc::vec::Vec<($crate::checkpoint::snapshot::BlockId, alloc::vec::Vec<u8>)>,
+            $crate::fault::Fault,
+        > {
             Ok(alloc::vec::Vec::new())
         }
         fn restored(&mut self) -> Result<(), $crate::fault::Fault> {

@@ -1,13 +1,13 @@
 //! Records behind an exchange that keeps no state: rebuilt from their frames and pushed on.
 
-use crate::context::StageContext;
+use crate::exchange::frame::Frame;
+use crate::exchange::partition::Timed;
 use crate::fault::Fault;
-use crate::frame::Frame;
 use crate::ids::EventTime;
+use crate::operator::push::{Pipe, Push, forward};
 use crate::operator::{Operator, keeps_no_state};
-use crate::partition::Timed;
-use crate::push::{Pipe, Push, forward};
 use crate::record::{Record, is_fixed, read};
+use crate::stage::context::StageContext;
 use alloc::rc::Rc;
 use core::marker::PhantomData;
 use rkyv::Archive;

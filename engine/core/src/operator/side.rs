@@ -1,7 +1,7 @@
 //! One record in, to one of two outputs.
 
 use crate::ids::EventTime;
-use crate::push::{Pipe, Push, forward};
+use crate::operator::push::{Pipe, Push, forward};
 
 /// Sends the records for which `f` is true to `side`, the others on to `next`.
 pub struct Side<F, N, S> {

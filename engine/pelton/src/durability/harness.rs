@@ -4,8 +4,8 @@
 use super::graph;
 use crate::error::JobError;
 use crate::job::Plan;
-use pelton_core::build::{ShardBuilder, Sizes, wire_by};
-use pelton_core::memory::Memory;
+use pelton_core::stage::build::{ShardBuilder, Sizes, wire_by};
+use pelton_core::state::memory::Memory;
 use pelton_core::{EventTime, Fault, Nanos, Step};
 use pelton_runtime::Duty;
 use pelton_runtime::durability::{Coordinator, CoordinatorOptions, DurableShard, Mailbox, Opened, Restored};

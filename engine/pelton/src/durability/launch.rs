@@ -6,8 +6,8 @@ use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::running::{LateCheckpoint, check_sizes, sizes};
-use pelton_core::build::{ShardBuilder, Wiring, wire_by};
-use pelton_core::memory::Memory;
+use pelton_core::stage::build::{ShardBuilder, Wiring, wire_by};
+use pelton_core::state::memory::Memory;
 use pelton_core::stats::ShardStats;
 use pelton_core::{Nanos, ShardId};
 use pelton_runtime::config::{Config, DriverKind, Durability};

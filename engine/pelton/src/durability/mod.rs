@@ -14,7 +14,7 @@ pub(crate) use launch::{DurableJob, Started, start};
 
 use crate::error::JobError;
 use crate::job::Plan;
-use pelton_core::build::{Graph, Sizes};
+use pelton_core::stage::build::{Graph, Sizes};
 use pelton_runtime::durability::JobShape;
 
 /// The shape of a job, for a first start with `shards` shards.

@@ -3,8 +3,8 @@
 use super::harness::Harness;
 use crate::error::JobError;
 use crate::job::Plan;
-use pelton_core::build::Sizes;
-use pelton_core::memory::Memory;
+use pelton_core::stage::build::Sizes;
+use pelton_core::state::memory::Memory;
 use pelton_runtime::durability::{CoordinatorOptions, Opened, Request, Restored};
 use pelton_storage::StorageError;
 use std::sync::Arc;

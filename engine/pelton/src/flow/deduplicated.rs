@@ -4,9 +4,9 @@ use super::Flow;
 use super::root::Marker;
 use crate::settings::Label;
 use crate::stream::Timed;
-use pelton_core::build::ShardBuilder;
 use pelton_core::operator::DeduplicateOperator;
-use pelton_core::push::Push;
+use pelton_core::operator::push::Push;
+use pelton_core::stage::build::ShardBuilder;
 use pelton_core::{EdgeId, Key, Record};
 use std::marker::PhantomData;
 

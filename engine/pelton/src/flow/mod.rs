@@ -15,8 +15,8 @@ pub use sorted::Sorted;
 pub(crate) use stateless::Generator;
 pub use stateless::{Filtered, FlatMapped, Ingested, Inspected, Mapped, Stamped};
 
-use pelton_core::build::ShardBuilder;
-use pelton_core::push::Push;
+use pelton_core::operator::push::Push;
+use pelton_core::stage::build::ShardBuilder;
 
 /// A stretch of a stream between a root (a source, an exchange, a fork) and where it ends.
 pub trait Flow: Clone + Send + Sync + 'static {

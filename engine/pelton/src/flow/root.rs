@@ -3,10 +3,10 @@
 use super::Flow;
 use crate::settings::Label;
 use crate::stream::Timed;
-use pelton_core::build::ShardBuilder;
-use pelton_core::fork::ToQueue;
-use pelton_core::push::Push;
-use pelton_core::source::Source;
+use pelton_core::ingress::source::Source;
+use pelton_core::operator::fork::ToQueue;
+use pelton_core::operator::push::Push;
+use pelton_core::stage::build::ShardBuilder;
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
 use std::marker::PhantomData;

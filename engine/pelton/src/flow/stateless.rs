@@ -2,10 +2,10 @@
 
 use super::Flow;
 use crate::stream::Timed;
-use pelton_core::build::ShardBuilder;
-use pelton_core::fork::SideOutput;
+use pelton_core::operator::fork::SideOutput;
+use pelton_core::operator::push::Push;
 use pelton_core::operator::{AssignTimestamps, Filter, FlatMap, Inspect, Map, WatermarkKind};
-use pelton_core::push::Push;
+use pelton_core::stage::build::ShardBuilder;
 use pelton_core::{EventTime, StageId};
 
 /// A stream after [`map`](crate::Stream::map).

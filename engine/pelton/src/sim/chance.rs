@@ -1,6 +1,6 @@
 //! Chance from a seed: streams by name, so that one more draw in one place leaves all others as they were.
 
-use pelton_core::hash;
+use pelton_core::exchange::hash;
 
 /// A stream of random numbers: a counter, hashed with a seed and a name.
 ///

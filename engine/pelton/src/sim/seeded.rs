@@ -5,8 +5,8 @@ use super::wall::WallClock;
 use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{Recording, check_sizes};
-use pelton_core::build::{ShardBuilder, Sizes, wire};
-use pelton_core::memory::{HeapMemory, Memory};
+use pelton_core::stage::build::{ShardBuilder, Sizes, wire};
+use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Nanos, Shard, TickBudget};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A mistake on purpose, for the simulator to find: if it does not, it is blind.
 
-use pelton_core::build::ShardBuilder;
-use pelton_core::input_log::Replay;
+use pelton_core::ingress::input_log::Replay;
+use pelton_core::stage::build::ShardBuilder;
 use pelton_core::{Fault, IngressEntry};
 
 /// What a log holds, without the first entry.

@@ -3,7 +3,7 @@
 use super::ready::{Padded, Ready, Turns, next_batch};
 use crate::bounds::{READY_RECORDS_MAX, STRIPES};
 use crate::error::JobFailure;
-use pelton_core::source::{FailureOfJob, Partition, Poll, Polled, Source};
+use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,7 +6,7 @@
 //! iterator that has become shorter is noticed.
 
 use pelton_core::bounds::PARTITIONS_MAX;
-use pelton_core::source::{Partition, Poll, Polled, Source};
+use pelton_core::ingress::source::{Partition, Poll, Polled, Source};
 use std::sync::Arc;
 
 /// A source made of iterators, one for each partition; made by [`generate`] or [`from_iter`].

@@ -17,4 +17,4 @@ pub use inlet::{
     Inlet, InletCounts, InletError, InletPartition, InletSource, PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX,
     Producer, START_WAIT, Sent, TRANSACTION_BYTES_MAX, Transaction, TrySendError, inlet,
 };
-pub use pelton_core::source::{FailureOfJob, Partition, Poll, Polled, Source};
+pub use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};

@@ -2,7 +2,7 @@
 
 use crate::support::{Scratch, config};
 use pelton::config::Durability;
-use pelton::core::source::{Partition, Poll, Polled, Source};
+use pelton::core::ingress::source::{Partition, Poll, Polled, Source};
 use pelton::prelude::*;
 use pelton::sources::{InletError, inlet};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A checkpoint on disk as the core sees it: written to through [`Blocks`], read from through [`Restored`].
 
 use super::input_log::fault;
-use pelton_core::prefetch::prefetch_soon;
-use pelton_core::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
+use pelton_core::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
+use pelton_core::state::prefetch::prefetch_soon;
 use pelton_core::{Fault, Tick};
 use pelton_storage::disk::Disk;
 use pelton_storage::{BlockEntry, Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};

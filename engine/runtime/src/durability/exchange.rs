@@ -1,6 +1,6 @@
 //! Where the shards of a process hand rows over to each other when key groups move.
 
-use pelton_core::moving::{Handover, MovedBlocks};
+use pelton_core::checkpoint::moving::{Handover, MovedBlocks};
 use pelton_core::{ShardId, StageId};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,7 +39,7 @@ impl Handover for Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pelton_core::snapshot::{BlockId, Section};
+    use pelton_core::checkpoint::snapshot::{BlockId, Section};
 
     #[test]
     fn rows_are_taken_when_all_others_have_given_in_the_order_of_the_givers() {

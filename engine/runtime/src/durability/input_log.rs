@@ -1,6 +1,6 @@
 //! The log as the core's input log: appended to by the shard, flushed by its driver, read back after a restart.
 
-use pelton_core::input_log::{InputLog, Replay, decode};
+use pelton_core::ingress::input_log::{InputLog, Replay, decode};
 use pelton_core::{Fault, IngressEntry, Tick};
 use pelton_storage::{Kind, Log, LogReader, StorageError};
 use std::cell::RefCell;

@@ -11,9 +11,9 @@
 //! checkpoint made; each shard closes its log, says so, and is gone.
 
 use super::exchange::Exchange;
-use pelton_core::clock::Clocks;
-use pelton_core::hash::Router;
-use pelton_core::moving::Move;
+use pelton_core::checkpoint::moving::Move;
+use pelton_core::exchange::clock::Clocks;
+use pelton_core::exchange::hash::Router;
 use pelton_core::sink::SinkSync;
 use pelton_core::{ShardId, Tick};
 use pelton_storage::control::is_savepoint_name;

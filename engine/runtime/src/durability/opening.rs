@@ -17,8 +17,8 @@ use super::durable_shard::DurableShardParts;
 use super::mailbox::Mailbox;
 use crate::bounds::UNKNOWN_TICKS;
 use pelton_core::Tick;
-use pelton_core::hash::Router;
-use pelton_core::schema::Difference;
+use pelton_core::exchange::hash::Router;
+use pelton_core::record::schema::Difference;
 use pelton_storage::disk::{Disk, Lifetime};
 use pelton_storage::{
     Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest, Proof,
@@ -495,7 +495,7 @@ impl Opened {
 
     /// The mailbox of a run that begins from `checkpoint`.
     pub fn mailbox(&self, checkpoint: Option<&Arc<Restored>>) -> Arc<Mailbox> {
-        use pelton_core::snapshot::Checkpoint as _;
+        use pelton_core::checkpoint::snapshot::Checkpoint as _;
         let after = checkpoint.map_or(0, |checkpoint| checkpoint.tick().0);
         let moves = self.manifest.moves.iter().filter(|moved| moved.tick > after);
         let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
@@ -508,7 +508,7 @@ impl Opened {
 
     /// Where keys live in a run that begins from `checkpoint`, until they move.
     pub fn router(&self, checkpoint: Option<&Arc<Restored>>) -> Router {
-        use pelton_core::snapshot::Checkpoint as _;
+        use pelton_core::checkpoint::snapshot::Checkpoint as _;
         router(&self.manifest, checkpoint.map(|checkpoint| checkpoint.tick()))
     }
 
@@ -519,7 +519,7 @@ impl Opened {
         mailbox: &Arc<Mailbox>,
         checkpoint: Option<&Arc<Restored>>,
     ) -> DurableShardParts {
-        use pelton_core::snapshot::Checkpoint as _;
+        use pelton_core::checkpoint::snapshot::Checkpoint as _;
         let generation = self.manifest.generation;
         // Shards that only recover what is there need no memory that outlives them: what they had in such is in files once it was read.
         let durability = match self.task() {
@@ -610,7 +610,7 @@ fn line_difference(before: &str, now: &str) -> String {
     let lines = format!("where the job had \"{before}\" it now has \"{now}\"");
     let quote =
         |part: &Option<String>| part.as_ref().map_or("nothing".to_owned(), |part| format!("`{part}`"));
-    match pelton_core::schema::difference(before, now) {
+    match pelton_core::record::schema::difference(before, now) {
         Some(Difference { within, before, now }) => format!(
             "the record `{within}` had {} where it now has {}, and what was saved by one would be read wrongly by the other ({lines})",
             quote(&before),

@@ -12,7 +12,7 @@
 use super::plan::{Draw, WINDOW_MS};
 use super::protocol::{Order, Sent, Word, read_order, write_word};
 use pelton::config::Config;
-use pelton::core::schema::Schema;
+use pelton::core::record::schema::Schema;
 use pelton::prelude::*;
 use pelton::sinks::file_with;
 use pelton::sources::{

@@ -11,9 +11,9 @@
 //!
 //! All of this follows from the sequence of the partition's records alone, not from how they are cut into ticks.
 
+use crate::checkpoint::notes::{Noted, Notes};
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::notes::{Noted, Notes};
 
 /// Early records in a row that are believed.
 pub(super) const AGREE: u32 = 8;
@@ -176,7 +176,7 @@ mod tests {
             let mut at = 0i64;
             let times: Vec<i64> = (0..300)
                 .map(|_| {
-                    seed = crate::hash::join(seed, 7);
+                    seed = crate::exchange::hash::join(seed, 7);
                     at += (seed % 30) as i64 + if seed.is_multiple_of(97) { 2_000 } else { 0 };
                     at + if seed.is_multiple_of(11) { 3_000 } else { 0 }
                         - if seed.is_multiple_of(13) { 250 } else { 0 }

@@ -10,13 +10,13 @@
 //! same watermark: `known` is the same in all headers.
 
 use super::{Generation, Seen};
+use crate::checkpoint::leaving::Leaving;
+use crate::checkpoint::notes::{Noted, Notes};
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::fault::Fault;
-use crate::key::Key;
-use crate::leaving::Leaving;
-use crate::notes::{Noted, Notes};
-use crate::owns::Owns;
-use crate::rows::decode;
-use crate::snapshot::{BlockId, Section, SnapshotOut};
+use crate::record::key::Key;
+use crate::record::rows::decode;
 use alloc::format;
 use alloc::vec::Vec;
 

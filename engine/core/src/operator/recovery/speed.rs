@@ -4,9 +4,9 @@
 extern crate std;
 
 use super::*;
+use crate::checkpoint::snapshot::SnapshotOut;
 use crate::fault::OutOfMemory;
-use crate::memory::{Memory, Region};
-use crate::snapshot::SnapshotOut;
+use crate::state::memory::{Memory, Region};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use std::eprintln;

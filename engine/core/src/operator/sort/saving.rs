@@ -11,16 +11,16 @@
 //! one shard keep their order and there are no two alike.
 
 use super::{Due, SortOperator, Waiting};
+use crate::checkpoint::leaving::Leaving;
+use crate::checkpoint::notes::{Noted, Notes};
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::fault::Fault;
-use crate::key::Key;
-use crate::leaving::Leaving;
-use crate::memory::Buf;
-use crate::notes::{Noted, Notes};
-use crate::owns::Owns;
-use crate::push::Push;
+use crate::operator::push::Push;
 use crate::record::Record;
-use crate::rows::decode;
-use crate::snapshot::{BlockId, Section, SnapshotOut};
+use crate::record::key::Key;
+use crate::record::rows::decode;
+use crate::state::memory::Buf;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 

@@ -17,12 +17,12 @@
 use super::WindowOperator;
 use crate::aggregate::Aggregate;
 use crate::bounds::BATCH;
+use crate::exchange::partition::ArchivedKeyed;
 use crate::fault::{Fault, OutOfMemory};
-use crate::key::Key;
-use crate::memory::{Buf, Memory};
-use crate::partition::ArchivedKeyed;
-use crate::push::Push;
+use crate::operator::push::Push;
+use crate::record::key::Key;
 use crate::record::read;
+use crate::state::memory::{Buf, Memory};
 use crate::window::Windowed;
 use alloc::sync::Arc;
 

@@ -13,15 +13,15 @@
 
 use super::{Closing, Pane, Run, WindowOperator};
 use crate::aggregate::Aggregate;
-use crate::announced::Expected;
+use crate::checkpoint::announced::Expected;
+use crate::checkpoint::leaving::Leaving;
+use crate::checkpoint::notes::{Noted, Notes};
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::fault::Fault;
-use crate::key::Key;
-use crate::leaving::Leaving;
-use crate::notes::{Noted, Notes};
-use crate::owns::Owns;
-use crate::push::Push;
-use crate::rows::{Rows, decode};
-use crate::snapshot::{BlockId, Section, SnapshotOut};
+use crate::operator::push::Push;
+use crate::record::key::Key;
+use crate::record::rows::{Rows, decode};
 use crate::window::Windowed;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -241,9 +241,9 @@ where
 }
 
 impl<K: Key, C: crate::record::Record> Run<K, C> {
-    fn sweep(&mut self, step: &mut crate::saver::Step<'_>) -> Result<bool, Fault> {
+    fn sweep(&mut self, step: &mut crate::checkpoint::saver::Step<'_>) -> Result<bool, Fault> {
         let rows = &self.rows;
-        self.watch.sweep(step, |range, into| crate::rows::encode(into, &rows[range]))
+        self.watch.sweep(step, |range, into| crate::record::rows::encode(into, &rows[range]))
     }
 
     fn restore(

@@ -15,7 +15,7 @@
 
 use crate::bounds::{CHECK_BYTES, MARK_BYTES, READ_BYTES};
 use pelton_core::Fault;
-use pelton_core::notes::{Noted, Notes};
+use pelton_core::checkpoint::notes::{Noted, Notes};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;

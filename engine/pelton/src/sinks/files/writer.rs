@@ -4,7 +4,7 @@ use super::FileSink;
 use super::marks::Marks;
 use super::part::{Looked, Noted, Part, Place};
 use crate::bounds::WRITE_BYTES;
-use pelton_core::notes;
+use pelton_core::checkpoint::notes;
 use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
 use std::collections::BTreeMap;

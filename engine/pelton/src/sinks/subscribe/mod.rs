@@ -29,7 +29,7 @@ mod tests;
 pub use writer::SubscriberWriter;
 
 use crate::sinks::Row;
-use pelton_core::schema::Schema;
+use pelton_core::record::schema::Schema;
 use pelton_core::sink::{Ending, Outcome, Sink};
 use pelton_core::{Record, ShardId, Tick};
 use queue::Queue;

@@ -8,8 +8,8 @@
 
 use super::queue::{Kept, Queue};
 use crate::sinks::Row;
-use pelton_core::notes::{Noted, Notes};
-use pelton_core::rows::{decode_one, encode_one};
+use pelton_core::checkpoint::notes::{Noted, Notes};
+use pelton_core::record::rows::{decode_one, encode_one};
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, Record, ShardId, Tick};
 use std::fmt;

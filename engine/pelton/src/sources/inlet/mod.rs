@@ -38,8 +38,8 @@ pub use transaction::Transaction;
 
 pub use crate::bounds::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, START_WAIT, TRANSACTION_BYTES_MAX};
 use pelton_core::Record;
-use pelton_core::schema::Schema;
-use pelton_core::source::{FailureOfJob, Source};
+use pelton_core::ingress::source::{FailureOfJob, Source};
+use pelton_core::record::schema::Schema;
 use shared::{Phase, Shared};
 use std::fmt;
 use std::sync::{Arc, PoisonError};

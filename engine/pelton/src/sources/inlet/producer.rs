@@ -5,7 +5,7 @@ use super::log::{HEAD, RECORD_HEAD};
 use super::shared::{Control, Shared};
 use super::stripe::{Head, Queue, Stripes};
 use super::{Inlet, InletError, TRANSACTION_BYTES_MAX, Transaction, TrySendError};
-use pelton_core::rows::encode_one;
+use pelton_core::record::rows::encode_one;
 use pelton_core::{Fault, Record};
 use std::fmt;
 use std::sync::atomic::Ordering;

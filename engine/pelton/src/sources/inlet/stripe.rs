@@ -9,7 +9,7 @@ use super::known::Known;
 use crate::bounds::STRIPES;
 use crate::error::JobFailure;
 use crate::sources::ready::{Padded, Ready};
-use pelton_core::source::FailureOfJob;
+use pelton_core::ingress::source::FailureOfJob;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 

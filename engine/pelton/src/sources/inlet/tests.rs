@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bounds::STRIPES;
-use pelton_core::source::{OpenContext, Partition, Poll, Polled};
+use pelton_core::ingress::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 
 mod ends;
@@ -158,7 +158,7 @@ fn what_is_too_large_for_the_log_is_refused_at_the_producer() {
     assert_eq!(a.transaction_bytes_max(), largest);
     let bytes = |text: &String| {
         let mut bytes = Vec::new();
-        pelton_core::rows::encode_one(&mut bytes, text).unwrap();
+        pelton_core::record::rows::encode_one(&mut bytes, text).unwrap();
         super::log::HEAD + super::log::RECORD_HEAD + bytes.len()
     };
     let texts = (1..1_000).map(|len| "x".repeat(len));

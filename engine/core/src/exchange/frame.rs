@@ -1,0 +1,172 @@
+//! Frames: what travels in rings. One frame holds records of one tick from one shard to another.
+//!
+//! ```text
+//!  0        4        8                16               24       28       32
+//!  +--------+--------+----------------+----------------+--------+--------+------------------- ... -+
+//!  |  len   |  kind  |      tick      |   watermark    | count  | stride | payload, 16-aligned     |
+//!  +--------+--------+----------------+----------------+--------+--------+------------------- ... -+
+//!  stride > 0   fixed:     count archived records of `stride` bytes each
+//!  stride = 0   variable:  count entries:  | len u32 | 0 u32 | hash u64 | archived bytes, padded to 16 |
+//!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `LargeFrame`
+//!  kind 3 Wrap: skip to the beginning of the ring (written by the ring itself; it has the first eight bytes only)
+//! ```
+//!
+//! Integers are in the machine's order: a frame in a ring never leaves the process. `watermark` is the sender's as of the
+//! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record.
+//! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record.
+//!
+//! This file and `channel.rs` hold the unsafe code that interprets frame bytes.
+
+use crate::bounds::{FRAME_ALIGN, FRAME_HEADER};
+use crate::exchange::ring::{Consumer, KIND_WRAP};
+use crate::ids::{EventTime, Tick};
+use alloc::boxed::Box;
+use core::ptr::NonNull;
+
+/// Records follow.
+pub(crate) const KIND_RECORDS: u32 = 0;
+/// Only a watermark.
+pub(crate) const KIND_MARK: u32 = 1;
+/// The payload is the address of a boxed [`LargeFrame`].
+pub(crate) const KIND_LARGE: u32 = 2;
+const _: () = assert!(KIND_WRAP == 3);
+
+/// The header of every frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) len: u32,
+    pub(crate) kind: u32,
+    pub(crate) tick: u64,
+    pub(crate) watermark: i64,
+    pub(crate) count: u32,
+    pub(crate) stride: u32,
+}
+const _: () = assert!(size_of::<Header>() == FRAME_HEADER && align_of::<Header>() <= FRAME_ALIGN);
+
+/// The header of one entry of a variable frame.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct EntryHeader {
+    pub(crate) len: u32,
+    pub(crate) zero: u32,
+    pub(crate) hash: u64,
+}
+/// Bytes of an entry's header.
+pub(crate) const ENTRY_HEADER: usize = size_of::<EntryHeader>();
+
+/// A frame that did not fit into the ring, owned by the message that points to it.
+pub(crate) struct LargeFrame {
+    pub(crate) words: crate::state::memory::Buf<u128>,
+    pub(crate) len: usize,
+}
+
+/// The records of one frame, read in place.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    payload: NonNull<u8>,
+    len: usize,
+    count: usize,
+    _ring: core::marker::PhantomData<&'a u8>,
+}
+
+#[cfg(test)]
+impl<'a> Frame<'a> {
+    /// `count` records that were written over `words`.
+    pub(crate) fn over(words: &'a [u128], count: usize) -> Self {
+        Frame {
+            payload: NonNull::from(words).cast(),
+            len: size_of_val(words),
+            count,
+            _ring: core::marker::PhantomData,
+        }
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Number of records.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The records of a fixed frame, archived.
+    ///
+    /// # Safety
+    /// The frame must have been written with [`crate::record::write_fixed`] for a record that archives as `A`.
+    pub unsafe fn fixed<A>(&self) -> &'a [A] {
+        debug_assert!(self.count * size_of::<A>() <= self.len);
+        // SAFETY: the writer put `count` archived records here, one after the other, from an aligned start.
+        unsafe { core::slice::from_raw_parts(self.payload.cast().as_ptr(), self.count) }
+    }
+
+    /// The entries of a variable frame: each record's hash and its archived root.
+    ///
+    /// # Safety
+    /// The frame must have been written with [`crate::record::write_entry`] for a record that archives as `A`.
+    pub unsafe fn entries<A: 'a>(&self) -> impl Iterator<Item = (u64, &'a A)> + use<'a, A> {
+        let (payload, mut at) = (self.payload, 0);
+        (0..self.count).map(move |_| {
+            // SAFETY: `count` entries follow each other from the aligned start; each root ends its entry's bytes.
+            unsafe {
+                let start = payload.as_ptr().add(at);
+                let header = start.cast::<EntryHeader>().read();
+                let root = start.add(ENTRY_HEADER + header.len as usize - size_of::<A>()).cast::<A>();
+                at += ENTRY_HEADER + (header.len as usize).next_multiple_of(FRAME_ALIGN);
+                (header.hash, &*root)
+            }
+        })
+    }
+}
+
+/// What stands at the head of a ring.
+pub(crate) struct Head {
+    pub(crate) tick: Tick,
+    at: NonNull<Header>,
+}
+
+/// Looks at the next frame of `ring` without taking it.
+#[inline]
+pub(crate) fn peek(ring: &mut Consumer) -> Option<Head> {
+    let at = ring.peek()?.cast::<Header>();
+    // SAFETY: a published frame begins with a header, and wrap markers are never returned.
+    Some(Head { tick: Tick(unsafe { at.as_ref() }.tick), at })
+}
+
+/// Takes the frame that [`peek`] showed: hands its records, if any, to `read`, and returns the sender's watermark.
+pub(crate) fn take<E>(
+    ring: &mut Consumer,
+    head: Head,
+    read: impl FnOnce(Frame<'_>) -> Result<(), E>,
+) -> Result<EventTime, E> {
+    // SAFETY: the frame stays in place until it is consumed below.
+    let header = unsafe { head.at.read() };
+    // SAFETY: the payload follows the header.
+    let payload = unsafe { head.at.add(1) }.cast::<u8>();
+    let ring_marker = core::marker::PhantomData;
+    let count = header.count as usize;
+    let outcome = match header.kind {
+        KIND_RECORDS => {
+            read(Frame { payload, len: header.len as usize - FRAME_HEADER, count, _ring: ring_marker })
+        }
+        KIND_MARK => Ok(()),
+        KIND_LARGE => {
+            // SAFETY: the sender boxed the frame and gave it away with this message, which is read once.
+            let large = unsafe { Box::from_raw(payload.cast::<*mut LargeFrame>().read()) };
+            // The message goes first: were it still there after a panic in `read`, the frame would be freed twice.
+            ring.consume(header.len as usize);
+            let start = NonNull::new(large.words.as_ptr().cast_mut()).map_or(payload, NonNull::cast);
+            return read(Frame { payload: start, len: large.len, count, _ring: ring_marker })
+                .map(|()| EventTime(header.watermark));
+        }
+        kind => unreachable!("frame of kind {kind}"),
+    };
+    ring.consume(header.len as usize);
+    outcome.map(|()| EventTime(header.watermark))
+}
+
+/// Frees the oversized frames that nobody will read any more.
+pub(crate) fn discard(ring: &mut Consumer) {
+    while let Some(head) = peek(ring) {
+        let Ok(_) = take::<core::convert::Infallible>(ring, head, |_| Ok(()));
+    }
+}

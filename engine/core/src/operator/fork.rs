@@ -1,0 +1,122 @@
+//! Streams that fork or meet inside of a stage: a queue between two chains of the same shard.
+//!
+//! The queue is emptied after every frame or poll, so it holds what one of them yields. Nothing crosses a core here.
+
+use crate::ids::EventTime;
+use crate::operator::push::{Pipe, Push, forward, keeps_nothing};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+/// A queue between chains.
+pub type Queue<T> = Rc<RefCell<Vec<(EventTime, T)>>>;
+
+/// The end of a chain in a queue.
+pub struct ToQueue<T> {
+    queue: Queue<T>,
+}
+
+impl<T> ToQueue<T> {
+    /// Puts what is pushed into `queue`.
+    pub fn new(queue: Queue<T>) -> Self {
+        ToQueue { queue }
+    }
+}
+
+impl<T: 'static> Pipe for ToQueue<T> {
+    fn mark(&mut self) {}
+    fn seal(&mut self) {}
+    fn flush(&mut self) {}
+    fn room(&mut self) -> usize {
+        usize::MAX
+    }
+    fn can_seal(&mut self) -> bool {
+        true
+    }
+    fn finish(&mut self) {}
+    keeps_nothing!();
+}
+
+impl<T: 'static> Push<T> for ToQueue<T> {
+    fn push(&mut self, at: EventTime, record: T) {
+        self.queue.borrow_mut().push((at, record));
+    }
+}
+
+/// Where an operator puts records that do not go on: into a queue with which another chain begins, or nowhere.
+///
+/// A field and not the end of a chain of its own: an operator would be compiled once for each kind of end.
+pub struct SideOutput<T>(Option<Queue<T>>);
+
+impl<T> SideOutput<T> {
+    /// Into `queue`, if there is one.
+    pub fn new(queue: Option<Queue<T>>) -> Self {
+        SideOutput(queue)
+    }
+
+    /// Puts a record there. Rare, and kept out of the loops that do it.
+    #[cold]
+    #[inline(never)]
+    pub fn push(&mut self, at: EventTime, record: T) {
+        if let Some(queue) = &self.0 {
+            queue.borrow_mut().push((at, record));
+        }
+    }
+}
+
+/// The end of a chain in two queues, each of which gets every record.
+pub struct ToBoth<T> {
+    left: ToQueue<T>,
+    right: ToQueue<T>,
+}
+
+impl<T> ToBoth<T> {
+    /// Puts what is pushed into `left` and `right`.
+    pub fn new(left: Queue<T>, right: Queue<T>) -> Self {
+        ToBoth { left: ToQueue::new(left), right: ToQueue::new(right) }
+    }
+}
+
+impl<T: 'static> Pipe for ToBoth<T> {
+    forward!(left, right);
+}
+
+impl<T: Clone + 'static> Push<T> for ToBoth<T> {
+    fn push(&mut self, at: EventTime, record: T) {
+        self.left.push(at, record.clone());
+        self.right.push(at, record);
+    }
+}
+
+/// A chain that begins at a queue.
+pub trait ForkBuffer: Pipe {
+    /// Pushes everything in the queue down the chain.
+    fn drain(&mut self);
+}
+
+/// The reader of a queue.
+pub struct FromQueue<T, N> {
+    queue: Queue<T>,
+    taken: Vec<(EventTime, T)>,
+    next: N,
+}
+
+impl<T, N> FromQueue<T, N> {
+    /// Pushes what is in `queue` into `next`.
+    pub fn new(queue: Queue<T>, next: N) -> Self {
+        FromQueue { queue, taken: Vec::new(), next }
+    }
+}
+
+impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
+    fn drain(&mut self) {
+        core::mem::swap(&mut self.taken, &mut self.queue.borrow_mut());
+        for (at, record) in self.taken.drain(..) {
+            self.next.push(at, record);
+        }
+    }
+}
+
+impl<T: 'static, N: Pipe> Pipe for FromQueue<T, N> {
+    forward!(next);
+}

@@ -1,0 +1,547 @@
+//! From a job's graph to its shards: which rings, clocks and contexts there are, and what is built where.
+//!
+//! 1. [`Graph`] describes stages, exchanges and sources, with numbers only.
+//! 2. [`wire`] makes the rings and clock lines and divides them among the shards, before any thread begins.
+//! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
+
+use crate::aggregate::Aggregate;
+use crate::exchange::clock::Clocks;
+use crate::exchange::hash::Router;
+use crate::exchange::partition::ExchangeWriter;
+use crate::exchange::ring::{Consumer, Producer, ring};
+use crate::fault::OutOfMemory;
+use crate::ids::{EdgeId, EventTime, ShardId, StageId};
+use crate::ingress::deadline::Deadlines;
+use crate::ingress::input_log::{InputLog, Replay};
+use crate::ingress::known::Known;
+use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_name};
+use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
+use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
+use crate::operator::push::Push;
+use crate::operator::{Operator, Pass, WindowOperator};
+use crate::record::key::Key;
+use crate::record::{Record, is_fixed};
+use crate::stage::context::{StageContext, WatermarkOrigin};
+use crate::stage::shard::Shard;
+use crate::stage::{Input, Stage};
+use crate::state::memory::Memory;
+use crate::stats::{Heard, ShardStats};
+use crate::window::{Windowed, Windows};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::AtomicU64;
+
+/// An exchange of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The stage that sends.
+    pub from: StageId,
+    /// The stage that receives.
+    pub to: StageId,
+    /// Whether every shard sends to every shard; otherwise each sends to itself only.
+    pub mesh: bool,
+    /// Where its watermark comes from; empty where there is no event time.
+    pub origins: Vec<WatermarkOrigin>,
+}
+
+/// A watermark generator of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generator {
+    /// The stage that it is in.
+    pub stage: StageId,
+    /// The sources that feed it, in stage 0. Elsewhere the exchange into the stage feeds it, on each shard.
+    pub sources: Vec<usize>,
+    /// Whether its time is the wall clock's.
+    pub is_clock: bool,
+}
+
+/// The shape of a job: everything about it but the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Stages, stage 0 included.
+    pub stages: usize,
+    /// Exchanges; the number of one is its [`EdgeId`].
+    pub edges: Vec<Edge>,
+    /// For each source the number of its partitions.
+    pub partitions: Vec<usize>,
+    /// Watermark generators; the place of one is its number.
+    pub generators: Vec<Generator>,
+}
+
+impl Graph {
+    /// Rings of the job on `shards` shards.
+    pub fn rings(&self, shards: usize) -> usize {
+        let rings = |edge: &Edge| if edge.mesh { shards.saturating_mul(shards) } else { shards };
+        self.edges.iter().map(rings).fold(0, usize::saturating_add)
+    }
+
+    /// Whether a stage that is slow to be read may simply wait: nothing that it sends to waits for another of its outputs.
+    fn may_wait(&self, stage: StageId) -> bool {
+        let mut outputs = self.edges.iter().filter(|edge| edge.from == stage);
+        match (outputs.next(), outputs.next()) {
+            (Some(only), None) => self.edges.iter().filter(|edge| edge.to == only.to).count() == 1,
+            _ => false,
+        }
+    }
+
+    /// Of each stage, whether time passes there without any record: a clock has a part in its watermark.
+    fn driven_by_clock(&self) -> Vec<bool> {
+        let mut driven = alloc::vec![false; self.stages];
+        for stage in 1..self.stages {
+            let clock = |edge: &Edge| {
+                edge.origins.iter().any(|origin| match *origin {
+                    WatermarkOrigin::Generator(index) => self.generators[index].is_clock,
+                    WatermarkOrigin::Input => driven[usize::from(edge.from.0)],
+                })
+            };
+            driven[stage] = self.edges.iter().filter(|edge| usize::from(edge.to.0) == stage).any(clock);
+        }
+        driven
+    }
+
+    /// What each generator hears on a shard, in the order in which it counts it.
+    fn heard_on(&self, shard: ShardId, shards: usize) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for (index, generator) in self.generators.iter().enumerate() {
+            if generator.stage != StageId(0) {
+                heard.push(Heard::new(index, 0));
+                continue;
+            }
+            for source in (0..self.partitions.len()).filter(|source| generator.sources.contains(source)) {
+                let names = (0..self.partitions_on(source, shard, shards))
+                    .map(|number| partition_name(source, usize::from(shard.0) + number * shards));
+                heard.extend(names.map(|name| Heard::new(index, name)));
+            }
+        }
+        heard
+    }
+
+    pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
+        self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
+    }
+}
+
+/// How a job is sized.
+#[derive(Clone)]
+pub struct Sizes {
+    /// Shards.
+    pub shards: u16,
+    /// Key groups.
+    pub key_groups: u32,
+    /// Bytes of each ring, a power of two.
+    pub ring_bytes: usize,
+    /// Records and intervals of ticks.
+    pub tick: TickBudget,
+    /// Bytes of records that one tick sends at most.
+    pub tick_bytes_max: usize,
+}
+
+/// One shard's ends of everything shared.
+pub struct Wiring {
+    shard: ShardId,
+    sizes: Sizes,
+    graph: Arc<Graph>,
+    router: Arc<Router>,
+    clocks: Vec<Clocks>,
+    /// Of the stages that a clock drives.
+    deadlines: BTreeMap<usize, Deadlines>,
+    outputs: BTreeMap<EdgeId, Vec<Producer>>,
+    inputs: BTreeMap<EdgeId, Vec<(ShardId, Consumer)>>,
+    stats: Arc<ShardStats>,
+}
+
+/// Makes the rings and clock lines of a job, and divides them among its shards.
+///
+/// # Errors
+/// When the memory limit does not hold the rings.
+pub fn wire(graph: &Graph, sizes: &Sizes, memory: &dyn Memory) -> Result<Vec<Wiring>, OutOfMemory> {
+    wire_by(graph, sizes, Router::new(sizes.key_groups, sizes.shards), memory)
+}
+
+/// As [`wire`], with keys where `router` says.
+///
+/// # Errors
+/// As for [`wire`].
+pub fn wire_by(
+    graph: &Graph,
+    sizes: &Sizes,
+    router: Router,
+    memory: &dyn Memory,
+) -> Result<Vec<Wiring>, OutOfMemory> {
+    let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
+    let driven = graph.driven_by_clock().into_iter().enumerate().filter(|(_, driven)| *driven);
+    let deadlines: BTreeMap<usize, Deadlines> =
+        driven.map(|(stage, _)| (stage, Deadlines::new(usize::from(sizes.shards)))).collect();
+    let (router, graph) = (Arc::new(router), Arc::new(graph.clone()));
+    let mut wirings: Vec<Wiring> = (0..sizes.shards)
+        .map(|shard| Wiring {
+            shard: ShardId(shard),
+            sizes: sizes.clone(),
+            graph: graph.clone(),
+            router: router.clone(),
+            clocks: clocks.clone(),
+            deadlines: deadlines.clone(),
+            outputs: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            stats: Arc::new(ShardStats::new(
+                graph.heard_on(ShardId(shard), sizes.shards.into()),
+                graph.stages,
+            )),
+        })
+        .collect();
+    for (number, edge) in graph.edges.iter().enumerate() {
+        let id = EdgeId(number as u16);
+        for source in 0..wirings.len() {
+            let targets = if edge.mesh { 0..wirings.len() } else { source..source + 1 };
+            for target in targets {
+                let (producer, consumer) = ring(memory, sizes.ring_bytes)?;
+                wirings[source].outputs.entry(id).or_default().push(producer);
+                wirings[target].inputs.entry(id).or_default().push((ShardId(source as u16), consumer));
+            }
+        }
+    }
+    Ok(wirings)
+}
+
+impl Wiring {
+    /// The shard's counters.
+    pub fn stats(&self) -> Arc<ShardStats> {
+        self.stats.clone()
+    }
+}
+
+/// Where a stateful operator is built, and what it may use there.
+pub struct OperatorContext {
+    /// What the segments of its stage share.
+    pub context: Rc<StageContext>,
+    /// Where its state lives.
+    pub memory: Arc<dyn Memory>,
+    /// Whether it may pause when its output is full: no receiver of the output waits for another output of the stage.
+    pub may_wait: bool,
+}
+
+#[derive(Default)]
+struct StageParts {
+    operators: Vec<(EdgeId, Box<dyn Operator>, String)>,
+    forks: Vec<(Box<dyn ForkBuffer>, String)>,
+}
+
+/// Builds one shard, on its own thread.
+pub struct ShardBuilder {
+    wiring: Wiring,
+    memory: Arc<dyn Memory>,
+    contexts: Vec<Rc<StageContext>>,
+    readers: Vec<(Box<dyn Reader>, String)>,
+    stages: Vec<StageParts>,
+    queues: BTreeMap<usize, Rc<dyn Any>>,
+    /// Bytes of the largest fixed record that stage 0 sends.
+    record_bytes: usize,
+    feed: Feed,
+    writing: Option<Writing>,
+    barrier: Barrier,
+    hash_ticks: u64,
+}
+
+/// What makes a shard durable.
+pub struct Durable {
+    /// The job's log.
+    pub log: u128,
+    /// The generation of the log: it changes with the number of shards, and when a job goes back to a savepoint.
+    pub generation: u32,
+    /// Whether it begins with this start.
+    pub begins: bool,
+    /// Where the shard writes its input down; nowhere in an inspection.
+    pub input_log: Option<Box<dyn InputLog>>,
+    /// What it wrote down since the checkpoint that it begins from.
+    pub replay: Box<dyn Replay>,
+    /// The tick of the checkpoint that was announced last, shared by all shards: stored before the first of them is told to
+    /// [begin](Shard::checkpoint).
+    pub barrier: Arc<AtomicU64>,
+    /// Counts what each key group is sent, where anybody asks.
+    pub loads: Option<Arc<[AtomicU64]>>,
+    /// Whether the run only recovers what other shards left, for another that follows it at once.
+    pub is_rescale: bool,
+}
+
+impl ShardBuilder {
+    /// Begins with nothing built.
+    pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
+        let stages = wiring.graph.stages;
+        let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
+        let contexts: Vec<_> = (0..stages).map(context).collect();
+        let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
+        contexts.iter().for_each(|context| context.set_known(known.clone()));
+        let stages = (0..stages).map(|_| StageParts::default()).collect();
+        ShardBuilder {
+            wiring,
+            memory,
+            contexts,
+            readers: Vec::new(),
+            stages,
+            queues: BTreeMap::new(),
+            record_bytes: 1,
+            feed: Feed::Live,
+            writing: None,
+            barrier: Barrier::default(),
+            hash_ticks: 0,
+        }
+    }
+
+    /// Has the shard note what every tick took.
+    pub fn record(&mut self) {
+        self.feed = Feed::Recorded(Vec::new());
+    }
+
+    /// Has the shard take what `log` says, tick by tick, instead of whatever is there.
+    pub fn replay(&mut self, log: Vec<IngressEntry>) {
+        self.feed = Feed::Replayed { log: Box::new(VecDeque::from(log)), next: None };
+    }
+
+    /// Makes the shard durable: before anything is built. [`Shard::restore`] and
+    /// [`Shard::replayed_through`] must be called before the first step.
+    pub fn make_durable(&mut self, durable: Durable) {
+        for context in &self.contexts {
+            context.durable.set(true);
+            context.log.set(durable.log);
+            context.generation.set(durable.generation);
+            context.begins.set(durable.begins);
+            context.loads.replace(durable.loads.clone());
+            context.is_rescale.set(durable.is_rescale);
+        }
+        self.feed = Feed::Replayed { log: durable.replay, next: None };
+        self.writing = durable.input_log.map(Writing::new);
+        self.barrier = Barrier::new(durable.barrier);
+    }
+
+    /// Has the shard take in again what `replay` says, to be looked at: nothing reaches its sinks. As for [`make_durable`](Self::make_durable).
+    pub fn inspect(&mut self, replay: Box<dyn Replay>) {
+        self.make_durable(Durable {
+            log: 0,
+            generation: 0,
+            begins: false,
+            input_log: None,
+            replay,
+            barrier: Arc::default(),
+            loads: None,
+            is_rescale: false,
+        });
+        self.contexts.iter().for_each(|context| context.dry_run.set(true));
+    }
+
+    /// Puts what `wrap` returns between the shard and what it takes in again, if it takes in anything again.
+    pub fn wrap_replay(&mut self, wrap: impl FnOnce(Box<dyn Replay>) -> Box<dyn Replay>) {
+        if let Feed::Replayed { log, .. } = &mut self.feed {
+            let inner = core::mem::replace(log, Box::new(VecDeque::new()));
+            *log = wrap(inner);
+        }
+    }
+
+    /// Has the shard hash its state after every tick that `ticks` divides, for [`Shard::hashes`]. A hash goes over the whole state.
+    pub fn hash_ticks(&mut self, ticks: u64) {
+        self.hash_ticks = ticks;
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.wiring.shard
+    }
+
+    /// Where keys live.
+    pub fn router(&self) -> Arc<Router> {
+        self.wiring.router.clone()
+    }
+
+    /// What the segments of `stage` share.
+    pub fn context(&self, stage: StageId) -> Rc<StageContext> {
+        self.contexts[usize::from(stage.0)].clone()
+    }
+
+    /// The sending ends of `edge`, for records of type `R`.
+    ///
+    /// # Panics
+    /// When they were taken before.
+    pub fn channels<R: Record>(&mut self, edge: EdgeId) -> ExchangeWriter {
+        let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
+        let Edge { from, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
+        if from == StageId(0) {
+            self.record_bytes =
+                self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
+        }
+        ExchangeWriter::new::<R>(edge, rings, &self.memory, self.context(from), origins.clone())
+    }
+
+    /// The queue `number` of the job, on this shard.
+    ///
+    /// # Panics
+    /// When it was asked for with another type before.
+    pub fn queue<T: 'static>(&mut self, number: usize) -> Queue<T> {
+        let queue = self.queues.entry(number).or_insert_with(|| Rc::new(Queue::<T>::default()));
+        queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
+    }
+
+    /// What an operator puts aside: into the queue `number` of the job, on this shard, if there is one.
+    pub fn side_output<T: 'static>(&mut self, number: Option<usize>) -> SideOutput<T> {
+        SideOutput::new(number.map(|number| self.queue(number)))
+    }
+
+    /// The numbers, among this shard's partitions, of those of some sources, and their names in the job: what a generator in stage 0
+    /// listens to.
+    pub fn partitions_of(&self, sources: &[usize]) -> Vec<(usize, u64)> {
+        let (graph, shards) = (&self.wiring.graph, usize::from(self.wiring.sizes.shards));
+        let mut first = 0;
+        let mut numbers = Vec::new();
+        for source in 0..graph.partitions.len() {
+            let here = graph.partitions_on(source, self.wiring.shard, shards);
+            if sources.contains(&source) {
+                let name = |number| {
+                    let index = usize::from(self.wiring.shard.0) + number * shards;
+                    (first + number, partition_name(source, index))
+                };
+                numbers.extend((0..here).map(name));
+            }
+            first += here;
+        }
+        numbers
+    }
+
+    /// Adds source number `number` of the job, feeding `next`.
+    pub fn add_source<S: Source>(
+        &mut self,
+        number: usize,
+        source: &S,
+        name: String,
+        next: impl Push<<S::Partition as Partition>::Item>,
+    ) {
+        let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
+        let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
+        let names = mine.clone().map(|index| partition_name(number, index)).collect();
+        let partitions = mine.map(|index| source.open(index, of)).collect();
+        let before: Vec<usize> = (0..number).collect();
+        let first = self.partitions_of(&before).len();
+        let reader = FromSource::new(partitions, names, first, self.context(StageId(0)), next);
+        self.readers.push((Box::new(reader), name));
+    }
+
+    /// Adds the reader of queue `number`, feeding `next`.
+    pub fn add_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
+        let fork = FromQueue::new(self.queue(number), next);
+        self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
+    }
+
+    /// Adds the reader of an exchange that does not group, feeding `next`.
+    pub fn add_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let pass = Pass::new(self.context(stage), next);
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(pass), name));
+    }
+
+    /// Adds what `operator` makes behind `edge`.
+    pub fn add_operator<O: Operator>(
+        &mut self,
+        edge: EdgeId,
+        name: String,
+        operator: impl FnOnce(OperatorContext) -> O,
+    ) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let may_wait = self.wiring.graph.may_wait(stage);
+        let operator =
+            operator(OperatorContext { context: self.context(stage), memory: self.memory.clone(), may_wait });
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
+    }
+
+    /// Adds a window operator behind `edge`, feeding `next`, and late items `late`.
+    pub fn add_window<T: 'static, K: Key, A: Aggregate<T>>(
+        &mut self,
+        edge: EdgeId,
+        name: String,
+        windows: Windows,
+        aggregate: A,
+        next: impl Push<Windowed<K, A::Out>>,
+        late: SideOutput<A::Item>,
+    ) {
+        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let (wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
+        let operator = WindowOperator::<T, K, A, _>::new(
+            aggregate,
+            windows,
+            wait,
+            context,
+            self.memory.clone(),
+            next,
+            late,
+        );
+        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
+    }
+
+    /// The shard.
+    ///
+    /// # Panics
+    /// When an exchange has no reader.
+    pub fn finish(mut self) -> Shard {
+        let clocks = &self.wiring.clocks;
+        // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
+        let durable = self.contexts.iter().any(|context| context.durable.get());
+        let trace = !durable && !matches!(self.feed, Feed::Live);
+        let mut built = self.stages.into_iter();
+        let mut stages = Vec::new();
+        let first = built.next().unwrap_or_default();
+        for (number, mut built) in built.enumerate().map(|(n, p)| (n + 1, p)) {
+            built.operators.sort_by_key(|(edge, _, _)| *edge);
+            let context = self.contexts[number].clone();
+            let mut inputs = Vec::new();
+            for (operator, (edge, _, _)) in built.operators.iter().enumerate() {
+                let from = self.wiring.graph.edges[usize::from(edge.0)].from;
+                let rings =
+                    self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
+                inputs.extend(rings.into_iter().map(|(source, ring)| Input {
+                    ring,
+                    clocks: clocks[usize::from(from.0)].clone(),
+                    edge: *edge,
+                    source,
+                    operator,
+                    watermark: context.known(*edge, source),
+                }));
+            }
+            let (operators, mut names): (Vec<_>, Vec<_>) =
+                built.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
+            let (forks, fork_names): (Vec<_>, Vec<_>) = built.forks.into_iter().unzip();
+            names.extend(fork_names);
+            context.names.replace(names);
+            let clocks = clocks[number].clone();
+            let stage = Stage::new(context, inputs, operators, forks, clocks, trace, self.hash_ticks);
+            let deadlines = self.wiring.deadlines.get(&number).cloned();
+            stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
+        }
+        assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
+        let context = self.contexts[0].clone();
+        let (readers, mut names): (Vec<_>, Vec<_>) = self.readers.into_iter().unzip();
+        let (forks, fork_names): (Vec<_>, Vec<_>) = first.forks.into_iter().unzip();
+        names.extend(fork_names);
+        context.names.replace(names);
+        let sizes = &self.wiring.sizes;
+        let records_max = sizes.tick.records_max.min(sizes.tick_bytes_max / self.record_bytes).max(1);
+        let budget = TickBudget { records_max, ..sizes.tick };
+        let clocks = clocks[0].clone();
+        let log = IngressLog { feed: self.feed, writing: self.writing, barrier: self.barrier };
+        let generators = self.wiring.graph.generators.iter().enumerate();
+        let clocked = Clocked {
+            generators: generators
+                .filter(|(_, g)| g.is_clock)
+                .map(|(index, _)| context.generator(index))
+                .collect(),
+            deadlines: self.wiring.deadlines.into_values().collect(),
+            looked: EventTime::MIN,
+        };
+        let ingress = Ingress::new(context.clone(), readers, forks, clocks, budget, log, clocked);
+        for context in &self.contexts {
+            context.shards.set(sizes.shards);
+            context.set_router(self.wiring.router.clone());
+        }
+        Shard::new(self.wiring.shard, ingress, context, stages)
+    }
+}

@@ -1,0 +1,550 @@
+//! A stage behind exchanges, on one shard: merges its inputs by rule, and lets its operators act tick by tick.
+//!
+//! Merging is a rule, not a race. Frames are taken in the order (tick, edge, source shard, sequence), and one is taken only when no
+//! earlier one can come: each input either shows its next frame, or its clock says that nothing at or below a tick is
+//! missing. Only then are a tick's effects a function of its inputs, whatever the threads did.
+//!
+//! 1. open:      the first frame of tick `t` is taken
+//! 2. complete:  no input can hold another frame of `t`; the watermark as of `t` is known; operators close windows, in slices
+//! 3. seal:      what came of it is sent, labelled `t`, and the clock line says `t`
+//!
+//! A frame of a tick may be taken before every shard has finished that tick, as long as the order is certain: a tick larger than a
+//! ring passes through it in pieces.
+
+pub mod build;
+pub mod context;
+pub(crate) mod shard;
+
+use crate::bounds::STEP_RECORDS_MAX;
+use crate::checkpoint::moving::Move;
+use crate::checkpoint::notes::{Earlier, Notes};
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::Section;
+use crate::exchange::clock::Clocks;
+use crate::exchange::frame::{discard, peek, take};
+use crate::exchange::hash::join;
+use crate::exchange::ring::Consumer;
+use crate::fault::Fault;
+use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
+use crate::ingress::Barrier;
+use crate::ingress::deadline::Deadlines;
+use crate::operator::Operator;
+use crate::operator::fork::ForkBuffer;
+use crate::operator::push::Pipe;
+use crate::stage::context::{IDLE, StageContext};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+/// One ring that a stage reads.
+pub(crate) struct Input {
+    pub(crate) ring: Consumer,
+    /// The clocks of the stage that writes it.
+    pub(crate) clocks: Clocks,
+    /// The exchange that it is of.
+    pub(crate) edge: EdgeId,
+    /// The shard that writes it.
+    pub(crate) source: ShardId,
+    /// The operator, counted within the stage, that reads it.
+    pub(crate) operator: usize,
+    /// As of the last frame, or what is known without any. It falls when partitions come back from being idle.
+    pub(crate) watermark: EventTime,
+}
+
+/// The earliest tick that an input can still hold.
+#[derive(Clone, Copy)]
+struct Bound {
+    tick: Tick,
+    /// Whether a frame of that tick is there.
+    ready: bool,
+}
+
+impl Input {
+    fn bound(&mut self) -> Bound {
+        if let Some(head) = peek(&mut self.ring) {
+            return Bound { tick: head.tick, ready: true };
+        }
+        // The clock is read before the ring is looked at again: frames of ticks up to it are visible after it.
+        let done = self.clocks.read(self.source);
+        match peek(&mut self.ring) {
+            Some(head) => Bound { tick: head.tick, ready: true },
+            None => Bound { tick: Tick(done.0.saturating_add(1)), ready: false },
+        }
+    }
+}
+
+/// Stage 1 or later of one shard.
+pub(crate) struct Stage {
+    shard: ShardId,
+    context: Rc<StageContext>,
+    /// In the order (edge, source shard).
+    inputs: Vec<Input>,
+    operators: Vec<Box<dyn Operator>>,
+    forks: Vec<Box<dyn ForkBuffer>>,
+    clocks: Clocks,
+    /// The tick that frames have been taken of.
+    open: Option<Tick>,
+    /// The operator that is acting on the completed tick.
+    completing: Option<usize>,
+    done: Tick,
+    /// As of the last tick completed, and never falling.
+    watermark: EventTime,
+    /// Folded over the state after every tick, where a run is to be compared with another.
+    trace: Option<u64>,
+    /// The state is hashed after every tick that this divides; 0 for none.
+    hash_ticks: u64,
+    hashes: Vec<(Tick, u64)>,
+    /// Where the stage stands still until its shard has heard of a checkpoint. Ingress may have ended, and then its clock holds back nobody.
+    barrier: Barrier,
+    /// The tick of a checkpoint that is still to come.
+    freezing: Option<(Tick, bool)>,
+    /// What was noted at the checkpoint, still to be saved.
+    frozen: Option<Notes>,
+    /// Moves of key groups that are still to come, in the order of their ticks, and whether the first has taken out what goes.
+    moves: VecDeque<Move>,
+    handed_over: bool,
+    /// Operators may have put something off.
+    behind: bool,
+    /// Its number.
+    number: usize,
+    /// Where to say until when operators wait, if a clock drives the stage; and what was said last.
+    deadlines: Option<Deadlines>,
+    due: EventTime,
+}
+
+/// What a step of a stage came to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Progress {
+    pub(crate) work: usize,
+    pub(crate) published: bool,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        context: Rc<StageContext>,
+        inputs: Vec<Input>,
+        operators: Vec<Box<dyn Operator>>,
+        forks: Vec<Box<dyn ForkBuffer>>,
+        clocks: Clocks,
+        trace: bool,
+        hash_ticks: u64,
+    ) -> Self {
+        let (shard, trace) = (context.shard, trace.then_some(0));
+        Stage {
+            shard,
+            context,
+            inputs,
+            operators,
+            forks,
+            clocks,
+            open: None,
+            completing: None,
+            done: Tick(0),
+            watermark: EventTime::MIN,
+            trace,
+            hash_ticks,
+            hashes: Vec::new(),
+            barrier: Barrier::default(),
+            freezing: None,
+            frozen: None,
+            moves: VecDeque::new(),
+            handed_over: false,
+            behind: true,
+            number: 0,
+            deadlines: None,
+            due: EventTime::MAX,
+        }
+    }
+
+    /// The stage, with what it stands still at.
+    pub(crate) fn behind(mut self, barrier: Barrier) -> Self {
+        self.barrier = barrier;
+        self
+    }
+
+    /// The stage, with its number, and where it says until when it waits.
+    pub(crate) fn waited_for(mut self, number: usize, deadlines: Option<Deadlines>) -> Self {
+        self.number = number;
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// Says until when the operators wait, if that is news.
+    fn tell_due(&mut self) {
+        let Some(deadlines) = &self.deadlines else { return };
+        let due = self.operators.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        if due != self.due {
+            self.due = due;
+            deadlines.publish(self.shard, due);
+        }
+    }
+
+    /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
+    pub(crate) fn acknowledge(&mut self, tick: Tick) -> bool {
+        self.barrier.acknowledged = tick;
+        self.ended() || self.done <= tick && self.open.is_none_or(|open| open <= tick)
+    }
+
+    /// The last tick that is known here.
+    pub(crate) fn highest(&self) -> Tick {
+        let done = if self.ended() { Tick(0) } else { self.done };
+        done.max(self.context.tick.get())
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.done == Tick::END
+    }
+
+    /// Through which tick everything is done.
+    pub(crate) fn done(&self) -> Tick {
+        self.done
+    }
+
+    pub(crate) fn context(&self) -> &StageContext {
+        &self.context
+    }
+
+    /// A digest of the state after each tick so far, and of the ticks themselves.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.unwrap_or(0)
+    }
+
+    /// Hashes of the state after some ticks, taken away.
+    pub(crate) fn hashes(&mut self) -> impl Iterator<Item = (Tick, u64)> {
+        self.hashes.drain(..)
+    }
+
+    pub(crate) fn operators(&mut self) -> &mut [Box<dyn Operator>] {
+        &mut self.operators
+    }
+
+    pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
+        &mut self.forks
+    }
+
+    /// What followed from ticks up to `through` may leave the job.
+    pub(crate) fn release(&mut self, through: Tick) {
+        self.each_segment(|pipe| pipe.release(through));
+    }
+
+    /// Has the stage freeze when everything through `tick` is done.
+    pub(crate) fn freeze_after(&mut self, tick: Tick, full: bool) {
+        self.freezing = Some((tick, full));
+        if self.ended() {
+            self.freeze();
+        }
+    }
+
+    /// Whether a checkpoint is still to come here.
+    pub(crate) fn is_to_freeze(&self) -> bool {
+        self.freezing.is_some()
+    }
+
+    /// The notes of the checkpoint, once: when the stage has frozen.
+    pub(crate) fn frozen(&mut self) -> Option<Notes> {
+        self.frozen.take()
+    }
+
+    /// Has key groups move when everything through the move's tick is done.
+    pub(crate) fn move_after(&mut self, moving: Move) {
+        self.moves.push_back(moving);
+    }
+
+    /// Whether a move is still to come or under way.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    /// Does its part of the move that is due; true when that is done.
+    fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
+        let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
+        if !self.handed_over {
+            self.handed_over = true;
+            for to in (0..self.context.shards.get()).map(ShardId).filter(|to| *to != self.shard) {
+                let mut blocks = Vec::new();
+                for (number, operator) in self.operators.iter_mut().enumerate() {
+                    let section = Section::operator(usize::from(stage.0), number);
+                    let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
+                    blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
+                }
+                handover.give(stage, self.shard, to, blocks);
+            }
+            self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
+            self.forks.iter_mut().for_each(|fork| fork.reroute(&router));
+        }
+        let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
+        for (number, id, bytes) in blocks {
+            self.operators[number].restore(id, &bytes, Owns::All)?;
+        }
+        self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
+        self.behind = true;
+        self.context.set_router(router);
+        self.moves.pop_front();
+        self.handed_over = false;
+        Ok(true)
+    }
+
+    fn freeze(&mut self) {
+        let Some((_, full)) = self.freezing.take() else { return };
+        let mut notes = Notes::default();
+        notes.time(self.watermark);
+        notes.number(u64::from(self.ended()));
+        notes.number(self.trace.unwrap_or(0));
+        notes.number(self.inputs.len() as u64);
+        self.inputs.iter().for_each(|input| notes.time(input.watermark));
+        self.context.note(&mut notes);
+        self.operators.iter_mut().for_each(|operator| operator.note(&mut notes));
+        self.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
+        self.operators.iter_mut().for_each(|operator| operator.freeze(full));
+        self.frozen = Some(notes);
+    }
+
+    /// Goes on behind a checkpoint at `tick`, as far as notes go.
+    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        let noted = earlier.each(|noted| {
+            let (watermark, ended, trace) = (noted.time()?, noted.number()? != 0, noted.number()?);
+            let inputs = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
+            Ok((watermark, ended, trace, inputs))
+        })?;
+        self.done = tick;
+        match earlier.mine {
+            Some(mine) => {
+                let (watermark, ended, trace, inputs) = &noted[mine];
+                self.watermark = *watermark;
+                self.trace = self.trace.map(|_| *trace);
+                if *ended {
+                    self.done = Tick::END;
+                }
+                let places = self.inputs.iter_mut().zip(inputs);
+                places.for_each(|(input, watermark)| input.watermark = *watermark);
+            }
+            None => {
+                // Every sender tells all receivers the same, so what is least anywhere holds for all.
+                self.watermark = noted.iter().map(|noted| noted.0).min().unwrap_or(EventTime::MIN);
+                // What the partitions of the other shards had reached every shard reads for itself.
+                let context = &self.context;
+                self.inputs
+                    .iter_mut()
+                    .for_each(|input| input.watermark = context.known(input.edge, input.source));
+            }
+        }
+        self.context.recall(earlier)?;
+        self.operators.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
+        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
+        self.clocks.publish(self.shard, self.done);
+        Ok(())
+    }
+
+    /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
+    pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
+        if self.behind {
+            for (number, operator) in self.operators.iter_mut().enumerate() {
+                self.context.running.set(number);
+                if !operator.catch_up()? {
+                    return Ok(false);
+                }
+            }
+            self.context.check()?;
+            self.behind = false;
+        }
+        Ok(true)
+    }
+
+    fn note_state(&mut self, tick: Tick) {
+        if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
+            let state = self.operators.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
+            self.hashes.push((tick, state));
+        }
+        if let Some(trace) = self.trace {
+            let state =
+                self.operators.iter_mut().fold(trace, |digest, operator| join(digest, operator.digest()));
+            self.trace = Some(join(state, tick.0));
+        }
+    }
+
+    /// Takes frames up to a bound; `pulse` is called between them.
+    pub(crate) fn step(&mut self, stage: StageId, pulse: impl FnMut()) -> Result<Progress, Fault> {
+        let progress = self.merge(stage, pulse)?;
+        self.tell_due();
+        Ok(progress)
+    }
+
+    fn merge(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
+        let mut progress = Progress::default();
+        if self.ended() {
+            self.moves.clear();
+            return Ok(progress);
+        }
+        while progress.work < STEP_RECORDS_MAX {
+            if self.completing.is_some() {
+                progress.work += 1;
+                if !self.complete()? {
+                    // What was flushed may be what another shard waits for.
+                    progress.published = true;
+                    break;
+                }
+                progress.published = true;
+            }
+            let (least, input) = self.earliest();
+            if self.open.is_none() && self.freezing.is_some_and(|(tick, _)| least > tick) {
+                self.freeze();
+            }
+            if self.open.is_none() {
+                let limit = self.barrier.limit(least);
+                if limit < least {
+                    progress.published |= self.advance(limit, false)?;
+                    break;
+                }
+            }
+            if least == Tick::END {
+                // The last tick of an input reaches every shard. One that has seen the end before a move's tick has seen all there was, as have
+                // all others, some of which may be gone.
+                self.moves.clear();
+            }
+            if self.open.is_none() && self.moves.front().is_some_and(|moving| least > moving.tick) {
+                // Others wait to hear that this shard has come so far.
+                let tick = self.moves.front().map_or(Tick(0), |moving| moving.tick);
+                progress.published |= self.advance(tick, false)?;
+                progress.work += 1;
+                if !self.move_keys(stage)? {
+                    break;
+                }
+                continue;
+            }
+            if self.open.is_none() && input.is_some() {
+                // Before this tick begins: it may have to wait for room, which may have to wait for others to hear this.
+                progress.published |= self.advance(Tick(least.0 - 1), false)?;
+            }
+            match (self.open, input) {
+                (Some(open), _) if least > open => self.begin_completing(),
+                (None, Some(_)) if !self.can_open() => break,
+                (_, Some(input)) => {
+                    self.open = Some(least);
+                    self.context.tick.set(least);
+                    progress.work += self.take(input)?;
+                    pulse();
+                }
+                (_, None) => {
+                    progress.published |= self.advance(Tick(least.0 - 1), least == Tick::END)?;
+                    break;
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The earliest tick that can still come, and the input that holds a frame of it, if one is certain to be next.
+    fn earliest(&mut self) -> (Tick, Option<usize>) {
+        let mut earliest = (Tick::END, None);
+        for (index, input) in self.inputs.iter_mut().enumerate() {
+            let bound = input.bound();
+            if bound.tick < earliest.0 {
+                earliest = (bound.tick, bound.ready.then_some(index));
+            }
+        }
+        earliest
+    }
+
+    fn can_open(&mut self) -> bool {
+        self.operators.iter_mut().all(|operator| operator.can_seal())
+            && self.forks.iter_mut().all(|fork| fork.can_seal())
+    }
+
+    fn take(&mut self, index: usize) -> Result<usize, Fault> {
+        let input = &mut self.inputs[index];
+        let Some(head) = peek(&mut input.ring) else { unreachable!("the input is ready") };
+        self.context.running.set(input.operator);
+        let operator = &mut self.operators[input.operator];
+        let mut count = 0;
+        let watermark = take(&mut input.ring, head, |frame| {
+            count = frame.count();
+            operator.frame(frame)
+        })?;
+        input.watermark = watermark;
+        self.context.stats.frames.add(1);
+        self.drain_forks();
+        Ok(count + 1)
+    }
+
+    fn drain_forks(&mut self) {
+        for (number, fork) in self.forks.iter_mut().enumerate() {
+            self.context.running.set(self.operators.len() + number);
+            fork.drain();
+        }
+    }
+
+    /// Calls every segment in turn, so that reports name the one that runs.
+    fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
+        let operators = self.operators.iter_mut().map(|operator| &mut **operator as &mut dyn Pipe);
+        let forks = self.forks.iter_mut().map(|fork| &mut **fork as &mut dyn Pipe);
+        for (number, pipe) in operators.chain(forks).enumerate() {
+            self.context.running.set(number);
+            call(pipe);
+        }
+    }
+
+    /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
+    fn begin_completing(&mut self) {
+        let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
+        if least != IDLE {
+            self.watermark = self.watermark.max(least);
+            if let Some(line) = self.context.stats.stages.get(self.number) {
+                line.set(self.watermark);
+            }
+        }
+        // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
+        // shard it shares, so only those who act on the watermark keep it from falling.
+        self.context.input.set(least);
+        self.context.ended.set(least == EventTime::MAX);
+        self.context.partition_done.set(least == EventTime::MAX);
+        self.completing = Some(0);
+    }
+
+    /// One slice of completing the open tick; true when it is sealed.
+    fn complete(&mut self) -> Result<bool, Fault> {
+        let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
+        while index < self.operators.len() {
+            self.context.running.set(index);
+            let done = self.operators[index].complete(self.watermark)?;
+            self.drain_forks();
+            if !done {
+                self.completing = Some(index);
+                return Ok(false);
+            }
+            index += 1;
+        }
+        self.each_segment(|pipe| pipe.mark());
+        self.each_segment(|pipe| pipe.seal());
+        self.context.check()?;
+        self.note_state(tick);
+        self.open = None;
+        self.completing = None;
+        self.done = tick;
+        self.clocks.publish(self.shard, tick);
+        Ok(true)
+    }
+
+    /// Nothing can come at or below `through`: says so, if that is news.
+    fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
+        if end {
+            self.each_segment(|pipe| pipe.finish());
+            self.context.check()?;
+            self.done = Tick::END;
+            self.clocks.publish(self.shard, Tick::END);
+            return Ok(true);
+        }
+        let news = self.open.is_none() && through > self.done;
+        if news {
+            self.done = through;
+            self.clocks.publish(self.shard, through);
+        }
+        Ok(news)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.inputs.iter_mut().for_each(|input| discard(&mut input.ring));
+    }
+}

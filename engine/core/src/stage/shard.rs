@@ -1,0 +1,580 @@
+//! A shard: one duty of one core, and the whole of the engine that a driver sees.
+//!
+//! [`step`](Shard::step) does a bounded amount of each thing once, in the order in which a record passes through: ingest and
+//! send (stage 0), then merge, act and send for each later stage. It never waits, never reads a clock and never allocates for a
+//! record of fixed size. The driver calls it over and over, with the time.
+//!
+//! In a job with durability the driver has more to say. Before the first step it [restores](Shard::restore) what an earlier run left. While the
+//! shard runs it [releases](Shard::release) ticks, when the logs of all shards will be durable through them; and now and then it begins a
+//! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
+
+use crate::bounds::{BUSY_STEPS, NOTES_BLOCK_BYTES};
+use crate::checkpoint::moving::Move;
+use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
+use crate::fault::Fault;
+use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
+use crate::ingress::{Ingress, IngressEntry};
+use crate::operator::push::Pipe;
+use crate::sink::{SinkNotes, SinkSync};
+use crate::stage::Stage;
+use crate::stage::context::StageContext;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What one step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Records moved and slices of closing windows done: 0 when there was nothing to do.
+    pub work: usize,
+    /// Whether other shards have something new to see.
+    pub published: bool,
+    /// Whether the shard will never have work again.
+    pub finished: bool,
+}
+
+/// What the first half of a step came to, for the second.
+#[must_use = "the shard has to act on it"]
+pub struct TakenIn {
+    work: usize,
+    published: bool,
+}
+
+/// A shard of a running job.
+pub struct Shard {
+    id: ShardId,
+    ingress: Ingress,
+    first: Rc<StageContext>,
+    stages: Vec<Stage>,
+    /// Steps in a row that had work.
+    streak: u32,
+    /// The stage that runs, for reports.
+    running: usize,
+    /// Ticks through this one will be durable, and ticks through this one have been released to the sinks.
+    durable_through: Tick,
+    released: Tick,
+    saving: Option<Saving>,
+    /// Moves of an earlier run, still to be made again.
+    moves: VecDeque<Move>,
+}
+
+/// Notes that are being handed over, in blocks of a size that suits everybody: a service may leave many rows unacknowledged.
+struct Putting {
+    section: Section,
+    notes: Notes,
+    /// The next block.
+    chunk: usize,
+}
+
+/// Blocks of so many bytes of notes; there is one at any rate.
+fn blocks_of(bytes: usize) -> usize {
+    bytes.div_ceil(NOTES_BLOCK_BYTES).max(1)
+}
+
+impl Putting {
+    /// Hands over what there is room for; whether that was the last of it.
+    fn put(&mut self, out: &mut dyn SnapshotOut) -> bool {
+        let bytes = self.notes.as_slice();
+        while self.chunk < blocks_of(bytes.len()) {
+            if !out.room() {
+                return false;
+            }
+            let start = self.chunk * NOTES_BLOCK_BYTES;
+            let block = &bytes[start..bytes.len().min(start + NOTES_BLOCK_BYTES)];
+            out.block(BlockId { section: self.section, table: 0, chunk: self.chunk as u32 }, block);
+            self.chunk += 1;
+        }
+        true
+    }
+}
+
+/// A checkpoint that is being saved.
+struct Saving {
+    tick: Tick,
+    /// The notes of each stage, once it has frozen and until they are saved.
+    notes: Vec<Option<Notes>>,
+    /// For each stage the operator that saves next; none before the notes.
+    operators: Vec<Option<usize>>,
+    /// What the sinks keep, once they have been shown everything through the tick.
+    sinks: Option<SinkNotes>,
+    /// The notes in hand.
+    putting: Option<Putting>,
+    /// Whether the sinks' notes have come to be.
+    sinks_put: bool,
+}
+
+impl Saving {
+    /// Puts notes, or goes on with those in hand; whether none are left.
+    fn put(&mut self, notes: Option<(Section, Notes)>, out: &mut dyn SnapshotOut) -> bool {
+        if let Some((section, notes)) = notes {
+            self.putting = Some(Putting { section, notes, chunk: 0 });
+        }
+        if self.putting.as_mut().is_none_or(|putting| putting.put(out)) {
+            self.putting = None;
+        }
+        self.putting.is_none()
+    }
+}
+
+/// How far a checkpoint is.
+pub enum Saved {
+    /// Come again.
+    Pending,
+    /// All blocks have been handed over. What the sinks keep counts when these have been called.
+    Done(Vec<SinkSync>),
+}
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, ingress: Ingress, first: Rc<StageContext>, stages: Vec<Stage>) -> Self {
+        let durable_through = if first.durable.get() { Tick(0) } else { Tick::END };
+        let (released, saving) = (durable_through, None);
+        Shard {
+            id,
+            ingress,
+            first,
+            stages,
+            streak: 0,
+            running: 0,
+            durable_through,
+            released,
+            saving,
+            moves: VecDeque::new(),
+        }
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Does a bounded amount of work; `now` is the driver's clock.
+    ///
+    /// # Errors
+    /// A [`Fault`], after which the shard must not be stepped again.
+    pub fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        let taken = self.take_in(now)?;
+        self.act(taken)
+    }
+
+    /// The first half of a [step](Self::step): takes in what there is and sends it. Its ticks are made then, and written down if there is a
+    /// input log, so that a driver for whom that is enough can [release](Self::release) them before the shard [acts](Self::act) on them.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn take_in(&mut self, now: Nanos) -> Result<TakenIn, Fault> {
+        self.running = 0;
+        if !self.moves.is_empty() {
+            self.move_again()?;
+        }
+        let (work, published) = self.ingress.step(now, self.streak >= BUSY_STEPS)?;
+        Ok(TakenIn { work, published })
+    }
+
+    /// The second half of a [step](Self::step): merges, acts and sends for each later stage.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn act(&mut self, taken: TakenIn) -> Result<Step, Fault> {
+        let TakenIn { mut work, mut published } = taken;
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            self.running = index + 1;
+            let ingress = &mut self.ingress;
+            let mut moved = false;
+            let number = StageId(index as u16 + 1);
+            let progress = stage.step(number, || moved |= ingress.observe())?;
+            work += progress.work;
+            published |= progress.published | moved;
+        }
+        self.streak = if work > 0 { self.streak.saturating_add(1) } else { 0 };
+        let finished =
+            self.ingress.ended() && self.stages.iter().all(Stage::ended) && self.released == Tick::END;
+        Ok(Step { work, published, finished })
+    }
+
+    /// Does a bounded part of what was put off when the state came back from a checkpoint; true when nothing is left. For a driver that has
+    /// nothing else to do: whatever depends on it waits for it or does it. It costs time, and changes nothing that can be seen.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn catch_up(&mut self) -> Result<bool, Fault> {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            self.running = index + 1;
+            if !stage.catch_up()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says what the wall clock shows: `wall`, as time since 1970, when the driver's clock shows `now`. It goes on with the driver's clock
+    /// until the next call; a job that is never told takes that one for it. Each tick has a reading, which is part of the input and never
+    /// falls.
+    pub fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        self.ingress.set_wall(now, wall);
+    }
+
+    /// Ends all sources, as if there were no more input: what they have accepted is taken in, what is under way completes, and windows close.
+    pub fn drain(&mut self) {
+        self.ingress.close();
+    }
+
+    /// Takes in what the sources have accepted, and then nothing new. The input does not end: a later run goes on with it.
+    pub fn suspend(&mut self) {
+        self.ingress.suspend();
+    }
+
+    /// The shard is suspended, and is not stepped any more: tells its sinks.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    pub fn suspend_sinks(&mut self) -> Result<(), Fault> {
+        self.each_chain(|chain| chain.suspend_sinks())
+    }
+
+    /// Whether nothing is taken in any more, and everything that was has been written down, if there is a input log.
+    pub fn is_quiet(&self) -> bool {
+        self.ingress.is_quiet()
+    }
+
+    /// Every tick up to this one has been made here, and written down if there is a input log.
+    pub fn clock(&self) -> Tick {
+        self.ingress.clock()
+    }
+
+    /// Every tick up to this one has been made on every shard, and written down there if there is a input log.
+    pub fn appended_through(&self) -> Tick {
+        self.ingress.appended_through()
+    }
+
+    /// Through which tick somebody waits for the input of all shards to be durable: for rows that are held, for producers, or for a checkpoint.
+    /// What comes later may as well be durable a little later.
+    pub fn flush_requested(&self) -> Tick {
+        let saving = self.saving.as_ref().map_or(Tick(0), |saving| saving.tick);
+        let contexts = self.stages.iter().map(|stage| stage.context().flush_requested.get());
+        contexts.fold(self.first.flush_requested.get().max(saving), Tick::max)
+    }
+
+    /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.
+    pub fn highest(&self) -> Tick {
+        self.stages.iter().map(Stage::highest).fold(self.ingress.highest(), Tick::max)
+    }
+
+    /// Says what the last tick in the input log of any shard is, which all new ticks come after. Before the first step.
+    pub fn replayed_through(&mut self, tick: Tick) {
+        self.first.replayed.set(tick);
+        self.stages.iter().for_each(|stage| stage.context().replayed.set(tick));
+    }
+
+    /// From now on takes in nothing new, though it goes on with what it has.
+    pub fn pause(&mut self) {
+        self.ingress.pause();
+    }
+
+    /// Through which tick every stage has done all that follows.
+    pub fn completed_through(&self) -> Tick {
+        self.stages.iter().map(Stage::done).fold(self.ingress.clock(), Tick::min)
+    }
+
+    /// Whether the shard takes in what is new, having taken in everything of an earlier run.
+    pub fn is_live(&self) -> bool {
+        self.ingress.is_live()
+    }
+
+    /// Says that the input of all shards through `through` will be durable. Rows of these ticks leave; but not those behind a checkpoint whose rows
+    /// are not all out yet. Returns through which tick they have left; until that is `through`, this has to be called again.
+    ///
+    /// # Errors
+    /// When a sink fails.
+    pub fn release(&mut self, through: Tick) -> Result<Tick, Fault> {
+        self.durable_through = self.durable_through.max(through);
+        self.show()?;
+        Ok(self.released)
+    }
+
+    fn show(&mut self) -> Result<(), Fault> {
+        loop {
+            // What the sinks keep at a checkpoint must be what they were shown through its tick, and no more.
+            let waits =
+                self.saving.as_ref().filter(|saving| saving.sinks.is_none()).map(|saving| saving.tick);
+            // One that has been announced may have been passed by all others. Nobody passes it before it stands there, so to look afterwards is
+            // soon enough.
+            let durable_through = self.ingress.before_barrier(self.durable_through);
+            let through = waits.map_or(durable_through, |tick| durable_through.min(tick));
+            if through > self.released {
+                self.released = through;
+                self.running = 0;
+                self.ingress.release(through);
+                for (index, stage) in self.stages.iter_mut().enumerate() {
+                    self.running = index + 1;
+                    stage.release(through);
+                }
+                self.first.check()?;
+                self.stages.iter().try_for_each(|stage| stage.context().check())?;
+            }
+            let completed_through =
+                |tick| self.released >= tick && !self.stages.iter().any(Stage::is_to_freeze);
+            if !waits.is_some_and(completed_through) {
+                return Ok(());
+            }
+            let mut sinks = SinkNotes::default();
+            self.each_chain(|chain| chain.note_sinks(&mut sinks))?;
+            if let Some(saving) = &mut self.saving {
+                saving.sinks = Some(sinks);
+            }
+        }
+    }
+
+    /// All stages hear of something after `tick`, be it too late for one; whether it is in time for all.
+    fn acknowledge(&mut self, tick: Tick) -> bool {
+        let late = self.stages.iter_mut().map(|stage| !stage.acknowledge(tick)).filter(|late| *late).count();
+        late == 0
+    }
+
+    /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
+    /// it. `full` says that no earlier checkpoint counts. One at a time.
+    pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
+        assert!(self.saving.is_none(), "one checkpoint at a time");
+        let mut notes = Notes::default();
+        let in_time = self.acknowledge(tick);
+        if !self.ingress.freeze(tick, &mut notes) || !in_time {
+            return false;
+        }
+        self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
+        let mut all = alloc::vec![Some(notes)];
+        all.extend(self.stages.iter_mut().map(Stage::frozen));
+        self.saving = Some(Saving {
+            tick,
+            operators: alloc::vec![None; all.len()],
+            notes: all,
+            sinks: None,
+            putting: None,
+            sinks_put: false,
+        });
+        true
+    }
+
+    /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
+    /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
+    pub fn move_groups(&mut self, moving: &Move) -> bool {
+        assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
+        let in_time = self.acknowledge(moving.tick);
+        let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
+        if moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
+        moves
+    }
+
+    /// Whether key groups are on their way.
+    pub fn is_moving(&self) -> bool {
+        !self.moves.is_empty() || self.stages.iter().any(Stage::is_moving)
+    }
+
+    /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
+    pub fn replay_moves(&mut self, moves: Vec<Move>) {
+        // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.
+        for moving in &moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
+        self.moves = moves.into();
+    }
+
+    /// Makes moves of an earlier run again, where they were made.
+    #[cold]
+    fn move_again(&mut self) -> Result<(), Fault> {
+        while let Some(moving) = self.moves.front() {
+            if self.ingress.next_replayed()?.is_some_and(|next| next <= moving.tick) {
+                return Ok(());
+            }
+            // Of an input that had ended before, nothing follows.
+            self.ingress.reroute(moving.tick, &moving.router);
+            self.moves.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Saves a bounded part of the checkpoint that was begun.
+    ///
+    /// # Errors
+    /// When a sink cannot keep what it was given.
+    ///
+    /// # Panics
+    /// When none was begun.
+    pub fn save(&mut self, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
+        // Sooner than anything else: until then nothing of later ticks leaves.
+        self.show()?;
+        let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
+        if !saving.put(None, out) {
+            return Ok(Saved::Pending);
+        }
+        let mut whole = true;
+        for number in 0..=self.stages.len() {
+            if !out.room() {
+                return Ok(Saved::Pending);
+            }
+            let stage = number.checked_sub(1).map(|index| &mut self.stages[index]);
+            if saving.operators[number].is_none() {
+                let notes = saving.notes[number].take().or_else(|| stage.and_then(Stage::frozen));
+                let Some(notes) = notes else {
+                    whole = false;
+                    continue;
+                };
+                saving.operators[number] = Some(0);
+                if !saving.put(Some((Section::notes(number), notes)), out) {
+                    return Ok(Saved::Pending);
+                }
+            }
+            let Some(index) = number.checked_sub(1) else { continue };
+            let operators = self.stages[index].operators();
+            let next = saving.operators[number].get_or_insert(0);
+            while *next < operators.len() {
+                if !operators[*next].save(Section::operator(number, *next), out) {
+                    return Ok(Saved::Pending);
+                }
+                *next += 1;
+            }
+        }
+        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Pending) };
+        if !core::mem::replace(&mut saving.sinks_put, true) {
+            let notes = core::mem::take(&mut sinks.notes);
+            if !saving.put(Some((Section::SINKS, notes)), out) {
+                return Ok(Saved::Pending);
+            }
+        }
+        let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.named);
+        Ok(Saved::Done(syncs.unwrap_or_default()))
+    }
+
+    /// Every chain that may end in a sink, in an order that never changes.
+    fn each_chain(&mut self, mut call: impl FnMut(&mut dyn Pipe) -> Result<(), Fault>) -> Result<(), Fault> {
+        for reader in self.ingress.readers() {
+            call(&mut **reader)?;
+        }
+        for fork in self.ingress.forks() {
+            call(&mut **fork)?;
+        }
+        for stage in &mut self.stages {
+            for operator in stage.operators() {
+                call(&mut **operator)?;
+            }
+            for fork in stage.forks() {
+                call(&mut **fork)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Recovers what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
+    pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
+        self.first.check()?;
+        let Some(checkpoint) = checkpoint else {
+            let mut nobody = Earlier { shards: Vec::new(), mine: None };
+            return self.each_chain(|chain| chain.recall_sinks(&mut nobody, Tick(0)));
+        };
+        let (tick, before) = (checkpoint.tick(), checkpoint.shards());
+        let mine = (before == usize::from(self.first.shards.get())).then_some(usize::from(self.id.0));
+        let noted = |section| -> Result<Vec<Vec<u8>>, Fault> {
+            let mut all = Vec::new();
+            for shard in 0..before {
+                let mut blocks = 0;
+                let mut notes = Vec::new();
+                checkpoint.blocks(shard, section, &mut |id, bytes| {
+                    if id.chunk as usize == blocks {
+                        notes.extend_from_slice(bytes);
+                    }
+                    blocks += 1;
+                    Ok(())
+                })?;
+                if blocks_of(notes.len()) != blocks {
+                    let message =
+                        format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
+                    return Err(Fault::Restore { message });
+                }
+                all.push(notes);
+            }
+            Ok(all)
+        };
+        for number in 0..=self.stages.len() {
+            let all = noted(Section::notes(number))?;
+            let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
+            match number.checked_sub(1) {
+                None => self.ingress.recall(tick, &mut earlier)?,
+                Some(index) => self.stages[index].recall(tick, &mut earlier)?,
+            }
+            if !earlier.shards.iter().all(Noted::is_empty) {
+                let message =
+                    format!("the checkpoint at tick {} is of a job whose stage {number} is another", tick.0);
+                return Err(Fault::Restore { message });
+            }
+        }
+        let (router, id) = (self.first.router(), self.id);
+        let here = |hash| router.as_ref().is_none_or(|router| router.shard(hash) == id);
+        let owns = if mine.is_some() { Owns::All } else { Owns::Some(&here) };
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            for (number, operator) in stage.operators().iter_mut().enumerate() {
+                let section = Section::operator(index + 1, number);
+                for shard in (0..before).filter(|shard| mine.is_none_or(|mine| mine == *shard)) {
+                    checkpoint
+                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, owns))?;
+                }
+                operator.restored()?;
+            }
+        }
+        let all = noted(Section::SINKS)?;
+        let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
+        self.each_chain(|chain| chain.recall_sinks(&mut earlier, tick))
+    }
+
+    /// The tick through which sinks say that they have rows, after [`restore`](Self::restore): the highest of all, for the input that these
+    /// follow from must be there.
+    pub fn kept(&self) -> Tick {
+        let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
+        contexts.map(|context| context.kept.get()).max().unwrap_or(Tick(0))
+    }
+
+    /// The start is certain: sinks take back what does not count. After [`restore`](Self::restore), before the first step.
+    ///
+    /// # Errors
+    /// When a sink cannot.
+    pub fn begin_sinks(&mut self) -> Result<(), Fault> {
+        self.each_chain(|chain| chain.begin_sinks())
+    }
+
+    /// Hashes of the state of stages after some ticks, since the last call: see [`ShardBuilder::hash_ticks`](crate::stage::build::ShardBuilder::hash_ticks).
+    pub fn hashes(&mut self, mut take: impl FnMut(StageId, Tick, u64)) {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            stage.hashes().for_each(|(tick, hash)| take(StageId(index as u16 + 1), tick, hash));
+        }
+    }
+
+    /// The tick and the name of what ran last, or of the sink that failed, for the report of a panic or a fault in user code.
+    pub fn position(&self) -> (Tick, String) {
+        let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
+        if let Some((tick, sink)) = contexts.filter_map(|c| Some((c.tick.get(), c.blamed()?))).next() {
+            return (tick, sink);
+        }
+        let context = match self.running {
+            0 => &*self.first,
+            stage => self.stages[stage - 1].context(),
+        };
+        let names = context.names.borrow();
+        (context.tick.get(), names.get(context.running.get()).cloned().unwrap_or_default())
+    }
+
+    /// A digest of the keyed state after every tick so far, if the shard records or replays: equal for equal histories.
+    pub fn trace(&self) -> u64 {
+        self.stages.iter().fold(0, |digest, stage| crate::exchange::hash::join(digest, stage.trace()))
+    }
+
+    /// The ingress log, if it was recorded.
+    pub fn into_log(self) -> Vec<IngressEntry> {
+        self.ingress.into_log()
+    }
+}
