@@ -15,7 +15,7 @@ use crate::run::print;
 use crate::scratch::Scratch;
 use crate::table::{self, thousands};
 use pelton::{Config, Running, Stop};
-use pelton_cli::{Interrupt, Progress};
+use pelton_cli::{Column, Interrupt, Progress, Table};
 use pelton_storage::Manifest;
 use pelton_storage::disk::{Blocking, Disk};
 use serde::Serialize;
@@ -229,14 +229,15 @@ impl fmt::Display for CheckpointResult {
             self.seconds_without,
             if self.correct { "counted once" } else { "should count once, and does NOT" }
         )?;
+        if self.checkpoints.is_empty() {
+            return Ok(());
+        }
+        let columns = [Column::number("checkpoint"), Column::text("kind"), Column::number("seconds")];
+        let mut table = Table::new(columns.into_iter().chain([Column::number("bytes")]));
         for Made { number, full, seconds, bytes } in &self.checkpoints {
             let kind = if *full { "full" } else { "incremental" };
-            write!(
-                f,
-                "\ncheckpoint {number:>3}  {kind:<11}  {seconds:>6.2} s  {:>15} bytes",
-                thousands(*bytes)
-            )?;
+            table.row([number.to_string(), kind.to_owned(), format!("{seconds:.2}"), thousands(*bytes)]);
         }
-        Ok(())
+        write!(f, "\n\n{}", table.fitted(None).trim_end())
     }
 }

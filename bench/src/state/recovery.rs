@@ -20,7 +20,7 @@ use crate::scratch::Scratch;
 use crate::table::thousands;
 use pelton::config::Config;
 use pelton::sinks::for_each;
-use pelton_cli::{Interrupt, Progress};
+use pelton_cli::{Column, Interrupt, Progress, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -283,23 +283,13 @@ impl fmt::Display for RecoveryResult {
             thousands(*rate)
         )?;
         let columns = ["keys", "process", "restored", "replayed", "first result", "longest"];
-        writeln!(
-            f,
-            "\n{:>12} {:>10} {:>10} {:>10} {:>13} {:>10}",
-            columns[0], columns[1], columns[2], columns[3], columns[4], columns[5]
-        )?;
+        let mut table = Table::new(columns.map(Column::number));
         for size in &self.sizes {
-            writeln!(
-                f,
-                "{:>12} {:>10.1} {:>10.1} {:>10.1} {:>13.1} {:>10.1}",
-                thousands(size.keys),
-                size.entered_ms,
-                size.restored_ms,
-                size.live_ms,
-                size.first_result_ms,
-                size.first_result_ms_max
-            )?;
+            let times = [size.entered_ms, size.restored_ms, size.live_ms];
+            let times = times.into_iter().chain([size.first_result_ms, size.first_result_ms_max]);
+            table.row([thousands(size.keys)].into_iter().chain(times.map(|ms| format!("{ms:.1}"))));
         }
+        write!(f, "\n{}", table.fitted(None))?;
         let verdict = if *ratio < RATIO_MAX { "below" } else { "NOT below" };
         write!(f, "\nratio of the most keys to the fewest: {ratio}, {verdict} {RATIO_MAX}")
     }

@@ -6,6 +6,10 @@
 //! 1. columns of minor importance are left out, the least important first;
 //! 2. the widest column of text is folded between words;
 //! 3. if that is not enough, each row becomes a block of lines, a heading and a value on each.
+//!
+//! What is shown is decided here; `comfy_table` measures, folds and pads.
+
+use comfy_table::{CellAlignment, ColumnConstraint, Width, presets};
 
 /// A column narrower than this is not folded.
 const FOLDED_MIN: usize = 16;
@@ -78,90 +82,76 @@ impl Table {
     /// The table as lines of at most `limit` characters, if there is a limit.
     pub fn fitted(&self, limit: Option<usize>) -> String {
         let limit = limit.unwrap_or(usize::MAX);
+        let mut table = plain();
+        table.set_header(self.columns.iter().map(|column| column.heading));
+        table.add_rows(&self.rows);
+        let widths: Vec<usize> = table.column_max_content_widths().into_iter().map(usize::from).collect();
+        let total = |shown: &[usize]| {
+            shown.iter().map(|&column| widths[column]).sum::<usize>() + GAP * shown.len().saturating_sub(1)
+        };
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
-        while self.total(&shown, &self.widths()) > limit
+        while total(&shown) > limit
             && let Some(least) = shown.iter().copied().max_by_key(|&column| self.columns[column].minor)
             && self.columns[least].minor > 0
         {
             shown.retain(|&column| column != least);
         }
-        let mut widths = self.widths();
-        let excess = self.total(&shown, &widths).saturating_sub(limit);
+        let excess = total(&shown).saturating_sub(limit);
+        let mut folded = None;
         if excess > 0 {
             let text = shown.iter().copied().filter(|&column| !self.columns[column].right);
-            let Some(widest) = text.max_by_key(|&column| widths[column]) else {
-                return self.blocks(limit);
-            };
-            if widths[widest] < excess + FOLDED_MIN {
-                return self.blocks(limit);
+            match text.max_by_key(|&column| widths[column]) {
+                Some(widest) if widths[widest] >= excess + FOLDED_MIN => {
+                    folded = Some((widest, widths[widest] - excess));
+                }
+                _ => return self.blocks(limit),
             }
-            widths[widest] -= excess;
         }
-        let headings: Vec<String> = self.columns.iter().map(|column| column.heading.to_owned()).collect();
-        std::iter::once(&headings).chain(&self.rows).map(|cells| self.lines(cells, &shown, &widths)).collect()
-    }
-
-    /// How wide each column is when nothing is folded.
-    fn widths(&self) -> Vec<usize> {
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.chain([self.columns[column].heading.chars().count()]).max().unwrap_or(0)
-        };
-        (0..self.columns.len()).map(width).collect()
-    }
-
-    fn total(&self, shown: &[usize], widths: &[usize]) -> usize {
-        shown.iter().map(|&column| widths[column]).sum::<usize>() + GAP * shown.len().saturating_sub(1)
-    }
-
-    /// One row, in as many lines as its folded cells need.
-    fn lines(&self, cells: &[String], shown: &[usize], widths: &[usize]) -> String {
-        let folded: Vec<Vec<String>> =
-            shown.iter().map(|&column| fold(&cells[column], widths[column])).collect();
-        let height = folded.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let line = |number: usize| {
-            let padded = shown.iter().zip(&folded).map(|(&column, lines)| {
-                let (cell, width) = (lines.get(number).map_or("", String::as_str), widths[column]);
-                if self.columns[column].right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
-            let line = padded.collect::<Vec<_>>().join("  ");
-            format!("{}\n", line.trim_end())
-        };
-        (0..height).map(line).collect()
+        for (number, (column, text)) in self.columns.iter().zip(table.column_iter_mut()).enumerate() {
+            let gap = if shown.last() == Some(&number) { 0 } else { GAP };
+            text.set_padding((0, gap as u16));
+            if column.right {
+                text.set_cell_alignment(CellAlignment::Right);
+            }
+            if !shown.contains(&number) {
+                text.set_constraint(ColumnConstraint::Hidden);
+            }
+            if let Some((_, width)) = folded.filter(|(widest, _)| *widest == number) {
+                text.set_constraint(fixed(width + gap));
+            }
+        }
+        format!("{}\n", table.trim_fmt())
     }
 
     /// Each row as a block of lines.
     fn blocks(&self, limit: usize) -> String {
         let width = self.columns.iter().map(|column| column.heading.chars().count()).max().unwrap_or(0);
         let block = |row: &Vec<String>| {
+            let mut block = plain();
             let cells = self.columns.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
-            let lines = cells.flat_map(|(column, cell)| {
-                let folded = fold(cell, limit.saturating_sub(width + GAP));
-                let headings = std::iter::once(column.heading).chain(std::iter::repeat(""));
-                headings.zip(folded).map(|(heading, part)| format!("{heading:<width$}  {part}\n"))
-            });
-            lines.collect::<String>()
+            block.add_rows(cells.map(|(column, cell)| [column.heading, cell]));
+            for (column, constraint) in
+                [width + GAP, limit.saturating_sub(width + GAP)].into_iter().map(fixed).enumerate()
+            {
+                if let Some(column) = block.column_mut(column) {
+                    column.set_constraint(constraint).set_padding((0, 0));
+                }
+            }
+            format!("{}\n", block.trim_fmt())
         };
         self.rows.iter().map(block).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// `text` in lines of at most `width` characters, broken between words; a longer word has a line of its own.
-fn fold(text: &str, width: usize) -> Vec<String> {
-    if text.chars().count() <= width {
-        return vec![text.to_owned()];
-    }
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+/// A table without lines, which asks no terminal for its width.
+fn plain() -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn fixed(width: usize) -> ColumnConstraint {
+    ColumnConstraint::Absolute(Width::Fixed(u16::try_from(width).unwrap_or(u16::MAX)))
 }
 
 #[cfg(test)]

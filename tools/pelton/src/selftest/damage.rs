@@ -17,7 +17,7 @@ use super::plan::Draw;
 use super::{CrashOptions, Mode};
 use pelton_bench::Scratch;
 use pelton_cli::exit::Interrupted;
-use pelton_cli::{Interrupt, Progress, count, count_in, print};
+use pelton_cli::{Column, Interrupt, Progress, Table, count, count_in, print};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Manifest, proofs};
 use serde::Serialize;
@@ -551,9 +551,12 @@ impl fmt::Display for Report {
             f,
             "durability {durability}: {tries} directories damaged, {whole} went on with everything, {refused} refused"
         )?;
+        let mut table =
+            Table::new([Column::text("kind"), Column::number("whole"), Column::number("refused")]);
         for (kind, count) in &self.kinds {
-            writeln!(f, "  {kind:<32} {:>6} whole {:>6} refused", count.whole, count.refused)?;
+            table.row([kind.to_string(), count.whole.to_string(), count.refused.to_string()]);
         }
+        write!(f, "{}", table.fitted(None))?;
         for problem in &self.problems {
             writeln!(f, "  WRONG: {problem}")?;
         }
