@@ -1,26 +1,32 @@
 //! A job on its cores: progress, stopping, waiting.
 
-use crate::bounds::LATE_ONE_IN;
+mod endings;
+mod progress;
+mod recorded;
+
+pub(crate) use self::endings::Endings;
+use self::endings::outcome;
+pub use self::progress::{LateCheckpoint, Progress};
+pub use self::recorded::Recording;
+use self::recorded::{Recorded, ShardRecord};
 use crate::durability::{self, DurableJob, Started};
 use crate::error::JobError;
 use crate::job::Plan;
 use crate::signals;
-use crate::waiting::{Waiting, Waits};
+use crate::waiting::Waits;
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
 use pelton_core::ingress::source::FailureOfJob;
-use pelton_core::sink::{Ending, Outcome};
+use pelton_core::sink::Outcome;
 use pelton_core::stage::build::{ShardBuilder, Sizes, Wiring, wire};
 use pelton_core::state::memory::Memory;
 use pelton_core::stats::{Counts, ShardStats};
-use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step, TickBudget};
+use pelton_core::{ShardId, TickBudget};
 use pelton_runtime::config::{Config, Durability};
 use pelton_runtime::durability::{CheckpointDone, Mailbox, Request};
-use pelton_runtime::{
-    CoreStats, Duty, MemoryBudget, Position, StartError, Stop, Stopper, Watch, clock, launch, on_core,
-};
+use pelton_runtime::{Duty, MemoryBudget, StartError, Stop, Stopper, Watch, clock, launch, on_core};
 use std::error::Error;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A job that has been started.
@@ -33,121 +39,6 @@ pub struct Running {
     waits: Waits,
     records: Arc<Mutex<Vec<ShardRecord>>>,
     notes: Vec<String>,
-}
-
-/// How far a job is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The sum over the shards.
-    pub total: Counts,
-    /// Each shard.
-    pub shards: Vec<Counts>,
-    /// Each core.
-    pub cores: Vec<CoreStats>,
-    /// The checkpoint, or move of key groups, that takes too long, if one does: longer than ten intervals of checkpoints, or a minute if that is
-    /// less or there is no interval. It is not given up for that.
-    pub late_checkpoint: Option<LateCheckpoint>,
-    /// Each operator that waits for a watermark: how far it is, and who holds it back since when. Why has no row come? See
-    /// `docs/operating/time.md`.
-    pub waiting: Vec<Waiting>,
-    /// [`Running::notes`], for who called [`run`](crate::Job::run) and never had a `Running`.
-    pub notes: Vec<String>,
-}
-
-impl Progress {
-    /// What is odd about what was counted so far, one sentence each; for the end of a job. Nothing, as a rule.
-    ///
-    /// ```
-    /// use pelton::prelude::*;
-    ///
-    /// let job = Job::new("odd").source(from_iter(|| [100u64, 15, 16, 130]));
-    /// let counts = job.event_time(|ms| EventTime::from_millis(*ms as i64), in_order()).key_by(|_| ());
-    /// let mut config = Config::default();
-    /// config.tick.records_max = 1;
-    /// let progress = counts.window(tumbling(millis(10))).count().sink(for_each(|_| ())).run_with(&config)?;
-    /// assert!(progress.remarks()[0].starts_with("2 of 4 records were late"));
-    /// # Ok::<(), pelton::JobError>(())
-    /// ```
-    pub fn remarks(&self) -> Vec<String> {
-        let Counts { records_in, late, early, .. } = self.total;
-        let mut remarks = Vec::new();
-        if late > 0 && late.saturating_mul(LATE_ONE_IN) >= records_in {
-            remarks.push(format!(
-                "{late} of {records_in} records were late: they came after their windows had closed, and are missing from them; a larger \
-                 bound in `out_of_order(..)` waits longer"
-            ));
-        }
-        if early > 0 {
-            remarks.push(format!(
-                "{early} of {records_in} records were early: their times are further ahead of their partition than `early_after(..)` allows, \
-                 so they moved no watermark"
-            ));
-        }
-        remarks
-    }
-}
-
-/// A checkpoint, or a move of key groups, that takes too long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateCheckpoint {
-    /// For how long it has been under way.
-    pub taken: Duration,
-    /// The shards that have not done their part yet. If there are none it waits for the disk, or for a sink that has to make durable what it was
-    /// shown.
-    pub waits_for: Vec<ShardId>,
-}
-
-/// What a recorded run left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recording {
-    /// The ingress log of each shard.
-    pub logs: Vec<Vec<IngressEntry>>,
-    /// A digest of each shard's state after every tick.
-    pub traces: Vec<u64>,
-}
-
-#[derive(Debug)]
-struct ShardRecord {
-    shard: ShardId,
-    log: Vec<IngressEntry>,
-    trace: u64,
-}
-
-/// A shard that leaves its log behind when it has finished.
-struct Recorded {
-    shard: Option<Shard>,
-    records: Arc<Mutex<Vec<ShardRecord>>>,
-}
-
-impl Duty for Recorded {
-    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
-        let Some(shard) = &mut self.shard else {
-            return Ok(Step { work: 0, published: false, finished: true });
-        };
-        let step = shard.step(now)?;
-        if let Some(shard) = self.shard.take_if(|_| step.finished) {
-            let (id, trace) = (shard.id(), shard.trace());
-            let record = ShardRecord { shard: id, trace, log: shard.into_log() };
-            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-        }
-        Ok(step)
-    }
-
-    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        if let Some(shard) = &mut self.shard {
-            shard.wall_clock(now, wall);
-        }
-    }
-
-    fn drain(&mut self) {
-        if let Some(shard) = &mut self.shard {
-            shard.drain();
-        }
-    }
-
-    fn position(&self) -> Position {
-        self.shard.as_ref().map_or_else(Position::default, Duty::position)
-    }
 }
 
 /// Refuses what the engine would otherwise assert.
@@ -179,54 +70,8 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
     }
 }
 
-/// Says to the sinks how the run has ended, once it has. They are told before the run begins, and have to ask.
-pub(crate) struct Endings {
-    run: Arc<OnceLock<Option<Run>>>,
-}
-
 /// Whom to ask of a run.
 type Run = (Watch, Option<Arc<Mailbox>>);
-
-impl Endings {
-    /// Tells the sinks of `plan` whom to ask.
-    pub(crate) fn attach(plan: &Plan) -> Self {
-        let run = Arc::<OnceLock<Option<Run>>>::default();
-        let asked = run.clone();
-        let ending: Ending = Arc::new(move || match asked.get()? {
-            Some((watch, mailbox)) => outcome(watch, mailbox.as_deref()),
-            None => Some(Outcome::Stopped),
-        });
-        plan.sinks.iter().for_each(|attach| attach(ending.clone()));
-        Endings { run }
-    }
-
-    /// The run has begun.
-    pub(crate) fn begun(&self, watch: Watch, mailbox: Option<Arc<Mailbox>>) {
-        let _ = self.run.set(Some((watch, mailbox)));
-    }
-}
-
-impl Drop for Endings {
-    fn drop(&mut self) {
-        // A run that never began: whoever waits for its rows is told.
-        let _ = self.run.set(None);
-    }
-}
-
-/// How a run has ended, if it has.
-fn outcome(watch: &Watch, mailbox: Option<&Mailbox>) -> Option<Outcome> {
-    if let Some(error) = failure(watch, mailbox) {
-        return Some(Outcome::Failed(Arc::new(error)));
-    }
-    if !watch.is_over() {
-        return None;
-    }
-    Some(match mailbox {
-        Some(mailbox) if mailbox.is_suspended() && mailbox.all_closed() => Outcome::Suspended,
-        _ if watch.is_undone() => Outcome::Stopped,
-        _ => Outcome::Complete,
-    })
-}
 
 /// Tells the sources how to wake the engine, and where they learn why it failed.
 fn attach(plan: &Plan, cores: &pelton_runtime::Running, durable: Option<&DurableJob>) {

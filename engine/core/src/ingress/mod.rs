@@ -11,26 +11,28 @@
 //! 2. replayed:  each entry of the input log is taken in again as the tick that it was
 //! 3. live:      the clock goes to the end of the longest input log of any shard, so that no new tick falls among old ones
 
+mod checkpoint;
 pub(crate) mod deadline;
 pub mod input_log;
 pub(crate) mod known;
 pub(crate) mod log_quota;
+mod replay;
 pub mod source;
+mod stopping;
 
-use crate::checkpoint::notes::{Earlier, Notes};
+pub(crate) use self::replay::Feed;
+use self::stopping::Stopping;
 use crate::exchange::clock::Clocks;
-use crate::exchange::hash::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::ingress::deadline::Deadlines;
-use crate::ingress::input_log::{InputLog, Replay, encode, entry_bytes, padded};
+use crate::ingress::input_log::{InputLog, encode, entry_bytes, padded};
 use crate::ingress::log_quota::LogQuota;
-use crate::ingress::source::{OpenContext, Poll, Position, Reader};
+use crate::ingress::source::{OpenContext, Poll, Reader};
 use crate::operator::fork::ForkBuffer;
 use crate::operator::push::Pipe;
 use crate::stage::context::{IDLE, StageContext};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -75,27 +77,6 @@ pub struct IngressEntry {
     pub taken: Vec<Taken>,
     /// What each of them wrote down of its records, where the job has durability.
     pub logged: Vec<Vec<u8>>,
-}
-
-/// Where the next tick comes from.
-pub(crate) enum Feed {
-    /// From the sources as they are.
-    Live,
-    /// From the sources, and noted.
-    Recorded(Vec<IngressEntry>),
-    /// From the sources as they were.
-    Replayed {
-        log: Box<dyn Replay>,
-        /// The entry that could not be taken in yet.
-        next: Option<IngressEntry>,
-    },
-}
-
-/// A recorded log, replayed.
-impl Replay for VecDeque<IngressEntry> {
-    fn next(&mut self) -> Result<Option<IngressEntry>, Fault> {
-        Ok(self.pop_front())
-    }
 }
 
 /// Where ticks come from and where they are written down.
@@ -160,15 +141,6 @@ impl Writing {
     pub(crate) fn new(input_log: Box<dyn InputLog>) -> Self {
         Writing { input_log, entry: Vec::new() }
     }
-}
-
-/// How a shard stops taking in what is new. What its sources have accepted is taken in before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stopping {
-    /// The input ends.
-    Ending,
-    /// The input does not end: a later run goes on with it.
-    Pausing,
 }
 
 /// Stage 0 of one shard.
@@ -315,37 +287,6 @@ impl Ingress {
         self.wall_offset = wall.0.wrapping_sub(now.0 as i64);
     }
 
-    /// Takes in nothing new from now on.
-    pub(crate) fn pause(&mut self) {
-        self.paused = true;
-    }
-
-    /// Ends all sources, once what they have accepted is taken in.
-    pub(crate) fn close(&mut self) {
-        self.stopping.get_or_insert(Stopping::Ending);
-    }
-
-    /// Takes in what the sources have accepted, and then nothing new, for a later run to go on.
-    pub(crate) fn suspend(&mut self) {
-        self.stopping = Some(Stopping::Pausing);
-    }
-
-    /// Whether nothing is taken in any more, and everything that was is in the input log.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.ended || self.paused && self.is_live()
-    }
-
-    /// Has the sources refuse what is new, and pauses when none of them holds anything any more, or ends.
-    #[cold]
-    fn settle(&mut self, how: Stopping) {
-        let ends = how == Stopping::Ending;
-        let holds = self.readers.iter_mut().fold(false, |holds, reader| reader.settle(ends) | holds);
-        if !holds {
-            self.log_quota.clear();
-            self.paused |= !ends;
-        }
-    }
-
     /// Ticks up to `through` will be durable.
     pub(crate) fn release(&mut self, through: Tick) {
         for (number, reader) in self.readers.iter_mut().enumerate() {
@@ -361,85 +302,6 @@ impl Ingress {
 
     pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
         &mut self.forks
-    }
-
-    /// Begins a checkpoint at `tick`, if it lies ahead: notes where everything is, and is done through that tick.
-    pub(crate) fn freeze(&mut self, tick: Tick, notes: &mut Notes) -> bool {
-        assert!(self.is_live(), "a checkpoint of a shard that is being replayed");
-        self.barrier.acknowledged = tick;
-        // A clock may have been taken along to the tick, but none makes it.
-        if tick < self.tick {
-            return false;
-        }
-        notes.number(self.latest.0);
-        notes.time(self.latest_wall);
-        notes.number(self.turn as u64);
-        notes.number(u64::from(self.ended));
-        notes.number(self.marked.len() as u64);
-        self.marked.iter().for_each(|watermark| notes.time(*watermark));
-        notes.number(self.readers.iter().map(|reader| reader.partitions() as u64).sum());
-        self.readers.iter_mut().for_each(|reader| reader.note_positions(notes));
-        self.context.note(notes);
-        self.readers.iter_mut().for_each(|reader| reader.note(notes));
-        self.forks.iter_mut().for_each(|fork| fork.note(notes));
-        if !self.ended {
-            self.tick = tick;
-            self.clocks.publish(self.shard, tick);
-        }
-        true
-    }
-
-    /// The tick of the next entry that is to be taken in again, if there is one; none when all have been, or nothing is replayed.
-    pub(crate) fn next_replayed(&mut self) -> Result<Option<Tick>, Fault> {
-        let Feed::Replayed { log, next } = &mut self.feed else { return Ok(None) };
-        if next.is_none() {
-            *next = log.next()?;
-        }
-        Ok(next.as_ref().map(|entry| entry.tick))
-    }
-
-    /// Key groups move after `tick`, if it lies ahead: is done through that tick.
-    pub(crate) fn reroute(&mut self, tick: Tick, router: &Arc<Router>) -> bool {
-        self.barrier.acknowledged = self.barrier.acknowledged.max(tick);
-        if tick < self.tick {
-            return false;
-        }
-        self.readers.iter_mut().for_each(|reader| reader.reroute(router));
-        self.forks.iter_mut().for_each(|fork| fork.reroute(router));
-        self.context.set_router(router.clone());
-        if !self.ended {
-            self.tick = tick;
-            self.clocks.publish(self.shard, tick);
-        }
-        true
-    }
-
-    /// Goes on behind a checkpoint at `tick`.
-    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
-        let mut positions = BTreeMap::new();
-        let noted = earlier.each(|noted| {
-            let latest = (Nanos(noted.number()?), noted.time()?);
-            let (turn, ended) = (noted.number()?, noted.number()? != 0);
-            let marked = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
-            for _ in 0..noted.number()? {
-                let (name, position) = Position::read(noted)?;
-                positions.insert(name, position);
-            }
-            Ok((latest, turn, ended, marked))
-        })?;
-        self.latest = noted.iter().map(|noted| noted.0.0).max().unwrap_or_default();
-        self.latest_wall = noted.iter().map(|noted| noted.0.1).max().unwrap_or(EventTime::MIN);
-        if let Some(mine) = earlier.mine {
-            (self.turn, self.ended) = (noted[mine].1 as usize, noted[mine].2);
-            self.marked.clone_from(&noted[mine].3);
-        }
-        self.readers.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
-        self.context.recall(earlier)?;
-        self.readers.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
-        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
-        self.tick = tick;
-        self.clocks.publish(self.shard, if self.ended { Tick::END } else { tick });
-        Ok(())
     }
 
     fn room(&mut self) -> usize {
@@ -472,25 +334,6 @@ impl Ingress {
             self.context.stats.empty_ticks.add(1);
         }
         behind
-    }
-
-    /// The entry to take in again; none when the ticks are new ones.
-    fn recorded(&mut self, now: Nanos) -> Result<Option<IngressEntry>, Fault> {
-        let Feed::Replayed { log, next } = &mut self.feed else { return Ok(None) };
-        if let Some(entry) = next.take() {
-            return Ok(Some(entry));
-        }
-        if let Some(entry) = log.next()? {
-            return Ok(Some(entry));
-        }
-        self.feed = Feed::Live;
-        self.offset = self.latest.0.saturating_sub(now.0);
-        self.context.stats.set_clock_offset(self.offset);
-        // What was made before was made by another clock.
-        self.made = Nanos(0);
-        self.tick = self.tick.max(self.context.replayed.get());
-        self.clocks.publish(self.shard, self.tick);
-        Ok(None)
     }
 
     /// Makes at most one tick; returns how many records it holds, and whether a clock moved. `busy` shards wait longer for more.
@@ -578,39 +421,6 @@ impl Ingress {
         }
         self.context.check()?;
         Ok(done)
-    }
-
-    /// Takes in a tick again.
-    fn retake(&mut self, entry: IngressEntry) -> Result<(usize, bool), Fault> {
-        let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
-        if entry.taken.len() != partitions || entry.logged.len() != partitions {
-            let (tick, taken) = (entry.tick.0, entry.taken.len());
-            let message = format!(
-                "the input log's entry of tick {tick} is of {taken} source partitions, and the shard has {partitions}"
-            );
-            return Err(Fault::Restore { message });
-        }
-        self.context.tick.set(entry.tick);
-        self.context.now.set(entry.now);
-        self.context.wall.set(entry.wall);
-        let (mut number, mut done) = (0, true);
-        for reader in 0..self.readers.len() {
-            self.context.running.set(reader);
-            for index in 0..self.readers[reader].partitions() {
-                let taken = entry.taken[number];
-                let poll =
-                    Poll { now: entry.now, tick: entry.tick, records_max: taken.records, logged_max: 0 };
-                self.readers[reader].replay(index, poll, taken, &entry.logged[number]);
-                self.drain_forks();
-                done &= taken.done;
-                number += 1;
-            }
-        }
-        self.context.check()?;
-        self.turn = (self.turn + 1) % partitions.max(1);
-        self.taken.clone_from(&entry.taken);
-        self.context.stats.replayed_ticks.add(1);
-        self.end_tick(entry.tick, entry.now, done)
     }
 
     /// Calls every segment in turn, so that reports name the one that runs.

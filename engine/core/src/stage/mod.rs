@@ -12,17 +12,17 @@
 //! ring passes through it in pieces.
 
 pub mod build;
+mod checkpoint;
+mod complete;
 pub mod context;
+mod rescale;
 pub(crate) mod shard;
 
 use crate::bounds::STEP_RECORDS_MAX;
 use crate::checkpoint::moving::Move;
-use crate::checkpoint::notes::{Earlier, Notes};
-use crate::checkpoint::owns::Owns;
-use crate::checkpoint::snapshot::Section;
+use crate::checkpoint::notes::Notes;
 use crate::exchange::clock::Clocks;
 use crate::exchange::frame::{discard, peek, take};
-use crate::exchange::hash::join;
 use crate::exchange::ring::Consumer;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
@@ -31,7 +31,7 @@ use crate::ingress::deadline::Deadlines;
 use crate::operator::Operator;
 use crate::operator::fork::ForkBuffer;
 use crate::operator::push::Pipe;
-use crate::stage::context::{IDLE, StageContext};
+use crate::stage::context::StageContext;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -170,22 +170,6 @@ impl Stage {
         self
     }
 
-    /// Says until when the operators wait, if that is news.
-    fn tell_due(&mut self) {
-        let Some(deadlines) = &self.deadlines else { return };
-        let due = self.operators.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
-        if due != self.due {
-            self.due = due;
-            deadlines.publish(self.shard, due);
-        }
-    }
-
-    /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
-    pub(crate) fn acknowledge(&mut self, tick: Tick) -> bool {
-        self.barrier.acknowledged = tick;
-        self.ended() || self.done <= tick && self.open.is_none_or(|open| open <= tick)
-    }
-
     /// The last tick that is known here.
     pub(crate) fn highest(&self) -> Tick {
         let done = if self.ended() { Tick(0) } else { self.done };
@@ -226,141 +210,6 @@ impl Stage {
     /// What followed from ticks up to `through` may leave the job.
     pub(crate) fn release(&mut self, through: Tick) {
         self.each_segment(|pipe| pipe.release(through));
-    }
-
-    /// Has the stage freeze when everything through `tick` is done.
-    pub(crate) fn freeze_after(&mut self, tick: Tick, full: bool) {
-        self.freezing = Some((tick, full));
-        if self.ended() {
-            self.freeze();
-        }
-    }
-
-    /// Whether a checkpoint is still to come here.
-    pub(crate) fn is_to_freeze(&self) -> bool {
-        self.freezing.is_some()
-    }
-
-    /// The notes of the checkpoint, once: when the stage has frozen.
-    pub(crate) fn frozen(&mut self) -> Option<Notes> {
-        self.frozen.take()
-    }
-
-    /// Has key groups move when everything through the move's tick is done.
-    pub(crate) fn move_after(&mut self, moving: Move) {
-        self.moves.push_back(moving);
-    }
-
-    /// Whether a move is still to come or under way.
-    pub(crate) fn is_moving(&self) -> bool {
-        !self.moves.is_empty()
-    }
-
-    /// Does its part of the move that is due; true when that is done.
-    fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
-        let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
-        if !self.handed_over {
-            self.handed_over = true;
-            for to in (0..self.context.shards.get()).map(ShardId).filter(|to| *to != self.shard) {
-                let mut blocks = Vec::new();
-                for (number, operator) in self.operators.iter_mut().enumerate() {
-                    let section = Section::operator(usize::from(stage.0), number);
-                    let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
-                    blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
-                }
-                handover.give(stage, self.shard, to, blocks);
-            }
-            self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
-            self.forks.iter_mut().for_each(|fork| fork.reroute(&router));
-        }
-        let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
-        for (number, id, bytes) in blocks {
-            self.operators[number].restore(id, &bytes, Owns::All)?;
-        }
-        self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
-        self.behind = true;
-        self.context.set_router(router);
-        self.moves.pop_front();
-        self.handed_over = false;
-        Ok(true)
-    }
-
-    fn freeze(&mut self) {
-        let Some((_, full)) = self.freezing.take() else { return };
-        let mut notes = Notes::default();
-        notes.time(self.watermark);
-        notes.number(u64::from(self.ended()));
-        notes.number(self.trace.unwrap_or(0));
-        notes.number(self.inputs.len() as u64);
-        self.inputs.iter().for_each(|input| notes.time(input.watermark));
-        self.context.note(&mut notes);
-        self.operators.iter_mut().for_each(|operator| operator.note(&mut notes));
-        self.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
-        self.operators.iter_mut().for_each(|operator| operator.freeze(full));
-        self.frozen = Some(notes);
-    }
-
-    /// Goes on behind a checkpoint at `tick`, as far as notes go.
-    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
-        let noted = earlier.each(|noted| {
-            let (watermark, ended, trace) = (noted.time()?, noted.number()? != 0, noted.number()?);
-            let inputs = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
-            Ok((watermark, ended, trace, inputs))
-        })?;
-        self.done = tick;
-        match earlier.mine {
-            Some(mine) => {
-                let (watermark, ended, trace, inputs) = &noted[mine];
-                self.watermark = *watermark;
-                self.trace = self.trace.map(|_| *trace);
-                if *ended {
-                    self.done = Tick::END;
-                }
-                let places = self.inputs.iter_mut().zip(inputs);
-                places.for_each(|(input, watermark)| input.watermark = *watermark);
-            }
-            None => {
-                // Every sender tells all receivers the same, so what is least anywhere holds for all.
-                self.watermark = noted.iter().map(|noted| noted.0).min().unwrap_or(EventTime::MIN);
-                // What the partitions of the other shards had reached every shard reads for itself.
-                let context = &self.context;
-                self.inputs
-                    .iter_mut()
-                    .for_each(|input| input.watermark = context.known(input.edge, input.source));
-            }
-        }
-        self.context.recall(earlier)?;
-        self.operators.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
-        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
-        self.clocks.publish(self.shard, self.done);
-        Ok(())
-    }
-
-    /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
-    pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
-        if self.behind {
-            for (number, operator) in self.operators.iter_mut().enumerate() {
-                self.context.running.set(number);
-                if !operator.catch_up()? {
-                    return Ok(false);
-                }
-            }
-            self.context.check()?;
-            self.behind = false;
-        }
-        Ok(true)
-    }
-
-    fn note_state(&mut self, tick: Tick) {
-        if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
-            let state = self.operators.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
-            self.hashes.push((tick, state));
-        }
-        if let Some(trace) = self.trace {
-            let state =
-                self.operators.iter_mut().fold(trace, |digest, operator| join(digest, operator.digest()));
-            self.trace = Some(join(state, tick.0));
-        }
     }
 
     /// Takes frames up to a bound; `pulse` is called between them.
@@ -482,64 +331,6 @@ impl Stage {
             self.context.running.set(number);
             call(pipe);
         }
-    }
-
-    /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
-    fn begin_completing(&mut self) {
-        let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
-        if least != IDLE {
-            self.watermark = self.watermark.max(least);
-            if let Some(line) = self.context.stats.stages.get(self.number) {
-                line.set(self.watermark);
-            }
-        }
-        // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
-        // shard it shares, so only those who act on the watermark keep it from falling.
-        self.context.input.set(least);
-        self.context.ended.set(least == EventTime::MAX);
-        self.context.partition_done.set(least == EventTime::MAX);
-        self.completing = Some(0);
-    }
-
-    /// One slice of completing the open tick; true when it is sealed.
-    fn complete(&mut self) -> Result<bool, Fault> {
-        let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
-        while index < self.operators.len() {
-            self.context.running.set(index);
-            let done = self.operators[index].complete(self.watermark)?;
-            self.drain_forks();
-            if !done {
-                self.completing = Some(index);
-                return Ok(false);
-            }
-            index += 1;
-        }
-        self.each_segment(|pipe| pipe.mark());
-        self.each_segment(|pipe| pipe.seal());
-        self.context.check()?;
-        self.note_state(tick);
-        self.open = None;
-        self.completing = None;
-        self.done = tick;
-        self.clocks.publish(self.shard, tick);
-        Ok(true)
-    }
-
-    /// Nothing can come at or below `through`: says so, if that is news.
-    fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
-        if end {
-            self.each_segment(|pipe| pipe.finish());
-            self.context.check()?;
-            self.done = Tick::END;
-            self.clocks.publish(self.shard, Tick::END);
-            return Ok(true);
-        }
-        let news = self.open.is_none() && through > self.done;
-        if news {
-            self.done = through;
-            self.clocks.publish(self.shard, through);
-        }
-        Ok(news)
     }
 }
 

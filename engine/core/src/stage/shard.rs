@@ -8,20 +8,20 @@
 //! shard runs it [releases](Shard::release) ticks, when the logs of all shards will be durable through them; and now and then it begins a
 //! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
 
-use crate::bounds::{BUSY_STEPS, NOTES_BLOCK_BYTES};
+mod checkpoint;
+mod rescale;
+
+pub use self::checkpoint::Saved;
+use self::checkpoint::Saving;
+use crate::bounds::BUSY_STEPS;
 use crate::checkpoint::moving::Move;
-use crate::checkpoint::notes::{Earlier, Noted, Notes};
-use crate::checkpoint::owns::Owns;
-use crate::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
-use crate::operator::push::Pipe;
-use crate::sink::{SinkNotes, SinkSync};
+use crate::sink::SinkNotes;
 use crate::stage::Stage;
 use crate::stage::context::StageContext;
 use alloc::collections::VecDeque;
-use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,72 +60,6 @@ pub struct Shard {
     saving: Option<Saving>,
     /// Moves of an earlier run, still to be made again.
     moves: VecDeque<Move>,
-}
-
-/// Notes that are being handed over, in blocks of a size that suits everybody: a service may leave many rows unacknowledged.
-struct Putting {
-    section: Section,
-    notes: Notes,
-    /// The next block.
-    chunk: usize,
-}
-
-/// Blocks of so many bytes of notes; there is one at any rate.
-fn blocks_of(bytes: usize) -> usize {
-    bytes.div_ceil(NOTES_BLOCK_BYTES).max(1)
-}
-
-impl Putting {
-    /// Hands over what there is room for; whether that was the last of it.
-    fn put(&mut self, out: &mut dyn SnapshotOut) -> bool {
-        let bytes = self.notes.as_slice();
-        while self.chunk < blocks_of(bytes.len()) {
-            if !out.room() {
-                return false;
-            }
-            let start = self.chunk * NOTES_BLOCK_BYTES;
-            let block = &bytes[start..bytes.len().min(start + NOTES_BLOCK_BYTES)];
-            out.block(BlockId { section: self.section, table: 0, chunk: self.chunk as u32 }, block);
-            self.chunk += 1;
-        }
-        true
-    }
-}
-
-/// A checkpoint that is being saved.
-struct Saving {
-    tick: Tick,
-    /// The notes of each stage, once it has frozen and until they are saved.
-    notes: Vec<Option<Notes>>,
-    /// For each stage the operator that saves next; none before the notes.
-    operators: Vec<Option<usize>>,
-    /// What the sinks keep, once they have been shown everything through the tick.
-    sinks: Option<SinkNotes>,
-    /// The notes in hand.
-    putting: Option<Putting>,
-    /// Whether the sinks' notes have come to be.
-    sinks_put: bool,
-}
-
-impl Saving {
-    /// Puts notes, or goes on with those in hand; whether none are left.
-    fn put(&mut self, notes: Option<(Section, Notes)>, out: &mut dyn SnapshotOut) -> bool {
-        if let Some((section, notes)) = notes {
-            self.putting = Some(Putting { section, notes, chunk: 0 });
-        }
-        if self.putting.as_mut().is_none_or(|putting| putting.put(out)) {
-            self.putting = None;
-        }
-        self.putting.is_none()
-    }
-}
-
-/// How far a checkpoint is.
-pub enum Saved {
-    /// Come again.
-    Pending,
-    /// All blocks have been handed over. What the sinks keep counts when these have been called.
-    Done(Vec<SinkSync>),
 }
 
 impl Shard {
@@ -326,210 +260,6 @@ impl Shard {
                 saving.sinks = Some(sinks);
             }
         }
-    }
-
-    /// All stages hear of something after `tick`, be it too late for one; whether it is in time for all.
-    fn acknowledge(&mut self, tick: Tick) -> bool {
-        let late = self.stages.iter_mut().map(|stage| !stage.acknowledge(tick)).filter(|late| *late).count();
-        late == 0
-    }
-
-    /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
-    /// it. `full` says that no earlier checkpoint counts. One at a time.
-    pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
-        assert!(self.saving.is_none(), "one checkpoint at a time");
-        let mut notes = Notes::default();
-        let in_time = self.acknowledge(tick);
-        if !self.ingress.freeze(tick, &mut notes) || !in_time {
-            return false;
-        }
-        self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
-        let mut all = alloc::vec![Some(notes)];
-        all.extend(self.stages.iter_mut().map(Stage::frozen));
-        self.saving = Some(Saving {
-            tick,
-            operators: alloc::vec![None; all.len()],
-            notes: all,
-            sinks: None,
-            putting: None,
-            sinks_put: false,
-        });
-        true
-    }
-
-    /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
-    /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
-    pub fn move_groups(&mut self, moving: &Move) -> bool {
-        assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
-        let in_time = self.acknowledge(moving.tick);
-        let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
-        if moves {
-            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
-        }
-        moves
-    }
-
-    /// Whether key groups are on their way.
-    pub fn is_moving(&self) -> bool {
-        !self.moves.is_empty() || self.stages.iter().any(Stage::is_moving)
-    }
-
-    /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
-    pub fn replay_moves(&mut self, moves: Vec<Move>) {
-        // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.
-        for moving in &moves {
-            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
-        }
-        self.moves = moves.into();
-    }
-
-    /// Makes moves of an earlier run again, where they were made.
-    #[cold]
-    fn move_again(&mut self) -> Result<(), Fault> {
-        while let Some(moving) = self.moves.front() {
-            if self.ingress.next_replayed()?.is_some_and(|next| next <= moving.tick) {
-                return Ok(());
-            }
-            // Of an input that had ended before, nothing follows.
-            self.ingress.reroute(moving.tick, &moving.router);
-            self.moves.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Saves a bounded part of the checkpoint that was begun.
-    ///
-    /// # Errors
-    /// When a sink cannot keep what it was given.
-    ///
-    /// # Panics
-    /// When none was begun.
-    pub fn save(&mut self, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
-        // Sooner than anything else: until then nothing of later ticks leaves.
-        self.show()?;
-        let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
-        if !saving.put(None, out) {
-            return Ok(Saved::Pending);
-        }
-        let mut whole = true;
-        for number in 0..=self.stages.len() {
-            if !out.room() {
-                return Ok(Saved::Pending);
-            }
-            let stage = number.checked_sub(1).map(|index| &mut self.stages[index]);
-            if saving.operators[number].is_none() {
-                let notes = saving.notes[number].take().or_else(|| stage.and_then(Stage::frozen));
-                let Some(notes) = notes else {
-                    whole = false;
-                    continue;
-                };
-                saving.operators[number] = Some(0);
-                if !saving.put(Some((Section::notes(number), notes)), out) {
-                    return Ok(Saved::Pending);
-                }
-            }
-            let Some(index) = number.checked_sub(1) else { continue };
-            let operators = self.stages[index].operators();
-            let next = saving.operators[number].get_or_insert(0);
-            while *next < operators.len() {
-                if !operators[*next].save(Section::operator(number, *next), out) {
-                    return Ok(Saved::Pending);
-                }
-                *next += 1;
-            }
-        }
-        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Pending) };
-        if !core::mem::replace(&mut saving.sinks_put, true) {
-            let notes = core::mem::take(&mut sinks.notes);
-            if !saving.put(Some((Section::SINKS, notes)), out) {
-                return Ok(Saved::Pending);
-            }
-        }
-        let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.named);
-        Ok(Saved::Done(syncs.unwrap_or_default()))
-    }
-
-    /// Every chain that may end in a sink, in an order that never changes.
-    fn each_chain(&mut self, mut call: impl FnMut(&mut dyn Pipe) -> Result<(), Fault>) -> Result<(), Fault> {
-        for reader in self.ingress.readers() {
-            call(&mut **reader)?;
-        }
-        for fork in self.ingress.forks() {
-            call(&mut **fork)?;
-        }
-        for stage in &mut self.stages {
-            for operator in stage.operators() {
-                call(&mut **operator)?;
-            }
-            for fork in stage.forks() {
-                call(&mut **fork)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Recovers what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
-    ///
-    /// # Errors
-    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
-    pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
-        self.first.check()?;
-        let Some(checkpoint) = checkpoint else {
-            let mut nobody = Earlier { shards: Vec::new(), mine: None };
-            return self.each_chain(|chain| chain.recall_sinks(&mut nobody, Tick(0)));
-        };
-        let (tick, before) = (checkpoint.tick(), checkpoint.shards());
-        let mine = (before == usize::from(self.first.shards.get())).then_some(usize::from(self.id.0));
-        let noted = |section| -> Result<Vec<Vec<u8>>, Fault> {
-            let mut all = Vec::new();
-            for shard in 0..before {
-                let mut blocks = 0;
-                let mut notes = Vec::new();
-                checkpoint.blocks(shard, section, &mut |id, bytes| {
-                    if id.chunk as usize == blocks {
-                        notes.extend_from_slice(bytes);
-                    }
-                    blocks += 1;
-                    Ok(())
-                })?;
-                if blocks_of(notes.len()) != blocks {
-                    let message =
-                        format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
-                    return Err(Fault::Restore { message });
-                }
-                all.push(notes);
-            }
-            Ok(all)
-        };
-        for number in 0..=self.stages.len() {
-            let all = noted(Section::notes(number))?;
-            let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
-            match number.checked_sub(1) {
-                None => self.ingress.recall(tick, &mut earlier)?,
-                Some(index) => self.stages[index].recall(tick, &mut earlier)?,
-            }
-            if !earlier.shards.iter().all(Noted::is_empty) {
-                let message =
-                    format!("the checkpoint at tick {} is of a job whose stage {number} is another", tick.0);
-                return Err(Fault::Restore { message });
-            }
-        }
-        let (router, id) = (self.first.router(), self.id);
-        let here = |hash| router.as_ref().is_none_or(|router| router.shard(hash) == id);
-        let owns = if mine.is_some() { Owns::All } else { Owns::Some(&here) };
-        for (index, stage) in self.stages.iter_mut().enumerate() {
-            for (number, operator) in stage.operators().iter_mut().enumerate() {
-                let section = Section::operator(index + 1, number);
-                for shard in (0..before).filter(|shard| mine.is_none_or(|mine| mine == *shard)) {
-                    checkpoint
-                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, owns))?;
-                }
-                operator.restored()?;
-            }
-        }
-        let all = noted(Section::SINKS)?;
-        let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
-        self.each_chain(|chain| chain.recall_sinks(&mut earlier, tick))
     }
 
     /// The tick through which sinks say that they have rows, after [`restore`](Self::restore): the highest of all, for the input that these

@@ -15,18 +15,19 @@
 //! The coordinator waits for the disk, so it lives on a thread of its own; that thread is started by whoever runs the job. It reads no clock.
 //! Whatever fails here stops the job: a job that cannot keep its state must say so.
 
+mod checkpoint;
+mod marks;
+mod rebalance;
+mod suspend;
+
+use self::marks::Marked;
 use super::balance;
-use super::mailbox::{Begin, CheckpointDone, Command, Mailbox, Report, Request};
+use super::mailbox::{Command, Mailbox, Request};
 use super::opening::stands_alone;
-use crate::bounds::{INCREMENTS_MAX, MARK_INTERVAL_NS, REMOVE_INTERVAL_NS, REMOVED_BYTES, SUSPEND_NS_MAX};
-use crate::panics;
+use crate::bounds::{REMOVE_INTERVAL_NS, REMOVED_BYTES};
 use pelton_core::Tick;
-use pelton_core::sink::SinkSync;
-use pelton_storage::{
-    Checkpoint, DataDirectory, Durability, Manifest, Moved, SnapshotFile, SnapshotId, StorageError, Witness,
-};
+use pelton_storage::{DataDirectory, Manifest, StorageError, Witness};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// How the coordinator keeps.
 #[derive(Clone, Debug)]
@@ -74,15 +75,6 @@ pub struct Coordinator {
     marks: Vec<Marked>,
     witness: Option<Witness>,
     suspension: Suspension,
-}
-
-/// What is known of a shard's mark.
-#[derive(Clone, Copy, Default)]
-struct Marked {
-    /// The position at the last look.
-    seen: u64,
-    /// The position that is durable in it.
-    durable: u64,
 }
 
 /// Why the job cannot go on.
@@ -196,35 +188,6 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Makes the marks durable of logs that have been kept no further for a while. Of logs that are, each group says that the one before it
-    /// was through.
-    fn keep_marks(&mut self, now_ns: u64) -> Result<(), StorageError> {
-        if now_ns.saturating_sub(self.marked) < MARK_INTERVAL_NS {
-            return Ok(());
-        }
-        self.marked = now_ns;
-        let mailbox = self.mailbox.clone();
-        let is_durable = self.manifest.durability == "disk";
-        let witness = match &mut self.witness {
-            Some(witness) => witness,
-            none => none.insert(self.data.witness(&self.manifest)?),
-        };
-        let kind = if is_durable { Durability::Disk } else { Durability::Process };
-        witness.note(mailbox.positions(), mailbox.durable_through().0, kind)?;
-        if !is_durable {
-            return Ok(());
-        }
-        for ((shard, position), marked) in (0..).zip(mailbox.positions().iter()).zip(&mut self.marks) {
-            let position = position.load(Ordering::Acquire);
-            if position == marked.seen && position != marked.durable {
-                self.data.sync_mark(self.manifest.generation, shard)?;
-                marked.durable = position;
-            }
-            marked.seen = position;
-        }
-        Ok(())
-    }
-
     fn try_turn(&mut self, now_ns: u64) -> Result<bool, KeepError> {
         self.remove(now_ns)?;
         self.keep_marks(now_ns)?;
@@ -241,50 +204,6 @@ impl Coordinator {
             &State::Writing { number, tick } => self.collect(number, tick),
             State::Moving { .. } => Ok(self.collect_moved()),
         }
-    }
-
-    /// If the job is to be suspended: does what that comes to next, if it is time; whether there was anything.
-    fn suspend(&mut self, now_ns: u64) -> bool {
-        let mut notes = self.mailbox.notes();
-        if !notes.suspending {
-            return false;
-        }
-        let commands = std::mem::take(&mut notes.commands);
-        let all = |shards: &[bool]| shards.iter().all(|shard| *shard);
-        let ready = all(&notes.quiet) && all(&notes.live);
-        let gone = notes.gone.contains(&true);
-        drop(notes);
-        for command in commands {
-            command.answer.give(Err("the job is being suspended".to_owned()));
-        }
-        let since = match self.suspension {
-            Suspension::Settling { since } | Suspension::Saving { since } => since,
-            Suspension::No | Suspension::Closing => {
-                self.suspension = Suspension::Settling { since: now_ns };
-                now_ns
-            }
-        };
-        if gone || now_ns.saturating_sub(since) >= SUSPEND_NS_MAX {
-            self.close_logs();
-            return true;
-        }
-        if !matches!(self.state, State::Idle) || !ready {
-            return false;
-        }
-        // Also if a shard had come too far for the one before.
-        self.suspension = Suspension::Saving { since };
-        self.propose(now_ns);
-        true
-    }
-
-    /// Has all shards close their logs, whatever is under way.
-    fn close_logs(&mut self) {
-        self.suspension = Suspension::Closing;
-        self.refuse("the job is being suspended".to_owned());
-        let mut notes = self.mailbox.notes();
-        (notes.close_logs, notes.begin, notes.begun) = (true, None, None);
-        drop(notes);
-        self.mailbox.tell_shards();
     }
 
     /// Gives up what is under way if a shard that has no part in it yet is there no more: the job has come to its end.
@@ -403,177 +322,5 @@ impl Coordinator {
         if let Some(command) = self.command.take() {
             command.answer.give(Err(why));
         }
-    }
-
-    /// Key groups have moved, or none had to.
-    fn moved(&mut self, tick: Tick, moved: u32) -> bool {
-        self.state = State::Idle;
-        self.mailbox.notes().begun = None;
-        if let Some(command) = self.command.take() {
-            command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0, moved }));
-        }
-        true
-    }
-
-    fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, KeepError> {
-        // Before the manifest, which a slow disk may take long to store: a shard that comes to the tick meanwhile waits there, and none is too late.
-        self.mailbox.barrier().store(tick.0, Ordering::Release);
-        // Known before it is made, so that a restart makes it too.
-        self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
-        self.store()?;
-        let shards = self.manifest.shards;
-        let moving = Mailbox::moving(shards, tick, owners.clone());
-        self.mailbox.notes().begin =
-            Some(Begin::Move { moving, acknowledged: vec![false; usize::from(shards)] });
-        self.mailbox.tell_shards();
-        self.state = State::Moving { tick, owners };
-        Ok(true)
-    }
-
-    fn collect_moved(&mut self) -> bool {
-        let mut notes = self.mailbox.notes();
-        if notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate))) {
-            drop(notes);
-            // Others may have moved already, and it stands in the manifest: a restart makes it on all shards.
-            self.mailbox
-                .fail("a shard had come too far for a move of key groups; start the job again".to_owned());
-            return false;
-        }
-        if !notes.reports.iter().all(Option::is_some) {
-            return false;
-        }
-        (notes.begin, notes.begun) = (None, None);
-        notes.reports.iter_mut().for_each(|report| *report = None);
-        drop(notes);
-        if let State::Moving { tick, owners } = std::mem::replace(&mut self.state, State::Idle) {
-            let moved = self.owners.iter().zip(&owners).filter(|(before, after)| before != after).count();
-            self.owners = owners;
-            // Tables were made anew, so that no chunk is what it was.
-            self.full = true;
-            self.moved(tick, moved as u32);
-        }
-        true
-    }
-
-    fn announce_checkpoint(&mut self, tick: Tick) -> Result<bool, KeepError> {
-        let number = self.next_number;
-        self.next_number += 1;
-        let Manifest { log_id, generation, shards, .. } = self.manifest;
-        let file = |shard| {
-            let id = SnapshotId { log_id, generation, shard, number, tick: tick.0 };
-            SnapshotFile::create(&**self.data.disk(), &self.data.checkpoints(), id).map(Some)
-        };
-        let files = (0..shards).map(file).collect::<Result<Vec<_>, _>>()?;
-        let full = self.full || self.increments >= INCREMENTS_MAX;
-        self.increments = if full { 0 } else { self.increments + 1 };
-        self.mailbox.barrier().store(tick.0, Ordering::Release);
-        self.mailbox.notes().begin = Some(Begin::Checkpoint { tick, full, files });
-        self.mailbox.tell_shards();
-        self.state = State::Writing { number, tick };
-        Ok(true)
-    }
-
-    fn collect(&mut self, number: u64, tick: Tick) -> Result<bool, KeepError> {
-        let mut notes = self.mailbox.notes();
-        let late = notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate)));
-        if !notes.reports.iter().all(Option::is_some) {
-            // A shard may be too late and another still be saving: only when all have spoken can the next attempt begin.
-            return Ok(false);
-        }
-        let reports: Vec<Report> = notes.reports.iter_mut().filter_map(Option::take).collect();
-        notes.begin = None;
-        drop(notes);
-        self.state = State::Idle;
-        if late {
-            self.full = true;
-            self.mailbox.notes().begun = None;
-            if let Some(command) = self.command.take() {
-                command.answer.give(Err("a shard had come too far; try again".to_owned()));
-            }
-            return Ok(true);
-        }
-        let done = self.keep(number, tick, reports)?;
-        self.full = false;
-        self.mailbox.notes().begun = None;
-        if matches!(self.suspension, Suspension::Saving { .. }) {
-            self.close_logs();
-        }
-        if let Some(command) = self.command.take() {
-            command.answer.give(Ok(done));
-        }
-        Ok(true)
-    }
-
-    fn keep(&mut self, number: u64, tick: Tick, reports: Vec<Report>) -> Result<CheckpointDone, KeepError> {
-        let (mut written, mut needs, mut syncs) = (0, Vec::new(), Vec::new());
-        let (mut positions, mut digests) = (Vec::new(), Vec::new());
-        for report in reports {
-            let Report::Saved { index, bytes, mut sinks, position } = report else {
-                unreachable!("nobody was late")
-            };
-            written += bytes;
-            positions.push(position);
-            digests.push(index.digest());
-            needs.extend_from_slice(index.needs());
-            syncs.append(&mut sinks);
-        }
-        needs.sort_unstable();
-        needs.dedup();
-        for SinkSync { sink, run } in syncs {
-            // Code of the sink's, on this thread: a panic in it is an error like any other.
-            let done = panics::catch(run).unwrap_or_else(|panicked| Err(format!("it panicked: {panicked}")));
-            done.map_err(|message| {
-                KeepError(format!("{sink} could not keep what it was shown, for a checkpoint: {message}"))
-            })?;
-        }
-        self.manifest.checkpoints.push(Checkpoint {
-            number,
-            tick: tick.0,
-            generation: self.manifest.generation,
-            shards: self.manifest.shards,
-            savepoint: self.command.as_ref().and_then(|command| match &command.request {
-                Request::Checkpoint(name) => name.clone(),
-                Request::Move { .. } | Request::Balance => None,
-            }),
-            owners: self.owners.clone(),
-            partitions: self.manifest.job.partitions.clone(),
-            digests,
-            positions,
-            needs,
-            bytes: written,
-            created: (self.options.now)(),
-        });
-        let passing = |checkpoint: &&Checkpoint| checkpoint.savepoint.is_none();
-        let mut excess =
-            self.manifest.checkpoints.iter().filter(passing).count().saturating_sub(self.options.keep.max(1));
-        self.manifest.checkpoints.retain(|checkpoint| {
-            let goes = checkpoint.savepoint.is_none() && excess > 0;
-            excess -= usize::from(goes);
-            !goes
-        });
-        let generation = self.manifest.generation;
-        let here = |checkpoint: &&Checkpoint| checkpoint.generation == generation;
-        let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();
-        self.manifest.moves.retain(|moved| oldest.is_none_or(|oldest| moved.tick > oldest));
-        self.store()?;
-        // Were there still something of the last time, it would never end.
-        self.remove_now()?;
-        self.removing = Some((number, 0));
-        let generation = self.manifest.generation;
-        if !std::mem::replace(&mut self.stands_alone, true) {
-            self.data.remove_logs_before(self.manifest.log_id, generation)?;
-        }
-        let here =
-            |checkpoint: &&Checkpoint| checkpoint.generation == generation && checkpoint.savepoint.is_none();
-        let oldest = self.manifest.checkpoints.iter().filter(here).map(|checkpoint| checkpoint.tick).min();
-        if let Some(oldest) = oldest {
-            self.mailbox.notes().retire = Tick(oldest + 1);
-            self.mailbox.tell_shards();
-        }
-        Ok(CheckpointDone { number, tick, bytes: written, moved: 0 })
-    }
-
-    fn store(&mut self) -> Result<(), StorageError> {
-        self.manifest.store(self.data.disk(), self.data.path())
     }
 }

@@ -11,21 +11,22 @@
 //!
 //! Lives on its core's thread and holds the only handle to its log.
 
-use super::checkpoint::{Blocks, Restored};
+mod checkpoint;
+
+use super::checkpoint::Restored;
 use super::input_log::{LogReplay, StoredInputLog, fault};
-use super::mailbox::{Mailbox, Mine, Report};
-use crate::bounds::{CHECKPOINT_AHEAD, FLUSH_LATEST_NS, FLUSH_WAIT, QUIET_STEPS};
+use super::mailbox::{Mailbox, Report};
+use crate::bounds::{FLUSH_LATEST_NS, FLUSH_WAIT, QUIET_STEPS};
 use crate::duty::{Duty, Position};
 use pelton_core::sink::SinkSync;
 use pelton_core::stage::build::{Durable, ShardBuilder};
-use pelton_core::{EventTime, Fault, Nanos, Saved, Shard, ShardId, Step, Tick};
+use pelton_core::{EventTime, Fault, Nanos, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, Proof, SnapshotIndex, SnapshotWriter};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What a durable shard is made of besides its shard.
 #[derive(Clone)]
@@ -272,82 +273,6 @@ impl DurableShard {
             self.mailbox.lines().publish(self.id, through);
         }
         risen
-    }
-
-    /// Looks at what was left at the mailbox.
-    #[cold]
-    fn look(&mut self) -> Result<(), Fault> {
-        let mailbox = self.mailbox.clone();
-        let mut notes = mailbox.notes();
-        if let Some(message) = notes.failure.clone() {
-            return Err(Fault::Storage { message });
-        }
-        if notes.propose && self.id == ShardId(0) && notes.proposed.is_none() {
-            // Checkpoints follow each other, and come after all that the logs hold, though all clocks that were there may have ended, and show no
-            // tick any more.
-            let before = mailbox.barrier().load(Ordering::Acquire).max(mailbox.last_recovered().0);
-            let highest = self.shard.highest().0.max(before);
-            notes.proposed = Some(Tick(highest.saturating_add(CHECKPOINT_AHEAD)));
-            mailbox.tell_coordinator();
-        }
-        if notes.close_logs {
-            self.suspension = Suspension::Closing;
-        }
-        let retire = notes.retire;
-        let mine = usize::from(self.id.0);
-        let begin = notes.begin.as_mut().and_then(|begin| begin.take(mine));
-        drop(notes);
-        if retire > self.retired {
-            self.retired = retire;
-            self.log.borrow_mut().retire_before(retire.0).map_err(fault)?;
-        }
-        match begin {
-            None => {}
-            Some(Mine::Checkpoint { tick, full, file }) => {
-                let full = full || self.last.is_none();
-                if self.shard.checkpoint(tick, full) {
-                    let previous = self.last.as_ref().filter(|_| !full);
-                    let writer = SnapshotWriter::new(&*self.disk, file, previous).map_err(fault)?;
-                    self.saving = Some(Saving { writer, sinks: None });
-                } else {
-                    self.last = None;
-                    mailbox.report(self.id, Report::TooLate);
-                }
-            }
-            Some(Mine::Move(moving)) => {
-                if self.shard.move_groups(&moving) {
-                    self.moving = true;
-                } else {
-                    mailbox.report(self.id, Report::TooLate);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Saves a part of the checkpoint in hand.
-    fn save(&mut self) -> Result<bool, Fault> {
-        let Some(saving) = &mut self.saving else { return Ok(false) };
-        let mut moved = saving.writer.turn().map_err(fault)?;
-        if saving.sinks.is_none() {
-            if saving.writer.room() {
-                moved = true;
-                if let Saved::Done(sinks) = self.shard.save(&mut Blocks(&mut saving.writer))? {
-                    saving.sinks = Some(sinks);
-                    saving.writer.finish();
-                }
-            }
-        } else if saving.writer.is_done()
-            && let Some(Saving { writer, sinks }) = self.saving.take()
-        {
-            let bytes = writer.file_bytes();
-            let index = writer.into_index();
-            self.last = Some(index.clone());
-            let position = self.log.borrow().durable();
-            self.mailbox
-                .report(self.id, Report::Saved { index, bytes, sinks: sinks.unwrap_or_default(), position });
-        }
-        Ok(moved)
     }
 
     /// Logs the hashes of the state that fell due. What they are of lies behind what the log holds by now, so they carry their own tick.

@@ -1,0 +1,89 @@
+//! What happens as a tick completes: its watermark is known, operators act on it in slices, and what came of it is sent.
+
+use super::Stage;
+use crate::exchange::hash::join;
+use crate::fault::Fault;
+use crate::ids::{EventTime, Tick};
+use crate::stage::context::IDLE;
+
+impl Stage {
+    /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
+    pub(super) fn begin_completing(&mut self) {
+        let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
+        if least != IDLE {
+            self.watermark = self.watermark.max(least);
+            if let Some(line) = self.context.stats.stages.get(self.number) {
+                line.set(self.watermark);
+            }
+        }
+        // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
+        // shard it shares, so only those who act on the watermark keep it from falling.
+        self.context.input.set(least);
+        self.context.ended.set(least == EventTime::MAX);
+        self.context.partition_done.set(least == EventTime::MAX);
+        self.completing = Some(0);
+    }
+
+    /// One slice of completing the open tick; true when it is sealed.
+    pub(super) fn complete(&mut self) -> Result<bool, Fault> {
+        let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
+        while index < self.operators.len() {
+            self.context.running.set(index);
+            let done = self.operators[index].complete(self.watermark)?;
+            self.drain_forks();
+            if !done {
+                self.completing = Some(index);
+                return Ok(false);
+            }
+            index += 1;
+        }
+        self.each_segment(|pipe| pipe.mark());
+        self.each_segment(|pipe| pipe.seal());
+        self.context.check()?;
+        self.note_state(tick);
+        self.open = None;
+        self.completing = None;
+        self.done = tick;
+        self.clocks.publish(self.shard, tick);
+        Ok(true)
+    }
+
+    /// Nothing can come at or below `through`: says so, if that is news.
+    pub(super) fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
+        if end {
+            self.each_segment(|pipe| pipe.finish());
+            self.context.check()?;
+            self.done = Tick::END;
+            self.clocks.publish(self.shard, Tick::END);
+            return Ok(true);
+        }
+        let news = self.open.is_none() && through > self.done;
+        if news {
+            self.done = through;
+            self.clocks.publish(self.shard, through);
+        }
+        Ok(news)
+    }
+
+    fn note_state(&mut self, tick: Tick) {
+        if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
+            let state = self.operators.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
+            self.hashes.push((tick, state));
+        }
+        if let Some(trace) = self.trace {
+            let state =
+                self.operators.iter_mut().fold(trace, |digest, operator| join(digest, operator.digest()));
+            self.trace = Some(join(state, tick.0));
+        }
+    }
+
+    /// Says until when the operators wait, if that is news.
+    pub(super) fn tell_due(&mut self) {
+        let Some(deadlines) = &self.deadlines else { return };
+        let due = self.operators.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        if due != self.due {
+            self.due = due;
+            deadlines.publish(self.shard, due);
+        }
+    }
+}

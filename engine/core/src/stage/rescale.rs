@@ -1,0 +1,50 @@
+//! Key groups that move: a stage hands their rows over when everything through the tick of the move is done.
+
+use super::Stage;
+use crate::checkpoint::moving::Move;
+use crate::checkpoint::owns::Owns;
+use crate::checkpoint::snapshot::Section;
+use crate::fault::Fault;
+use crate::ids::{ShardId, StageId};
+use alloc::vec::Vec;
+
+impl Stage {
+    /// Has key groups move when everything through the move's tick is done.
+    pub(crate) fn move_after(&mut self, moving: Move) {
+        self.moves.push_back(moving);
+    }
+
+    /// Whether a move is still to come or under way.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    /// Does its part of the move that is due; true when that is done.
+    pub(super) fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
+        let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
+        if !self.handed_over {
+            self.handed_over = true;
+            for to in (0..self.context.shards.get()).map(ShardId).filter(|to| *to != self.shard) {
+                let mut blocks = Vec::new();
+                for (number, operator) in self.operators.iter_mut().enumerate() {
+                    let section = Section::operator(usize::from(stage.0), number);
+                    let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
+                    blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
+                }
+                handover.give(stage, self.shard, to, blocks);
+            }
+            self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
+            self.forks.iter_mut().for_each(|fork| fork.reroute(&router));
+        }
+        let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
+        for (number, id, bytes) in blocks {
+            self.operators[number].restore(id, &bytes, Owns::All)?;
+        }
+        self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
+        self.behind = true;
+        self.context.set_router(router);
+        self.moves.pop_front();
+        self.handed_over = false;
+        Ok(true)
+    }
+}

@@ -1,0 +1,49 @@
+//! Key groups that move to another shard or come from one, while the job runs and when the moves of an earlier run are made again.
+
+use super::Shard;
+use crate::checkpoint::moving::Move;
+use crate::fault::Fault;
+use crate::stage::Stage;
+use alloc::vec::Vec;
+
+impl Shard {
+    /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
+    /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
+    pub fn move_groups(&mut self, moving: &Move) -> bool {
+        assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
+        let in_time = self.acknowledge(moving.tick);
+        let moves = self.ingress.reroute(moving.tick, &moving.router) && in_time;
+        if moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
+        moves
+    }
+
+    /// Whether key groups are on their way.
+    pub fn is_moving(&self) -> bool {
+        !self.moves.is_empty() || self.stages.iter().any(Stage::is_moving)
+    }
+
+    /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
+    pub fn replay_moves(&mut self, moves: Vec<Move>) {
+        // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.
+        for moving in &moves {
+            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
+        }
+        self.moves = moves.into();
+    }
+
+    /// Makes moves of an earlier run again, where they were made.
+    #[cold]
+    pub(super) fn move_again(&mut self) -> Result<(), Fault> {
+        while let Some(moving) = self.moves.front() {
+            if self.ingress.next_replayed()?.is_some_and(|next| next <= moving.tick) {
+                return Ok(());
+            }
+            // Of an input that had ended before, nothing follows.
+            self.ingress.reroute(moving.tick, &moving.router);
+            self.moves.pop_front();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Shards of a job whose input is recorded, and what is kept of each.
+
+use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step};
+use pelton_runtime::{Duty, Position};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a recorded run left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// The ingress log of each shard.
+    pub logs: Vec<Vec<IngressEntry>>,
+    /// A digest of each shard's state after every tick.
+    pub traces: Vec<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct ShardRecord {
+    pub(super) shard: ShardId,
+    pub(super) log: Vec<IngressEntry>,
+    pub(super) trace: u64,
+}
+
+/// A shard that leaves its log behind when it has finished.
+pub(super) struct Recorded {
+    pub(super) shard: Option<Shard>,
+    pub(super) records: Arc<Mutex<Vec<ShardRecord>>>,
+}
+
+impl Duty for Recorded {
+    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+        let Some(shard) = &mut self.shard else {
+            return Ok(Step { work: 0, published: false, finished: true });
+        };
+        let step = shard.step(now)?;
+        if let Some(shard) = self.shard.take_if(|_| step.finished) {
+            let (id, trace) = (shard.id(), shard.trace());
+            let record = ShardRecord { shard: id, trace, log: shard.into_log() };
+            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
+        Ok(step)
+    }
+
+    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
+        if let Some(shard) = &mut self.shard {
+            shard.wall_clock(now, wall);
+        }
+    }
+
+    fn drain(&mut self) {
+        if let Some(shard) = &mut self.shard {
+            shard.drain();
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.shard.as_ref().map_or_else(Position::default, Duty::position)
+    }
+}
