@@ -31,19 +31,19 @@ const TWIN_LOOK: Duration = Duration::from_millis(5);
 
 /// Where a run keeps what is durable, if it keeps anything: a directory of its own, that is gone afterwards unless
 /// a place for it was named.
-struct Place {
+struct ScratchData {
     scratch: Option<Scratch>,
     config: Config,
 }
 
-impl Place {
-    fn new(config: &Config) -> Result<Place, BenchError> {
+impl ScratchData {
+    fn new(config: &Config) -> Result<ScratchData, BenchError> {
         if config.durability == Durability::None {
-            return Ok(Place { scratch: None, config: config.clone() });
+            return Ok(ScratchData { scratch: None, config: config.clone() });
         }
         let scratch = Scratch::new(config.data.as_deref(), "bench")?;
         let config = Config { data: Some(scratch.path().join("data")), ..config.clone() };
-        Ok(Place { scratch: Some(scratch), config })
+        Ok(ScratchData { scratch: Some(scratch), config })
     }
 
     /// What was kept stays, if a place for it was named.
@@ -86,7 +86,7 @@ pub fn measure(
         }
         Floor::measure(cores, config.pin, ends, interrupt)
     };
-    let place = Place::new(config)?;
+    let place = ScratchData::new(config)?;
     let flushes = || flush::measure(&place.config, place.path(), interrupt);
     let (before, flushes_before) = (floor(first_half)?, flushes()?);
     let ran = engine(workload, load, &place.config, progress, interrupt)?;

@@ -44,10 +44,10 @@ const WORD: usize = 8;
 /// ```
 #[derive(Clone)]
 pub struct Staging {
-    shared: Arc<Shared>,
+    shared: Arc<SharedMemory>,
 }
 
-struct Shared {
+struct SharedMemory {
     first: NonNull<AtomicU64>,
     bytes: usize,
     lifetime: Lifetime,
@@ -62,9 +62,9 @@ enum Memory {
 }
 
 // SAFETY: the memory is reached through atomics only, and belongs to no thread.
-unsafe impl Send for Shared {}
+unsafe impl Send for SharedMemory {}
 // SAFETY: as above: every access through `&self` is atomic.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for SharedMemory {}
 
 impl Drop for Memory {
     fn drop(&mut self) {
@@ -115,7 +115,7 @@ impl Staging {
         );
         let words = Box::into_raw(vec![0u64; bytes / WORD].into_boxed_slice());
         let words = NonNull::new(words).expect("a box is never at address zero");
-        let shared = Shared { first: words.cast(), bytes, lifetime, _memory: Memory::Heap { words } };
+        let shared = SharedMemory { first: words.cast(), bytes, lifetime, _memory: Memory::Heap { words } };
         Staging { shared: Arc::new(shared) }
     }
 
@@ -123,8 +123,12 @@ impl Staging {
         // Faults are taken now rather than by the first appends. An older kernel does not know this advice; its appends fault once.
         let _ = map.advise(Advice::PopulateWrite);
         let first = NonNull::new(map.as_mut_ptr()).expect("a map is never at address zero").cast();
-        let shared =
-            Shared { first, bytes: map.len(), lifetime, _memory: Memory::Mapped { _map: map, _held: held } };
+        let shared = SharedMemory {
+            first,
+            bytes: map.len(),
+            lifetime,
+            _memory: Memory::Mapped { _map: map, _held: held },
+        };
         Staging { shared: Arc::new(shared) }
     }
 

@@ -27,11 +27,11 @@ pub struct Recorded {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     source: Touches,
-    shared: Arc<Shared>,
+    shared: Arc<RecorderState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RecorderState {
     /// The ends of the first and the last window that are recorded, in milliseconds.
     from_ms: AtomicU64,
     to_ms: AtomicU64,
@@ -46,7 +46,7 @@ impl Recorder {
     pub fn new(source: Touches) -> Self {
         let (from_ms, to_ms) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
         let (making, behind) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let shared = Shared { from_ms, to_ms, making, behind, all: Mutex::default() };
+        let shared = RecorderState { from_ms, to_ms, making, behind, all: Mutex::default() };
         Recorder { source, shared: Arc::new(shared) }
     }
 
@@ -105,7 +105,7 @@ pub struct RecorderWriter {
 
 impl SinkWriter<Row> for RecorderWriter {
     fn write(&mut self, _: EventTime, row: Row) {
-        let Shared { from_ms, to_ms, making, behind, .. } = &*self.recorder.shared;
+        let RecorderState { from_ms, to_ms, making, behind, .. } = &*self.recorder.shared;
         let end_ms = row.window.end.as_millis() as u64;
         if end_ms > to_ms.load(Ordering::Relaxed) && self.is_behind {
             self.is_behind = false;

@@ -56,7 +56,7 @@ impl Keys {
 
 /// What partitions and onlookers share.
 #[derive(Debug)]
-struct Shared {
+struct SourceState {
     /// Keys that have been filled in, in this life or an earlier one.
     filled: AtomicU64,
     /// When event `keys` is or was due.
@@ -71,13 +71,13 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Touches {
     keys: Keys,
-    shared: Arc<Shared>,
+    shared: Arc<SourceState>,
 }
 
 impl Touches {
     /// A source whose paced part begins when all keys are filled in.
     pub fn new(keys: Keys) -> Touches {
-        let shared = Shared {
+        let shared = SourceState {
             filled: AtomicU64::new(0),
             start_ns: AtomicU64::new(NEVER),
             live_ns: AtomicU64::new(NEVER),

@@ -4,7 +4,7 @@ use crate::error::JobError;
 use crate::flow::SourceRoot;
 use crate::running::{Progress, Recording, Running};
 use crate::settings::{Delivering, Label};
-use crate::stream::{Place, Stream};
+use crate::stream::{Stream, StreamPlace};
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::ingress::source::{FailureOfJob, Source};
 use pelton_core::sink::Ending;
@@ -35,7 +35,7 @@ pub(crate) type BuildShard = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct Job {
-    plan: Rc<RefCell<Plan>>,
+    plan: Rc<RefCell<JobPlan>>,
 }
 
 /// The name of a type without those of modules, so that a type can be moved. For what is not kept and has no schema: what is kept goes by
@@ -69,7 +69,7 @@ pub(crate) struct PlannedSource {
 pub(crate) type AttachSink = Box<dyn Fn(Ending)>;
 
 /// The graph under construction.
-pub(crate) struct Plan {
+pub(crate) struct JobPlan {
     pub(crate) name: String,
     pub(crate) graph: Graph,
     pub(crate) sources: Vec<PlannedSource>,
@@ -91,7 +91,7 @@ pub(crate) struct Plan {
     roots: usize,
 }
 
-impl Plan {
+impl JobPlan {
     pub(crate) fn next_stage(&mut self) -> StageId {
         self.graph.stages += 1;
         StageId((self.graph.stages - 1) as u16)
@@ -103,7 +103,7 @@ impl Plan {
     }
 
     /// An exchange from where `before` is.
-    pub(crate) fn next_edge(&mut self, before: &Place, to: StageId, mesh: bool) -> EdgeId {
+    pub(crate) fn next_edge(&mut self, before: &StreamPlace, to: StageId, mesh: bool) -> EdgeId {
         let (from, origins) = (before.stage, before.origins.clone());
         let how = if mesh { "each shard to each" } else { "each shard to itself" };
         self.describe(format!("exchange from stage {} to stage {}: {how}", from.0, to.0));
@@ -112,7 +112,7 @@ impl Plan {
     }
 
     /// A watermark generator where `place` is.
-    pub(crate) fn next_generator(&mut self, place: &Place, is_clock: bool) -> usize {
+    pub(crate) fn next_generator(&mut self, place: &StreamPlace, is_clock: bool) -> usize {
         let (stage, sources) = (place.stage, place.sources.clone());
         self.graph.generators.push(Generator { stage, sources, is_clock });
         self.graph.generators.len() - 1
@@ -130,20 +130,24 @@ impl Plan {
     }
 
     /// The place of a stream that begins behind an exchange from `before`.
-    pub(crate) fn behind(&mut self, stage: StageId, before: &Place, name: String) -> Place {
+    pub(crate) fn behind(&mut self, stage: StageId, before: &StreamPlace, name: String) -> StreamPlace {
         // Without event time before the exchange there is none behind it either.
         let origins = if before.origins.is_empty() { Vec::new() } else { vec![WatermarkOrigin::Input] };
         let (root, label, delivery) = (self.next_root(&name), Label::new(&name), before.delivery);
-        Place { stage, root, origins, sources: Vec::new(), name, label, delivery }
+        StreamPlace { stage, root, origins, sources: Vec::new(), name, label, delivery }
     }
 
     /// The place of a stream that begins in a queue, in the stage of `before`.
-    pub(crate) fn beside(&mut self, before: &Place, name: String) -> Place {
-        Place { root: self.next_root(&name), label: Label::new(&name), name, ..before.clone() }
+    pub(crate) fn beside(&mut self, before: &StreamPlace, name: String) -> StreamPlace {
+        StreamPlace { root: self.next_root(&name), label: Label::new(&name), name, ..before.clone() }
     }
 
     /// Notes how a stream ends.
-    pub(crate) fn end(&mut self, place: &Place, build: impl Fn(&mut ShardBuilder) + Send + Sync + 'static) {
+    pub(crate) fn end(
+        &mut self,
+        place: &StreamPlace,
+        build: impl Fn(&mut ShardBuilder) + Send + Sync + 'static,
+    ) {
         self.open.remove(&place.root);
         self.builders.push(Arc::new(build));
     }
@@ -183,7 +187,7 @@ impl Plan {
 impl Job {
     /// A job without streams. The name appears in reports.
     pub fn new(name: &str) -> Self {
-        let plan = Plan {
+        let plan = JobPlan {
             name: name.to_owned(),
             graph: Graph { stages: 1, ..Graph::default() },
             sources: Vec::new(),
@@ -201,7 +205,7 @@ impl Job {
         Job { plan: Rc::new(RefCell::new(plan)) }
     }
 
-    pub(crate) fn plan(&self) -> RefMut<'_, Plan> {
+    pub(crate) fn plan(&self) -> RefMut<'_, JobPlan> {
         self.plan.borrow_mut()
     }
 
@@ -229,7 +233,7 @@ impl Job {
         });
         let root = plan.next_root(&name);
         drop(plan);
-        let place = Place {
+        let place = StreamPlace {
             stage: StageId(0),
             root,
             origins: Vec::new(),

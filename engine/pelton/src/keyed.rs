@@ -2,7 +2,7 @@
 
 use crate::flow::{Aggregated, Flow, Forked, Mapped};
 use crate::job::Job;
-use crate::stream::{Place, Stream, Timed};
+use crate::stream::{Stream, StreamPlace, Timed};
 use pelton_core::aggregate::{self, Number, Overflow, Ranked};
 use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
@@ -30,7 +30,7 @@ impl<F: Flow, P> Keyed<F, P> {
 impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
     /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
     /// `operator` behind the exchange.
-    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, Place)
+    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, StreamPlace)
     where
         F::Item: Record,
     {

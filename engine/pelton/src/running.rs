@@ -11,7 +11,7 @@ pub use self::recorded::Recording;
 use self::recorded::{Recorded, ShardRecord};
 use crate::durability::{self, DurableJob, Started};
 use crate::error::JobError;
-use crate::job::Plan;
+use crate::job::JobPlan;
 use crate::signals;
 use crate::waiting::Waits;
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
@@ -74,7 +74,7 @@ pub(crate) fn sizes(config: &Config) -> Sizes {
 type Run = (Watch, Option<Arc<Mailbox>>);
 
 /// Tells the sources how to wake the engine, and where they learn why it failed.
-fn attach(plan: &Plan, cores: &pelton_runtime::Running, durable: Option<&DurableJob>) {
+fn attach(plan: &JobPlan, cores: &pelton_runtime::Running, durable: Option<&DurableJob>) {
     let bells = cores.bells();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bells.ring_all());
     let (cores, mailbox) = (cores.watch(), durable.map(|durable| durable.mailbox().clone()));
@@ -91,7 +91,7 @@ fn failure(cores: &Watch, mailbox: Option<&Mailbox>) -> Option<JobError> {
 }
 
 impl Running {
-    pub(crate) fn start(plan: &Plan, config: &Config, record: bool) -> Result<Running, JobError> {
+    pub(crate) fn start(plan: &JobPlan, config: &Config, record: bool) -> Result<Running, JobError> {
         plan.check()?;
         check_sizes(config.shards, config.key_groups, config.ring_bytes)?;
         // Once for all of it, so that the cores and the log's disk agree.

@@ -31,7 +31,7 @@ pub trait Timed: Flow {}
 pub struct Stream<F> {
     pub(crate) job: Job,
     pub(crate) flow: F,
-    pub(crate) place: Place,
+    pub(crate) place: StreamPlace,
 }
 
 /// One of the two streams that a stream forks into.
@@ -42,7 +42,7 @@ pub type TimedBranch<F, T> = Branch<Stamped<F, T, true>>;
 
 /// Where in the graph a stream is.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct StreamPlace {
     pub(crate) stage: StageId,
     /// The number under which the job knows that the stream must still end.
     pub(crate) root: usize,

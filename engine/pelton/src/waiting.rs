@@ -3,7 +3,7 @@
 //! Read from what cores write anyway: each generator notes where its partitions are, and each stage where it is. Nothing is asked
 //! of a core.
 
-use crate::job::Plan;
+use crate::job::JobPlan;
 use pelton_core::stage::build::Edge;
 use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::stats::{HeardState, ShardStats};
@@ -114,7 +114,7 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    pub(crate) fn of(plan: &Plan) -> Self {
+    pub(crate) fn of(plan: &JobPlan) -> Self {
         Waits {
             operators: plan.waits.iter().map(|(stage, label)| (*stage, label.get())).collect(),
             edges: plan.graph.edges.clone(),

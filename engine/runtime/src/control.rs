@@ -26,12 +26,12 @@ pub(crate) enum Order {
 pub(crate) struct Control {
     order: AtomicU8,
     bells: Bells,
-    state: Mutex<State>,
+    state: Mutex<ControlState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct ControlState {
     /// Cores that have not reported yet.
     starting: usize,
     /// The word was given.
@@ -48,7 +48,7 @@ struct State {
 
 impl Control {
     pub(crate) fn new(cores: usize, bells: Bells) -> Self {
-        let state = State {
+        let state = ControlState {
             starting: cores,
             begun: false,
             alive: cores,
@@ -152,7 +152,7 @@ impl Control {
 
     /// Waits until every core has left, but no longer than `longest`; whether they have.
     pub(crate) fn wait_over(&self, longest: Duration) -> bool {
-        let running = |state: &mut State| state.alive > 0;
+        let running = |state: &mut ControlState| state.alive > 0;
         let waited = self.changed.wait_timeout_while(self.lock(), longest, running);
         waited.unwrap_or_else(PoisonError::into_inner).0.alive == 0
     }
@@ -162,7 +162,7 @@ impl Control {
         self.lock().run_error.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ControlState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

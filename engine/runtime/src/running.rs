@@ -9,7 +9,7 @@
 use crate::config::{Config, DriverKind};
 use crate::control::{Control, Order};
 use crate::doorbell::Bells;
-use crate::driver::workers::{self, Done, Place};
+use crate::driver::workers::{self, Done, WorkerPlace};
 use crate::driver::{ChosenDriver, Seat, glommio, threads};
 use crate::duty::Build;
 use crate::error::{RunError, StartError};
@@ -187,8 +187,11 @@ pub fn prepare(config: &Config, build: Build) -> Result<Prepared, StartError> {
         let (config, build) = (config.clone(), build.clone());
         let (control, bells, counters) =
             (running.control.clone(), running.bells.clone(), running.counters.clone());
-        let place =
-            Place { core, cpus: if config.pin { vec![cpu] } else { inherited.clone() }, pinned: config.pin };
+        let place = WorkerPlace {
+            core,
+            cpus: if config.pin { vec![cpu] } else { inherited.clone() },
+            pinned: config.pin,
+        };
         let run = move |run: &mut dyn FnMut(&Seat<'_>) -> Result<(), StartError>| {
             let (config, build, control, bells) = (&*config, &build, &*control, &bells);
             let counters = &counters[core];

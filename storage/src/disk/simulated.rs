@@ -103,10 +103,10 @@ pub enum Crash {
 /// ```
 #[derive(Clone)]
 pub struct Simulated {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MachineState>>,
 }
 
-struct State {
+struct MachineState {
     names: Names,
     locks: BTreeSet<PathBuf>,
     staging: BTreeMap<String, Staging>,
@@ -178,7 +178,7 @@ impl Simulated {
             names: stream("names"),
             flips: stream("flips"),
         };
-        let state = State {
+        let state = MachineState {
             names: Names::default(),
             locks: BTreeSet::new(),
             staging: BTreeMap::new(),
@@ -255,12 +255,12 @@ impl Simulated {
         digest.finish()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MachineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, before an operation of the current process.
-    fn operation(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn operation(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let mut state = self.state();
         let life = state.life;
         state.operation(life)?;
@@ -268,14 +268,14 @@ impl Simulated {
     }
 
     /// The state, for a look.
-    fn look(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn look(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let state = self.state();
         state.alive(state.life)?;
         Ok(state)
     }
 }
 
-impl State {
+impl MachineState {
     fn has_ended(&self) -> bool {
         self.stops_at.is_some_and(|end| self.operations >= end)
     }
@@ -507,7 +507,7 @@ impl SimulatedFile {
     }
 
     /// The state, before an operation that changes the file.
-    fn change(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn change(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let mut state = self.disk.state();
         state.operation(self.life)?;
         if self.is_writable() { Ok(state) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }

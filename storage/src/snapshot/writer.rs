@@ -82,10 +82,10 @@ pub struct SnapshotWriter {
     ascending: bool,
     /// Checksum of the index, once it was written.
     index_crc: u32,
-    step: Step,
+    step: WriteStep,
 }
 
-enum Step {
+enum WriteStep {
     Taking,
     Sorting(Sort),
     Indexing { at: u64, next: usize, crc: u32 },
@@ -138,7 +138,7 @@ impl SnapshotWriter {
             needs: Vec::new(),
             ascending: true,
             index_crc: 0,
-            step: Step::Taking,
+            step: WriteStep::Taking,
         })
     }
 
@@ -150,7 +150,7 @@ impl SnapshotWriter {
     /// Takes a block: checksum and copy, no system call. There must be [`room`](Self::room), be it for less than a block that is longer than
     /// [`BLOCK_BYTES`], and each name may be used once.
     pub fn block(&mut self, section: u32, table: u32, chunk: u32, bytes: &[u8]) {
-        assert!(matches!(self.step, Step::Taking), "a block was given after the snapshot was finished");
+        assert!(matches!(self.step, WriteStep::Taking), "a block was given after the snapshot was finished");
         assert!(self.room(), "a block was given without room for it");
         assert!(bytes.len() <= u32::MAX as usize, "a block of {} bytes is too long", bytes.len());
         let at = self.stream.position();
@@ -171,7 +171,7 @@ impl SnapshotWriter {
 
     /// Says that a block is as it was in the previous snapshot, which must have it. Needs no room.
     pub fn same(&mut self, section: u32, table: u32, chunk: u32) {
-        assert!(matches!(self.step, Step::Taking), "a block was given after the snapshot was finished");
+        assert!(matches!(self.step, WriteStep::Taking), "a block was given after the snapshot was finished");
         let key = (section, table, chunk);
         let previous =
             self.previous.as_ref().expect("a block can be the same only if there was a snapshot before");
@@ -206,17 +206,17 @@ impl SnapshotWriter {
 
     /// Says that all blocks were given.
     pub fn finish(&mut self) {
-        assert!(matches!(self.step, Step::Taking), "a snapshot is finished once");
+        assert!(matches!(self.step, WriteStep::Taking), "a snapshot is finished once");
         self.step = if self.ascending {
             self.indexing()
         } else {
-            Step::Sorting(Sort::new(std::mem::take(&mut self.entries)))
+            WriteStep::Sorting(Sort::new(std::mem::take(&mut self.entries)))
         };
     }
 
     /// Whether the snapshot is complete and durable.
     pub fn is_done(&self) -> bool {
-        matches!(self.step, Step::Done)
+        matches!(self.step, WriteStep::Done)
     }
 
     /// Whether the disk is at work for it.
@@ -237,7 +237,7 @@ impl SnapshotWriter {
     /// # Errors
     /// As [`turn`](Self::turn).
     pub fn finish_now(mut self) -> Result<SnapshotIndex, StorageError> {
-        if matches!(self.step, Step::Taking) {
+        if matches!(self.step, WriteStep::Taking) {
             self.finish();
         }
         while !self.is_done() {
@@ -259,22 +259,22 @@ impl SnapshotWriter {
         self.entries.push(entry);
     }
 
-    fn indexing(&self) -> Step {
-        Step::Indexing { at: self.stream.position(), next: 0, crc: 0 }
+    fn indexing(&self) -> WriteStep {
+        WriteStep::Indexing { at: self.stream.position(), next: 0, crc: 0 }
     }
 
     /// One step of what follows the last block.
     fn advance(&mut self) -> bool {
         match &mut self.step {
-            Step::Taking | Step::Done => false,
-            Step::Sorting(sort) => {
+            WriteStep::Taking | WriteStep::Done => false,
+            WriteStep::Sorting(sort) => {
                 if let Some(sorted) = sort.step() {
                     self.entries = sorted;
                     self.step = self.indexing();
                 }
                 true
             }
-            Step::Indexing { at, next, crc } => {
+            WriteStep::Indexing { at, next, crc } => {
                 let first = *next;
                 let room = self.stream.room() / ENTRY_BYTES;
                 let end = (first + INDEX_ENTRIES.min(room)).min(self.entries.len());
@@ -295,24 +295,24 @@ impl SnapshotWriter {
                 self.stream.pad(FOOTER_BYTES);
                 self.stream.flush();
                 let SnapshotId { number, tick, .. } = self.id;
-                self.step = Step::Syncing(Footer { index_crc, index_at, entries, number, tick });
+                self.step = WriteStep::Syncing(Footer { index_crc, index_at, entries, number, tick });
                 true
             }
-            Step::Syncing(footer) => {
+            WriteStep::Syncing(footer) => {
                 if self.stream.is_flushing() {
                     return false;
                 }
                 let footer = footer.encode();
                 self.stream.put(&footer);
                 self.stream.flush();
-                self.step = Step::Ending;
+                self.step = WriteStep::Ending;
                 true
             }
-            Step::Ending => {
+            WriteStep::Ending => {
                 let done = !self.stream.is_flushing();
                 if done {
                     self.previous = None;
-                    self.step = Step::Done;
+                    self.step = WriteStep::Done;
                 }
                 done
             }

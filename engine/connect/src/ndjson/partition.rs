@@ -10,7 +10,7 @@
 use super::chunks::{CHUNK_BYTES, Run};
 use super::feed::{Fed, Feed, ring};
 use super::lines::{Line, Lines};
-use super::place::Place;
+use super::place::LinePlace;
 use super::{LineCounts, Malformed, Ndjson, Reason, strict};
 use crate::bounds::{BLOCKS_MAX, SHOWN_MAX, SKIPPED_LINES_MAX};
 use pelton_core::bounds::REPLAY_PAUSES_MAX;
@@ -389,7 +389,7 @@ impl<T: DeserializeOwned + 'static> Partition for NdjsonPartition<T> {
         let counts = LineCounts::of(self.run.counters(self.index));
         let (part, chunk) = ((self.index as u64, self.of as u64), (self.chunk, self.in_chunk));
         let Some((file, _)) = self.feed.as_mut().and_then(Feed::file) else { return Vec::new() };
-        Place { offset, skipping, counts, chain, block: Place::block(file, offset), end, part, chunk }
+        LinePlace { offset, skipping, counts, chain, block: LinePlace::block(file, offset), end, part, chunk }
             .encode()
     }
 
@@ -400,7 +400,7 @@ impl<T: DeserializeOwned + 'static> Partition for NdjsonPartition<T> {
             return Err(why);
         };
         let place =
-            Place::decode(position).ok_or_else(|| format!("{name}: what was noted of it is damaged"))?;
+            LinePlace::decode(position).ok_or_else(|| format!("{name}: what was noted of it is damaged"))?;
         place.check(file).map_err(|why| format!("{name}: {why}"))?;
         if place.counts.records != records {
             return Err(format!(

@@ -20,7 +20,7 @@ const BLOCK_BYTES: u64 = 4 * 1024;
 const WORDS: usize = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LinePlace {
     pub(crate) offset: u64,
     pub(crate) skipping: bool,
     pub(crate) counts: LineCounts,
@@ -41,7 +41,7 @@ fn hash_before(file: &File, offset: u64, len: u64) -> std::io::Result<u64> {
     Ok(hash::bytes(&block))
 }
 
-impl Place {
+impl LinePlace {
     /// The block before `offset`. One that cannot be read is not compared; the next read will say what is wrong.
     pub(crate) fn block(file: &File, offset: u64) -> (u64, u64) {
         let len = offset.min(BLOCK_BYTES);
@@ -72,7 +72,7 @@ impl Place {
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Place> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<LinePlace> {
         let (words, rest) = bytes.as_chunks::<8>();
         if words.len() != WORDS || !rest.is_empty() {
             return None;
@@ -80,7 +80,7 @@ impl Place {
         let word = |at: usize| u64::from_le_bytes(words[at]);
         let (records, empty, malformed) = (word(3), word(4), word(5));
         let lines = records.checked_add(empty)?.checked_add(malformed)?;
-        let place = Place {
+        let place = LinePlace {
             offset: word(0),
             skipping: word(2) == 1,
             counts: LineCounts { lines, records, empty, malformed },
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn damage_is_noticed_or_harmless() {
         let counts = LineCounts { lines: 12, records: 7, empty: 2, malformed: 3 };
-        let whole = Place {
+        let whole = LinePlace {
             offset: 900,
             skipping: false,
             counts,
@@ -136,18 +136,24 @@ mod tests {
             part: (0, 1),
             chunk: (0, 12),
         };
-        let part =
-            Place { offset: 8 << 20, block: (4_096, 9), end: 9 << 20, part: (2, 3), chunk: (8, 1), ..whole };
+        let part = LinePlace {
+            offset: 8 << 20,
+            block: (4_096, 9),
+            end: 9 << 20,
+            part: (2, 3),
+            chunk: (8, 1),
+            ..whole
+        };
         for place in [whole, part] {
             let bytes = place.encode();
-            assert_eq!(Place::decode(&bytes), Some(place));
+            assert_eq!(LinePlace::decode(&bytes), Some(place));
             for len in 0..bytes.len() {
-                assert_eq!(Place::decode(&bytes[..len]), None, "cut to {len}");
+                assert_eq!(LinePlace::decode(&bytes[..len]), None, "cut to {len}");
             }
             for bit in 0..bytes.len() * 8 {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                assert_ne!(Place::decode(&bytes), Some(place), "bit {bit}");
+                assert_ne!(LinePlace::decode(&bytes), Some(place), "bit {bit}");
             }
         }
     }

@@ -33,7 +33,7 @@ pub struct Prefix {
     pub kind: u32,
 }
 
-struct Shared {
+struct RingState {
     region: Region,
     capacity: usize,
     granules: Granules,
@@ -43,7 +43,7 @@ struct Shared {
     tail: Padded<AtomicUsize>,
 }
 
-impl Shared {
+impl RingState {
     fn at(&self, position: usize) -> *mut u8 {
         // SAFETY: the mask keeps the offset inside of the region.
         unsafe { self.region.as_ptr().as_ptr().add(position & (self.capacity - 1)) }
@@ -52,7 +52,7 @@ impl Shared {
 
 /// The writing end. There is exactly one.
 pub struct Producer {
-    shared: Arc<Shared>,
+    shared: Arc<RingState>,
     write: usize,
     /// Bytes of the span that was claimed last, until it is committed.
     claimed: usize,
@@ -62,7 +62,7 @@ pub struct Producer {
 
 /// The reading end. There is exactly one.
 pub struct Consumer {
-    shared: Arc<Shared>,
+    shared: Arc<RingState>,
     head: usize,
     tail: usize,
     /// Bytes of the frame that was shown last, until it is consumed.
@@ -90,7 +90,7 @@ pub fn ring(memory: &dyn Memory, capacity: usize) -> Result<(Producer, Consumer)
         "{capacity} bytes were asked for, and a block of {} came",
         region.len()
     );
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(RingState {
         region,
         capacity,
         granules: Granules::new(capacity),

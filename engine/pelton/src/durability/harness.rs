@@ -3,7 +3,7 @@
 
 use super::graph;
 use crate::error::JobError;
-use crate::job::Plan;
+use crate::job::JobPlan;
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire_by};
 use pelton_core::state::memory::Memory;
 use pelton_core::{EventTime, Fault, Nanos, Step};
@@ -24,7 +24,7 @@ pub(crate) struct Harness {
 impl Harness {
     /// Builds every shard of the generation that `opened` is at, and has it say that they begin. `paused` ones replay and take in nothing new.
     pub(crate) fn build(
-        plan: &Plan,
+        plan: &JobPlan,
         sizes: &Sizes,
         memory: &Arc<dyn Memory>,
         opened: &mut Opened,

@@ -4,7 +4,7 @@ use super::rescale::{self, NotBegun};
 use super::{check, graph, resized, shape};
 use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_NS_MAX};
 use crate::error::JobError;
-use crate::job::Plan;
+use crate::job::JobPlan;
 use crate::running::{LateCheckpoint, check_sizes, sizes};
 use pelton_core::stage::build::{ShardBuilder, Wiring, wire_by};
 use pelton_core::state::memory::Memory;
@@ -97,7 +97,7 @@ pub(crate) struct Started {
 }
 
 /// Starts the job: recovers what is there, and goes on.
-pub(crate) fn start(plan: &Plan, config: &Config) -> Result<Started, JobError> {
+pub(crate) fn start(plan: &JobPlan, config: &Config) -> Result<Started, JobError> {
     check(plan)?;
     let mut opened = open(plan, config)?;
     let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
@@ -107,7 +107,7 @@ pub(crate) fn start(plan: &Plan, config: &Config) -> Result<Started, JobError> {
     rescale::begin(opened, |opened, checkpoint| attempt(plan, config, &memory, opened, checkpoint))
 }
 
-fn open(plan: &Plan, config: &Config) -> Result<Opened, JobError> {
+fn open(plan: &JobPlan, config: &Config) -> Result<Opened, JobError> {
     let problem = |problem: &str| JobError::Size { problem: problem.to_owned() };
     let data = config
         .data
@@ -161,7 +161,7 @@ fn now() -> String {
 
 /// Recovers what other shards left, as far as it goes, and makes a checkpoint of it.
 fn rescale(
-    plan: &Plan,
+    plan: &JobPlan,
     config: &Config,
     memory: &Arc<dyn Memory>,
     opened: &mut Opened,
@@ -179,7 +179,7 @@ fn rescale(
 
 /// Starts the cores from a checkpoint. After a failure the directory is given back, if it can be tried again.
 fn attempt(
-    plan: &Plan,
+    plan: &JobPlan,
     config: &Config,
     memory: &Arc<dyn Memory>,
     mut opened: Opened,

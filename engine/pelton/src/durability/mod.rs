@@ -13,24 +13,24 @@ pub(crate) use harness::Harness;
 pub(crate) use launch::{DurableJob, Started, start};
 
 use crate::error::JobError;
-use crate::job::Plan;
+use crate::job::JobPlan;
 use pelton_core::stage::build::{Graph, Sizes};
 use pelton_runtime::durability::JobShape;
 
 /// The shape of a job, for a first start with `shards` shards.
-pub(crate) fn shape(plan: &Plan, shards: usize, key_groups: u32) -> JobShape {
+pub(crate) fn shape(plan: &JobPlan, shards: usize, key_groups: u32) -> JobShape {
     let partitions = plan.graph(shards).partitions.iter().map(|count| *count as u32).collect();
     JobShape { name: plan.name.clone(), lines: plan.shape.clone(), partitions, key_groups }
 }
 
 /// The graph of a job whose number of partitions was fixed when its data directory was made.
-pub(crate) fn graph(plan: &Plan, partitions: &[u32]) -> Graph {
+pub(crate) fn graph(plan: &JobPlan, partitions: &[u32]) -> Graph {
     let partitions = partitions.iter().map(|count| *count as usize).collect();
     Graph { partitions, ..plan.graph(1) }
 }
 
 /// Refuses what cannot be durable.
-pub(crate) fn check(plan: &Plan) -> Result<(), JobError> {
+pub(crate) fn check(plan: &JobPlan) -> Result<(), JobError> {
     let refuse = |problem: String| Err(JobError::NotDurable { job: plan.name.clone(), problem });
     if let Some(number) = plan.sources.iter().position(|source| !source.is_replayable) {
         return refuse(format!(

@@ -2,7 +2,7 @@
 
 use super::harness::Harness;
 use crate::error::JobError;
-use crate::job::Plan;
+use crate::job::JobPlan;
 use pelton_core::stage::build::Sizes;
 use pelton_core::state::memory::Memory;
 use pelton_runtime::durability::{CoordinatorOptions, Opened, Request, Restored};
@@ -49,7 +49,7 @@ pub(crate) fn begin<T>(
 /// Recovers what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the coordinator, in
 /// whatever order, and is called until that is done.
 pub(crate) fn rescale<E: From<JobError>>(
-    plan: &Plan,
+    plan: &JobPlan,
     before: &Sizes,
     memory: &Arc<dyn Memory>,
     opened: &mut Opened,

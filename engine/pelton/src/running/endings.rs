@@ -1,7 +1,7 @@
 //! How a job has ended, told to those who wait for its rows.
 
 use super::{Run, failure};
-use crate::job::Plan;
+use crate::job::JobPlan;
 use pelton_core::sink::{Ending, Outcome};
 use pelton_runtime::Watch;
 use pelton_runtime::durability::Mailbox;
@@ -14,7 +14,7 @@ pub(crate) struct Endings {
 
 impl Endings {
     /// Tells the sinks of `plan` whom to ask.
-    pub(crate) fn attach(plan: &Plan) -> Self {
+    pub(crate) fn attach(plan: &JobPlan) -> Self {
         let run = Arc::<OnceLock<Option<Run>>>::default();
         let asked = run.clone();
         let ending: Ending = Arc::new(move || match asked.get()? {

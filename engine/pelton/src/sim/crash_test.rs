@@ -16,7 +16,7 @@ use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
 use crate::durability::{Harness, check, rescale, shape};
 use crate::error::JobError;
-use crate::job::{Job, Plan};
+use crate::job::{Job, JobPlan};
 use crate::running::check_sizes;
 use pelton_core::exchange::hash;
 use pelton_core::state::memory::{HeapMemory, Memory};
@@ -120,7 +120,7 @@ impl From<Halt> for Problem {
 }
 
 struct Runs<'a> {
-    plan: &'a Plan,
+    plan: &'a JobPlan,
     scenario: &'a Scenario,
     environment: &'a mut dyn Environment,
     disk: Simulated,
@@ -166,7 +166,7 @@ struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    fn new(plan: &'a Plan, scenario: &'a Scenario, environment: &'a mut dyn Environment) -> Self {
+    fn new(plan: &'a JobPlan, scenario: &'a Scenario, environment: &'a mut dyn Environment) -> Self {
         let chance = |name| Chance::new(scenario.seed, name);
         Runs {
             plan,

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 ///
 /// Not `crossbeam-channel`: that hands over one record at a time where the engine takes all that there is by swapping two vectors, and its
 /// receiver cannot be closed, with those woken who wait, and opened again for the next run.
-struct Shared<T> {
+struct ChannelQueues<T> {
     queues: Box<[Padded<Stripe<T>>]>,
     ready: Ready,
     /// Records of each queue.
@@ -43,7 +43,7 @@ struct Queue<T> {
     failure: Option<FailureOfJob>,
 }
 
-impl<T> Shared<T> {
+impl<T> ChannelQueues<T> {
     fn lock(&self, stripe: usize) -> MutexGuard<'_, Queue<T>> {
         self.queues[stripe].0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,7 +73,7 @@ impl<T> Shared<T> {
 
 /// The reading end, a source of one partition; made by [`channel`].
 pub struct Channel<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelQueues<T>>,
 }
 
 /// The writing end; a clone writes to the same channel. The channel ends when all of them are dropped.
@@ -81,7 +81,7 @@ pub struct Channel<T> {
 /// Records of one sender stay in order, those of different ones come in any: a clone for each thread sends into a queue that it shares with few
 /// others or none.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelQueues<T>>,
     stripe: usize,
 }
 
@@ -164,7 +164,7 @@ pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
         Mutex::new(Queue { records, waiting: 0, listed: false, closed: false, wake: None, failure: None })
     };
     let stripe = |stripe| Padded(Stripe { queue: queue(stripe), room: Condvar::new() });
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ChannelQueues {
         queues: (0..STRIPES).map(stripe).collect(),
         ready: Ready::default(),
         capacity,
@@ -285,7 +285,7 @@ impl<T: Send + 'static> Source for Channel<T> {
 
 /// The one partition of a [`Channel`].
 pub struct ChannelPartition<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelQueues<T>>,
     /// A batch of a queue's, the last record first; its storage and the queue's change places.
     taken: Vec<T>,
     /// The queues that there is something in, as far as is known.

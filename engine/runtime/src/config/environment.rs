@@ -12,7 +12,7 @@
 
 use std::ffi::OsString;
 
-use super::error::{Place, Problem, ProblemKind, quote};
+use super::error::{ConfigPlace, Problem, ProblemKind, quote};
 use super::keys::{KEYS, Key};
 use super::layers::Entry;
 use super::suggest::nearest;
@@ -31,7 +31,7 @@ pub(super) fn entries(
         if !name.starts_with(PREFIX) || is_ours_otherwise(&name) {
             continue;
         }
-        let place = Place::Variable(name.to_string());
+        let place = ConfigPlace::Variable(name.to_string());
         let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
             if !is_link(&name, &text.to_string_lossy()) {
                 unknown(&name, place, problems, notes);
@@ -49,7 +49,7 @@ pub(super) fn entries(
 }
 
 /// A variable that names no key: a problem if it nearly names one, a note otherwise.
-fn unknown(name: &str, place: Place, problems: &mut Vec<Problem>, notes: &mut Vec<Problem>) {
+fn unknown(name: &str, place: ConfigPlace, problems: &mut Vec<Problem>, notes: &mut Vec<Problem>) {
     // Compared without the prefix, which would make any two variables look alike.
     let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let bare = variables.iter().filter_map(|variable| variable.strip_prefix(PREFIX));
@@ -120,7 +120,7 @@ mod tests {
     fn each_key_has_its_variable() {
         let (found, problems) = read("PELTON_TICK_BYTES_MAX", "64 KB");
         assert_eq!((found[0].key.name, problems.len()), ("tick.bytes_max", 0));
-        assert_eq!(found[0].place, Place::Variable("PELTON_TICK_BYTES_MAX".to_owned()));
+        assert_eq!(found[0].place, ConfigPlace::Variable("PELTON_TICK_BYTES_MAX".to_owned()));
     }
 
     #[test]

@@ -19,14 +19,14 @@ pub struct Problem {
     /// What sort of problem it is.
     pub kind: ProblemKind,
     /// Where the offending value or name was written.
-    pub place: Place,
+    pub place: ConfigPlace,
     /// The offending value, what is allowed, and a suggestion where there is one.
     pub message: String,
 }
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ConfigPlace {
     /// On a line of a configuration file; line 0 stands for the file as a whole.
     File {
         /// The file, as it was named.
@@ -153,20 +153,20 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place != Place::Whole {
+        if self.place != ConfigPlace::Whole {
             write!(f, "{}: ", self.place)?;
         }
         write!(f, "{} [{}]", self.message, self.kind.code())
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File { path, line: 0 } => write!(f, "{}", path.display()),
-            Place::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Place::Variable(name) | Place::Flag(name) => f.write_str(name),
-            Place::Whole => f.write_str("the configuration"),
+            ConfigPlace::File { path, line: 0 } => write!(f, "{}", path.display()),
+            ConfigPlace::File { path, line } => write!(f, "{}:{line}", path.display()),
+            ConfigPlace::Variable(name) | ConfigPlace::Flag(name) => f.write_str(name),
+            ConfigPlace::Whole => f.write_str("the configuration"),
         }
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     fn one_problem_is_one_line_and_several_are_a_list() {
         let problem = |line| Problem {
             kind: ProblemKind::NotAllowed,
-            place: Place::File { path: "a.toml".into(), line },
+            place: ConfigPlace::File { path: "a.toml".into(), line },
             message: "`0` is not allowed".to_owned(),
         };
         let one = ConfigError::from(problem(3));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place, Problem, ProblemKind, quote};
+use super::error::{ConfigError, ConfigPlace, Problem, ProblemKind, quote};
 use super::keys::{KEYS, find, is_section};
 use super::layers::Entry;
 use super::suggest::did_you_mean;
@@ -28,7 +28,7 @@ pub struct FileText {
 /// Reads the file at `path`.
 pub(super) fn read(path: &Path) -> Result<FileText, ConfigError> {
     let refused = |line: usize, message: String| {
-        let place = Place::File { path: path.to_owned(), line };
+        let place = ConfigPlace::File { path: path.to_owned(), line };
         ConfigError::from(Problem { kind: ProblemKind::Unreadable, place, message })
     };
     let mut bytes = Vec::new();
@@ -132,8 +132,8 @@ impl Walk<'_> {
         self.problems.push((self.line(span), Problem { kind, place, message }));
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
-        Place::File { path: self.file.path.clone(), line: self.line(span) }
+    fn place(&self, span: &Range<usize>) -> ConfigPlace {
+        ConfigPlace::File { path: self.file.path.clone(), line: self.line(span) }
     }
 
     fn line(&self, span: &Range<usize>) -> usize {

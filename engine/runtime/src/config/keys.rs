@@ -42,7 +42,7 @@ pub static KEYS: &[Key] = &[
               container pays for. Leave one for the rest of the system where there are more than two.",
         kind: Kind::Cores,
         default: Fallback::WithinMachine("2"),
-        suggest: |machine| Value::Cores(CoresSpec::Count(Plan::of(machine).cores)),
+        suggest: |machine| Value::Cores(CoresSpec::Count(Suggested::of(machine).cores)),
         // The CPU numbers depend on the machine, so they are put in place when the choice is bound to one.
         set: |config, value| {
             if let CoresSpec::List(list) = value.cores() {
@@ -57,7 +57,7 @@ pub static KEYS: &[Key] = &[
               cores costs rings (shards x shards for each exchange) and buys nothing but finer balance.",
         kind: Kind::Count { min: 1, max: SHARDS_MAX as u64 },
         default: Fallback::OnePerCore,
-        suggest: |machine| Value::Count(Plan::of(machine).cores as u64),
+        suggest: |machine| Value::Count(Suggested::of(machine).cores as u64),
         set: |config, value| config.shards = value.count() as usize,
     },
     Key {
@@ -79,7 +79,7 @@ pub static KEYS: &[Key] = &[
               counted.",
         kind: Kind::Size { min: MEMORY_BYTES_MIN, max: 64 << 40, power_of_two: false },
         default: Fallback::WithinMachine("2 GB"),
-        suggest: |machine| Value::Size(Plan::of(machine).memory),
+        suggest: |machine| Value::Size(Suggested::of(machine).memory),
         set: |config, value| config.memory_bytes = value.size(),
     },
     Key {
@@ -89,7 +89,7 @@ pub static KEYS: &[Key] = &[
               shard before its senders feel them; smaller stays in the CPU's cache.",
         kind: Kind::Size { min: BUFFER_BYTES_MIN, max: 1 << 30, power_of_two: true },
         default: Fallback::Fixed("1 MB"),
-        suggest: |machine| Value::Size(Plan::of(machine).buffer),
+        suggest: |machine| Value::Size(Suggested::of(machine).buffer),
         set: |config, value| config.ring_bytes = value.size() as usize,
     },
     Key {
@@ -187,7 +187,7 @@ pub static KEYS: &[Key] = &[
               holds several ticks.",
         kind: Kind::Size { min: 1 << 10, max: 256 << 20, power_of_two: false },
         default: Fallback::WithinBuffer("256 KB"),
-        suggest: |machine| Value::Size(Plan::of(machine).buffer.min(1 << 20) / 4),
+        suggest: |machine| Value::Size(Suggested::of(machine).buffer.min(1 << 20) / 4),
         set: |config, value| config.tick.bytes_max = value.size() as usize,
     },
     Key {
@@ -287,7 +287,7 @@ pub static KEYS: &[Key] = &[
               the disk; smaller takes less memory and gives room back sooner.",
         kind: Kind::Size { min: SEGMENT_BYTES_MIN, max: 1 << 30, power_of_two: true },
         default: Fallback::WithinMachine("64 MB"),
-        suggest: |machine| Value::Size(Plan::of(machine).segment),
+        suggest: |machine| Value::Size(Suggested::of(machine).segment),
         set: |config, value| config.log.segment_bytes = value.size(),
     },
     Key {
@@ -340,15 +340,15 @@ pub(super) fn is_section(name: &str) -> bool {
 
 /// Values that suit a machine and each other: the rings of four exchanges take at most half the memory, and the
 /// segments in which logs are staged a quarter.
-struct Plan {
+struct Suggested {
     cores: usize,
     memory: u64,
     buffer: u64,
     segment: u64,
 }
 
-impl Plan {
-    fn of(machine: &Machine) -> Plan {
+impl Suggested {
+    fn of(machine: &Machine) -> Suggested {
         const MB: u64 = 1 << 20;
         const GB: u64 = 1 << 30;
         let half = machine.memory_half().unwrap_or(2 * GB);
@@ -367,7 +367,7 @@ impl Plan {
         while segment > SEGMENT_BYTES_MIN && cores as u64 * segment > memory / 4 {
             segment /= 2;
         }
-        Plan { cores, memory, buffer, segment }
+        Suggested { cores, memory, buffer, segment }
     }
 }
 

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, Place, Problem, ProblemKind, quote};
+use super::error::{ConfigError, ConfigPlace, Problem, ProblemKind, quote};
 use super::file::FileText;
 use super::keys::{KEYS, Key, find};
 use super::limits;
@@ -68,7 +68,7 @@ pub enum Origin {
     /// A default that follows the machine or another key; the text says how.
     Adjusted(&'static str),
     /// A layer set it.
-    Set(Place),
+    Set(ConfigPlace),
 }
 
 /// One value that a layer sets.
@@ -76,7 +76,7 @@ pub enum Origin {
 pub(super) struct Entry {
     pub key: &'static Key,
     pub value: Value,
-    pub place: Place,
+    pub place: ConfigPlace,
     /// What was written, as evidence.
     pub literal: String,
 }
@@ -136,7 +136,7 @@ impl Entry {
     pub(super) fn read_text(
         key: &'static Key,
         text: &str,
-        place: Place,
+        place: ConfigPlace,
         entries: &mut Vec<Entry>,
         problems: &mut Vec<Problem>,
     ) {
@@ -162,8 +162,8 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::Adjusted(how) => write!(f, "default, {how}"),
-            Origin::Set(place @ Place::Variable(_)) => write!(f, "environment {place}"),
-            Origin::Set(place @ Place::Flag(_)) => write!(f, "flag {place}"),
+            Origin::Set(place @ ConfigPlace::Variable(_)) => write!(f, "environment {place}"),
+            Origin::Set(place @ ConfigPlace::Flag(_)) => write!(f, "flag {place}"),
             Origin::Set(place) => place.fmt(f),
         }
     }
@@ -173,14 +173,14 @@ fn flag_entries(flags: &[(String, String)], entries: &mut Vec<Entry>, problems: 
     for (name, text) in flags {
         match find(name) {
             Some(key) => {
-                Entry::read_text(key, text, Place::Flag(format!("--{}", key.flag)), entries, problems)
+                Entry::read_text(key, text, ConfigPlace::Flag(format!("--{}", key.flag)), entries, problems)
             }
             None => {
                 let suggestion = did_you_mean(name, KEYS.iter().map(|key| key.name));
                 let message = format!("there is no key {}{suggestion}", quote(name));
                 problems.push(Problem {
                     kind: ProblemKind::Unknown,
-                    place: Place::Flag(format!("--{name}")),
+                    place: ConfigPlace::Flag(format!("--{name}")),
                     message,
                 });
             }

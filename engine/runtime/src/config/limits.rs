@@ -1,7 +1,7 @@
 //! The bounds that no key knows alone: what the machine has, and how values must fit together.
 
 use super::cores::CoresSpec;
-use super::error::{Place, Problem, ProblemKind};
+use super::error::{ConfigPlace, Problem, ProblemKind};
 use super::layers::{Origin, Setting};
 use super::machine::Machine;
 use super::model::{Config, Durability};
@@ -106,16 +106,16 @@ pub(super) fn memory(config: &Config, edges: usize) -> Result<(), Problem> {
         if edges == 1 && segment == 0 { "s" } else { "" },
         approximate_size(u64::try_from(needed).unwrap_or(u64::MAX)),
     );
-    Err(Problem { kind: ProblemKind::Memory, place: Place::Whole, message })
+    Err(Problem { kind: ProblemKind::Memory, place: ConfigPlace::Whole, message })
 }
 
 /// The place of the first of `names` that someone set.
-fn place_of(names: &[&str], settings: &[Setting]) -> Place {
+fn place_of(names: &[&str], settings: &[Setting]) -> ConfigPlace {
     let origin_of =
         |name: &&str| settings.iter().find(|setting| setting.key.name == *name).map(|found| &found.origin);
     let set = names.iter().filter_map(origin_of).find_map(|origin| match origin {
         Origin::Set(place) => Some(place.clone()),
         Origin::Default | Origin::Adjusted(_) => None,
     });
-    set.unwrap_or(Place::Whole)
+    set.unwrap_or(ConfigPlace::Whole)
 }

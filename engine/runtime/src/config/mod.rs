@@ -32,7 +32,7 @@ mod value;
 
 pub use cores::CoresSpec;
 pub use count::parse_count;
-pub use error::{ConfigError, Place, Problem, ProblemKind};
+pub use error::{ConfigError, ConfigPlace, Problem, ProblemKind};
 pub use file::FileText;
 pub use keys::{KEYS, Key, find};
 pub use layers::{Layers, Loaded, Origin, Setting};

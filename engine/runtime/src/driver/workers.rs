@@ -21,7 +21,7 @@ use std::thread;
 
 /// What a thread is for. One that is idle is taken up again for the same only: threads keep their names and their places.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct WorkerPlace {
     /// The core's number in its job, which is in the thread's name.
     pub(crate) core: usize,
     /// The CPU that it is pinned to, or the CPUs that its maker could run on, which it inherits.
@@ -56,10 +56,10 @@ impl Done {
 }
 
 /// Threads that wait for a job.
-static IDLE: Mutex<Vec<(Place, Sender<Order>)>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<(WorkerPlace, Sender<Order>)>> = Mutex::new(Vec::new());
 
 /// Has `work` done on a thread for `place`.
-pub(crate) fn run(place: &Place, work: Work) -> io::Result<Done> {
+pub(crate) fn run(place: &WorkerPlace, work: Work) -> io::Result<Done> {
     let done = Done::default();
     let mut order = Order { work, done: done.clone() };
     loop {
@@ -83,7 +83,7 @@ pub(crate) fn run(place: &Place, work: Work) -> io::Result<Done> {
 }
 
 /// The life of a thread.
-fn serve(place: &Place, first: Order, inbox: &Sender<Order>, orders: &Receiver<Order>) {
+fn serve(place: &WorkerPlace, first: Order, inbox: &Sender<Order>, orders: &Receiver<Order>) {
     let (mut executor, mut next) = (None, Some(first));
     while let Some(Order { work, done }) = next {
         let again = work(&mut executor);

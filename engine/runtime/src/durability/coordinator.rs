@@ -42,7 +42,7 @@ pub struct CoordinatorOptions {
     pub now: fn() -> String,
 }
 
-enum State {
+enum Activity {
     Idle,
     Asking,
     Writing { number: u64, tick: Tick },
@@ -56,7 +56,7 @@ pub struct Coordinator {
     mailbox: Arc<Mailbox>,
     options: CoordinatorOptions,
     owners: Vec<u16>,
-    state: State,
+    state: Activity,
     /// When the last checkpoint was begun, or the coordinator first turned.
     since: Option<u64>,
     /// When loads were last looked at.
@@ -123,7 +123,7 @@ impl Coordinator {
             mailbox,
             options,
             owners,
-            state: State::Idle,
+            state: Activity::Idle,
             since: None,
             balanced: None,
             command: None,
@@ -198,11 +198,11 @@ impl Coordinator {
             return Ok(true);
         }
         match &self.state {
-            State::Idle if self.suspension != Suspension::No => Ok(false),
-            State::Idle => Ok(self.ask(now_ns)),
-            State::Asking => self.announce(),
-            &State::Writing { number, tick } => self.collect(number, tick),
-            State::Moving { .. } => Ok(self.collect_moved()),
+            Activity::Idle if self.suspension != Suspension::No => Ok(false),
+            Activity::Idle => Ok(self.ask(now_ns)),
+            Activity::Asking => self.announce(),
+            &Activity::Writing { number, tick } => self.collect(number, tick),
+            Activity::Moving { .. } => Ok(self.collect_moved()),
         }
     }
 
@@ -211,9 +211,9 @@ impl Coordinator {
         let mut notes = self.mailbox.notes();
         let silent = notes.gone.iter().zip(&notes.reports).any(|(gone, report)| *gone && report.is_none());
         let lost = match &self.state {
-            State::Idle => notes.gone.contains(&true) && !notes.commands.is_empty(),
-            State::Asking => notes.gone.first() == Some(&true),
-            State::Writing { .. } | State::Moving { .. } => silent,
+            Activity::Idle => notes.gone.contains(&true) && !notes.commands.is_empty(),
+            Activity::Asking => notes.gone.first() == Some(&true),
+            Activity::Writing { .. } | Activity::Moving { .. } => silent,
         };
         if !lost {
             return false;
@@ -227,7 +227,7 @@ impl Coordinator {
         for command in commands {
             command.answer.give(Err("the job came to its end before that was done".to_owned()));
         }
-        (self.state, self.full) = (State::Idle, true);
+        (self.state, self.full) = (Activity::Idle, true);
         true
     }
 
@@ -237,7 +237,7 @@ impl Coordinator {
         (notes.propose, notes.proposed, notes.begun) = (true, None, Some(now_ns));
         drop(notes);
         self.mailbox.tell_shards();
-        self.state = State::Asking;
+        self.state = Activity::Asking;
     }
 
     fn ask(&mut self, now_ns: u64) -> bool {
@@ -317,7 +317,7 @@ impl Coordinator {
 
     /// The command cannot be carried out.
     fn refuse(&mut self, why: String) {
-        self.state = State::Idle;
+        self.state = Activity::Idle;
         self.mailbox.notes().begun = None;
         if let Some(command) = self.command.take() {
             command.answer.give(Err(why));

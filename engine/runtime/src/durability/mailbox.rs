@@ -143,7 +143,7 @@ impl Answer {
 }
 
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct Messages {
     /// Not a channel: who sleeps for a command sleeps for all other news as well, and none may come once the job is over.
     pub(crate) commands: VecDeque<Command>,
     /// Whether shard 0 is asked for a tick.
@@ -193,7 +193,7 @@ pub struct Mailbox {
     loads: Arc<[AtomicU64]>,
     /// Moves that are to be made again.
     moves: Vec<Move>,
-    notes: Mutex<Notes>,
+    notes: Mutex<Messages>,
     /// Signalled when the coordinator has something to do.
     news: Condvar,
 }
@@ -206,7 +206,7 @@ impl Mailbox {
         let reports = (0..count).map(|_| None).collect();
         let none = vec![false; count];
         let (live, quiet, closed, gone) = (none.clone(), none.clone(), none.clone(), none);
-        let notes = Notes { reports, live, quiet, closed, gone, ..Notes::default() };
+        let notes = Messages { reports, live, quiet, closed, gone, ..Messages::default() };
         Arc::new(Mailbox {
             lines: Clocks::new(count),
             wants: Clocks::new(count),
@@ -299,7 +299,7 @@ impl Mailbox {
         self.changes.load(Ordering::Acquire)
     }
 
-    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
+    pub(crate) fn notes(&self) -> MutexGuard<'_, Messages> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

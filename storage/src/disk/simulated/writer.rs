@@ -4,7 +4,7 @@
 //! submitted, so memory that is changed too early shows.
 
 use super::content::SECTOR_BYTES;
-use super::{Node, Simulated, SimulatedFile, State};
+use super::{MachineState, Node, Simulated, SimulatedFile};
 use crate::disk::{Completed, DiskFile, Source, WriteId, Writer};
 use std::collections::VecDeque;
 use std::io;
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// The process ends: each write under way happened wholly, up to some sector, or not; none that waited for one that did not happen.
-    pub(super) fn crash(self, state: &mut State) {
+    pub(super) fn crash(self, state: &mut MachineState) {
         let mut missed: Vec<Request> = Vec::new();
         for request in self.requests {
             let outcome = state.chance.torn.below(3);
@@ -118,7 +118,7 @@ impl SimulatedWriter {
 }
 
 /// One turn of the machine for one writer.
-fn poll(state: &mut State, number: u64) {
+fn poll(state: &mut MachineState, number: u64) {
     let Some(mut queue) = state.writers.remove(&number) else { return };
     let mut index = 0;
     while index < queue.requests.len() {
@@ -155,7 +155,7 @@ enum Outcome {
     Done(io::Result<()>),
 }
 
-fn carry_out(state: &mut State, request: &mut Request) -> Outcome {
+fn carry_out(state: &mut MachineState, request: &mut Request) -> Outcome {
     if request.len() > request.written {
         if state.operation(state.life).is_err() {
             return Outcome::Died;

@@ -14,7 +14,7 @@
 
 use super::faults::FaultyDisk;
 use super::feeder::{Feeder, Until};
-use super::plan::{Draw, Plan};
+use super::plan::{CrashPlan, Draw};
 use super::protocol::{Word, read_word};
 use super::report::Report;
 use super::verify::{Shown, verify};
@@ -120,7 +120,7 @@ pub struct Crash<'a> {
     mode: Mode,
     directory: PathBuf,
     draw: Draw,
-    plan: Plan,
+    plan: CrashPlan,
     ledger: Ledger,
     /// The first unit of which not everything is acknowledged.
     first_open: usize,
@@ -186,7 +186,7 @@ impl<'a> Crash<'a> {
             options,
             mode,
             draw,
-            plan: Plan::new(seed, options.producers),
+            plan: CrashPlan::new(seed, options.producers),
             ledger: Ledger {
                 acknowledged: vec![0; options.producers as usize],
                 checkpoints: 0,

@@ -1,6 +1,6 @@
 //! Feeds a child through its standard input: first again what is not acknowledged, then new records at a steady rate.
 
-use super::plan::Plan;
+use super::plan::CrashPlan;
 use super::protocol::{Order, write_order};
 use std::io::{self, BufWriter, Write};
 use std::process::ChildStdin;
@@ -25,7 +25,7 @@ pub enum Until {
 /// What feeds one run of the child.
 pub struct Feeder<'a> {
     /// What is sent. All of its units have been sent, or are being.
-    pub plan: &'a mut Plan,
+    pub plan: &'a mut CrashPlan,
     /// Records for a second.
     pub rate: u64,
     /// Raised when the child is gone.

@@ -73,7 +73,7 @@ impl Unit {
 
 /// The units so far; there is always a next one.
 #[derive(Debug)]
-pub struct Plan {
+pub struct CrashPlan {
     seed: u64,
     draw: Draw,
     units: Vec<Unit>,
@@ -81,10 +81,15 @@ pub struct Plan {
     last: Vec<u64>,
 }
 
-impl Plan {
+impl CrashPlan {
     /// A plan for so many producers.
     pub fn new(seed: u64, producers: u32) -> Self {
-        Plan { seed, draw: Draw::new(seed, "units"), units: Vec::new(), last: vec![0; producers as usize] }
+        CrashPlan {
+            seed,
+            draw: Draw::new(seed, "units"),
+            units: Vec::new(),
+            last: vec![0; producers as usize],
+        }
     }
 
     /// The units that have been planned.
@@ -153,7 +158,7 @@ mod tests {
     #[test]
     fn a_plan_is_its_seed_and_leaves_no_number_out() {
         let plan = |seed| {
-            let mut plan = Plan::new(seed, 3);
+            let mut plan = CrashPlan::new(seed, 3);
             (0..1_000).for_each(|_| _ = plan.next());
             plan
         };
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_given_up_bears_no_number() {
-        let mut plan = Plan::new(1, 2);
+        let mut plan = CrashPlan::new(1, 2);
         let unit = std::iter::repeat_with(|| plan.next()).find(|unit| unit.aborted > 0).unwrap();
         let mut orders = Vec::new();
         let keep = |order| {

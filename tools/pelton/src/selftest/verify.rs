@@ -3,7 +3,7 @@
 //! After each death the files are looked at as a reader would who comes at that moment: whole lines that stand there have been shown. What
 //! has been shown must stand at the same place, byte for byte, when all is over.
 
-use super::plan::{Plan, WINDOW_MS};
+use super::plan::{CrashPlan, WINDOW_MS};
 use pelton_bench::mix;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -188,13 +188,13 @@ fn is_cut(path: &Path) -> io::Result<bool> {
 }
 
 /// Compares the files of both sinks with what was planned, all of which was acknowledged.
-pub fn verify(out: &Path, plan: &Plan, problems: &mut Vec<Problem>) -> io::Result<Found> {
+pub fn verify(out: &Path, plan: &CrashPlan, problems: &mut Vec<Problem>) -> io::Result<Found> {
     let records = verify_records(&out.join("records"), plan, problems)?;
     let windows = verify_windows(&out.join("windows"), plan, problems)?;
     Ok(Found { records, windows })
 }
 
-fn verify_records(directory: &Path, plan: &Plan, problems: &mut Vec<Problem>) -> io::Result<u64> {
+fn verify_records(directory: &Path, plan: &CrashPlan, problems: &mut Vec<Problem>) -> io::Result<u64> {
     let mut times: Vec<Vec<u8>> = plan.last().iter().map(|last| vec![0; *last as usize]).collect();
     let (mut found, mut kind) = (0, Kind::new(problems, "records"));
     for path in parts(directory)? {
@@ -251,12 +251,12 @@ fn verify_records(directory: &Path, plan: &Plan, problems: &mut Vec<Problem>) ->
 }
 
 /// What a record's value must be; a record does not depend on its unit's other fields.
-fn value_of(plan: &Plan, producer: u32, sequence: u64) -> u64 {
+fn value_of(plan: &CrashPlan, producer: u32, sequence: u64) -> u64 {
     let unit = super::plan::Unit { producer, count: 1, first: sequence, time_ms: 0, aborted: 0 };
     plan.record(&unit, sequence).value
 }
 
-fn verify_windows(directory: &Path, plan: &Plan, problems: &mut Vec<Problem>) -> io::Result<u64> {
+fn verify_windows(directory: &Path, plan: &CrashPlan, problems: &mut Vec<Problem>) -> io::Result<u64> {
     let mut expected: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
     for unit in plan.units() {
         let end = unit.time_ms / WINDOW_MS * WINDOW_MS + WINDOW_MS;
@@ -332,7 +332,7 @@ mod tests {
             fs::write(self.0.join(part), text).unwrap();
         }
 
-        fn problems(&self, plan: &Plan) -> Vec<Problem> {
+        fn problems(&self, plan: &CrashPlan) -> Vec<Problem> {
             let mut problems = Vec::new();
             verify(&self.0, plan, &mut problems).unwrap();
             problems
@@ -346,7 +346,7 @@ mod tests {
     }
 
     /// What the files should hold.
-    fn right(plan: &Plan) -> (Vec<String>, Vec<String>) {
+    fn right(plan: &CrashPlan) -> (Vec<String>, Vec<String>) {
         let (mut records, mut windows) = (Vec::new(), BTreeMap::<(u64, u64), (u64, u64)>::new());
         for unit in plan.units() {
             for sequence in unit.first..=unit.last() {
@@ -362,8 +362,8 @@ mod tests {
         (records, windows.iter().map(window).collect())
     }
 
-    fn plan() -> Plan {
-        let mut plan = Plan::new(5, 2);
+    fn plan() -> CrashPlan {
+        let mut plan = CrashPlan::new(5, 2);
         (0..1_500).for_each(|_| _ = plan.next());
         plan
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Where the parts of a sink are, and whose they have to be.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct PartPlace {
     pub(super) directory: Arc<Path>,
     pub(super) extension: Arc<str>,
     pub(super) boot: u128,
@@ -69,7 +69,7 @@ fn shrunken(there: u64, bytes: u64, tick: u64) -> String {
     )
 }
 
-impl Place {
+impl PartPlace {
     fn path(&self, index: u16, extension: &str) -> PathBuf {
         self.directory.join(format!("part-{index:04}.{extension}"))
     }

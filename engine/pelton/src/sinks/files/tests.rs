@@ -436,7 +436,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
 }
 
 fn open_full(directory: &Scratch) -> part::Part {
-    let place = part::Place {
+    let place = part::PartPlace {
         directory: directory.0.clone().into(),
         extension: "txt".into(),
         boot: 1,

@@ -2,7 +2,7 @@
 
 use super::FileSink;
 use super::marks::Marks;
-use super::part::{Looked, Noted, Part, Place};
+use super::part::{Looked, Noted, Part, PartPlace};
 use crate::bounds::WRITE_BYTES;
 use pelton_core::checkpoint::notes;
 use pelton_core::sink::{Recalled, SinkNotes, SinkWriter};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The writing end of [`FileSink`] on one shard.
 #[derive(Debug)]
 pub struct FileWriter<F> {
-    place: Place,
+    place: PartPlace,
     encode: F,
     /// None until there is something to write, in a job without durability.
     part: Option<Part>,
@@ -58,7 +58,7 @@ impl<F> FileWriter<F> {
     pub(super) fn new(sink: FileSink<F>, shard: ShardId) -> Self {
         let FileSink { directory, extension, encode, boot } = sink;
         FileWriter {
-            place: Place { directory, extension, boot, shard },
+            place: PartPlace { directory, extension, boot, shard },
             encode,
             part: None,
             buffer: Vec::new(),

@@ -18,12 +18,12 @@ pub(super) struct Kept<T> {
 
 /// Not `crossbeam-channel`: rows stay after they were received, until they are acknowledged by name, and a checkpoint looks at all of them.
 pub(super) struct Queue<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
     /// Signalled when there is a row, or will be none any more.
     news: Condvar,
 }
 
-struct State<T> {
+struct QueueState<T> {
     fresh: VecDeque<Kept<T>>,
     /// By the shard that made them, in order.
     received: BTreeMap<ShardId, VecDeque<Kept<T>>>,
@@ -51,7 +51,7 @@ impl<T> Queue<T> {
             let last = handled.entry(shard).or_insert((tick, seq));
             *last = (*last).max((tick, seq));
         }
-        let state = State {
+        let state = QueueState {
             fresh: VecDeque::new(),
             received: BTreeMap::new(),
             handled,
@@ -66,7 +66,7 @@ impl<T> Queue<T> {
         Queue { state: Mutex::new(state), news: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,7 +181,7 @@ impl<T> Kept<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn put(&mut self, rows: impl Iterator<Item = Kept<T>>) {
         for kept in rows {
             let (shard, name) = (kept.row.shard, kept.name());

@@ -40,7 +40,7 @@ pub use crate::bounds::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX, START_WAIT, TRANSA
 use pelton_core::Record;
 use pelton_core::ingress::source::{FailureOfJob, Source};
 use pelton_core::record::schema::Schema;
-use shared::{Phase, Shared};
+use shared::{InletState, Phase};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,12 +51,12 @@ use std::time::{Duration, Instant};
 /// instead. When all handles and producers are dropped, a job with durability waits for nothing until it is stopped, since nobody has said that
 /// there will be no more; one without, which has no later runs, ends as if the inlet had been closed.
 pub struct Inlet<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<InletState<T>>,
 }
 
 /// The reading end, a source of one partition; made by [`inlet`].
 pub struct InletSource<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<InletState<T>>,
 }
 
 /// A bounded way into a job for records that must be durable: at most `capacity` of them wait for the engine in each of 64 queues that producers are
@@ -90,7 +90,7 @@ pub struct InletSource<T> {
 /// When the capacity is 0.
 pub fn inlet<T: Record + Send>(capacity: usize) -> (Inlet<T>, InletSource<T>) {
     assert!(capacity > 0, "an inlet without room");
-    let shared = Arc::new(Shared::new(capacity));
+    let shared = Arc::new(InletState::new(capacity));
     (Inlet { shared: shared.clone() }, InletSource { shared })
 }
 
@@ -110,7 +110,7 @@ impl<T> InletSource<T> {
 
 impl<T> Inlet<T> {
     /// Another handle.
-    fn of(shared: &Arc<Shared<T>>) -> Self {
+    fn of(shared: &Arc<InletState<T>>) -> Self {
         shared.join();
         Inlet { shared: shared.clone() }
     }

@@ -2,7 +2,7 @@
 
 use super::known::Known;
 use super::log::{self, Entry, HEAD, take, take_u32, take_u64};
-use super::shared::{Phase, Shared};
+use super::shared::{InletState, Phase};
 use super::stripe::{Batch, Head};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
 use crate::sources::ready::{Turns, next_batch};
@@ -21,7 +21,7 @@ const NONE: u32 = u32::MAX;
 
 /// The one partition of an [`InletSource`](super::InletSource).
 pub struct InletPartition<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<InletState<T>>,
     run: u64,
     live: bool,
     /// The job stops: producers are refused.
@@ -81,7 +81,7 @@ impl Room<'_> {
 }
 
 impl<T: Record + Send> InletPartition<T> {
-    pub(super) fn open(shared: &Arc<Shared<T>>) -> Self {
+    pub(super) fn open(shared: &Arc<InletState<T>>) -> Self {
         InletPartition {
             shared: shared.clone(),
             run: shared.begin(),

@@ -2,7 +2,7 @@
 
 use super::known::Known;
 use super::log::{HEAD, RECORD_HEAD};
-use super::shared::{Control, Shared};
+use super::shared::{Control, InletState};
 use super::stripe::{Head, Queue, Stripes};
 use super::{Inlet, InletError, TRANSACTION_BYTES_MAX, Transaction, TrySendError};
 use pelton_core::record::rows::encode_one;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 ///
 /// Producers on different threads hardly meet: each sends into a queue that it shares with few others or none.
 pub struct Producer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<InletState<T>>,
     known: Arc<Known>,
     run: u64,
     /// Its id is as if it had never been.
@@ -43,7 +43,7 @@ pub enum Sent {
 impl<T: Record + Send> Producer<T> {
     /// The producer `id`, for which a run is there that is live.
     pub(super) fn register(
-        shared: &Arc<Shared<T>>,
+        shared: &Arc<InletState<T>>,
         control: &mut Control,
         id: &str,
     ) -> Result<Self, InletError> {

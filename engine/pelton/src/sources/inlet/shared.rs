@@ -9,7 +9,7 @@ use super::{InletError, PRODUCERS_MAX};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-pub(super) struct Shared<T> {
+pub(super) struct InletState<T> {
     pub(super) stripes: Stripes<T>,
     control: Mutex<Control>,
     /// Signalled when the phase has changed.
@@ -52,7 +52,7 @@ pub(super) enum Phase {
     Ended,
 }
 
-impl<T> Shared<T> {
+impl<T> InletState<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let control = Control {
             directory: Directory::default(),
@@ -62,7 +62,7 @@ impl<T> Shared<T> {
             closed: false,
             producers_max: PRODUCERS_MAX,
         };
-        Shared {
+        InletState {
             stripes: Stripes::new(),
             control: Mutex::new(control),
             changed: Condvar::new(),

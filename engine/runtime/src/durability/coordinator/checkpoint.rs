@@ -1,6 +1,6 @@
 //! One checkpoint: announced to all shards, collected from them, and named in the manifest.
 
-use super::{Coordinator, KeepError, State, Suspension};
+use super::{Activity, Coordinator, KeepError, Suspension};
 use crate::bounds::INCREMENTS_MAX;
 use crate::durability::mailbox::{Begin, CheckpointDone, Report, Request};
 use crate::panics;
@@ -24,7 +24,7 @@ impl Coordinator {
         self.mailbox.barrier().store(tick.0, Ordering::Release);
         self.mailbox.notes().begin = Some(Begin::Checkpoint { tick, full, files });
         self.mailbox.tell_shards();
-        self.state = State::Writing { number, tick };
+        self.state = Activity::Writing { number, tick };
         Ok(true)
     }
 
@@ -38,7 +38,7 @@ impl Coordinator {
         let reports: Vec<Report> = notes.reports.iter_mut().filter_map(Option::take).collect();
         notes.begin = None;
         drop(notes);
-        self.state = State::Idle;
+        self.state = Activity::Idle;
         if late {
             self.full = true;
             self.mailbox.notes().begun = None;

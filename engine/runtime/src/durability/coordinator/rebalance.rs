@@ -1,6 +1,6 @@
 //! Key groups that move from shard to shard: asked for, or to even out the load.
 
-use super::{Coordinator, KeepError, State};
+use super::{Activity, Coordinator, KeepError};
 use crate::durability::mailbox::{Begin, CheckpointDone, Mailbox, Report};
 use pelton_core::Tick;
 use pelton_storage::Moved;
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 impl Coordinator {
     /// Key groups have moved, or none had to.
     pub(super) fn moved(&mut self, tick: Tick, moved: u32) -> bool {
-        self.state = State::Idle;
+        self.state = Activity::Idle;
         self.mailbox.notes().begun = None;
         if let Some(command) = self.command.take() {
             command.answer.give(Ok(CheckpointDone { number: 0, tick, bytes: 0, moved }));
@@ -28,7 +28,7 @@ impl Coordinator {
         self.mailbox.notes().begin =
             Some(Begin::Move { moving, acknowledged: vec![false; usize::from(shards)] });
         self.mailbox.tell_shards();
-        self.state = State::Moving { tick, owners };
+        self.state = Activity::Moving { tick, owners };
         Ok(true)
     }
 
@@ -47,7 +47,7 @@ impl Coordinator {
         (notes.begin, notes.begun) = (None, None);
         notes.reports.iter_mut().for_each(|report| *report = None);
         drop(notes);
-        if let State::Moving { tick, owners } = std::mem::replace(&mut self.state, State::Idle) {
+        if let Activity::Moving { tick, owners } = std::mem::replace(&mut self.state, Activity::Idle) {
             let moved = self.owners.iter().zip(&owners).filter(|(before, after)| before != after).count();
             self.owners = owners;
             // Tables were made anew, so that no chunk is what it was.

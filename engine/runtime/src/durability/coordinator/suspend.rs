@@ -1,6 +1,6 @@
 //! How a job is suspended: what is under way ends, a last checkpoint is made, and all logs are closed.
 
-use super::{Coordinator, State, Suspension};
+use super::{Activity, Coordinator, Suspension};
 use crate::bounds::SUSPEND_NS_MAX;
 
 impl Coordinator {
@@ -29,7 +29,7 @@ impl Coordinator {
             self.close_logs();
             return true;
         }
-        if !matches!(self.state, State::Idle) || !ready {
+        if !matches!(self.state, Activity::Idle) || !ready {
             return false;
         }
         // Also if a shard had come too far for the one before.
