@@ -15,7 +15,7 @@
 //! ```
 
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
-use crate::exchange::hash::Router;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::push::{Pipe, Push};

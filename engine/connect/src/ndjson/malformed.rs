@@ -1,4 +1,4 @@
-//! What a malformed line is reported with.
+//! What a malformed line is reported with. `partition.rs` finds it malformed, reports it, and counts it.
 
 use std::fmt;
 

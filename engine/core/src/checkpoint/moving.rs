@@ -8,7 +8,7 @@
 //! of the same stage only, and those need nothing of it any more: all that comes before the tick is in their rings.
 
 use crate::checkpoint::snapshot::BlockId;
-use crate::exchange::hash::Router;
+use crate::exchange::router::Router;
 use crate::ids::{ShardId, StageId, Tick};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -6,8 +6,8 @@
 use crate::bounds::LOAD_SAMPLE;
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
 use crate::exchange::channel::Channel;
-use crate::exchange::hash::Router;
 use crate::exchange::ring::Producer;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime};
 use crate::operator::push::{Pipe, Push, forward, keeps_nothing};

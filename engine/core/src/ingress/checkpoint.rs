@@ -2,7 +2,7 @@
 
 use super::Ingress;
 use crate::checkpoint::notes::{Earlier, Notes};
-use crate::exchange::hash::Router;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::source::Position;

@@ -4,7 +4,7 @@
 //! loop of whatever reads them; the calls of [`Pipe`] go down once per tick.
 
 use crate::checkpoint::notes::{Earlier, Notes};
-use crate::exchange::hash::Router;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
 use crate::sink::SinkNotes;
@@ -132,7 +132,7 @@ macro_rules! forward {
         forward!(the rest, $only);
     };
     (but mark, seal, note and recall, $first:ident $(, $other:ident)*) => {
-        fn reroute(&mut self, router: &alloc::sync::Arc<$crate::exchange::hash::Router>) {
+        fn reroute(&mut self, router: &alloc::sync::Arc<$crate::exchange::router::Router>) {
             self.$first.reroute(router);
             $(self.$other.reroute(router);)*
         }
@@ -195,7 +195,7 @@ macro_rules! keeps_nothing {
         keeps_nothing!(but notes);
     };
     (but notes) => {
-        fn reroute(&mut self, _: &alloc::sync::Arc<$crate::exchange::hash::Router>) {}
+        fn reroute(&mut self, _: &alloc::sync::Arc<$crate::exchange::router::Router>) {}
         fn release(&mut self, _: $crate::ids::Tick) {}
         fn suspend_sinks(&mut self) -> Result<(), $crate::fault::Fault> {
             Ok(())

@@ -6,9 +6,9 @@
 
 use crate::aggregate::Aggregate;
 use crate::exchange::clock::Clocks;
-use crate::exchange::hash::Router;
 use crate::exchange::partition::ExchangeWriter;
 use crate::exchange::ring::{Consumer, Producer, ring};
+use crate::exchange::router::Router;
 use crate::fault::OutOfMemory;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::deadline::Deadlines;

@@ -1,7 +1,7 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
 
 use crate::checkpoint::notes::{Earlier, Notes};
-use crate::exchange::hash::Router;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};

@@ -15,7 +15,7 @@ pub mod build;
 mod checkpoint;
 mod complete;
 pub mod context;
-mod rescale;
+mod rebalance;
 pub(crate) mod shard;
 
 use crate::bounds::STEP_RECORDS_MAX;

@@ -9,7 +9,7 @@
 //! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
 
 mod checkpoint;
-mod rescale;
+mod rebalance;
 
 pub use self::checkpoint::Saved;
 use self::checkpoint::Saving;

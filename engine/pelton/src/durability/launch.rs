@@ -1,6 +1,7 @@
 //! Starting a job with durability on its cores.
 
-use super::rescale::{self, NotBegun};
+use super::rescale;
+use super::restore::{self, NotBegun};
 use super::{check, graph, resized, shape};
 use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_NS_MAX};
 use crate::error::JobError;
@@ -104,7 +105,7 @@ pub(crate) fn start(plan: &JobPlan, config: &Config) -> Result<Started, JobError
     if let Task::Rescale { shards } = opened.task() {
         rescale(plan, config, &memory, &mut opened, shards)?;
     }
-    rescale::begin(opened, |opened, checkpoint| attempt(plan, config, &memory, opened, checkpoint))
+    restore::begin(opened, |opened, checkpoint| attempt(plan, config, &memory, opened, checkpoint))
 }
 
 fn open(plan: &JobPlan, config: &Config) -> Result<Opened, JobError> {

@@ -6,6 +6,7 @@
 mod harness;
 mod launch;
 pub(crate) mod rescale;
+pub(crate) mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,11 @@ use crate::error::JobError;
 use crate::job::JobPlan;
 use pelton_core::stage::build::{Graph, Sizes};
 use pelton_runtime::durability::JobShape;
+use pelton_storage::StorageError;
+
+fn storage(error: StorageError) -> JobError {
+    JobError::Storage(error.to_string())
+}
 
 /// The shape of a job, for a first start with `shards` shards.
 pub(crate) fn shape(plan: &JobPlan, shards: usize, key_groups: u32) -> JobShape {

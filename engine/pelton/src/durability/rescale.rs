@@ -1,50 +1,14 @@
-//! Taking up what an earlier run left, whoever steps the shards: the launcher with the machine's clock, the simulator with its own.
+//! Another number of shards: those of before run once more until they have shown all that they had taken in, whoever steps them: the launcher with
+//! the machine's clock, the simulator with its own.
 
 use super::harness::Harness;
+use super::storage;
 use crate::error::JobError;
 use crate::job::JobPlan;
 use pelton_core::stage::build::Sizes;
 use pelton_core::state::memory::Memory;
-use pelton_runtime::durability::{CoordinatorOptions, Opened, Request, Restored};
-use pelton_storage::StorageError;
+use pelton_runtime::durability::{CoordinatorOptions, Opened, Request};
 use std::sync::Arc;
-
-fn storage(error: StorageError) -> JobError {
-    JobError::Storage(error.to_string())
-}
-
-/// Why an attempt to begin failed, and what can be tried with another checkpoint, if that can help.
-pub(crate) type NotBegun = Box<(JobError, Option<Opened>)>;
-
-/// Begins from the newest checkpoint that is whole, or anew if there is none. After a failure `attempt` gives back what can be tried with
-/// another checkpoint.
-pub(crate) fn begin<T>(
-    mut opened: Opened,
-    mut attempt: impl FnMut(Opened, Option<&Arc<Restored>>) -> Result<T, NotBegun>,
-) -> Result<T, JobError> {
-    let candidates = opened.candidates();
-    if candidates.is_empty() {
-        return attempt(opened, None).map_err(|not_begun| not_begun.0);
-    }
-    // Should the newest be damaged, the one before it still does: the log is kept from the oldest on.
-    let mut first = None;
-    for checkpoint in &candidates {
-        match opened.restore(checkpoint) {
-            Err(error) => drop(first.get_or_insert(storage(error))),
-            Ok(restored) => match attempt(opened, Some(&restored)) {
-                Ok(begun) => return Ok(begun),
-                Err(not_begun) => match *not_begun {
-                    (error, Some(back)) if restored.is_damaged() => {
-                        first.get_or_insert(error);
-                        opened = back;
-                    }
-                    (error, _) => return Err(error),
-                },
-            },
-        }
-    }
-    Err(first.unwrap_or_else(|| unreachable!("there was a candidate")))
-}
 
 /// Recovers what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the coordinator, in
 /// whatever order, and is called until that is done.

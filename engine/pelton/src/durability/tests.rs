@@ -1,7 +1,7 @@
 //! Jobs with durability on one thread and a machine in memory: restarts of the machine, drains, and disks that fail.
 
 use super::harness::Harness;
-use super::{rescale, shape};
+use super::{restore, shape};
 use crate::error::JobError;
 use crate::prelude::*;
 use crate::sinks::Collect;
@@ -64,7 +64,7 @@ impl Run {
             Sizes { shards: SHARDS, key_groups: 64, ring_bytes: 64 << 10, tick, tick_bytes_max: 1 << 20 };
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options(durability))?;
-        rescale::begin(opened, |mut opened, checkpoint| {
+        restore::begin(opened, |mut opened, checkpoint| {
             let harness =
                 Harness::build(&plan, &sizes, &memory, &mut opened, checkpoint, false, coordinator());
             let harness = harness.map_err(|error| Box::new((error, None)))?;

@@ -26,18 +26,18 @@
 //! another number of shards, until it has come to its end.
 
 mod chance;
-mod crash_test;
 mod environment;
 mod outcome;
+mod runs;
 mod scenario;
 mod seeded;
 mod skipping;
 mod wall;
 
 pub use chance::Chance;
-pub use crash_test::{crash_test, crash_test_in};
 pub use environment::{Environment, Moment, RunEnd};
 pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
+pub use runs::{crash_test, crash_test_in};
 pub use scenario::Scenario;
 pub use seeded::{Simulation, replay, simulate};

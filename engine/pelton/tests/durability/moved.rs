@@ -66,7 +66,7 @@ fn skew_is_seen_and_evened_out() {
     let scratch = Scratch::new("skew");
     let config = config(scratch.path(), Durability::Process, 2);
     // Eight keys, all of one shard's groups.
-    let router = pelton::core::exchange::hash::Router::new(config.key_groups, 2);
+    let router = pelton::core::exchange::router::Router::new(config.key_groups, 2);
     let here = |key: &u64| router.shard(pelton::Key::hash(key)).0 == 0;
     let keys: Vec<u64> = (0..1_000).filter(here).take(8).collect();
     let rows = collect();
@@ -101,7 +101,7 @@ fn a_policy_moves_groups_while_nobody_asks() {
     let scratch = Scratch::new("policy");
     let mut config = config(scratch.path(), Durability::Process, 2);
     config.balance.interval_s = 1;
-    let router = pelton::core::exchange::hash::Router::new(config.key_groups, 2);
+    let router = pelton::core::exchange::router::Router::new(config.key_groups, 2);
     let here = |key: &u64| router.shard(pelton::Key::hash(key)).0 == 0;
     let keys: Vec<u64> = (0..1_000).filter(here).take(8).collect();
     let (numbers, source) = inlet::<u64>(1_000);

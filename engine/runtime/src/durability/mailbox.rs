@@ -10,10 +10,10 @@
 //! A job is suspended in this order: each shard says that it has been told; then that it takes in nothing any more; the coordinator has a last
 //! checkpoint made; each shard closes its log, says so, and is gone.
 
-use super::exchange::Exchange;
+use super::key_groups::Migration;
 use pelton_core::checkpoint::moving::Move;
 use pelton_core::exchange::clock::Clocks;
-use pelton_core::exchange::hash::Router;
+use pelton_core::exchange::router::Router;
 use pelton_core::sink::SinkSync;
 use pelton_core::{ShardId, Tick};
 use pelton_storage::control::is_savepoint_name;
@@ -225,7 +225,7 @@ impl Mailbox {
     /// A move of key groups among `shards` shards.
     pub(crate) fn moving(shards: u16, tick: Tick, owners: Vec<u16>) -> Move {
         let router = Arc::new(Router::with_owners(owners));
-        Move { tick, router, handover: Arc::new(Exchange::new(shards)) }
+        Move { tick, router, handover: Arc::new(Migration::new(shards)) }
     }
 
     pub(crate) fn load_counters(&self) -> Arc<[AtomicU64]> {

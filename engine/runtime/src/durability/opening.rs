@@ -20,7 +20,7 @@ use super::durable_shard::DurableShardParts;
 use super::mailbox::Mailbox;
 use crate::bounds::UNKNOWN_TICKS;
 use pelton_core::Tick;
-use pelton_core::exchange::hash::Router;
+use pelton_core::exchange::router::Router;
 use pelton_core::record::schema::Difference;
 use pelton_storage::disk::{Disk, Lifetime};
 use pelton_storage::{

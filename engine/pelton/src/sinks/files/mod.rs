@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  DIRECTORY/part-0000.ndjson      the rows of shard 0, in the order (tick, seq)
-//!  DIRECTORY/part-0000.position    how much of them counts, and through which tick: see `position.rs`
+//!  DIRECTORY/part-0000.position    how much of them counts, and through which tick: see `position.rs`; `part.rs` decides
 //! ```
 //!
 //! Rows are appended in batches, each with one write: those whose input is durable by then. After each batch the position is written. After a

@@ -14,7 +14,7 @@ use super::wall::WallClock;
 use super::{Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, RunEnd, Scenario};
 use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
-use crate::durability::{Harness, check, rescale, shape};
+use crate::durability::{Harness, check, rescale, restore, shape};
 use crate::error::JobError;
 use crate::job::{Job, JobPlan};
 use crate::running::check_sizes;
@@ -418,7 +418,7 @@ impl<'a> Runs<'a> {
             self.shards, opened.manifest.generation
         ));
         let sizes = scenario.sizes(self.shards);
-        let begun = rescale::begin(opened, |mut opened, checkpoint| {
+        let begun = restore::begin(opened, |mut opened, checkpoint| {
             match Harness::build(plan, &sizes, &memory, &mut opened, checkpoint, false, coordinator.clone()) {
                 Ok(harness) => Ok((harness, opened)),
                 Err(error) => Err(Box::new((error, Some(opened)))),
