@@ -24,12 +24,16 @@ impl Coordinator {
         self.marked = now_ns;
         let mailbox = self.mailbox.clone();
         let is_durable = self.manifest.durability == "disk";
-        let witness = match &mut self.witness {
-            Some(witness) => witness,
-            none => none.insert(self.data.witness(&self.manifest)?),
-        };
-        let kind = if is_durable { Durability::Disk } else { Durability::Process };
-        witness.note(mailbox.positions(), mailbox.durable_through().0, kind)?;
+        // Until all logs are open nothing is kept that a witness could speak of, and there may be no directory to put it in.
+        let positions = mailbox.positions();
+        if !positions.is_empty() && positions.iter().all(|position| position.load(Ordering::Acquire) > 0) {
+            let witness = match &mut self.witness {
+                Some(witness) => witness,
+                none => none.insert(self.data.witness(&self.manifest)?),
+            };
+            let kind = if is_durable { Durability::Disk } else { Durability::Process };
+            witness.note(positions, mailbox.durable_through().0, kind)?;
+        }
         if !is_durable {
             return Ok(());
         }
