@@ -226,19 +226,19 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// The file is made, durably, if it is not there.
+    /// The file is made if it is not there.
     ///
     /// # Errors
     /// When the disk refuses, or the file is another job's.
     pub fn open(disk: &dyn Disk, data: &Path, id: u128, generation: u32) -> Result<Witness, StorageError> {
         let path = witness_path(data, generation);
-        // It is only evidence: what is damaged says nothing, and is written anew.
+        // It is only evidence: what is damaged says nothing, and is written anew. Nor does anybody wait for it to be on the disk.
         let before = match read_of(disk, &path, (id, generation, NO_SHARD)) {
-            Err(StorageError::Damaged { .. }) => None,
-            read => read?.map(|mark| mark.number),
+            Err(StorageError::Damaged { .. }) => 0,
+            read => read?.map_or(0, |mark| mark.number),
         };
         let boot = segment::boot(&disk.boot_id());
-        let mark = MarkFile::at(disk, &path, (id, generation, NO_SHARD), boot, before, 0)?;
+        let mark = MarkFile::at(disk, &path, (id, generation, NO_SHARD), boot, Some(before), 0)?;
         Ok(Witness { mark, seen: Vec::new() })
     }
 

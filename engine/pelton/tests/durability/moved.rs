@@ -146,7 +146,7 @@ fn a_policy_moves_groups_while_nobody_asks() {
 /// What was recorded of the state before, between and after moves is what a replay comes to, from wherever it begins.
 #[test]
 fn a_replay_goes_across_moves() {
-    let (scratch, rows, numbers) = (Scratch::new("replayed"), collect(), 4_000_000);
+    let (scratch, rows, numbers) = (Scratch::new("replayed"), collect(), 40_000_000);
     let mut config = config(scratch.path(), Durability::Process, 3);
     config.log.hash_ticks = 8;
     config.tick.records_max = 2_000;

@@ -67,6 +67,8 @@ fn a_suspended_job_goes_on_however_it_is_started() {
     let (scratch, rows, numbers) = (Scratch::new("suspensions"), collect(), 400_000);
     let job = job(numbers, &rows);
     let (mut named, mut shards, mut ended) = (Named::default(), 2, false);
+    // A job whose input ends just as it is to be suspended has no use for a last checkpoint.
+    let mut left = numbers;
     for round in 0..200u64 {
         let before = std::mem::replace(&mut shards, [2, 2, 3, 1, 1, 4][round as usize % 6]);
         let durability = if round % 2 == 0 { Durability::Process } else { Durability::Disk };
@@ -74,9 +76,10 @@ fn a_suspended_job_goes_on_however_it_is_started() {
         ended = running.wait_for(Duration::from_millis(3 + round * 7 % 300));
         running.stop(Stop::Suspend);
         let progress = running.wait().unwrap();
-        if shards == before {
+        if shards == before && left > 0 {
             assert_eq!(progress.total.replayed_ticks, 0, "round {round}: the checkpoint had everything");
         }
+        left = left.saturating_sub(progress.total.records_in);
         named.add(rows.take_named());
         if ended {
             break;
