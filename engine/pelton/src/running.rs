@@ -311,7 +311,7 @@ impl Running {
     /// Waits until the job has ended, and returns how far it came.
     ///
     /// # Errors
-    /// The first failure: a panic in user code with shard, tick and operator, or a [`Fault`]. On one of the engine's own threads it does not
+    /// The first failure: a panic in user code with shard, tick and operator, or a [`Fault`](crate::Fault). On one of the engine's own threads it does not
     /// wait, and the job is stopped as if this had been dropped.
     pub fn wait(self) -> Result<Progress, JobError> {
         if on_core() {

@@ -22,7 +22,7 @@ pub struct Progress {
     /// Each operator that waits for a watermark: how far it is, and who holds it back since when. Why has no row come? See
     /// `docs/operating/time.md`.
     pub waiting: Vec<Waiting>,
-    /// [`Running::notes`], for who called [`run`](crate::Job::run) and never had a `Running`.
+    /// [`Running::notes`](crate::Running::notes), for who called [`run`](crate::Job::run) and never had a `Running`.
     pub notes: Vec<String>,
 }
 
