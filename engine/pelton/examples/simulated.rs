@@ -21,7 +21,7 @@ struct Payment {
     at: EventTime,
 }
 
-/// The payments; what can be made again is durable.
+/// The payments; what can be made again needs no log.
 fn payments(partition: usize, of: usize) -> impl Iterator<Item = Payment> {
     let payment = |n: u64| Payment {
         account: n * n % 11,

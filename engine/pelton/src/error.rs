@@ -58,7 +58,7 @@ pub enum JobError {
         /// What could not be had.
         error: OutOfMemory,
     },
-    /// The job is to be durable, and has a part that cannot.
+    /// The job runs with durability, and has a part that cannot be durable.
     NotDurable {
         /// The job.
         job: String,

@@ -5,7 +5,7 @@
 //! moves its own clock there at once, so an idle system makes no ticks and a lightly loaded one waits for nobody's timer.
 //!
 //! What was taken in each tick is the *ingress log*: together with replayable sources it determines everything that follows. In a job
-//! that is durable it goes into the [input log](crate::ingress::input_log), and after a restart comes from there:
+//! with durability it goes into the [input log](crate::ingress::input_log), and after a restart comes from there:
 //!
 //! 1. restored:  the partitions are where the checkpoint left them
 //! 2. replayed:  each entry of the input log is taken in again as the tick that it was

@@ -34,7 +34,7 @@ pub trait Source: Clone + Send + Sync + 'static {
     fn open(&self, index: usize, of: usize) -> Self::Partition;
 
     /// Whether its records can be had again after the process is gone: because they can be read again, or because the partitions log them.
-    /// A job that is to be durable refuses a source of which neither is true.
+    /// A job with durability refuses a source of which neither is true.
     fn is_replayable(&self) -> bool {
         false
     }

@@ -65,7 +65,7 @@ pub struct StageContext {
     pub dry_run: Cell<bool>,
     /// Whether the run only recovers what other shards left, for another that follows.
     pub is_rescale: Cell<bool>,
-    /// The job's log, if it is durable.
+    /// The job's log, if it has one.
     pub log: Cell<u128>,
     /// The generation of the log.
     pub generation: Cell<u32>,

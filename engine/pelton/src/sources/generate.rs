@@ -1,6 +1,6 @@
 //! Records from iterators: generators, test data, files read by other means.
 //!
-//! They are durable by being made again. After a restart the first records are passed over with [`Iterator::nth`], which for ranges and
+//! They outlast a restart by being made again. After a restart the first records are passed over with [`Iterator::nth`], which for ranges and
 //! slices is one step, and the rest is what the iterator then yields. **So the iterator must yield the same records each time that it is
 //! made**: a `make` that reads a clock, a random seed, or a place that changes breaks the promise of whatever job it feeds, and only an
 //! iterator that has become shorter is noticed.

@@ -223,7 +223,7 @@ impl DurableShard {
         self.released
     }
 
-    /// Publishes through which tick the log is durable, and releases what all logs do; whether others have something new to see.
+    /// Publishes through which tick the log is durable, and releases what is durable in all logs; whether others have something new to see.
     fn release(&mut self) -> Result<bool, Fault> {
         let risen = self.publish();
         // What was appended outlasts a process, and a shard's clock shows no tick before that.

@@ -45,7 +45,7 @@ pub struct JobShape {
     pub key_groups: u32,
 }
 
-/// How the job is to be durable.
+/// With which durability the job runs, and on what.
 #[derive(Clone, Debug)]
 pub struct DurabilityOptions {
     /// What it is safe from.

@@ -1,4 +1,4 @@
-//! The process that is killed: an ordinary job with everything that is durable.
+//! The process that is killed: an ordinary job with durability.
 //!
 //! ```text
 //!  standard input -> producers -> inlets -+-> records/part-0000.csv    producer,sequence,value
