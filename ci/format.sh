@@ -19,7 +19,7 @@ done
 
 LINES_MAX=400
 # Lines before the tests of a file; files of tests, examples and fuzz targets are not counted.
-large=$(git ls-files --cached --others --exclude-standard '*.rs' | grep -vE '/tests/|tests\.rs$|_tests/|/examples/|^tools/fuzz/' | while read -r file; do
+large=$(find bench engine storage tools -name '*.rs' -not -path '*/target/*' | grep -vE '/tests/|tests\.rs$|_tests/|/examples/|^tools/fuzz/' | while read -r file; do
     lines=$(awk '/^#\[cfg\((all\()?test/ { exit } { n++ } END { print n + 0 }' "$file")
     if ((lines > LINES_MAX)); then echo "$file"; fi
 done | sort)

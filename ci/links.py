@@ -5,7 +5,6 @@ as `-`, and `-1`, `-2` behind one that stands on the page already. Links to othe
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote
@@ -136,9 +135,8 @@ def canary():
 
 
 def main():
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    paths = sorted(path for path in listed.split("\0") if path and (ROOT / path).is_file())
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
+    paths = sorted(str(path) for path in found if not {"target", ".git"} & set(path.parts))
     pages = {path: (ROOT / path).read_text() for path in paths}
     faults = list(check(pages, lambda path: (ROOT / path).exists()))
     for fault in faults:
