@@ -40,7 +40,8 @@ pub(crate) const INCREMENTS_MAX: usize = 8;
 pub(crate) const REMOVED_BYTES: u64 = 4 << 20;
 /// and how often.
 pub(crate) const REMOVE_INTERVAL_NS: u64 = 20_000_000;
-/// How often the logs' marks are looked at, and the witness says how far they are. A mark that has not moved since is made durable: a flush of its own, when nobody waits for one.
+/// How often the logs' marks are looked at, and the witness says how far they are. A mark that has not moved since is made durable: a flush of
+/// its own, when nobody waits for one.
 pub(crate) const MARK_INTERVAL_NS: u64 = 20_000_000;
 /// How long a job that is suspended is waited for at most before its logs are closed: so that it has ended before whoever stops it loses
 /// patience, which is after 10 s for some.
