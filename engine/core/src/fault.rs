@@ -1,6 +1,7 @@
 //! What can go wrong inside the engine by no mistake of its own, each with the evidence to act on.
 
 use crate::ids::ShardId;
+use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
@@ -46,6 +47,16 @@ pub enum Fault {
         /// What it said.
         message: String,
     },
+}
+
+impl Fault {
+    /// The fault, with the name of the operator in which it happened, if it has room for one.
+    pub(crate) fn within(mut self, name: &str) -> Self {
+        if let Fault::Overflow { operator, .. } = &mut self {
+            name.clone_into(operator);
+        }
+        self
+    }
 }
 
 /// A memory request over the configured limit.

@@ -15,12 +15,11 @@
 //! ```
 
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
-use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
-use crate::operator::push::{Pipe, Push};
+use crate::operator::push::{Link, Pipe, Push, SinkLink};
 use crate::record::schema::Schema;
-use crate::stage::context::StageContext;
+use crate::stage::context::{RunInfo, StageContext};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -243,7 +242,7 @@ impl Drop for Blame<'_> {
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`, which is called `name` in reports.
     pub fn new(writer: W, delivery: Delivery, name: String, context: Rc<StageContext>) -> Self {
-        let holds = context.durable.get();
+        let holds = context.run().durable;
         let number = context.add_sink(name);
         ToSink {
             writer,
@@ -273,10 +272,6 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// As [`on_writer`](Self::on_writer), and an error is blamed on it, too.
     fn try_on_writer<R>(&mut self, call: impl FnOnce(&mut W) -> Result<R, Fault>) -> Result<R, Fault> {
         self.on_writer(call).inspect_err(|_| self.context.blame_sink(self.number))
-    }
-
-    fn holds(&self) -> bool {
-        self.context.durable.get()
     }
 
     /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs without durability: where rows are
@@ -318,7 +313,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         }
         if self.finished && !self.closed && self.released == Tick::END {
             self.closed = true;
-            if !self.context.dry_run.get() {
+            if !self.context.run().dry_run {
                 self.try_on_writer(W::close)?;
             }
         }
@@ -345,7 +340,12 @@ impl<T: 'static, W: SinkWriter<T>> Push<T> for ToSink<T, W> {
 }
 
 impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
-    fn mark(&mut self) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+    }
+}
+
+impl<T: 'static, W: SinkWriter<T>> Link for ToSink<T, W> {
     fn seal(&mut self) {
         self.sealed = self.context.tick.get();
         if self.rows > 0 {
@@ -362,33 +362,27 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
             self.show_or_fail();
         }
     }
-    fn flush(&mut self) {}
-    fn room(&mut self) -> usize {
-        usize::MAX
-    }
-    fn can_seal(&mut self) -> bool {
-        true
-    }
+
     fn finish(&mut self) {
         self.finished = true;
         self.sealed = Tick::END;
         self.show_or_fail();
     }
+
     fn release(&mut self, through: Tick) {
-        if self.holds() {
+        if self.context.run().durable {
             self.released = through;
             self.show_or_fail();
         }
     }
-    fn reroute(&mut self, _: &Arc<Router>) {}
-    fn note(&mut self, _: &mut Notes) {}
-    fn recall(&mut self, _: &mut Earlier<'_>) -> Result<(), Fault> {
-        Ok(())
+
+    fn sink(&mut self) -> Option<&mut dyn SinkLink> {
+        Some(self)
     }
-    fn suspend_sinks(&mut self) -> Result<(), Fault> {
-        if self.closed || self.context.dry_run.get() { Ok(()) } else { self.try_on_writer(W::suspend) }
-    }
-    fn note_sinks(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
+}
+
+impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
+    fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         let mut mine = SinkNotes::default();
         self.try_on_writer(|writer| writer.note(&mut mine))?;
         notes.notes.bytes(mine.notes.as_slice());
@@ -396,34 +390,29 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
         notes.named.extend(mine.syncs.into_iter().map(named));
         Ok(())
     }
-    fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
+
+    fn suspend(&mut self) -> Result<(), Fault> {
+        if self.closed || self.context.run().dry_run { Ok(()) } else { self.try_on_writer(W::suspend) }
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<Tick, Fault> {
         let shards = earlier.each(Noted::bytes)?;
-        if self.context.dry_run.get() {
+        let RunInfo { log, generation, begins, is_rescale, dry_run, .. } = self.context.run();
+        if dry_run {
             self.shown = Tick::END;
-            return Ok(());
+            return Ok(Tick(0));
         }
-        let (log, generation) = (self.context.log.get(), self.context.generation.get());
-        let (delivery, is_rescale, begins) =
-            (self.delivery, self.context.is_rescale.get(), self.context.begins.get());
-        let recalled = Recalled {
-            log,
-            generation,
-            begins,
-            delivery,
-            checkpoint,
-            shards,
-            mine: earlier.mine,
-            is_rescale,
-        };
+        let (delivery, mine) = (self.delivery, earlier.mine);
+        let recalled = Recalled { log, generation, begins, delivery, checkpoint, shards, mine, is_rescale };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
-        self.context.kept.set(self.context.kept.get().max(kept));
         self.shown = match self.delivery {
             Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,
             Delivery::ExactlyOnce => kept,
         };
-        Ok(())
+        Ok(kept)
     }
-    fn begin_sinks(&mut self) -> Result<(), Fault> {
-        if self.context.dry_run.get() { Ok(()) } else { self.writer.begin() }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.context.run().dry_run { Ok(()) } else { self.writer.begin() }
     }
 }

@@ -10,7 +10,7 @@ use crate::exchange::ring::Producer;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime};
-use crate::operator::push::{Pipe, Push, forward, keeps_nothing};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
 use crate::record::{Record, struct_record};
 use crate::stage::context::{StageContext, WatermarkOrigin};
@@ -18,6 +18,7 @@ use crate::state::memory::Memory;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A record on its way through an exchange that does not group.
@@ -47,6 +48,8 @@ pub struct ExchangeWriter {
     channels: Vec<Channel>,
     /// Records until the next sample of which key groups they go to.
     unsampled: u32,
+    /// How many records were sent to each key group, where anybody asks; counted in samples.
+    loads: Option<Arc<[AtomicU64]>>,
     edge: EdgeId,
     context: Rc<StageContext>,
     origins: Vec<WatermarkOrigin>,
@@ -60,6 +63,7 @@ impl ExchangeWriter {
         memory: &Arc<dyn Memory>,
         context: Rc<StageContext>,
         origins: Vec<WatermarkOrigin>,
+        loads: Option<Arc<[AtomicU64]>>,
     ) -> Self {
         let known = context.known(edge, context.shard);
         let channel = |ring| {
@@ -68,7 +72,7 @@ impl ExchangeWriter {
             channel
         };
         let channels = rings.into_iter().map(channel).collect();
-        ExchangeWriter { channels, unsampled: LOAD_SAMPLE, edge, context, origins }
+        ExchangeWriter { channels, unsampled: LOAD_SAMPLE, loads, edge, context, origins }
     }
 
     /// Notes for every so many records which key group one of them went to.
@@ -77,7 +81,14 @@ impl ExchangeWriter {
         self.unsampled -= 1;
         if self.unsampled == 0 {
             self.unsampled = LOAD_SAMPLE;
-            self.context.note_load(router.group(hash), LOAD_SAMPLE.into());
+            self.note_load(router.group(hash));
+        }
+    }
+
+    #[cold]
+    fn note_load(&self, group: usize) {
+        if let Some(load) = self.loads.as_ref().and_then(|loads| loads.get(group)) {
+            load.fetch_add(LOAD_SAMPLE.into(), Relaxed);
         }
     }
 
@@ -90,8 +101,12 @@ impl ExchangeWriter {
 }
 
 impl Pipe for ExchangeWriter {
-    fn mark(&mut self) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+    }
+}
 
+impl Link for ExchangeWriter {
     fn seal(&mut self) {
         let (tick, watermark) = (self.context.tick.get(), self.context.watermark(&self.origins));
         self.channels.iter_mut().for_each(|channel| {
@@ -112,8 +127,6 @@ impl Pipe for ExchangeWriter {
         self.channels.iter_mut().all(Channel::can_seal)
     }
 
-    fn finish(&mut self) {}
-
     fn note(&mut self, notes: &mut Notes) {
         // All channels are told the same watermark.
         notes.time(self.channels.first().map_or(EventTime::MIN, Channel::sent));
@@ -127,8 +140,6 @@ impl Pipe for ExchangeWriter {
         self.channels.iter_mut().for_each(|channel| channel.recall_sent(sent));
         Ok(())
     }
-
-    keeps_nothing!(but notes);
 }
 
 /// The sending end of `key_by`: `key` chooses the shard, `item` is what crosses.
@@ -159,11 +170,16 @@ impl<T, K: Key, I: Record, FK: Fn(&T) -> K + 'static, FI: Fn(&T) -> I + 'static>
 }
 
 impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+        self.channels.each_link(visit);
+    }
+}
+
+impl<FK: 'static, FI: 'static> Link for ByKey<FK, FI> {
     fn reroute(&mut self, router: &Arc<Router>) {
         self.router = router.clone();
     }
-
-    forward!(but reroute, channels);
 }
 
 /// The sending end of `key_by` where whole records cross: `key` chooses the shard.
@@ -192,11 +208,16 @@ impl<T: Record, K: Key, FK: Fn(&T) -> K + 'static> Push<T> for WholeByKey<FK> {
 }
 
 impl<FK: 'static> Pipe for WholeByKey<FK> {
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+        self.channels.each_link(visit);
+    }
+}
+
+impl<FK: 'static> Link for WholeByKey<FK> {
     fn reroute(&mut self, router: &Arc<Router>) {
         self.router = router.clone();
     }
-
-    forward!(but reroute, channels);
 }
 
 /// The sending end of `rebalance`: `chunk` records for each shard in turn, this one first.
@@ -236,10 +257,16 @@ impl<T: Record> Push<T> for ByTurn {
 }
 
 impl Pipe for ByTurn {
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+        self.channels.each_link(visit);
+    }
+}
+
+impl Link for ByTurn {
     fn note(&mut self, notes: &mut Notes) {
         notes.number(self.left as u64);
         notes.number(self.channel as u64);
-        self.channels.note(notes);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
@@ -248,8 +275,6 @@ impl Pipe for ByTurn {
             let (left, channel) = turns[mine];
             (self.left, self.channel) = (left as usize, channel as usize % self.channels.channels.len());
         }
-        self.channels.recall(earlier)
+        Ok(())
     }
-
-    forward!(but note and recall, channels);
 }

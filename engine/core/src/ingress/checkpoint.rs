@@ -25,11 +25,11 @@ impl Ingress {
         notes.number(u64::from(self.ended));
         notes.number(self.marked.len() as u64);
         self.marked.iter().for_each(|watermark| notes.time(*watermark));
-        notes.number(self.readers.iter().map(|reader| reader.partitions() as u64).sum());
-        self.readers.iter_mut().for_each(|reader| reader.note_positions(notes));
+        notes.number(self.segments.heads.iter().map(|reader| reader.partitions() as u64).sum());
+        self.segments.heads.iter_mut().for_each(|reader| reader.note_positions(notes));
         self.context.note(notes);
-        self.readers.iter_mut().for_each(|reader| reader.note(notes));
-        self.forks.iter_mut().for_each(|fork| fork.note(notes));
+        self.segments.heads.iter_mut().for_each(|reader| reader.note(notes));
+        self.segments.forks.iter_mut().for_each(|fork| fork.note(notes));
         if !self.ended {
             self.tick = tick;
             self.clocks.publish(self.shard, tick);
@@ -43,9 +43,8 @@ impl Ingress {
         if tick < self.tick {
             return false;
         }
-        self.readers.iter_mut().for_each(|reader| reader.reroute(router));
-        self.forks.iter_mut().for_each(|fork| fork.reroute(router));
-        self.context.set_router(router.clone());
+        self.segments.heads.iter_mut().for_each(|reader| reader.reroute(router));
+        self.segments.forks.iter_mut().for_each(|fork| fork.reroute(router));
         if !self.ended {
             self.tick = tick;
             self.clocks.publish(self.shard, tick);
@@ -72,10 +71,10 @@ impl Ingress {
             (self.turn, self.ended) = (noted[mine].1 as usize, noted[mine].2);
             self.marked.clone_from(&noted[mine].3);
         }
-        self.readers.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
+        self.segments.heads.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
         self.context.recall(earlier)?;
-        self.readers.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
-        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
+        self.segments.heads.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
+        self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.tick = tick;
         self.clocks.publish(self.shard, if self.ended { Tick::END } else { tick });
         Ok(())

@@ -28,10 +28,11 @@ use crate::ids::{EventTime, Nanos, ShardId, Tick};
 use crate::ingress::deadline::Deadlines;
 use crate::ingress::input_log::{InputLog, encode, entry_bytes, padded};
 use crate::ingress::log_quota::LogQuota;
-use crate::ingress::source::{OpenContext, Poll, Reader};
+use crate::ingress::source::{OpenContext, Poll, Read, Reader};
 use crate::operator::fork::ForkBuffer;
 use crate::operator::push::Pipe;
 use crate::stage::context::{IDLE, StageContext};
+use crate::stage::segments::Segments;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -147,8 +148,7 @@ impl Writing {
 pub(crate) struct Ingress {
     shard: ShardId,
     context: Rc<StageContext>,
-    readers: Vec<Box<dyn Reader>>,
-    forks: Vec<Box<dyn ForkBuffer>>,
+    segments: Segments<dyn Reader>,
     clocks: Clocks,
     budget: TickBudget,
     feed: Feed,
@@ -181,6 +181,10 @@ pub(crate) struct Ingress {
     /// Deals the room in the log, of which one partition can have so much in one tick.
     log_quota: LogQuota,
     logged_most: usize,
+    /// Whether a generator noted anything new in the tick in progress.
+    noted: bool,
+    /// Producers wait for ticks through this one to be durable.
+    flush_requested: Tick,
 }
 
 /// What all of `partitions` may log together in an entry of `bytes` bytes, if the entry fits at all.
@@ -192,8 +196,7 @@ fn logged_in(bytes: usize, partitions: usize) -> Option<usize> {
 impl Ingress {
     pub(crate) fn new(
         context: Rc<StageContext>,
-        mut readers: Vec<Box<dyn Reader>>,
-        forks: Vec<Box<dyn ForkBuffer>>,
+        mut segments: Segments<dyn Reader>,
         clocks: Clocks,
         budget: TickBudget,
         log: IngressLog,
@@ -201,7 +204,7 @@ impl Ingress {
     ) -> Self {
         let (shard, made) = (context.shard, Nanos(0));
         let IngressLog { feed, writing, barrier } = log;
-        let partitions = readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        let partitions = segments.heads.iter().map(|reader| reader.partitions()).sum::<usize>();
         let mut logged_most = usize::MAX;
         if let Some(Writing { input_log, .. }) = &writing {
             let most = input_log.entry_bytes_max();
@@ -214,13 +217,12 @@ impl Ingress {
                 0
             });
         }
-        let open = OpenContext { logged_max: logged_most, is_rescale: context.is_rescale.get() };
-        readers.iter_mut().for_each(|reader| reader.begin(open));
+        let open = OpenContext { logged_max: logged_most, is_rescale: context.run().is_rescale };
+        segments.heads.iter_mut().for_each(|reader| reader.begin(open));
         Ingress {
             shard,
             context,
-            readers,
-            forks,
+            segments,
             clocks,
             budget,
             feed,
@@ -243,7 +245,19 @@ impl Ingress {
             turn: 0,
             log_quota: LogQuota::new(partitions),
             logged_most,
+            noted: false,
+            flush_requested: Tick(0),
         }
+    }
+
+    /// Through which tick producers wait for the input to be durable.
+    pub(crate) fn flush_requested(&self) -> Tick {
+        self.flush_requested
+    }
+
+    /// What the segment is called that ran last.
+    pub(crate) fn running(&self) -> &str {
+        self.segments.name(self.segments.running)
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -289,30 +303,30 @@ impl Ingress {
 
     /// Ticks up to `through` will be durable.
     pub(crate) fn release(&mut self, through: Tick) {
-        for (number, reader) in self.readers.iter_mut().enumerate() {
-            self.context.running.set(number);
+        for (number, reader) in self.segments.heads.iter_mut().enumerate() {
+            self.segments.running = number;
             reader.released(through);
         }
-        self.each_segment(|pipe| pipe.release(through));
+        self.segments.each(|pipe| pipe.release(through));
     }
 
     pub(crate) fn readers(&mut self) -> &mut [Box<dyn Reader>] {
-        &mut self.readers
+        &mut self.segments.heads
     }
 
     pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
-        &mut self.forks
+        &mut self.segments.forks
     }
 
     fn room(&mut self) -> usize {
-        let readers = self.readers.iter_mut().map(|reader| reader.room()).min().unwrap_or(usize::MAX);
-        self.forks.iter_mut().map(|fork| fork.room()).fold(readers, usize::min)
+        let readers = self.segments.heads.iter_mut().map(|reader| reader.room()).min().unwrap_or(usize::MAX);
+        self.segments.forks.iter_mut().map(|fork| fork.room()).fold(readers, usize::min)
     }
 
     /// Bytes that partitions may log in one tick; none while the input log has too little room.
     fn logged_max(&self) -> Option<usize> {
         let Some(writing) = &self.writing else { return Some(0) };
-        let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        let partitions = self.segments.heads.iter().map(|reader| reader.partitions()).sum::<usize>();
         logged_in(writing.input_log.room(), partitions).filter(|room| *room >= self.log_quota.wanted())
     }
 
@@ -346,8 +360,8 @@ impl Ingress {
             return Ok((0, self.observe()));
         }
         let room = self.room();
-        let can_seal =
-            self.readers.iter_mut().all(|r| r.can_seal()) && self.forks.iter_mut().all(|l| l.can_seal());
+        let can_seal = self.segments.heads.iter_mut().all(|r| r.can_seal())
+            && self.segments.forks.iter_mut().all(|l| l.can_seal());
         // A replayed tick is sent whole even if it was cut for larger rings: what does not fit goes as an oversized frame.
         let Some(logged_max) = self.logged_max().filter(|_| can_seal && room > 0) else {
             self.context.stats.stalls.add(1);
@@ -381,7 +395,7 @@ impl Ingress {
     fn read(&mut self, budget: usize, room: usize) -> Result<bool, Fault> {
         let (now, tick) = (self.context.now.get(), self.context.tick.get());
         let mut done = true;
-        let open = self.readers.iter().map(|reader| reader.open()).sum::<usize>().max(1);
+        let open = self.segments.heads.iter().map(|reader| reader.open()).sum::<usize>().max(1);
         let (share, rest) = (budget / open, budget % open);
         let (mut left, mut place) = (0, self.turn);
         self.turn = (self.turn + 1) % open;
@@ -389,10 +403,10 @@ impl Ingress {
         self.logged.clear();
         self.logged_lens.clear();
         self.log_quota.deal(room, open);
-        for reader in 0..self.readers.len() {
-            self.context.running.set(reader);
-            for index in 0..self.readers[reader].partitions() {
-                let (number, is_open) = (self.taken.len(), self.readers[reader].is_open(index));
+        for reader in 0..self.segments.heads.len() {
+            self.segments.running = reader;
+            for index in 0..self.segments.heads[reader].partitions() {
+                let (number, is_open) = (self.taken.len(), self.segments.heads[reader].is_open(index));
                 if is_open {
                     left += share + usize::from(place % open < rest);
                     place += 1;
@@ -401,11 +415,11 @@ impl Ingress {
                 let poll = Poll { now, tick, records_max: left, logged_max };
                 let before = self.logged.len();
                 let log = self.writing.is_some().then_some(&mut self.logged);
-                let (taken, waits) = self.readers[reader].read(index, poll, log);
+                let Read { taken, waits, news } = self.segments.heads[reader].read(index, poll, log);
+                self.noted |= news;
                 let logged = self.logged.len() - before;
                 if waits > self.logged_most {
-                    let (names, most) = (self.context.names.borrow(), self.logged_most);
-                    let name = names.get(reader).map_or("a source", |name| name.as_str());
+                    let (name, most) = (self.segments.name(reader), self.logged_most);
                     let message = format!(
                         "{name}: {waits} bytes are to be logged in one tick, and there is room for {most}: raise `log.segment`"
                     );
@@ -413,7 +427,7 @@ impl Ingress {
                 }
                 self.log_quota.taken(number, padded(logged), waits, taken.asked);
                 left = left.saturating_sub(taken.records);
-                self.drain_forks();
+                self.drain_forks(&taken);
                 done &= taken.done;
                 self.taken.push(taken);
                 self.logged_lens.push(logged as u32);
@@ -423,22 +437,9 @@ impl Ingress {
         Ok(done)
     }
 
-    /// Calls every segment in turn, so that reports name the one that runs.
-    fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
-        let readers = self.readers.iter_mut().map(|reader| &mut **reader as &mut dyn Pipe);
-        let forks = self.forks.iter_mut().map(|fork| &mut **fork as &mut dyn Pipe);
-        for (number, pipe) in readers.chain(forks).enumerate() {
-            self.context.running.set(number);
-            call(pipe);
-        }
-    }
-
-    fn drain_forks(&mut self) {
-        for (number, fork) in self.forks.iter_mut().enumerate() {
-            self.context.running.set(self.readers.len() + number);
-            fork.drain();
-            fork.mark();
-        }
+    fn drain_forks(&mut self, taken: &Taken) {
+        let noted = &mut self.noted;
+        self.segments.drain_forks(|fork| *noted |= fork.mark(taken));
     }
 
     /// Writes the tick down; one that is being taken in again was written down before.
@@ -459,7 +460,7 @@ impl Ingress {
             input_log.append(tick, entry)?;
             if !self.logged.is_empty() {
                 // Producers wait for that.
-                self.context.flush_requested.set(tick);
+                self.flush_requested = tick;
             }
         }
         Ok(())
@@ -470,13 +471,13 @@ impl Ingress {
         let records: usize = self.taken.iter().map(|taken| taken.records).sum();
         self.context.ended.set(done);
         // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
-        let moved = self.context.moved(&mut self.marked) | self.context.noticed.take();
+        let moved = self.context.moved(&mut self.marked) | core::mem::take(&mut self.noted);
         let idle = records == 0 && !moved && !done && self.logged.is_empty() && self.is_live();
         if idle && !self.clocked.is_due(self.context.wall.get()) {
             return Ok((0, self.observe()));
         }
         self.keep(tick)?;
-        self.each_segment(|pipe| pipe.seal());
+        self.segments.each(|pipe| pipe.seal());
         // Clocks move their watermarks as the tick ends, which is no reason for another one.
         self.context.moved(&mut self.marked);
         self.context.check()?;
@@ -490,7 +491,7 @@ impl Ingress {
             stats.watermark.store(least.0, core::sync::atomic::Ordering::Relaxed);
         }
         if done {
-            self.each_segment(|pipe| pipe.finish());
+            self.segments.each(|pipe| pipe.finish());
             self.context.check()?;
             self.ended = true;
             self.clocks.publish(self.shard, Tick::END);

@@ -62,7 +62,7 @@ impl Ingress {
 
     /// Takes in a tick again.
     pub(super) fn retake(&mut self, entry: IngressEntry) -> Result<(usize, bool), Fault> {
-        let partitions = self.readers.iter().map(|reader| reader.partitions()).sum::<usize>();
+        let partitions = self.segments.heads.iter().map(|reader| reader.partitions()).sum::<usize>();
         if entry.taken.len() != partitions || entry.logged.len() != partitions {
             let (tick, taken) = (entry.tick.0, entry.taken.len());
             let message = format!(
@@ -74,14 +74,14 @@ impl Ingress {
         self.context.now.set(entry.now);
         self.context.wall.set(entry.wall);
         let (mut number, mut done) = (0, true);
-        for reader in 0..self.readers.len() {
-            self.context.running.set(reader);
-            for index in 0..self.readers[reader].partitions() {
+        for reader in 0..self.segments.heads.len() {
+            self.segments.running = reader;
+            for index in 0..self.segments.heads[reader].partitions() {
                 let taken = entry.taken[number];
                 let poll =
                     Poll { now: entry.now, tick: entry.tick, records_max: taken.records, logged_max: 0 };
-                self.readers[reader].replay(index, poll, taken, &entry.logged[number]);
-                self.drain_forks();
+                self.noted |= self.segments.heads[reader].replay(index, poll, taken, &entry.logged[number]);
+                self.drain_forks(&taken);
                 done &= taken.done;
                 number += 1;
             }

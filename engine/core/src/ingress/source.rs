@@ -5,7 +5,7 @@ use crate::checkpoint::notes::{Noted, Notes};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::Taken;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::record::schema::Schema;
 use crate::stage::context::StageContext;
 use alloc::collections::BTreeMap;
@@ -184,6 +184,15 @@ pub trait Partition: 'static {
     }
 }
 
+/// What came of reading a partition.
+pub(crate) struct Read {
+    pub(crate) taken: Taken,
+    /// Bytes that the partition waits to log; 0 if it waits for none.
+    pub(crate) waits: usize,
+    /// Whether a generator noted anything new.
+    pub(crate) news: bool,
+}
+
 /// A source on one shard: its partitions there, and the chain behind them.
 pub(crate) trait Reader: Pipe {
     /// Partitions here.
@@ -200,11 +209,11 @@ pub(crate) trait Reader: Pipe {
     /// Tells the partitions what holds for the whole run.
     fn begin(&mut self, open: OpenContext);
 
-    /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one; also says how many bytes it waits for, if any.
-    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize);
+    /// Reads partition `index`, unless it has ended, and has it log to `log` if there is one.
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Read;
 
-    /// Reads partition `index` as it was read when it gave `taken` and logged `logged`.
-    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]);
+    /// Reads partition `index` as it was read when it gave `taken` and logged `logged`. Returns whether a generator noted anything new.
+    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) -> bool;
 
     /// Tells the partitions that ticks up to `through` will be durable.
     fn released(&mut self, through: Tick);
@@ -288,22 +297,18 @@ impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
     /// The partition has no more. Those who sent it still have to hear that their records are durable.
     fn end(&mut self, index: usize) {
         let partition = self.partitions[index].take();
-        if self.context.durable.get() {
+        if self.context.run().durable {
             self.ended.extend(partition);
         }
     }
 
-    /// The partition has been read: generators note what came of it.
-    fn note_taken(&mut self, index: usize, taken: Taken) {
+    /// The partition has been read: generators note what came of it. Returns whether that was anything new.
+    fn note_taken(&mut self, index: usize, taken: Taken) -> bool {
         self.records[index] += taken.records as u64;
         if taken.done {
             self.end(index);
         }
-        let context = &self.context;
-        context.partition_watermark.set(taken.watermark);
-        context.partition_done.set(taken.done);
-        context.partition_asked.set(taken.asked);
-        self.next.mark();
+        self.next.mark(&taken)
     }
 }
 
@@ -320,7 +325,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
         self.partitions.iter_mut().flatten().for_each(|partition| partition.begin(open));
     }
 
-    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> (Taken, usize) {
+    fn read(&mut self, index: usize, poll: Poll, log: Option<&mut Vec<u8>>) -> Read {
         self.context.partition.set(self.first + index);
         let mut asked = poll.records_max > 0;
         let mut waits = 0;
@@ -352,11 +357,11 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 self.context.fail(Fault::External { shard: self.context.shard, message });
             }
         }
-        self.note_taken(index, taken);
-        (taken, waits)
+        let news = self.note_taken(index, taken);
+        Read { taken, waits, news }
     }
 
-    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) {
+    fn replay(&mut self, index: usize, poll: Poll, taken: Taken, logged: &[u8]) -> bool {
         self.context.partition.set(self.first + index);
         if let Some(partition) = &mut self.partitions[index] {
             let next = &mut self.next;
@@ -377,7 +382,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
             let message = format!("{}: source partition {index} had ended before", poll.tick);
             self.context.fail(Fault::Restore { message });
         }
-        self.note_taken(index, taken);
+        self.note_taken(index, taken)
     }
 
     fn released(&mut self, through: Tick) {
@@ -430,5 +435,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
 }
 
 impl<P: 'static, N: Pipe> Pipe for FromSource<P, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

@@ -36,7 +36,7 @@ impl Ingress {
     #[cold]
     pub(super) fn settle(&mut self, how: Stopping) {
         let ends = how == Stopping::Ending;
-        let holds = self.readers.iter_mut().fold(false, |holds, reader| reader.settle(ends) | holds);
+        let holds = self.segments.heads.iter_mut().fold(false, |holds, reader| reader.settle(ends) | holds);
         if !holds {
             self.log_quota.clear();
             self.paused |= !ends;

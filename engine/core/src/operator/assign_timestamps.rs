@@ -19,8 +19,9 @@ use self::early::Trend;
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
+use crate::ingress::Taken;
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::stage::context::{IDLE, StageContext};
 use crate::stats::HeardState;
 use alloc::collections::BTreeMap;
@@ -229,9 +230,9 @@ impl Generator {
         early
     }
 
-    fn progress(&mut self) {
+    fn progress(&mut self, taken: &Taken) -> bool {
         let now = self.context.now.get();
-        let Some(place) = self.place() else { return };
+        let Some(place) = self.place() else { return false };
         let partition = &mut self.partitions[place];
         let before = *partition;
         let heard = self.newest > EventTime::MIN || self.heard;
@@ -239,14 +240,14 @@ impl Generator {
         if partition.heard == Nanos(0) || heard {
             partition.heard = now;
         }
-        partition.done = self.context.partition_done.get();
+        partition.done = taken.done;
         let seen = match self.timing {
-            WatermarkKind::Source => self.context.partition_watermark.get(),
+            WatermarkKind::Source => taken.watermark,
             // Moves when the tick ends: whether there is one must not depend on it.
             WatermarkKind::Clock => EventTime::MIN,
             WatermarkKind::Bounded { nanos, idle_nanos, .. } => {
                 // Silence means something only where the partition was asked; until then it is what it was.
-                if self.context.partition_asked.get() {
+                if taken.asked {
                     partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
                 }
                 if heard { partition.trend.newest.minus(nanos) } else { EventTime::MIN }
@@ -255,12 +256,13 @@ impl Generator {
         // Only the end of the input closes the last window that there can be.
         partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
         (self.newest, self.limit, self.heard) = (EventTime::MIN, self.timing.first_limit(), false);
-        if *partition != before {
-            self.context.noticed.set(true);
+        let news = *partition != before;
+        if news {
             self.tell(place, now);
         }
         let least = Self::least(&self.partitions);
         self.watermark.set(least);
+        news
     }
 
     /// The watermark, should the tick end now.
@@ -272,8 +274,14 @@ impl Generator {
         let least = open.filter(|p| !p.idle).map(|p| p.watermark).min();
         least.unwrap_or(IDLE)
     }
+}
 
-    fn note(&self, notes: &mut Notes) {
+impl Link for Generator {
+    fn mark(&mut self, taken: &Taken) -> bool {
+        self.progress(taken)
+    }
+
+    fn note(&mut self, notes: &mut Notes) {
         notes.number(self.partitions.len() as u64);
         self.partitions.iter().for_each(|partition| partition.note(notes));
     }
@@ -343,27 +351,10 @@ impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool
 }
 
 impl<T: 'static, F: 'static, N: Pipe, const APART: bool> Pipe for AssignTimestamps<T, F, N, APART> {
-    fn mark(&mut self) {
-        self.generator.progress();
-        self.next.mark();
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(&mut self.generator);
+        self.next.each_link(visit);
     }
-
-    fn note(&mut self, notes: &mut Notes) {
-        self.generator.note(notes);
-        self.next.note(notes);
-    }
-
-    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
-        self.generator.recall(earlier)?;
-        self.next.recall(earlier)
-    }
-
-    fn seal(&mut self) {
-        self.generator.seal();
-        self.next.seal();
-    }
-
-    forward!(but mark, seal, note and recall, next);
 }
 
 #[cfg(test)]
@@ -376,6 +367,10 @@ mod tests {
     struct Bench {
         stamp: AssignTimestamps<i64, fn(&i64) -> EventTime, Nowhere, false>,
         context: Rc<StageContext>,
+        /// Whether the partitions are asked.
+        asked: bool,
+        /// Whether anything new was noted.
+        noticed: bool,
     }
 
     /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
@@ -391,7 +386,7 @@ mod tests {
             Nowhere,
             SideOutput::new(None),
         );
-        Bench { stamp, context }
+        Bench { stamp, context, asked: true, noticed: false }
     }
 
     impl Bench {
@@ -404,8 +399,12 @@ mod tests {
                     .unwrap_or_default()
                     .iter()
                     .for_each(|&record| self.stamp.push(EventTime::MIN, record));
-                self.context.partition_done.set(records.is_none());
-                self.stamp.mark();
+                self.noticed |= self.stamp.mark(&Taken {
+                    records: records.unwrap_or_default().len(),
+                    watermark: EventTime::MIN,
+                    done: records.is_none(),
+                    asked: self.asked,
+                });
             }
             self.stamp.seal();
             self.context.generator(7).get()
@@ -445,7 +444,7 @@ mod tests {
         let mut bench = bench();
         let mut noticed = |now, given: [Option<&[i64]>; 2]| {
             bench.tick(now, given);
-            bench.context.noticed.take()
+            core::mem::take(&mut bench.noticed)
         };
         assert!(noticed(1, [Some(&[]), Some(&[])]), "when it began");
         assert!(!noticed(2, [Some(&[]), Some(&[])]));
@@ -470,11 +469,11 @@ mod tests {
     fn a_partition_that_was_not_asked_stays_what_it_was() {
         let mut bench = bench();
         assert_eq!(bench.tick(1, [Some(&[50]), Some(&[20])]), EventTime(10));
-        bench.context.partition_asked.set(false);
-        bench.context.noticed.set(false);
+        bench.asked = false;
+        bench.noticed = false;
         assert_eq!(bench.tick(500, [Some(&[]), Some(&[])]), EventTime(10));
-        assert!(!bench.context.noticed.get());
-        bench.context.partition_asked.set(true);
+        assert!(!bench.noticed);
+        bench.asked = true;
         assert_eq!(bench.tick(501, [Some(&[60]), Some(&[])]), EventTime(50), "asked, and silent for long");
     }
 

@@ -34,7 +34,7 @@ use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, read};
 use crate::stage::build::OperatorContext;
@@ -282,7 +282,9 @@ impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
 }
 
 impl<K: 'static, T: 'static, N: Pipe> Pipe for DeduplicateOperator<K, T, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One record in, one or none out.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 
 /// Keeps the records for which `f` is true.
 pub struct Filter<F, N> {
@@ -26,5 +26,7 @@ impl<T, F: Fn(&T) -> bool + 'static, N: Push<T>> Push<T> for Filter<F, N> {
 }
 
 impl<F: 'static, N: Pipe> Pipe for Filter<F, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

@@ -1,7 +1,7 @@
 //! One record in, any number out.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 
 /// Applies `f` to each record and pushes everything that it yields, all at the record's own event time.
 pub struct FlatMap<F, N> {
@@ -26,5 +26,7 @@ impl<T, I: IntoIterator, F: Fn(T) -> I + 'static, N: Push<I::Item>> Push<T> for 
 }
 
 impl<F: 'static, N: Pipe> Pipe for FlatMap<F, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

@@ -3,7 +3,7 @@
 //! The queue is emptied after every frame or poll, so it holds what one of them yields. Nothing crosses a core here.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward, keeps_nothing};
+use crate::operator::push::{Link, Pipe, Push};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -24,17 +24,7 @@ impl<T> ToQueue<T> {
 }
 
 impl<T: 'static> Pipe for ToQueue<T> {
-    fn mark(&mut self) {}
-    fn seal(&mut self) {}
-    fn flush(&mut self) {}
-    fn room(&mut self) -> usize {
-        usize::MAX
-    }
-    fn can_seal(&mut self) -> bool {
-        true
-    }
-    fn finish(&mut self) {}
-    keeps_nothing!();
+    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
 }
 
 impl<T: 'static> Push<T> for ToQueue<T> {
@@ -78,7 +68,7 @@ impl<T> ToBoth<T> {
 }
 
 impl<T: 'static> Pipe for ToBoth<T> {
-    forward!(left, right);
+    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
 }
 
 impl<T: Clone + 'static> Push<T> for ToBoth<T> {
@@ -118,5 +108,7 @@ impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
 }
 
 impl<T: 'static, N: Pipe> Pipe for FromQueue<T, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

@@ -1,7 +1,7 @@
 //! One record in, the same out, seen on its way.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 
 /// Shows each record to `f`.
 pub struct Inspect<F, N> {
@@ -25,5 +25,7 @@ impl<T, F: Fn(EventTime, &T) + 'static, N: Push<T>> Push<T> for Inspect<F, N> {
 }
 
 impl<F: 'static, N: Pipe> Pipe for Inspect<F, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

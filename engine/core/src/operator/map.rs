@@ -1,7 +1,7 @@
 //! One record in, one out.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 
 /// Applies `f` to each record.
 pub struct Map<F, N> {
@@ -24,5 +24,7 @@ impl<T, U, F: Fn(T) -> U + 'static, N: Push<U>> Push<T> for Map<F, N> {
 }
 
 impl<F: 'static, N: Pipe> Pipe for Map<F, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

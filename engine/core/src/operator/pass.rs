@@ -4,7 +4,7 @@ use crate::exchange::frame::Frame;
 use crate::exchange::partition::Timed;
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{Operator, keeps_no_state};
 use crate::record::{Record, is_fixed, read};
 use crate::stage::context::StageContext;
@@ -53,5 +53,7 @@ impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
 }
 
 impl<T: 'static, N: Pipe> Pipe for Pass<T, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

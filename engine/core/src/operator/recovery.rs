@@ -13,7 +13,7 @@ use crate::exchange::partition::Keyed;
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId};
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Pipe, Push, keeps_nothing};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{DeduplicateOperator, Operator, SortOperator, WindowOperator};
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
@@ -34,17 +34,7 @@ const SECTION: Section = Section::operator(1, 0);
 struct Out<T>(Rc<RefCell<Vec<(i64, T)>>>);
 
 impl<T: 'static> Pipe for Out<T> {
-    fn mark(&mut self) {}
-    fn seal(&mut self) {}
-    fn flush(&mut self) {}
-    fn room(&mut self) -> usize {
-        usize::MAX
-    }
-    fn can_seal(&mut self) -> bool {
-        true
-    }
-    fn finish(&mut self) {}
-    keeps_nothing!();
+    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
 }
 
 impl<T: 'static> Push<T> for Out<T> {

@@ -1,7 +1,7 @@
 //! One record in, to one of two outputs.
 
 use crate::ids::EventTime;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 
 /// Sends the records for which `f` is true to `side`, the others on to `next`.
 pub struct Side<F, N, S> {
@@ -29,5 +29,8 @@ impl<T, F: Fn(&T) -> bool + 'static, N: Push<T>, S: Push<T>> Push<T> for Side<F,
 }
 
 impl<F: 'static, N: Pipe, S: Pipe> Pipe for Side<F, N, S> {
-    forward!(next, side);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+        self.side.each_link(visit);
+    }
 }

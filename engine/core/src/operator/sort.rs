@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
 use crate::record::{Record, digest, is_fixed, read, struct_record};
 use crate::stage::build::OperatorContext;
@@ -221,5 +221,7 @@ where
 }
 
 impl<K: 'static, T: 'static, C: 'static, N: Pipe> Pipe for SortOperator<K, T, C, N> {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

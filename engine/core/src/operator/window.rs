@@ -36,7 +36,7 @@ use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Pipe, Push, forward};
+use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
 use crate::record::{self, is_fixed, read};
 use crate::stage::context::StageContext;
@@ -412,5 +412,7 @@ where
     A: Aggregate<T>,
     N: Pipe,
 {
-    forward!(next);
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
 }

@@ -21,7 +21,8 @@ use crate::operator::push::Push;
 use crate::operator::{Operator, Pass, WindowOperator};
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed};
-use crate::stage::context::{StageContext, WatermarkOrigin};
+use crate::stage::context::{RunInfo, StageContext, WatermarkOrigin};
+use crate::stage::segments::Segments;
 use crate::stage::shard::Shard;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
@@ -245,6 +246,8 @@ pub struct ShardBuilder {
     writing: Option<Writing>,
     barrier: Barrier,
     hash_ticks: u64,
+    run: RunInfo,
+    loads: Option<Arc<[AtomicU64]>>,
 }
 
 /// What makes a shard durable.
@@ -277,6 +280,8 @@ impl ShardBuilder {
         let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
         contexts.iter().for_each(|context| context.set_known(known.clone()));
         let stages = (0..stages).map(|_| StageParts::default()).collect();
+        let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
+        contexts.iter().for_each(|context| context.set_run(run));
         ShardBuilder {
             wiring,
             memory,
@@ -289,7 +294,14 @@ impl ShardBuilder {
             writing: None,
             barrier: Barrier::default(),
             hash_ticks: 0,
+            run,
+            loads: None,
         }
+    }
+
+    fn set_run(&mut self, change: impl FnOnce(RunInfo) -> RunInfo) {
+        self.run = change(self.run);
+        self.contexts.iter().for_each(|context| context.set_run(self.run));
     }
 
     /// Has the shard note what every tick took.
@@ -305,14 +317,11 @@ impl ShardBuilder {
     /// Makes the shard durable: before anything is built. [`Shard::restore`] and
     /// [`Shard::replayed_through`] must be called before the first step.
     pub fn make_durable(&mut self, durable: Durable) {
-        for context in &self.contexts {
-            context.durable.set(true);
-            context.log.set(durable.log);
-            context.generation.set(durable.generation);
-            context.begins.set(durable.begins);
-            context.loads.replace(durable.loads.clone());
-            context.is_rescale.set(durable.is_rescale);
-        }
+        self.set_run(|run| {
+            let Durable { log, generation, begins, is_rescale, .. } = durable;
+            RunInfo { durable: true, log, generation, begins, is_rescale, ..run }
+        });
+        self.loads = durable.loads;
         self.feed = Feed::Replayed { log: durable.replay, next: None };
         self.writing = durable.input_log.map(Writing::new);
         self.barrier = Barrier::new(durable.barrier);
@@ -330,7 +339,7 @@ impl ShardBuilder {
             loads: None,
             is_rescale: false,
         });
-        self.contexts.iter().for_each(|context| context.dry_run.set(true));
+        self.set_run(|run| RunInfo { dry_run: true, ..run });
     }
 
     /// Puts what `wrap` returns between the shard and what it takes in again, if it takes in anything again.
@@ -372,7 +381,14 @@ impl ShardBuilder {
             self.record_bytes =
                 self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
         }
-        ExchangeWriter::new::<R>(edge, rings, &self.memory, self.context(from), origins.clone())
+        ExchangeWriter::new::<R>(
+            edge,
+            rings,
+            &self.memory,
+            self.context(from),
+            origins.clone(),
+            self.loads.clone(),
+        )
     }
 
     /// The queue `number` of the job, on this shard.
@@ -485,8 +501,7 @@ impl ShardBuilder {
     pub fn finish(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
         // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
-        let durable = self.contexts.iter().any(|context| context.durable.get());
-        let trace = !durable && !matches!(self.feed, Feed::Live);
+        let trace = !self.run.durable && !matches!(self.feed, Feed::Live);
         let mut built = self.stages.into_iter();
         let mut stages = Vec::new();
         let first = built.next().unwrap_or_default();
@@ -507,22 +522,15 @@ impl ShardBuilder {
                     watermark: context.known(*edge, source),
                 }));
             }
-            let (operators, mut names): (Vec<_>, Vec<_>) =
-                built.operators.into_iter().map(|(_, o, n)| (o, n)).unzip();
-            let (forks, fork_names): (Vec<_>, Vec<_>) = built.forks.into_iter().unzip();
-            names.extend(fork_names);
-            context.names.replace(names);
+            let operators = built.operators.into_iter().map(|(_, operator, name)| (operator, name)).collect();
+            let segments = Segments::new(operators, built.forks);
             let clocks = clocks[number].clone();
-            let stage = Stage::new(context, inputs, operators, forks, clocks, trace, self.hash_ticks);
+            let stage = Stage::new(context, inputs, segments, clocks, trace, self.hash_ticks);
             let deadlines = self.wiring.deadlines.get(&number).cloned();
             stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
         let context = self.contexts[0].clone();
-        let (readers, mut names): (Vec<_>, Vec<_>) = self.readers.into_iter().unzip();
-        let (forks, fork_names): (Vec<_>, Vec<_>) = first.forks.into_iter().unzip();
-        names.extend(fork_names);
-        context.names.replace(names);
         let sizes = &self.wiring.sizes;
         let records_max = sizes.tick.records_max.min(sizes.tick_bytes_max / self.record_bytes).max(1);
         let budget = TickBudget { records_max, ..sizes.tick };
@@ -537,11 +545,14 @@ impl ShardBuilder {
             deadlines: self.wiring.deadlines.into_values().collect(),
             looked: EventTime::MIN,
         };
-        let ingress = Ingress::new(context.clone(), readers, forks, clocks, budget, log, clocked);
-        for context in &self.contexts {
-            context.shards.set(sizes.shards);
-            context.set_router(self.wiring.router.clone());
-        }
-        Shard::new(self.wiring.shard, ingress, context, stages)
+        let ingress = Ingress::new(
+            context.clone(),
+            Segments::new(self.readers, first.forks),
+            clocks,
+            budget,
+            log,
+            clocked,
+        );
+        Shard::new(self.wiring.router, ingress, context, stages)
     }
 }

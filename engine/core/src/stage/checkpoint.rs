@@ -40,9 +40,9 @@ impl Stage {
         notes.number(self.inputs.len() as u64);
         self.inputs.iter().for_each(|input| notes.time(input.watermark));
         self.context.note(&mut notes);
-        self.operators.iter_mut().for_each(|operator| operator.note(&mut notes));
-        self.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
-        self.operators.iter_mut().for_each(|operator| operator.freeze(full));
+        self.segments.heads.iter_mut().for_each(|operator| operator.note(&mut notes));
+        self.segments.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
+        self.segments.heads.iter_mut().for_each(|operator| operator.freeze(full));
         self.frozen = Some(notes);
     }
 
@@ -76,8 +76,8 @@ impl Stage {
             }
         }
         self.context.recall(earlier)?;
-        self.operators.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
-        self.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
+        self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
+        self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.clocks.publish(self.shard, self.done);
         Ok(())
     }
@@ -85,8 +85,8 @@ impl Stage {
     /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
     pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
         if self.behind {
-            for (number, operator) in self.operators.iter_mut().enumerate() {
-                self.context.running.set(number);
+            for (number, operator) in self.segments.heads.iter_mut().enumerate() {
+                self.segments.running = number;
                 if !operator.catch_up()? {
                     return Ok(false);
                 }

@@ -4,6 +4,7 @@ use super::Stage;
 use crate::exchange::hash::join;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
+use crate::ingress::Taken;
 use crate::stage::context::IDLE;
 
 impl Stage {
@@ -20,25 +21,28 @@ impl Stage {
         // shard it shares, so only those who act on the watermark keep it from falling.
         self.context.input.set(least);
         self.context.ended.set(least == EventTime::MAX);
-        self.context.partition_done.set(least == EventTime::MAX);
         self.completing = Some(0);
     }
 
     /// One slice of completing the open tick; true when it is sealed.
     pub(super) fn complete(&mut self) -> Result<bool, Fault> {
         let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
-        while index < self.operators.len() {
-            self.context.running.set(index);
-            let done = self.operators[index].complete(self.watermark)?;
-            self.drain_forks();
+        while index < self.segments.heads.len() {
+            self.segments.running = index;
+            let done = self.segments.heads[index].complete(self.watermark)?;
+            self.segments.drain_forks(|_| ());
             if !done {
                 self.completing = Some(index);
                 return Ok(false);
             }
             index += 1;
         }
-        self.each_segment(|pipe| pipe.mark());
-        self.each_segment(|pipe| pipe.seal());
+        let done = self.context.ended.get();
+        let taken = Taken { records: 0, watermark: EventTime::MIN, done, asked: true };
+        self.segments.each(|pipe| {
+            pipe.mark(&taken);
+        });
+        self.segments.each(|pipe| pipe.seal());
         self.context.check()?;
         self.note_state(tick);
         self.open = None;
@@ -51,7 +55,7 @@ impl Stage {
     /// Nothing can come at or below `through`: says so, if that is news.
     pub(super) fn advance(&mut self, through: Tick, end: bool) -> Result<bool, Fault> {
         if end {
-            self.each_segment(|pipe| pipe.finish());
+            self.segments.each(|pipe| pipe.finish());
             self.context.check()?;
             self.done = Tick::END;
             self.clocks.publish(self.shard, Tick::END);
@@ -67,12 +71,16 @@ impl Stage {
 
     fn note_state(&mut self, tick: Tick) {
         if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
-            let state = self.operators.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
+            let state =
+                self.segments.heads.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
             self.hashes.push((tick, state));
         }
         if let Some(trace) = self.trace {
-            let state =
-                self.operators.iter_mut().fold(trace, |digest, operator| join(digest, operator.digest()));
+            let state = self
+                .segments
+                .heads
+                .iter_mut()
+                .fold(trace, |digest, operator| join(digest, operator.digest()));
             self.trace = Some(join(state, tick.0));
         }
     }
@@ -80,7 +88,7 @@ impl Stage {
     /// Says until when the operators wait, if that is news.
     pub(super) fn tell_due(&mut self) {
         let Some(deadlines) = &self.deadlines else { return };
-        let due = self.operators.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        let due = self.segments.heads.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
         if due != self.due {
             self.due = due;
             deadlines.publish(self.shard, due);

@@ -1,7 +1,6 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
 
 use crate::checkpoint::notes::{Earlier, Notes};
-use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};
@@ -12,7 +11,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The watermark of a sender that nobody need wait for at present. Unlike all others it is not a bound, and may be followed by
 /// a lower one.
@@ -27,10 +25,31 @@ pub enum WatermarkOrigin {
     Input,
 }
 
+/// What is known of a run before anything of it is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunInfo {
+    /// Shards of the job.
+    pub shards: u16,
+    /// Whether the job has durability: its input is written down, and rows wait for that.
+    pub durable: bool,
+    /// Whether the run is only to be looked at: nothing is handed to sinks.
+    pub dry_run: bool,
+    /// Whether the run only recovers what other shards left, for another that follows.
+    pub is_rescale: bool,
+    /// The job's log, if it has one.
+    pub log: u128,
+    /// The generation of the log.
+    pub generation: u32,
+    /// Whether it begins with this start.
+    pub begins: bool,
+}
+
 /// The shared state of a stage. It never leaves its shard's thread.
 pub struct StageContext {
     /// The shard.
     pub shard: ShardId,
+    /// Counters of the shard.
+    pub stats: Arc<ShardStats>,
     /// The tick in progress.
     pub tick: Cell<Tick>,
     /// The driver's clock when this step began.
@@ -39,48 +58,15 @@ pub struct StageContext {
     pub wall: Cell<EventTime>,
     /// The source partition, counted within this shard, that is being read: from before its records come.
     pub partition: Cell<usize>,
-    /// What the partition that is being read says of its own progress.
-    pub partition_watermark: Cell<EventTime>,
-    /// Whether the partition that is being read has ended.
-    pub partition_done: Cell<bool>,
-    /// Whether it could say anything: without room it is not asked, and its silence means nothing.
-    pub partition_asked: Cell<bool>,
-    /// Whether a generator of the stage noticed anything new in the tick in progress.
-    pub noticed: Cell<bool>,
     /// Whether everything that will ever enter this stage has entered.
     pub ended: Cell<bool>,
     /// The least watermark of the stage's inputs as of `tick`: it may fall, or be [`IDLE`].
     pub input: Cell<EventTime>,
-    /// Counters of the shard.
-    pub stats: Arc<ShardStats>,
-    /// Shards of the job.
-    pub shards: Cell<u16>,
-    /// Where keys live.
-    router: RefCell<Option<Arc<Router>>>,
-    /// How many records were sent to each key group, where anybody asks; counted in samples.
-    pub loads: RefCell<Option<Arc<[AtomicU64]>>>,
-    /// Whether the job has durability: its input is written down, and rows wait for that.
-    pub durable: Cell<bool>,
-    /// Whether the run is only to be looked at: nothing is handed to sinks.
-    pub dry_run: Cell<bool>,
-    /// Whether the run only recovers what other shards left, for another that follows.
-    pub is_rescale: Cell<bool>,
-    /// The job's log, if it has one.
-    pub log: Cell<u128>,
-    /// The generation of the log.
-    pub generation: Cell<u32>,
-    /// Whether it begins with this start.
-    pub begins: Cell<bool>,
     /// Everything through this tick was taken in by an earlier run, and is replayed.
     pub replayed: Cell<Tick>,
-    /// The sinks of the stage say that they have rows of ticks through this one.
-    pub kept: Cell<Tick>,
-    /// Somebody waits for ticks through this one to be durable.
+    /// Rows wait for ticks through this one to be durable.
     pub flush_requested: Cell<Tick>,
-    /// What each segment is called, for reports.
-    pub names: RefCell<Vec<String>>,
-    /// The segment that runs.
-    pub running: Cell<usize>,
+    run: Cell<RunInfo>,
     /// What the sinks of the stage are called, and the one that failed or panicked, by its number.
     sinks: RefCell<Vec<String>>,
     blamed: Cell<Option<usize>>,
@@ -96,31 +82,16 @@ impl StageContext {
     pub fn new(shard: ShardId, stats: Arc<ShardStats>) -> Rc<Self> {
         Rc::new(StageContext {
             shard,
+            stats,
             tick: Cell::new(Tick(0)),
             now: Cell::new(Nanos(0)),
             wall: Cell::new(EventTime::MIN),
             partition: Cell::new(0),
-            partition_watermark: Cell::new(EventTime::MIN),
-            partition_done: Cell::new(false),
-            partition_asked: Cell::new(true),
-            noticed: Cell::new(false),
             ended: Cell::new(false),
             input: Cell::new(EventTime::MIN),
-            stats,
-            shards: Cell::new(1),
-            router: RefCell::default(),
-            loads: RefCell::default(),
-            durable: Cell::new(false),
-            dry_run: Cell::new(false),
-            is_rescale: Cell::new(false),
-            log: Cell::new(0),
-            generation: Cell::new(0),
-            begins: Cell::new(false),
             replayed: Cell::new(Tick(0)),
-            kept: Cell::new(Tick(0)),
             flush_requested: Cell::new(Tick(0)),
-            names: RefCell::default(),
-            running: Cell::new(0),
+            run: Cell::new(RunInfo { shards: 1, ..RunInfo::default() }),
             sinks: RefCell::default(),
             blamed: Cell::new(None),
             generators: RefCell::default(),
@@ -129,12 +100,14 @@ impl StageContext {
         })
     }
 
-    /// Counts `records` for a key group.
-    #[cold]
-    pub(crate) fn note_load(&self, group: usize, records: u64) {
-        if let Some(load) = self.loads.borrow().as_ref().and_then(|loads| loads.get(group)) {
-            load.fetch_add(records, Relaxed);
-        }
+    /// What is known of the run.
+    pub fn run(&self) -> RunInfo {
+        self.run.get()
+    }
+
+    /// Says what is known of the run, before anything is built that asks.
+    pub(crate) fn set_run(&self, run: RunInfo) {
+        self.run.set(run);
     }
 
     pub(crate) fn set_known(&self, known: Rc<Known>) {
@@ -151,15 +124,6 @@ impl StageContext {
         if let Some(known) = self.known.borrow().as_ref() {
             known.restore(index, watermark);
         }
-    }
-
-    /// Says where keys live.
-    pub(crate) fn set_router(&self, router: Arc<Router>) {
-        self.router.replace(Some(router));
-    }
-
-    pub(crate) fn router(&self) -> Option<Arc<Router>> {
-        self.router.borrow().clone()
     }
 
     /// The cell that generator number `index` of the job publishes its watermark in.

@@ -16,6 +16,7 @@ mod checkpoint;
 mod complete;
 pub mod context;
 mod rebalance;
+pub(crate) mod segments;
 pub(crate) mod shard;
 
 use crate::bounds::STEP_RECORDS_MAX;
@@ -30,8 +31,8 @@ use crate::ingress::Barrier;
 use crate::ingress::deadline::Deadlines;
 use crate::operator::Operator;
 use crate::operator::fork::ForkBuffer;
-use crate::operator::push::Pipe;
 use crate::stage::context::StageContext;
+use crate::stage::segments::Segments;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -80,8 +81,7 @@ pub(crate) struct Stage {
     context: Rc<StageContext>,
     /// In the order (edge, source shard).
     inputs: Vec<Input>,
-    operators: Vec<Box<dyn Operator>>,
-    forks: Vec<Box<dyn ForkBuffer>>,
+    segments: Segments<dyn Operator>,
     clocks: Clocks,
     /// The tick that frames have been taken of.
     open: Option<Tick>,
@@ -124,8 +124,7 @@ impl Stage {
     pub(crate) fn new(
         context: Rc<StageContext>,
         inputs: Vec<Input>,
-        operators: Vec<Box<dyn Operator>>,
-        forks: Vec<Box<dyn ForkBuffer>>,
+        segments: Segments<dyn Operator>,
         clocks: Clocks,
         trace: bool,
         hash_ticks: u64,
@@ -135,8 +134,7 @@ impl Stage {
             shard,
             context,
             inputs,
-            operators,
-            forks,
+            segments,
             clocks,
             open: None,
             completing: None,
@@ -176,6 +174,11 @@ impl Stage {
         done.max(self.context.tick.get())
     }
 
+    /// What the segment is called that ran last.
+    pub(crate) fn running(&self) -> &str {
+        self.segments.name(self.segments.running)
+    }
+
     pub(crate) fn ended(&self) -> bool {
         self.done == Tick::END
     }
@@ -200,21 +203,21 @@ impl Stage {
     }
 
     pub(crate) fn operators(&mut self) -> &mut [Box<dyn Operator>] {
-        &mut self.operators
+        &mut self.segments.heads
     }
 
     pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
-        &mut self.forks
+        &mut self.segments.forks
     }
 
     /// What followed from ticks up to `through` may leave the job.
     pub(crate) fn release(&mut self, through: Tick) {
-        self.each_segment(|pipe| pipe.release(through));
+        self.segments.each(|pipe| pipe.release(through));
     }
 
     /// Takes frames up to a bound; `pulse` is called between them.
     pub(crate) fn step(&mut self, stage: StageId, pulse: impl FnMut()) -> Result<Progress, Fault> {
-        let progress = self.merge(stage, pulse)?;
+        let progress = self.merge(stage, pulse).map_err(|fault| fault.within(self.running()))?;
         self.tell_due();
         Ok(progress)
     }
@@ -296,15 +299,15 @@ impl Stage {
     }
 
     fn can_open(&mut self) -> bool {
-        self.operators.iter_mut().all(|operator| operator.can_seal())
-            && self.forks.iter_mut().all(|fork| fork.can_seal())
+        self.segments.heads.iter_mut().all(|operator| operator.can_seal())
+            && self.segments.forks.iter_mut().all(|fork| fork.can_seal())
     }
 
     fn take(&mut self, index: usize) -> Result<usize, Fault> {
         let input = &mut self.inputs[index];
         let Some(head) = peek(&mut input.ring) else { unreachable!("the input is ready") };
-        self.context.running.set(input.operator);
-        let operator = &mut self.operators[input.operator];
+        self.segments.running = input.operator;
+        let operator = &mut self.segments.heads[input.operator];
         let mut count = 0;
         let watermark = take(&mut input.ring, head, |frame| {
             count = frame.count();
@@ -312,25 +315,8 @@ impl Stage {
         })?;
         input.watermark = watermark;
         self.context.stats.frames.add(1);
-        self.drain_forks();
+        self.segments.drain_forks(|_| ());
         Ok(count + 1)
-    }
-
-    fn drain_forks(&mut self) {
-        for (number, fork) in self.forks.iter_mut().enumerate() {
-            self.context.running.set(self.operators.len() + number);
-            fork.drain();
-        }
-    }
-
-    /// Calls every segment in turn, so that reports name the one that runs.
-    fn each_segment(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
-        let operators = self.operators.iter_mut().map(|operator| &mut **operator as &mut dyn Pipe);
-        let forks = self.forks.iter_mut().map(|fork| &mut **fork as &mut dyn Pipe);
-        for (number, pipe) in operators.chain(forks).enumerate() {
-            self.context.running.set(number);
-            call(pipe);
-        }
     }
 }
 

@@ -24,25 +24,24 @@ impl Stage {
         let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
         if !self.handed_over {
             self.handed_over = true;
-            for to in (0..self.context.shards.get()).map(ShardId).filter(|to| *to != self.shard) {
+            for to in (0..self.context.run().shards).map(ShardId).filter(|to| *to != self.shard) {
                 let mut blocks = Vec::new();
-                for (number, operator) in self.operators.iter_mut().enumerate() {
+                for (number, operator) in self.segments.heads.iter_mut().enumerate() {
                     let section = Section::operator(usize::from(stage.0), number);
                     let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
                     blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
                 }
                 handover.give(stage, self.shard, to, blocks);
             }
-            self.operators.iter_mut().for_each(|operator| operator.reroute(&router));
-            self.forks.iter_mut().for_each(|fork| fork.reroute(&router));
+            self.segments.heads.iter_mut().for_each(|operator| operator.reroute(&router));
+            self.segments.forks.iter_mut().for_each(|fork| fork.reroute(&router));
         }
         let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
         for (number, id, bytes) in blocks {
-            self.operators[number].restore(id, &bytes, Owns::All)?;
+            self.segments.heads[number].restore(id, &bytes, Owns::All)?;
         }
-        self.operators.iter_mut().try_for_each(|operator| operator.restored())?;
+        self.segments.heads.iter_mut().try_for_each(|operator| operator.restored())?;
         self.behind = true;
-        self.context.set_router(router);
         self.moves.pop_front();
         self.handed_over = false;
         Ok(true)

@@ -15,6 +15,7 @@ pub use self::checkpoint::Saved;
 use self::checkpoint::Saving;
 use crate::bounds::BUSY_STEPS;
 use crate::checkpoint::moving::Move;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
@@ -23,7 +24,8 @@ use crate::stage::Stage;
 use crate::stage::context::StageContext;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// What one step came to.
@@ -47,6 +49,8 @@ pub struct TakenIn {
 /// A shard of a running job.
 pub struct Shard {
     id: ShardId,
+    /// Where keys live when the shard begins.
+    router: Arc<Router>,
     ingress: Ingress,
     first: Rc<StageContext>,
     stages: Vec<Stage>,
@@ -57,17 +61,25 @@ pub struct Shard {
     /// Ticks through this one will be durable, and ticks through this one have been released to the sinks.
     durable_through: Tick,
     released: Tick,
+    /// The sinks have rows of an earlier run of ticks through this one.
+    kept: Tick,
     saving: Option<Saving>,
     /// Moves of an earlier run, still to be made again.
     moves: VecDeque<Move>,
 }
 
 impl Shard {
-    pub(crate) fn new(id: ShardId, ingress: Ingress, first: Rc<StageContext>, stages: Vec<Stage>) -> Self {
-        let durable_through = if first.durable.get() { Tick(0) } else { Tick::END };
+    pub(crate) fn new(
+        router: Arc<Router>,
+        ingress: Ingress,
+        first: Rc<StageContext>,
+        stages: Vec<Stage>,
+    ) -> Self {
+        let durable_through = if first.run().durable { Tick(0) } else { Tick::END };
         let (released, saving) = (durable_through, None);
         Shard {
-            id,
+            id: first.shard,
+            router,
             ingress,
             first,
             stages,
@@ -75,6 +87,7 @@ impl Shard {
             running: 0,
             durable_through,
             released,
+            kept: Tick(0),
             saving,
             moves: VecDeque::new(),
         }
@@ -166,7 +179,7 @@ impl Shard {
     /// # Errors
     /// When a sink cannot keep what it was given.
     pub fn suspend_sinks(&mut self) -> Result<(), Fault> {
-        self.each_chain(|chain| chain.suspend_sinks())
+        self.each_sink(|sink| sink.suspend())
     }
 
     /// Whether nothing is taken in any more, and everything that was has been written down, if there is a input log.
@@ -189,7 +202,8 @@ impl Shard {
     pub fn flush_requested(&self) -> Tick {
         let saving = self.saving.as_ref().map_or(Tick(0), |saving| saving.tick);
         let contexts = self.stages.iter().map(|stage| stage.context().flush_requested.get());
-        contexts.fold(self.first.flush_requested.get().max(saving), Tick::max)
+        let first = self.first.flush_requested.get().max(self.ingress.flush_requested());
+        contexts.fold(first.max(saving), Tick::max)
     }
 
     /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.
@@ -255,7 +269,7 @@ impl Shard {
                 return Ok(());
             }
             let mut sinks = SinkNotes::default();
-            self.each_chain(|chain| chain.note_sinks(&mut sinks))?;
+            self.each_sink(|sink| sink.note(&mut sinks))?;
             if let Some(saving) = &mut self.saving {
                 saving.sinks = Some(sinks);
             }
@@ -265,8 +279,7 @@ impl Shard {
     /// The tick through which sinks say that they have rows, after [`restore`](Self::restore): the highest of all, for the input that these
     /// follow from must be there.
     pub fn kept(&self) -> Tick {
-        let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
-        contexts.map(|context| context.kept.get()).max().unwrap_or(Tick(0))
+        self.kept
     }
 
     /// The start is certain: sinks take back what does not count. After [`restore`](Self::restore), before the first step.
@@ -274,7 +287,7 @@ impl Shard {
     /// # Errors
     /// When a sink cannot.
     pub fn begin_sinks(&mut self) -> Result<(), Fault> {
-        self.each_chain(|chain| chain.begin_sinks())
+        self.each_sink(|sink| sink.begin())
     }
 
     /// Hashes of the state of stages after some ticks, since the last call: see [`ShardBuilder::hash_ticks`](crate::stage::build::ShardBuilder::hash_ticks).
@@ -290,12 +303,11 @@ impl Shard {
         if let Some((tick, sink)) = contexts.filter_map(|c| Some((c.tick.get(), c.blamed()?))).next() {
             return (tick, sink);
         }
-        let context = match self.running {
-            0 => &*self.first,
-            stage => self.stages[stage - 1].context(),
+        let (context, name) = match self.running {
+            0 => (&*self.first, self.ingress.running()),
+            stage => (self.stages[stage - 1].context(), self.stages[stage - 1].running()),
         };
-        let names = context.names.borrow();
-        (context.tick.get(), names.get(context.running.get()).cloned().unwrap_or_default())
+        (context.tick.get(), name.to_string())
     }
 
     /// A digest of the keyed state after every tick so far, if the shard records or replays: equal for equal histories.

@@ -10,6 +10,7 @@ use crate::record::key::Key;
 use crate::state::memory::Buf;
 use crate::state::table::Table;
 use crate::window::{Windowed, within};
+use alloc::string::String;
 
 impl<T, K, A, N> WindowOperator<T, K, A, N>
 where
@@ -32,8 +33,8 @@ where
 
     #[cold]
     fn overflowed(&self, key: &K, overflow: Overflow) {
-        let names = self.context.names.borrow();
-        let operator = names.get(self.context.running.get()).cloned().unwrap_or_default();
+        // The stage knows what the operator is called.
+        let operator = String::new();
         self.context.fail(Fault::Overflow { operator, key: key.describe(), message: overflow.message });
     }
 

@@ -7,7 +7,7 @@ use crate::checkpoint::owns::Owns;
 use crate::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::fault::Fault;
 use crate::ids::Tick;
-use crate::operator::push::Pipe;
+use crate::operator::push::SinkLink;
 use crate::sink::{SinkNotes, SinkSync};
 use crate::stage::Stage;
 use alloc::format;
@@ -161,23 +161,23 @@ impl Shard {
         Ok(Saved::Done(syncs.unwrap_or_default()))
     }
 
-    /// Every chain that may end in a sink, in an order that never changes.
-    pub(super) fn each_chain(
+    /// Calls every sink, in an order that never changes.
+    pub(super) fn each_sink(
         &mut self,
-        mut call: impl FnMut(&mut dyn Pipe) -> Result<(), Fault>,
+        mut call: impl FnMut(&mut dyn SinkLink) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         for reader in self.ingress.readers() {
-            call(&mut **reader)?;
+            reader.each_sink(&mut call)?;
         }
         for fork in self.ingress.forks() {
-            call(&mut **fork)?;
+            fork.each_sink(&mut call)?;
         }
         for stage in &mut self.stages {
             for operator in stage.operators() {
-                call(&mut **operator)?;
+                operator.each_sink(&mut call)?;
             }
             for fork in stage.forks() {
-                call(&mut **fork)?;
+                fork.each_sink(&mut call)?;
             }
         }
         Ok(())
@@ -191,10 +191,10 @@ impl Shard {
         self.first.check()?;
         let Some(checkpoint) = checkpoint else {
             let mut nobody = Earlier { shards: Vec::new(), mine: None };
-            return self.each_chain(|chain| chain.recall_sinks(&mut nobody, Tick(0)));
+            return self.recall_sinks(&mut nobody, Tick(0));
         };
         let (tick, before) = (checkpoint.tick(), checkpoint.shards());
-        let mine = (before == usize::from(self.first.shards.get())).then_some(usize::from(self.id.0));
+        let mine = (before == usize::from(self.first.run().shards)).then_some(usize::from(self.id.0));
         let noted = |section| -> Result<Vec<Vec<u8>>, Fault> {
             let mut all = Vec::new();
             for shard in 0..before {
@@ -229,8 +229,8 @@ impl Shard {
                 return Err(Fault::Restore { message });
             }
         }
-        let (router, id) = (self.first.router(), self.id);
-        let here = |hash| router.as_ref().is_none_or(|router| router.shard(hash) == id);
+        let (router, id) = (self.router.clone(), self.id);
+        let here = |hash| router.shard(hash) == id;
         let owns = if mine.is_some() { Owns::All } else { Owns::Some(&here) };
         for (index, stage) in self.stages.iter_mut().enumerate() {
             for (number, operator) in stage.operators().iter_mut().enumerate() {
@@ -244,6 +244,16 @@ impl Shard {
         }
         let all = noted(Section::SINKS)?;
         let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
-        self.each_chain(|chain| chain.recall_sinks(&mut earlier, tick))
+        self.recall_sinks(&mut earlier, tick)
+    }
+
+    fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
+        let mut kept = Tick(0);
+        self.each_sink(|sink| {
+            kept = kept.max(sink.recall(earlier, checkpoint)?);
+            Ok(())
+        })?;
+        self.kept = kept;
+        Ok(())
     }
 }
