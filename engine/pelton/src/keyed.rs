@@ -77,8 +77,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     /// Records that come after all of their windows have closed are counted, and lost to the result; see
     /// [`aggregate_with_late`](Self::aggregate_with_late).
     pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> Rows<F, K, A> {
-        let item = aggregate.clone();
-        self.exchange(aggregate, None, move |record: &F::Item| item.item(record))
+        self.exchange(aggregate, None)
     }
 
     /// As [`aggregate`](Self::aggregate), with the late records as a second stream, whole and with their event time.
@@ -90,16 +89,15 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         F::Item: Record + Clone,
     {
         let queue = self.stream.job.plan().next_queue();
-        let rows = self.exchange(Whole(aggregate), Some(queue), F::Item::clone);
+        let rows = self.exchange(Whole(aggregate), Some(queue));
         let late = rows.late(queue);
         (rows, late)
     }
 
-    /// Ends the stream in the sending end of an exchange by key; what crosses is what `item` takes.
-    fn exchange<A, I>(self, aggregate: A, late: Option<usize>, item: I) -> Rows<F, K, A>
+    /// Ends the stream in the sending end of an exchange by key; what crosses is what the aggregate needs.
+    fn exchange<A>(self, aggregate: A, late: Option<usize>) -> Rows<F, K, A>
     where
         A: Aggregate<F::Item, Out: 'static>,
-        I: Fn(&F::Item) -> A::Item + Clone + Send + Sync + 'static,
     {
         let WindowedStream { stream: Stream { job, flow, place }, key, windows } = self;
         let to = job.plan().next_stage();
@@ -109,9 +107,10 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         job.plan().describe(format!("`{name}`: {windows} by {by}, keeping {kept}"));
         let behind = job.plan().behind(to, &place, name);
         job.plan().waits.push((to, behind.label.clone()));
+        let sends = aggregate.clone();
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), item.clone(), shard.router(), channels);
+            let end = ByKey::new(key.clone(), sends.clone(), shard.router(), channels);
             flow.instantiate(shard, end);
         });
         let label = behind.label.clone();

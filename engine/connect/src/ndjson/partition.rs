@@ -227,7 +227,7 @@ impl<T: DeserializeOwned> NdjsonPartition<T> {
                     self.in_chunk += 1;
                     if self.hashes {
                         let (Line::Whole(text) | Line::TooLong(text)) = line;
-                        self.chain = hash::join(self.chain, hash::bytes(text));
+                        self.chain = hash::join_bytes(self.chain, text);
                     }
                     match parse(line, self.source.line_bytes_max) {
                         Parsed::Record(record) => {

@@ -25,6 +25,11 @@ pub fn bytes(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
+/// Joins the hash of further bytes to the hash of what came before them.
+pub fn join_bytes(left: u64, further: &[u8]) -> u64 {
+    join(left, bytes(further))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

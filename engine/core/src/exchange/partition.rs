@@ -3,6 +3,7 @@
 //! By key: the key's hash chooses the key group and that the shard. By turn: one record, or one chunk, for each shard in turn.
 //! Forward: to the same shard, where two stages meet. The choice never depends on anything but the records and their order.
 
+use crate::aggregate::Aggregate;
 use crate::bounds::LOAD_SAMPLE;
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
 use crate::exchange::channel::Channel;
@@ -142,41 +143,41 @@ impl Link for ExchangeWriter {
     }
 }
 
-/// The sending end of `key_by`: `key` chooses the shard, `item` is what crosses.
-pub struct ByKey<FK, FI> {
+/// The sending end of `key_by`: `key` chooses the shard, and what `aggregate` needs of a record crosses.
+pub struct ByKey<FK, A> {
     key: FK,
-    item: FI,
+    aggregate: A,
     router: Arc<Router>,
     channels: ExchangeWriter,
 }
 
-impl<FK, FI> ByKey<FK, FI> {
-    /// Sends `item(record)` to the owner of `key(record)`.
-    pub fn new(key: FK, item: FI, router: Arc<Router>, channels: ExchangeWriter) -> Self {
-        ByKey { key, item, router, channels }
+impl<FK, A> ByKey<FK, A> {
+    /// Sends what `aggregate` needs of a record to the owner of `key(record)`.
+    pub fn new(key: FK, aggregate: A, router: Arc<Router>, channels: ExchangeWriter) -> Self {
+        ByKey { key, aggregate, router, channels }
     }
 }
 
-impl<T, K: Key, I: Record, FK: Fn(&T) -> K + 'static, FI: Fn(&T) -> I + 'static> Push<T> for ByKey<FK, FI> {
+impl<T, K: Key, FK: Fn(&T) -> K + 'static, A: Aggregate<T>> Push<T> for ByKey<FK, A> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         let key = (self.key)(&record);
         let hash = key.hash();
         let shard = self.router.shard(hash);
         self.channels.sample(&self.router, hash);
-        let keyed = Keyed { at: at.0, key, item: (self.item)(&record) };
+        let keyed = Keyed { at: at.0, key, item: self.aggregate.item(&record) };
         self.channels.push(usize::from(shard.0), &keyed, hash);
     }
 }
 
-impl<FK: 'static, FI: 'static> Pipe for ByKey<FK, FI> {
+impl<FK: 'static, A: 'static> Pipe for ByKey<FK, A> {
     fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
         visit(self);
         self.channels.each_link(visit);
     }
 }
 
-impl<FK: 'static, FI: 'static> Link for ByKey<FK, FI> {
+impl<FK: 'static, A: 'static> Link for ByKey<FK, A> {
     fn reroute(&mut self, router: &Arc<Router>) {
         self.router = router.clone();
     }
