@@ -4,7 +4,7 @@
 //! that `Iterator` has one of that name. So these exist, each with a bound that no type meets and whose message is the answer. What follows
 //! them in a chain is of the right type, so that the answer is all that is said.
 
-use crate::error::JobError;
+use crate::JobError;
 use crate::flow::Flow;
 use crate::keyed::{AllWindows, Keyed, Rows, WindowedStream};
 use crate::running::{Progress, Running};

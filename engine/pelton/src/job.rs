@@ -1,6 +1,6 @@
 //! Jobs: a graph under construction, and how it is set going.
 
-use crate::error::JobError;
+use crate::JobError;
 use crate::flow::SourceRoot;
 use crate::running::{Progress, Recording, Running};
 use crate::settings::{Delivering, Label};

@@ -47,7 +47,6 @@ mod bounds;
 pub mod cli;
 mod deduplicate;
 mod durability;
-mod error;
 pub mod flow;
 mod hints;
 mod job;
@@ -70,7 +69,6 @@ pub use pelton_core as core;
 #[doc(hidden)]
 pub use rkyv;
 
-pub use error::{JobError, JobFailure};
 pub use job::Job;
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
@@ -82,7 +80,7 @@ pub use pelton_core::{
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};
 pub use pelton_runtime::durability::CheckpointDone;
-pub use pelton_runtime::{CoreStats, RunError, StartError, Stop, Stopper};
+pub use pelton_runtime::{CoreStats, JobError, JobFailure, RunError, StartError, Stop, Stopper};
 pub use running::{LateCheckpoint, Progress, Recording, Running};
 pub use sinks::Outcome;
 pub use sort::ByOrd;

@@ -3,7 +3,7 @@
 //! Jobs, sources, sinks, aggregates and windows; how a job is configured, stopped and how its rows are delivered; and the errors that a
 //! `main` returns. What only a source or a sink of one's own needs is in [`sources`](crate::sources) and [`sinks`](crate::sinks).
 
-pub use crate::error::JobError;
+pub use crate::JobError;
 pub use crate::job::Job;
 pub use crate::running::{Progress, Running};
 pub use crate::sinks::{

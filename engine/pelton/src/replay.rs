@@ -6,8 +6,8 @@
 //!
 //! Costs a pass over the whole state for each tick, so ask for the ticks around the incident.
 
+use crate::JobError;
 use crate::durability::{check, graph, resized, shape};
-use crate::error::JobError;
 use crate::job::Job;
 use crate::running::{check_sizes, sizes};
 use pelton_core::checkpoint::snapshot::Checkpoint as _;

@@ -1,4 +1,4 @@
-//! Why a job did not start, or did not end well: one message each, with what to do about it.
+//! Why the driver could not start, or the cores stopped on their way: one message each, with what to do about it.
 
 use crate::duty::Position;
 use crate::panics::Panicked;

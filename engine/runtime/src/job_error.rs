@@ -1,9 +1,9 @@
-//! Why a job did not start, or did not end well.
+//! What can go wrong with a job, from a graph that is not complete to a shard that fails: all that a user of `pelton` is told.
 
+use crate::config::ConfigError;
+use crate::durability::OpenError;
+use crate::error::{RunError, StartError};
 use pelton_core::{Fault, OutOfMemory};
-use pelton_runtime::config::ConfigError;
-use pelton_runtime::durability::OpenError;
-use pelton_runtime::{RunError, StartError};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -183,7 +183,9 @@ impl From<RunError> for JobError {
 pub struct JobFailure(Arc<dyn Error + Send + Sync>);
 
 impl JobFailure {
-    pub(crate) fn new(error: Arc<dyn Error + Send + Sync>) -> Self {
+    /// The error behind it, for sources to hand on.
+    #[doc(hidden)]
+    pub fn new(error: Arc<dyn Error + Send + Sync>) -> Self {
         JobFailure(error)
     }
 

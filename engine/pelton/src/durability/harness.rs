@@ -2,7 +2,7 @@
 //! for the simulator.
 
 use super::graph;
-use crate::error::JobError;
+use crate::JobError;
 use crate::job::JobPlan;
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire_by};
 use pelton_core::state::memory::Memory;

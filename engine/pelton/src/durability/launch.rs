@@ -3,8 +3,8 @@
 use super::rescale;
 use super::restore::{self, NotBegun};
 use super::{check, graph, resized, shape};
+use crate::JobError;
 use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_NS_MAX};
-use crate::error::JobError;
 use crate::job::JobPlan;
 use crate::running::{LateCheckpoint, check_sizes, sizes};
 use pelton_core::stage::build::{ShardBuilder, Wiring, wire_by};

@@ -13,7 +13,7 @@ mod tests;
 pub(crate) use harness::Harness;
 pub(crate) use launch::{DurableJob, Started, start};
 
-use crate::error::JobError;
+use crate::JobError;
 use crate::job::JobPlan;
 use pelton_core::stage::build::{Graph, Sizes};
 use pelton_runtime::durability::JobShape;

@@ -3,7 +3,7 @@
 
 use super::harness::Harness;
 use super::storage;
-use crate::error::JobError;
+use crate::JobError;
 use crate::job::JobPlan;
 use pelton_core::stage::build::Sizes;
 use pelton_core::state::memory::Memory;

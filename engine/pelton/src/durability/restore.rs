@@ -1,7 +1,7 @@
 //! How a run begins: from the newest checkpoint that is whole, or anew if there is none.
 
 use super::storage;
-use crate::error::JobError;
+use crate::JobError;
 use pelton_runtime::durability::{Opened, Restored};
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::harness::Harness;
 use super::{restore, shape};
-use crate::error::JobError;
+use crate::JobError;
 use crate::prelude::*;
 use crate::sinks::Collect;
 use crate::sinks::{Sink, SinkWriter};

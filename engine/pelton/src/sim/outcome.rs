@@ -1,6 +1,6 @@
 //! What came of a run.
 
-use crate::error::JobError;
+use crate::JobError;
 use std::fmt;
 
 /// What a job went through.

@@ -2,7 +2,7 @@
 
 use super::Chance;
 use super::wall::WallClock;
-use crate::error::JobError;
+use crate::JobError;
 use crate::job::Job;
 use crate::running::{Recording, check_sizes};
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire};

@@ -1,8 +1,8 @@
 //! Records from the service that Pelton is embedded in.
 
 use super::ready::{Padded, Ready, Turns, next_batch};
+use crate::JobFailure;
 use crate::bounds::{READY_RECORDS_MAX, STRIPES};
-use crate::error::JobFailure;
 use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};
 use std::error::Error;
 use std::fmt;

@@ -6,8 +6,8 @@
 
 use super::InletError;
 use super::known::Known;
+use crate::JobFailure;
 use crate::bounds::STRIPES;
-use crate::error::JobFailure;
 use crate::sources::ready::{Padded, Ready};
 use pelton_core::ingress::source::FailureOfJob;
 use std::collections::VecDeque;
