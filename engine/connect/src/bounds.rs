@@ -1,6 +1,7 @@
 //! What sources and sinks are tuned with, in one place, with what relates it. The size of a chunk is not here: a checkpoint depends on it.
 
 use crate::ndjson::CHUNK_BYTES;
+use std::time::Duration;
 
 /// The longest line, unless [`Ndjson::line_bytes_max`](crate::ndjson::Ndjson::line_bytes_max) says otherwise.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -23,7 +24,20 @@ pub(crate) const BLOCKS_MAX: u32 = 16;
 /// Malformed lines that are shown on standard error where nobody else wants to see them.
 pub(crate) const SHOWN_MAX: u32 = 5;
 
+/// A file sink writes a batch when it has become this large, whether or not more follows.
+pub(crate) const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes of a part's end that a start checks; all of a part that is not longer.
+pub(crate) const CHECK_BYTES: u64 = 1 << 30;
+/// Bytes from one mark to the next.
+pub(crate) const MARK_BYTES: u64 = 64 << 20;
+/// Bytes that are read at a time for that.
+pub(crate) const READ_BYTES: usize = 1 << 20;
+/// How long a part may be held by another writer: one that cuts it does so for moments.
+pub(crate) const PART_LOCK_WAIT: Duration = Duration::from_secs(3);
+
 const _: () = {
     assert!(REST_BYTES <= BLOCK_BYTES && BLOCK_BYTES as u64 <= CHUNK_BYTES);
     assert!(SPLIT_BYTES_MIN >= 2 * CHUNK_BYTES, "what is divided has something to divide");
+    assert!(MARK_BYTES <= CHECK_BYTES && CHECK_BYTES.is_multiple_of(MARK_BYTES));
+    assert!(READ_BYTES as u64 <= MARK_BYTES);
 };

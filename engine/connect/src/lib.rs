@@ -4,4 +4,5 @@
 #![warn(unreachable_pub)]
 
 mod bounds;
+pub mod files;
 pub mod ndjson;

@@ -28,17 +28,6 @@ pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
 #[cfg(feature = "cli")]
 pub(crate) const ENDED_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A file sink writes a batch when it has become this large, whether or not more follows.
-pub(crate) const WRITE_BYTES: usize = 256 * 1024;
-/// Bytes of a part's end that a start checks; all of a part that is not longer.
-pub(crate) const CHECK_BYTES: u64 = 1 << 30;
-/// Bytes from one mark to the next.
-pub(crate) const MARK_BYTES: u64 = 64 << 20;
-/// Bytes that are read at a time for that.
-pub(crate) const READ_BYTES: usize = 1 << 20;
-/// How long a part may be held by another writer: one that cuts it does so for moments.
-pub(crate) const PART_LOCK_WAIT: Duration = Duration::from_secs(3);
-
 /// How often the coordinator looks whether a checkpoint is due, unless somebody has news for it.
 pub(crate) const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the coordinator looks for commands of other processes.
@@ -57,7 +46,5 @@ const _: () = {
         TRANSACTION_BYTES_MAX as u64 <= SEGMENT_BYTES_MIN / 2,
         "the log takes what is not refused for its size"
     );
-    assert!(MARK_BYTES <= CHECK_BYTES && CHECK_BYTES.is_multiple_of(MARK_BYTES));
-    assert!(READ_BYTES as u64 <= MARK_BYTES);
     assert!(KEEPER_INTERVAL.as_nanos() <= COMMANDS_INTERVAL_NS as u128);
 };
