@@ -1,6 +1,7 @@
 //! What sources and sinks are tuned with, in one place, with what relates it. The size of a chunk is not here: a checkpoint depends on it.
 
 use crate::ndjson::CHUNK_BYTES;
+use pelton_runtime::bounds::SEGMENT_BYTES_MIN;
 use std::time::Duration;
 
 /// The longest line, unless [`Ndjson::line_bytes_max`](crate::ndjson::Ndjson::line_bytes_max) says otherwise.
@@ -24,6 +25,21 @@ pub(crate) const BLOCKS_MAX: u32 = 16;
 /// Malformed lines that are shown on standard error where nobody else wants to see them.
 pub(crate) const SHOWN_MAX: u32 = 5;
 
+/// Queues that the senders of one source are spread over.
+pub(crate) const STRIPES: usize = 64;
+/// Records that a new channel has room for without asking for memory again.
+pub(crate) const READY_RECORDS_MAX: usize = 1 << 16;
+/// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
+/// transaction of one. Where the log's segments are small it is less:
+/// [`Producer::transaction_bytes_max`](crate::inlet::Producer::transaction_bytes_max).
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of a producer's id.
+pub const PRODUCER_ID_BYTES_MAX: usize = 256;
+/// The most producers that one inlet remembers. For another the one makes way that nobody has held for the longest.
+pub const PRODUCERS_MAX: usize = 1 << 16;
+/// How long [`Inlet::producer`](crate::inlet::Inlet::producer) waits for a job to be started.
+pub const START_WAIT: Duration = Duration::from_secs(10);
+
 /// A file sink writes a batch when it has become this large, whether or not more follows.
 pub(crate) const WRITE_BYTES: usize = 256 * 1024;
 /// Bytes of a part's end that a start checks; all of a part that is not longer.
@@ -36,6 +52,11 @@ pub(crate) const READ_BYTES: usize = 1 << 20;
 pub(crate) const PART_LOCK_WAIT: Duration = Duration::from_secs(3);
 
 const _: () = {
+    assert!(STRIPES == u64::BITS as usize, "which queues hold something is one word");
+    assert!(
+        TRANSACTION_BYTES_MAX as u64 <= SEGMENT_BYTES_MIN / 2,
+        "the log takes what is not refused for its size"
+    );
     assert!(REST_BYTES <= BLOCK_BYTES && BLOCK_BYTES as u64 <= CHUNK_BYTES);
     assert!(SPLIT_BYTES_MIN >= 2 * CHUNK_BYTES, "what is divided has something to divide");
     assert!(MARK_BYTES <= CHECK_BYTES && CHECK_BYTES.is_multiple_of(MARK_BYTES));

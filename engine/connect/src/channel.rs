@@ -1,9 +1,9 @@
 //! Records from the service that Pelton is embedded in.
 
-use super::ready::{Padded, Ready, Turns, next_batch};
-use crate::JobFailure;
 use crate::bounds::{READY_RECORDS_MAX, STRIPES};
+use crate::ready::{Padded, Ready, Turns, next_batch};
 use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};
+use pelton_runtime::JobFailure;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,7 +135,7 @@ impl<T> Error for SendError<T> {
 /// A bounded channel into a job, for services that embed the engine: any thread may send. At most `capacity` records wait for the engine in each
 /// of 64 queues that senders are spread over, so one sender has so many waiting at most.
 ///
-/// It is not durable: a job with durability refuses it, and takes an [`inlet`](super::inlet) instead. A job with it can be recorded, but a replay
+/// It is not durable: a job with durability refuses it, and takes an [`inlet`](crate::inlet::inlet) instead. A job with it can be recorded, but a replay
 /// needs the records from elsewhere. At `Stop::Drain` the engine refuses what is sent from then on, and ends with everything that was sent
 /// before; at `Stop::Now`, and at `Stop::Suspend`, what it has not taken is lost.
 ///

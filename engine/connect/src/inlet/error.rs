@@ -1,7 +1,7 @@
 //! What can be said to a producer instead of a number.
 
 use super::{PRODUCER_ID_BYTES_MAX, TRANSACTION_BYTES_MAX};
-use crate::JobFailure;
+use pelton_runtime::JobFailure;
 use std::fmt;
 
 /// Why a producer was not made, or a record not sent. Nothing of what was to be sent is in the engine.

@@ -5,7 +5,7 @@ use super::log::{self, Entry, HEAD, take, take_u32, take_u64};
 use super::shared::{InletState, Phase};
 use super::stripe::{Batch, Head};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
-use crate::sources::ready::{Turns, next_batch};
+use crate::ready::{Turns, next_batch};
 use pelton_core::ingress::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::record::rows::decode_one;
 use pelton_core::{Record, Tick};

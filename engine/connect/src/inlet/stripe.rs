@@ -6,10 +6,10 @@
 
 use super::InletError;
 use super::known::Known;
-use crate::JobFailure;
 use crate::bounds::STRIPES;
-use crate::sources::ready::{Padded, Ready};
+use crate::ready::{Padded, Ready};
 use pelton_core::ingress::source::FailureOfJob;
+use pelton_runtime::JobFailure;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
