@@ -1,4 +1,4 @@
-//! What the job, its launcher and the simulator are tuned with, in one place, with what relates it.
+//! What the job and the simulator are tuned with, in one place.
 
 use std::time::Duration;
 
@@ -13,18 +13,5 @@ pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
 #[cfg(feature = "cli")]
 pub(crate) const ENDED_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often the coordinator looks whether a checkpoint is due, unless somebody has news for it.
-pub(crate) const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
-/// How often the coordinator looks for commands of other processes.
-pub(crate) const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
-/// A checkpoint is late after so many of its intervals,
-pub(crate) const LATE_INTERVALS: u64 = 10;
-/// and after so long at any rate.
-pub(crate) const LATE_NS_MAX: u64 = 60_000_000_000;
-
 /// Steps in a row in which nothing moves in a simulation, after which nothing ever will.
 pub(crate) const QUIET_STEPS_MAX: u32 = 200_000;
-
-const _: () = {
-    assert!(KEEPER_INTERVAL.as_nanos() <= COMMANDS_INTERVAL_NS as u128);
-};

@@ -12,13 +12,11 @@ use pelton_core::stage::build::{Edge, Generator, Graph, ShardBuilder};
 use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
+use pelton_runtime::{Blueprint, BuildShard};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Builds a stretch of the job on one shard.
-pub(crate) type BuildShard = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 
 /// A job: streams from sources to sinks.
 ///
@@ -167,6 +165,16 @@ impl JobPlan {
             return Err(JobError::Empty { job: self.name.clone() });
         }
         Ok(())
+    }
+
+    /// What it takes to run it.
+    pub(crate) fn blueprint(&self) -> Blueprint<'_> {
+        Blueprint {
+            name: self.name.clone(),
+            lines: self.shape.clone(),
+            graph: Box::new(|shards| self.graph(shards)),
+            builders: self.builders.clone(),
+        }
     }
 
     /// The graph for a number of shards.

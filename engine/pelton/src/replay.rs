@@ -7,9 +7,8 @@
 //! Costs a pass over the whole state for each tick, so ask for the ticks around the incident.
 
 use crate::JobError;
-use crate::durability::{check, graph, resized, shape};
+use crate::durability;
 use crate::job::Job;
-use crate::running::{check_sizes, sizes};
 use pelton_core::checkpoint::snapshot::Checkpoint as _;
 use pelton_core::ingress::input_log;
 use pelton_core::stage::build::{ShardBuilder, wire_by};
@@ -18,6 +17,7 @@ use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
 use pelton_runtime::config::Config;
 use pelton_runtime::durability::{LogReplay, Mailbox, Restored, difference, router};
 pub use pelton_runtime::durability::{Replayed, StateHash};
+use pelton_runtime::sizes;
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
 use std::collections::BTreeMap;
@@ -73,17 +73,18 @@ pub fn replay(
 ) -> Result<Replayed, JobError> {
     let plan = job.plan();
     plan.check()?;
-    check(&plan)?;
+    durability::check(&plan)?;
     let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
     let manifest = manifest(data)?;
-    let shape = shape(&plan, usize::from(manifest.shards), manifest.key_groups);
+    let blueprint = plan.blueprint();
+    let shape = blueprint.shape(usize::from(manifest.shards), manifest.key_groups);
     if let Some(difference) = difference(&manifest, &shape) {
         return Err(JobError::Open(pelton_runtime::durability::OpenError::OtherJob {
             path: data.to_owned(),
             difference,
         }));
     }
-    check_sizes(usize::from(manifest.shards), manifest.key_groups, config.ring_bytes)?;
+    sizes::check(usize::from(manifest.shards), manifest.key_groups, config.ring_bytes)?;
     let fits = |checkpoint: &&pelton_storage::Checkpoint| {
         (checkpoint.generation == manifest.generation || Some(checkpoint.number) == manifest.base)
             && checkpoint.tick < from.0.max(1)
@@ -99,9 +100,9 @@ pub fn replay(
     logs.check_reach(after)?;
     let (mut recorded, mut times) = (BTreeMap::new(), BTreeMap::new());
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-    let mut sizes = resized(&sizes(config), manifest.shards);
+    let mut sizes = sizes::resized(&sizes::of(config), manifest.shards);
     sizes.key_groups = manifest.key_groups;
-    let graph = graph(&plan, &manifest.job.partitions);
+    let graph = blueprint.graph_with(&manifest.job.partitions);
     let router = router(&manifest, restored.as_ref().map(|restored| restored.tick()));
     // Moves before the oldest checkpoint are not kept.
     let here = manifest.checkpoints.iter().filter(|other| other.generation == manifest.generation);
@@ -131,7 +132,7 @@ pub fn replay(
         let replay = LogReplay { reader: logs.reader(shard, after)?, after, through: to };
         builder.inspect(Box::new(replay));
         builder.hash_ticks(1);
-        plan.builders.iter().for_each(|build| build(&mut builder));
+        blueprint.build(&mut builder);
         let mut shard = builder.finish();
         shard.restore(restored.as_ref().map(|restored| restored as _)).map_err(JobError::Fault)?;
         shard.replay_moves(mailbox.moves());

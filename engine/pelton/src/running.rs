@@ -6,24 +6,23 @@ mod recorded;
 
 pub(crate) use self::endings::Endings;
 use self::endings::outcome;
-pub use self::progress::{LateCheckpoint, Progress};
+pub use self::progress::Progress;
 pub use self::recorded::Recording;
 use self::recorded::{Recorded, ShardRecord};
 use crate::JobError;
-use crate::durability::{self, DurableJob, Started};
+use crate::durability;
 use crate::job::JobPlan;
 use crate::signals;
 use crate::waiting::Waits;
-use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
+use pelton_core::ShardId;
 use pelton_core::ingress::source::FailureOfJob;
 use pelton_core::sink::Outcome;
-use pelton_core::stage::build::{ShardBuilder, Sizes, Wiring, wire};
+use pelton_core::stage::build::{ShardBuilder, Wiring, wire};
 use pelton_core::state::memory::Memory;
 use pelton_core::stats::{Counts, ShardStats};
-use pelton_core::{ShardId, TickBudget};
 use pelton_runtime::config::{Config, Durability};
-use pelton_runtime::durability::{CheckpointDone, Mailbox, Request};
-use pelton_runtime::{Duty, MemoryBudget, StartError, Stop, Stopper, Watch, clock, launch, on_core};
+use pelton_runtime::durability::{CheckpointDone, DurableJob, Mailbox, Request, Started, start};
+use pelton_runtime::{Duty, MemoryBudget, StartError, Stop, Stopper, Watch, clock, launch, on_core, sizes};
 use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,35 +38,6 @@ pub struct Running {
     waits: Waits,
     records: Arc<Mutex<Vec<ShardRecord>>>,
     notes: Vec<String>,
-}
-
-/// Refuses what the engine would otherwise assert.
-pub(crate) fn check_sizes(shards: usize, key_groups: u32, ring_bytes: usize) -> Result<(), JobError> {
-    let problem = if shards == 0 || shards > SHARDS_MAX {
-        format!("{shards} shards: there must be 1 to {SHARDS_MAX}")
-    } else if (key_groups as usize) < shards {
-        format!("{key_groups} key groups for {shards} shards: every shard needs one")
-    } else if !ring_bytes.is_power_of_two() || ring_bytes < RING_BYTES_MIN {
-        format!("rings of {ring_bytes} bytes: the size must be a power of two of at least {RING_BYTES_MIN}")
-    } else {
-        return Ok(());
-    };
-    Err(JobError::Size { problem })
-}
-
-/// The sizes that a configuration gives a job.
-pub(crate) fn sizes(config: &Config) -> Sizes {
-    Sizes {
-        shards: config.shards as u16,
-        key_groups: config.key_groups,
-        ring_bytes: config.ring_bytes,
-        tick: TickBudget {
-            records_max: config.tick.records_max,
-            interval_idle_nanos: config.tick.interval_idle_us * 1_000,
-            interval_busy_nanos: config.tick.interval_busy_us * 1_000,
-        },
-        tick_bytes_max: config.tick.bytes_max,
-    }
 }
 
 /// Whom to ask of a run.
@@ -93,14 +63,15 @@ fn failure(cores: &Watch, mailbox: Option<&Mailbox>) -> Option<JobError> {
 impl Running {
     pub(crate) fn start(plan: &JobPlan, config: &Config, record: bool) -> Result<Running, JobError> {
         plan.check()?;
-        check_sizes(config.shards, config.key_groups, config.ring_bytes)?;
+        sizes::check(config.shards, config.key_groups, config.ring_bytes)?;
         // Once for all of it, so that the cores and the log's disk agree.
         let driver = config.choose_driver().map_err(StartError::IoUring)?;
         let config = &Config { driver: driver.kind, ..config.clone() };
         let mut notes: Vec<String> = driver.note.into_iter().collect();
         let endings = Endings::attach(plan);
         if config.durability != Durability::None && !record {
-            let Started { cores: inner, stats, durable } = durability::start(plan, config)?;
+            durability::check(plan)?;
+            let Started { cores: inner, stats, durable } = start(&plan.blueprint(), config)?;
             endings.begun(inner.watch(), Some(durable.mailbox().clone()));
             attach(plan, &inner, Some(&durable));
             notes.extend_from_slice(durable.notes());
@@ -109,7 +80,7 @@ impl Running {
         }
         let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
         let graph = plan.graph(config.shards);
-        let wirings = wire(&graph, &sizes(config), &*memory).map_err(|error| JobError::Memory {
+        let wirings = wire(&graph, &sizes::of(config), &*memory).map_err(|error| JobError::Memory {
             rings: graph.rings(config.shards),
             ring_bytes: config.ring_bytes,
             error,

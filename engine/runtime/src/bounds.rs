@@ -49,6 +49,15 @@ pub(crate) const SUSPEND_NS_MAX: u64 = 8_000_000_000;
 /// A shard that has this many hundredths of the mean is not worth moving anything for.
 pub(crate) const SKEW_PERCENT: u64 = 110;
 
+/// How often the coordinator looks whether a checkpoint is due, unless somebody has news for it.
+pub(crate) const KEEPER_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the coordinator looks for commands of other processes.
+pub(crate) const COMMANDS_INTERVAL_NS: u64 = 100_000_000;
+/// A checkpoint is late after so many of its intervals,
+pub(crate) const LATE_INTERVALS: u64 = 10;
+/// and after so long at any rate.
+pub(crate) const LATE_NS_MAX: u64 = 60_000_000_000;
+
 /// The smallest ring that can be configured: a frame must leave room for others beside it.
 pub(crate) const BUFFER_BYTES_MIN: u64 = 64 << 10;
 /// The smallest log segment that can be: its header, and room for entries worth the file.
@@ -66,6 +75,7 @@ const _: () = {
     assert!(FLUSH_WAIT.as_nanos() < FLUSH_LATEST_NS as u128, "who sleeps for a flush is back for the next");
     assert!(FLUSH_LATEST_NS < MARK_INTERVAL_NS, "a mark that has not moved says that nothing is flushed");
     assert!(CHECKPOINT_AHEAD < UNKNOWN_TICKS);
+    assert!(KEEPER_INTERVAL.as_nanos() <= COMMANDS_INTERVAL_NS as u128);
     assert!(BUFFER_BYTES_MIN >= RING_BYTES_MIN as u64 && BUFFER_BYTES_MIN >= FRAME_BYTES_MAX as u64);
     assert!(
         SEGMENT_BYTES_MIN >= LogOptions::SEGMENT_BYTES_MIN && SEGMENT_BYTES_MIN <= LogOptions::SEGMENT_BYTES

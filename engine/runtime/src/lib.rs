@@ -32,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blueprint;
 pub mod bounds;
 pub mod clock;
 pub mod config;
@@ -52,8 +53,10 @@ mod pin;
 mod probe;
 mod running;
 pub mod signals;
+pub mod sizes;
 mod stats;
 
+pub use blueprint::{Blueprint, BuildShard};
 pub use bounds::STALL_NS;
 pub use doorbell::Bells;
 pub use driver::ChosenDriver;

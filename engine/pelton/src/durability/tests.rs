@@ -1,7 +1,5 @@
 //! Jobs with durability on one thread and a machine in memory: restarts of the machine, drains, and disks that fail.
 
-use super::harness::Harness;
-use super::{restore, shape};
 use crate::JobError;
 use crate::prelude::*;
 use crate::sinks::Collect;
@@ -12,7 +10,7 @@ use pelton_core::stage::build::Sizes;
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, ShardId, Tick, TickBudget};
 use pelton_runtime::Duty as _;
-use pelton_runtime::durability::{CoordinatorOptions, DurabilityOptions, Opened, Request};
+use pelton_runtime::durability::{CoordinatorOptions, DurabilityOptions, Harness, Opened, Request, restore};
 use pelton_storage::Durability;
 use pelton_storage::disk::{Crash, Disk, Faults, Simulated};
 use std::collections::BTreeMap;
@@ -56,7 +54,8 @@ struct Run {
 impl Run {
     fn begin(job: &Job, disk: &Simulated, durability: Durability, now: u64) -> Result<Self, JobError> {
         let plan = job.plan();
-        let shape = shape(&plan, usize::from(SHARDS), 64);
+        let blueprint = plan.blueprint();
+        let shape = blueprint.shape(usize::from(SHARDS), 64);
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
         let tick =
             TickBudget { records_max: 64, interval_idle_nanos: IDLE_NANOS, interval_busy_nanos: IDLE_NANOS };
@@ -66,7 +65,7 @@ impl Run {
         let opened = Opened::open(&disk, Path::new("/data/job"), &shape, options(durability))?;
         restore::begin(opened, |mut opened, checkpoint| {
             let harness =
-                Harness::build(&plan, &sizes, &memory, &mut opened, checkpoint, false, coordinator());
+                Harness::build(&blueprint, &sizes, &memory, &mut opened, checkpoint, false, coordinator());
             let harness = harness.map_err(|error| Box::new((error, None)))?;
             Ok(Run { harness, now, _opened: opened })
         })

@@ -2,10 +2,9 @@
 
 use crate::bounds::LATE_ONE_IN;
 use crate::waiting::Waiting;
-use pelton_core::ShardId;
 use pelton_core::stats::Counts;
 use pelton_runtime::CoreStats;
-use std::time::Duration;
+use pelton_runtime::durability::LateCheckpoint;
 
 /// How far a job is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,14 +56,4 @@ impl Progress {
         }
         remarks
     }
-}
-
-/// A checkpoint, or a move of key groups, that takes too long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateCheckpoint {
-    /// For how long it has been under way.
-    pub taken: Duration,
-    /// The shards that have not done their part yet. If there are none it waits for the disk, or for a sink that has to make durable what it was
-    /// shown.
-    pub waits_for: Vec<ShardId>,
 }

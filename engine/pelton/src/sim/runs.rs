@@ -15,14 +15,15 @@ use super::{Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, 
 use crate::JobError;
 use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
-use crate::durability::{Harness, check, rescale, restore, shape};
-use crate::job::{Job, JobPlan};
-use crate::running::check_sizes;
+use crate::durability;
+use crate::job::Job;
 use pelton_core::exchange::hash;
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, Tick};
-use pelton_runtime::Duty as _;
-use pelton_runtime::durability::{CoordinatorOptions, DurabilityOptions, OpenError, Opened, Request, Task};
+use pelton_runtime::durability::{
+    CoordinatorOptions, DurabilityOptions, Harness, OpenError, Opened, Request, Task, rescale, restore,
+};
+use pelton_runtime::{Blueprint, Duty as _, sizes};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,19 +81,24 @@ pub fn crash_test_in(
     scenario: &Scenario,
     environment: &mut dyn Environment,
 ) -> Result<CrashReport, Failure> {
-    let mut plan = job.plan();
-    let whole = plan.builders.len();
+    let plan = job.plan();
+    plan.check().and_then(|()| durability::check(&plan)).map_err(|error| Failure {
+        seed: scenario.seed,
+        run: 0,
+        step: 0,
+        problem: Problem::Job(Box::new(error)),
+        story: Vec::new(),
+    })?;
+    let mut blueprint = plan.blueprint();
     if scenario.skips {
-        plan.builders.push(Arc::new(skip_first));
+        blueprint.builders.push(Arc::new(skip_first));
     }
-    let mut runs = Runs::new(&plan, scenario, environment);
+    let mut runs = Runs::new(&blueprint, scenario, environment);
     let outcome = runs.run().map_err(|problem| {
         let Runs { run, step, ref mut count, .. } = runs;
         Failure { seed: scenario.seed, run, step, problem, story: std::mem::take(&mut count.story) }
     });
-    let outcome = outcome.map(|()| std::mem::take(&mut runs.count));
-    plan.builders.truncate(whole);
-    outcome
+    outcome.map(|()| std::mem::take(&mut runs.count))
 }
 
 /// Why a run is over before its end.
@@ -120,7 +126,7 @@ impl From<Halt> for Problem {
 }
 
 struct Runs<'a> {
-    plan: &'a JobPlan,
+    blueprint: &'a Blueprint<'a>,
     scenario: &'a Scenario,
     environment: &'a mut dyn Environment,
     disk: Simulated,
@@ -166,10 +172,14 @@ struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    fn new(plan: &'a JobPlan, scenario: &'a Scenario, environment: &'a mut dyn Environment) -> Self {
+    fn new(
+        blueprint: &'a Blueprint<'a>,
+        scenario: &'a Scenario,
+        environment: &'a mut dyn Environment,
+    ) -> Self {
         let chance = |name| Chance::new(scenario.seed, name);
         Runs {
-            plan,
+            blueprint,
             scenario,
             environment,
             disk: Simulated::new(scenario.seed, Faults::default()),
@@ -206,7 +216,6 @@ impl<'a> Runs<'a> {
     }
 
     fn run(&mut self) -> Result<(), Problem> {
-        self.plan.check().and_then(|()| check(self.plan)).map_err(|error| Problem::Job(Box::new(error)))?;
         loop {
             let last = self.run >= self.scenario.crashes;
             self.begin(last);
@@ -372,8 +381,8 @@ impl<'a> Runs<'a> {
     }
 
     fn rescale(&mut self) -> Result<(Harness, Opened), Halt> {
-        let (plan, scenario, memory) = (self.plan, self.scenario, self.memory.clone());
-        check_sizes(self.shards, scenario.key_groups, scenario.ring_bytes)?;
+        let (blueprint, scenario, memory) = (self.blueprint, self.scenario, self.memory.clone());
+        sizes::check(self.shards, scenario.key_groups, scenario.ring_bytes)?;
         let options = DurabilityOptions {
             durability: match self.durability {
                 Durability::Disk => pelton_storage::Durability::Disk,
@@ -390,7 +399,7 @@ impl<'a> Runs<'a> {
             log_id: self.log_id,
             configuration: BTreeMap::new(),
         };
-        let shape = shape(plan, self.shards, scenario.key_groups);
+        let shape = blueprint.shape(self.shards, scenario.key_groups);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut opened = Opened::open(&disk, Path::new(DATA), &shape, options).map_err(JobError::Open)?;
         let coordinator = CoordinatorOptions {
@@ -410,7 +419,7 @@ impl<'a> Runs<'a> {
                 }
                 self.burst(harness, None)
             };
-            rescale::rescale::<Halt>(plan, &before, &memory, &mut opened, coordinator.clone(), burst)?;
+            rescale::rescale::<Halt>(blueprint, &before, &memory, &mut opened, coordinator.clone(), burst)?;
         }
         let candidates: Vec<_> = opened.candidates().iter().map(|c| (c.number, c.tick)).collect();
         self.tell(format!(
@@ -419,7 +428,15 @@ impl<'a> Runs<'a> {
         ));
         let sizes = scenario.sizes(self.shards);
         let begun = restore::begin(opened, |mut opened, checkpoint| {
-            match Harness::build(plan, &sizes, &memory, &mut opened, checkpoint, false, coordinator.clone()) {
+            match Harness::build(
+                blueprint,
+                &sizes,
+                &memory,
+                &mut opened,
+                checkpoint,
+                false,
+                coordinator.clone(),
+            ) {
                 Ok(harness) => Ok((harness, opened)),
                 Err(error) => Err(Box::new((error, Some(opened)))),
             }

@@ -4,10 +4,11 @@ use super::Chance;
 use super::wall::WallClock;
 use crate::JobError;
 use crate::job::Job;
-use crate::running::{Recording, check_sizes};
+use crate::running::Recording;
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire};
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Nanos, Shard, TickBudget};
+use pelton_runtime::sizes;
 use std::sync::Arc;
 
 /// What a simulated run is like. Two runs of equal settings are equal, byte for byte.
@@ -100,7 +101,7 @@ fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
 fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Vec<Shard>, JobError> {
     let plan = job.plan();
     plan.check()?;
-    check_sizes(simulation.shards, simulation.key_groups, simulation.ring_bytes)?;
+    sizes::check(simulation.shards, simulation.key_groups, simulation.ring_bytes)?;
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
     let graph = plan.graph(simulation.shards);
     let rings = graph.rings(simulation.shards);

@@ -1,30 +1,33 @@
 //! The shards of a job with durability on one thread, stepped by whoever holds them: for recovering what other shards left, for replays, and
 //! for the simulator.
 
-use super::graph;
-use crate::JobError;
-use crate::job::JobPlan;
+use super::{Coordinator, CoordinatorOptions, DurableShard, Mailbox, Opened, Restored};
+use crate::blueprint::Blueprint;
+use crate::{Duty, JobError};
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire_by};
 use pelton_core::state::memory::Memory;
 use pelton_core::{EventTime, Fault, Nanos, Step};
-use pelton_runtime::Duty;
-use pelton_runtime::durability::{Coordinator, CoordinatorOptions, DurableShard, Mailbox, Opened, Restored};
 use std::sync::Arc;
 
 /// All shards of a job, and its coordinator.
-pub(crate) struct Harness {
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) coordinator: Coordinator,
+pub struct Harness {
+    /// What the shards and the coordinator say to each other.
+    pub mailbox: Arc<Mailbox>,
+    /// To be turned now and then.
+    pub coordinator: Coordinator,
     /// A shard that failed, or has finished, may be taken out.
-    pub(crate) durable_shards: Vec<Option<DurableShard>>,
+    pub durable_shards: Vec<Option<DurableShard>>,
     /// Which shards have come to the end of their input.
     finished: Vec<bool>,
 }
 
 impl Harness {
     /// Builds every shard of the generation that `opened` is at, and has it say that they begin. `paused` ones replay and take in nothing new.
-    pub(crate) fn build(
-        plan: &JobPlan,
+    ///
+    /// # Errors
+    /// When the rings do not fit into the memory, a shard cannot be restored, or the manifest cannot be written.
+    pub fn build(
+        blueprint: &Blueprint<'_>,
         sizes: &Sizes,
         memory: &Arc<dyn Memory>,
         opened: &mut Opened,
@@ -32,7 +35,7 @@ impl Harness {
         paused: bool,
         coordinator: CoordinatorOptions,
     ) -> Result<Self, JobError> {
-        let graph = graph(plan, &opened.manifest.job.partitions);
+        let graph = blueprint.graph_with(&opened.manifest.job.partitions);
         let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| {
             JobError::Memory {
                 rings: graph.rings(usize::from(sizes.shards)),
@@ -48,9 +51,7 @@ impl Harness {
             owners = builder.router().owners().to_vec();
             let mut parts = opened.parts(builder.shard().0, &mailbox, checkpoint);
             parts.paused = paused;
-            let built = DurableShard::build(builder, parts, |builder| {
-                plan.builders.iter().for_each(|build| build(builder));
-            });
+            let built = DurableShard::build(builder, parts, |builder| blueprint.build(builder));
             durable_shards.push(Some(built.map_err(JobError::Fault)?));
         }
         opened.commit(&mailbox)?;
@@ -66,14 +67,17 @@ impl Harness {
     }
 
     /// Says what the wall clock shows when the driver's clock shows `now`.
-    pub(crate) fn wall_clock(&mut self, shard: usize, now: Nanos, wall: EventTime) {
+    pub fn wall_clock(&mut self, shard: usize, now: Nanos, wall: EventTime) {
         if let Some(durable_shard) = &mut self.durable_shards[shard] {
             durable_shard.wall_clock(now, wall);
         }
     }
 
     /// One step of one shard.
-    pub(crate) fn step(&mut self, shard: usize, now: Nanos) -> Result<Step, Fault> {
+    ///
+    /// # Errors
+    /// When the shard fails.
+    pub fn step(&mut self, shard: usize, now: Nanos) -> Result<Step, Fault> {
         let Some(durable_shard) = &mut self.durable_shards[shard] else { return Ok(Step::default()) };
         let step = durable_shard.step(now)?;
         self.finished[shard] |= step.finished;
@@ -81,12 +85,12 @@ impl Harness {
     }
 
     /// Whether every shard has finished.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.finished.iter().all(|finished| *finished)
     }
 
     /// Whether everything that an earlier run took in has been taken in again, and all that followed from it has been shown.
-    pub(crate) fn is_settled(&mut self) -> bool {
+    pub fn is_settled(&mut self) -> bool {
         let last = self.mailbox.last_recovered();
         let mut durable_shards = self.durable_shards.iter_mut().flatten();
         self.mailbox.all_live()

@@ -1,26 +1,22 @@
 //! Starting a job with durability on its cores.
 
-use super::rescale;
 use super::restore::{self, NotBegun};
-use super::{check, graph, resized, shape};
-use crate::JobError;
+use super::{
+    Commands, Coordinator, CoordinatorOptions, DurabilityOptions, DurableShard, Mailbox, Opened, Restored,
+    Task, UnderWay, rescale, storage,
+};
+use crate::blueprint::Blueprint;
 use crate::bounds::{COMMANDS_INTERVAL_NS, KEEPER_INTERVAL, LATE_INTERVALS, LATE_NS_MAX};
-use crate::job::JobPlan;
-use crate::running::{LateCheckpoint, check_sizes, sizes};
+use crate::config::{Config, DriverKind, Durability};
+use crate::{
+    Bells, Duty, JobError, MemoryBudget, OnCore, Running as Cores, StartError, clock, panics, prepare, sizes,
+};
 use pelton_core::stage::build::{ShardBuilder, Wiring, wire_by};
 use pelton_core::state::memory::Memory;
 use pelton_core::stats::ShardStats;
 use pelton_core::{Nanos, ShardId};
-use pelton_runtime::config::{Config, DriverKind, Durability};
-use pelton_runtime::durability::{
-    Commands, Coordinator, CoordinatorOptions, DurabilityOptions, DurableShard, Mailbox, Opened, Restored,
-    Task, UnderWay,
-};
-use pelton_runtime::{
-    Bells, Duty, MemoryBudget, OnCore, Running as Cores, StartError, clock, panics, prepare,
-};
+use pelton_storage::LogOptions;
 use pelton_storage::disk::{Blocking, Disk, Uring};
-use pelton_storage::{LogOptions, StorageError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -29,8 +25,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+/// A checkpoint, or a move of key groups, that takes too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateCheckpoint {
+    /// For how long it has been under way.
+    pub taken: Duration,
+    /// The shards that have not done their part yet. If there are none it waits for the disk, or for a sink that has to make durable what it was
+    /// shown.
+    pub waits_for: Vec<ShardId>,
+}
+
 /// What a running job with durability has besides its cores.
-pub(crate) struct DurableJob {
+pub struct DurableJob {
     mailbox: Arc<Mailbox>,
     /// Nothing comes of it if it panicked; the mailbox knows why. Nor if the job did not begin.
     coordinator: Option<JoinHandle<Option<Coordinator>>>,
@@ -43,24 +49,27 @@ pub(crate) struct DurableJob {
 
 impl DurableJob {
     /// Where checkpoints are asked for.
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
 
     /// The checkpoint that takes too long, if one does.
-    pub(crate) fn late(&self) -> Option<LateCheckpoint> {
+    pub fn late(&self) -> Option<LateCheckpoint> {
         let UnderWay { begun, waits_for } = self.mailbox.under_way()?;
         let taken = clock::now().0.saturating_sub(begun);
         (taken >= self.late_ns).then(|| LateCheckpoint { taken: Duration::from_nanos(taken), waits_for })
     }
 
     /// What is odd about the place that the data is in.
-    pub(crate) fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
     /// The job is over. If it ended well, the manifest says so.
-    pub(crate) fn close(&mut self, well: bool) -> Result<(), JobError> {
+    ///
+    /// # Errors
+    /// When something that had to be durable could not be read or written, in the run or now.
+    pub fn close(&mut self, well: bool) -> Result<(), JobError> {
         self.mailbox.close();
         let Some(thread) = self.coordinator.take() else { return Ok(()) };
         let kept = thread.join().unwrap_or_else(|_| None);
@@ -86,29 +95,30 @@ impl Drop for DurableJob {
     }
 }
 
-fn storage(error: StorageError) -> JobError {
-    JobError::Storage(error.to_string())
-}
-
 /// A job on its cores, with what makes it durable.
-pub(crate) struct Started {
-    pub(crate) cores: Cores,
-    pub(crate) stats: Vec<Arc<ShardStats>>,
-    pub(crate) durable: DurableJob,
+pub struct Started {
+    /// The cores.
+    pub cores: Cores,
+    /// What each shard counts.
+    pub stats: Vec<Arc<ShardStats>>,
+    /// The rest.
+    pub durable: DurableJob,
 }
 
 /// Starts the job: recovers what is there, and goes on.
-pub(crate) fn start(plan: &JobPlan, config: &Config) -> Result<Started, JobError> {
-    check(plan)?;
-    let mut opened = open(plan, config)?;
+///
+/// # Errors
+/// When the configuration is no job's with durability, what is in the data directory cannot be recovered, or the cores cannot be started.
+pub fn start(blueprint: &Blueprint<'_>, config: &Config) -> Result<Started, JobError> {
+    let mut opened = open(blueprint, config)?;
     let memory: Arc<dyn Memory> = Arc::new(MemoryBudget::new(config.memory_bytes));
     if let Task::Rescale { shards } = opened.task() {
-        rescale(plan, config, &memory, &mut opened, shards)?;
+        rescale(blueprint, config, &memory, &mut opened, shards)?;
     }
-    restore::begin(opened, |opened, checkpoint| attempt(plan, config, &memory, opened, checkpoint))
+    restore::begin(opened, |opened, checkpoint| attempt(blueprint, config, &memory, opened, checkpoint))
 }
 
-fn open(plan: &JobPlan, config: &Config) -> Result<Opened, JobError> {
+fn open(blueprint: &Blueprint<'_>, config: &Config) -> Result<Opened, JobError> {
     let problem = |problem: &str| JobError::Size { problem: problem.to_owned() };
     let data = config
         .data
@@ -138,7 +148,7 @@ fn open(plan: &JobPlan, config: &Config) -> Result<Opened, JobError> {
         log_id: u128::from(draw()) << 64 | u128::from(draw()),
         configuration: BTreeMap::from([("config".to_owned(), format!("{config:?}"))]),
     };
-    let shape = shape(plan, config.shards, config.key_groups);
+    let shape = blueprint.shape(config.shards, config.key_groups);
     Ok(Opened::open(&disk, data, &shape, options)?)
 }
 
@@ -162,15 +172,15 @@ fn now() -> String {
 
 /// Recovers what other shards left, as far as it goes, and makes a checkpoint of it.
 fn rescale(
-    plan: &JobPlan,
+    blueprint: &Blueprint<'_>,
     config: &Config,
     memory: &Arc<dyn Memory>,
     opened: &mut Opened,
     shards: u16,
 ) -> Result<(), JobError> {
-    check_sizes(usize::from(shards), config.key_groups, config.ring_bytes)?;
-    let before = resized(&sizes(config), shards);
-    rescale::rescale(plan, &before, memory, opened, coordinator_options(config), |harness| {
+    sizes::check(usize::from(shards), config.key_groups, config.ring_bytes)?;
+    let before = sizes::resized(&sizes::of(config), shards);
+    rescale::rescale(blueprint, &before, memory, opened, coordinator_options(config), |harness| {
         let now = clock::now();
         harness.coordinator.turn(now.0);
         (0..usize::from(shards))
@@ -180,14 +190,14 @@ fn rescale(
 
 /// Starts the cores from a checkpoint. After a failure the directory is given back, if it can be tried again.
 fn attempt(
-    plan: &JobPlan,
+    blueprint: &Blueprint<'_>,
     config: &Config,
     memory: &Arc<dyn Memory>,
     mut opened: Opened,
     checkpoint: Option<&Arc<Restored>>,
 ) -> Result<Started, NotBegun> {
-    let graph = graph(plan, &opened.manifest.job.partitions);
-    let wirings = match wire_by(&graph, &sizes(config), opened.router(checkpoint), &**memory) {
+    let graph = blueprint.graph_with(&opened.manifest.job.partitions);
+    let wirings = match wire_by(&graph, &sizes::of(config), opened.router(checkpoint), &**memory) {
         Ok(wirings) => wirings,
         Err(error) => {
             let (rings, ring_bytes) = (graph.rings(config.shards), config.ring_bytes);
@@ -200,7 +210,7 @@ fn attempt(
         (0..config.shards as u16).map(|shard| opened.parts(shard, &mailbox, checkpoint)).collect();
     let wirings: Mutex<Vec<Option<Wiring>>> = Mutex::new(wirings.into_iter().map(Some).collect());
     let owners = Arc::new(Mutex::new(Vec::new()));
-    let (builders, memory, kept) = (plan.builders.clone(), memory.clone(), owners.clone());
+    let (builders, memory, kept) = (blueprint.builders.clone(), memory.clone(), owners.clone());
     let build = move |id: ShardId| {
         let mut wirings = wirings.lock().unwrap_or_else(PoisonError::into_inner);
         let wiring = wirings[usize::from(id.0)].take().unwrap_or_else(|| panic!("{id:?} is built once"));
@@ -322,7 +332,7 @@ fn keep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pelton_runtime::durability::{JobShape, Request};
+    use crate::durability::{JobShape, Request};
     use pelton_storage::disk::{Faults, Simulated};
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,18 +2,20 @@
 //! the machine's clock, the simulator with its own.
 
 use super::harness::Harness;
-use super::storage;
+use super::{CoordinatorOptions, Opened, Request, storage};
 use crate::JobError;
-use crate::job::JobPlan;
+use crate::blueprint::Blueprint;
 use pelton_core::stage::build::Sizes;
 use pelton_core::state::memory::Memory;
-use pelton_runtime::durability::{CoordinatorOptions, Opened, Request};
 use std::sync::Arc;
 
 /// Recovers what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the coordinator, in
 /// whatever order, and is called until that is done.
-pub(crate) fn rescale<E: From<JobError>>(
-    plan: &JobPlan,
+///
+/// # Errors
+/// When no checkpoint of theirs can be read, a shard fails, the new one cannot be written, or `drive` says so.
+pub fn rescale<E: From<JobError>>(
+    blueprint: &Blueprint<'_>,
     before: &Sizes,
     memory: &Arc<dyn Memory>,
     opened: &mut Opened,
@@ -36,7 +38,8 @@ pub(crate) fn rescale<E: From<JobError>>(
         return Err(storage(error).into());
     }
     let coordinator = CoordinatorOptions { interval_ns: 0, balance_ns: 0, ..coordinator };
-    let mut harness = Harness::build(plan, before, memory, opened, restored.as_ref(), true, coordinator)?;
+    let mut harness =
+        Harness::build(blueprint, before, memory, opened, restored.as_ref(), true, coordinator)?;
     while !harness.is_settled() && !harness.is_finished() {
         drive(&mut harness)?;
     }

@@ -1,16 +1,18 @@
 //! How a run begins: from the newest checkpoint that is whole, or anew if there is none.
 
-use super::storage;
+use super::{Opened, Restored, storage};
 use crate::JobError;
-use pelton_runtime::durability::{Opened, Restored};
 use std::sync::Arc;
 
 /// Why an attempt to begin failed, and what can be tried with another checkpoint, if that can help.
-pub(crate) type NotBegun = Box<(JobError, Option<Opened>)>;
+pub type NotBegun = Box<(JobError, Option<Opened>)>;
 
 /// Begins from the newest checkpoint that is whole, or anew if there is none. After a failure `attempt` gives back what can be tried with
 /// another checkpoint.
-pub(crate) fn begin<T>(
+///
+/// # Errors
+/// What was wrong with the newest checkpoint, or with the first attempt that no other checkpoint can help.
+pub fn begin<T>(
     mut opened: Opened,
     mut attempt: impl FnMut(Opened, Option<&Arc<Restored>>) -> Result<T, NotBegun>,
 ) -> Result<T, JobError> {
