@@ -18,17 +18,18 @@ ROOT = rust_source.ROOT
 HOST = "x86_64-unknown-linux-gnu"
 
 
-def check(metadata, linked, sources, rules):
+def check(metadata, linked, sources, examples, rules):
     """Every fault, as one line of text each.
 
-    `linked` are the names of the crates that the core is linked with, `sources` the code of each crate by its name.
+    `linked` are the names of the crates that the core is linked with, `sources` the code of each crate by its
+    name, `examples` that of the examples in its documentation, which are tests.
     """
     packages = {package["id"]: package for package in metadata["packages"]}
     members = [packages[member] for member in metadata["workspace_members"]]
     return [
         *layer_faults(members, rules["layers"]),
         *direct_faults(members, rules["layers"], rules["direct"]),
-        *unused_faults(members, sources),
+        *unused_faults(members, sources, examples),
         *core_faults(linked, rules["core"]["tree"]),
         *licence_faults(metadata["packages"], members, set(rules["licences"]["allowed"])),
     ]
@@ -62,11 +63,14 @@ def direct_faults(members, layers, direct):
                 yield f"{name}: [direct.{name}] gives no reason for {dependency}"
 
 
-def unused_faults(members, sources):
+def unused_faults(members, sources, examples):
     for member in members:
         for dependency in member["dependencies"]:
             name = (dependency["rename"] or dependency["name"]).replace("-", "_")
-            if not re.search(rf"\b{name}\b", sources[member["name"]]):
+            code = sources[member["name"]]
+            if dependency["kind"] == "dev":
+                code += examples[member["name"]]
+            if not re.search(rf"\b{name}\b", code):
                 yield f"{member['name']}: nothing in its code names {dependency['name']}, which it depends on"
 
 
@@ -93,7 +97,7 @@ def acceptable(expression, allowed):
     return any(all(one.strip().rstrip("+") in allowed | {"ok"} for one in each.split(" AND ")) for each in either)
 
 
-def canary(metadata, linked, sources, rules):
+def canary(metadata, linked, sources, examples, rules):
     """Breaks one rule at a time; returns the rules whose breaking went unnoticed."""
 
     def package(document, name):
@@ -122,6 +126,9 @@ def canary(metadata, linked, sources, rules):
         package(document, "pelton-core")["dependencies"].append({"name": "left-pad", "kind": None, "rename": None})
         lists["direct"]["pelton-core"]["left-pad"] = "pads"
 
+    def unused_by_tests(document, _):
+        package(document, "pelton-core")["dependencies"].append({"name": "pelton-bench", "kind": "dev", "rename": None})
+
     def homeless(_, lists):
         del lists["layers"]["pelton-bench"]
 
@@ -133,13 +140,14 @@ def canary(metadata, linked, sources, rules):
         impure: "would be linked into the core",
         licence: "is not in [licences]",
         unused: "nothing in its code names",
+        unused_by_tests: "nothing in its code names",
         homeless: "has no place in [layers]",
     }
     unnoticed = []
     for spoil, expected in canaries.items():
         document, lists = copy.deepcopy(metadata), copy.deepcopy(rules)
         spoil(document, lists)
-        if not any(expected in fault for fault in check(document, linked, sources, lists)):
+        if not any(expected in fault for fault in check(document, linked, sources, examples, lists)):
             unnoticed.append(spoil.__name__)
     return unnoticed
 
@@ -148,9 +156,10 @@ def cargo(*arguments):
     return subprocess.run(["cargo", *arguments, "--locked"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def code_of(package):
+def read(package, part):
+    """The code of a crate, or of its examples, as `part` finds it in a text."""
     folder = Path(package["manifest_path"]).parent.relative_to(ROOT)
-    return "".join(rust_source.code((ROOT / path).read_text()) for path in rust_source.files(folder))
+    return "".join(part((ROOT / path).read_text()) for path in rust_source.files(folder))
 
 
 def main():
@@ -158,14 +167,16 @@ def main():
     # Not from the metadata: its graph joins the features that all crates of the workspace ask for.
     tree = cargo("tree", "--package", "pelton-core", "--edges", "normal,no-proc-macro", "--prefix", "none")
     linked = {line.split()[0] for line in tree.splitlines() if line.strip()} - {"pelton-core"}
-    sources = {package["name"]: code_of(package) for package in metadata["packages"] if package["source"] is None}
+    own = [package for package in metadata["packages"] if package["source"] is None]
+    sources = {package["name"]: read(package, rust_source.code) for package in own}
+    examples = {package["name"]: read(package, rust_source.examples) for package in own}
     rules = tomllib.loads((ROOT / "ci/dependencies.toml").read_text())
-    faults = check(metadata, linked, sources, rules)
+    faults = check(metadata, linked, sources, examples, rules)
     for fault in faults:
         print(f"dependencies: {fault}", file=sys.stderr)
     if faults:
         return 1
-    unnoticed = canary(metadata, linked, sources, rules)
+    unnoticed = canary(metadata, linked, sources, examples, rules)
     for name in unnoticed:
         print(f"dependencies: the check itself is broken: it did not notice canary '{name}'", file=sys.stderr)
     direct = sum(len(listed) for listed in rules["direct"].values())

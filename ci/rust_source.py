@@ -23,6 +23,17 @@ def code(text):
     return _NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
 
 
+def examples(text):
+    """The code of the examples in documentation."""
+    found, inside = [], False
+    for line in re.findall(r"^\s*//[/!] ?(.*)$", text, re.MULTILINE):
+        if line.startswith("```"):
+            inside = not inside
+        elif inside:
+            found.append(line)
+    return "\n".join(found)
+
+
 def files(folder="."):
     """Every Rust file under `folder`, as paths relative to the root, in order."""
     found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.rs"))
