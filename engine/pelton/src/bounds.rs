@@ -1,4 +1,4 @@
-//! What the job and the simulator are tuned with, in one place.
+//! What a job is tuned with besides its configuration, in one place.
 
 use std::time::Duration;
 
@@ -12,6 +12,3 @@ pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
 /// How often a job that runs in a program of the user's is asked whether it has ended.
 #[cfg(feature = "cli")]
 pub(crate) const ENDED_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Steps in a row in which nothing moves in a simulation, after which nothing ever will.
-pub(crate) const QUIET_STEPS_MAX: u32 = 200_000;

@@ -2,7 +2,7 @@
 
 use crate::JobError;
 use crate::flow::SourceRoot;
-use crate::running::{Progress, Recording, Running};
+use crate::running::{Progress, Running};
 use crate::settings::{Delivering, Label};
 use crate::stream::{Stream, StreamPlace};
 use pelton_core::bounds::PARTITIONS_MAX;
@@ -12,6 +12,7 @@ use pelton_core::stage::build::{Edge, Generator, Graph, ShardBuilder};
 use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
+use pelton_runtime::sim::Recording;
 use pelton_runtime::{Blueprint, BuildShard};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;

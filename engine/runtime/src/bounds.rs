@@ -58,6 +58,9 @@ pub(crate) const LATE_INTERVALS: u64 = 10;
 /// and after so long at any rate.
 pub(crate) const LATE_NS_MAX: u64 = 60_000_000_000;
 
+/// Steps in a row in which nothing moves in a simulation, after which nothing ever will.
+pub(crate) const QUIET_STEPS_MAX: u32 = 200_000;
+
 /// The smallest ring that can be configured: a frame must leave room for others beside it.
 pub(crate) const BUFFER_BYTES_MIN: u64 = 64 << 10;
 /// The smallest log segment that can be: its header, and room for entries worth the file.

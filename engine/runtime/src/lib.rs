@@ -53,6 +53,7 @@ mod pin;
 mod probe;
 mod running;
 pub mod signals;
+pub mod sim;
 pub mod sizes;
 mod stats;
 

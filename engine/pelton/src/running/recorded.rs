@@ -4,15 +4,6 @@ use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step};
 use pelton_runtime::{Duty, Position};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a recorded run left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recording {
-    /// The ingress log of each shard.
-    pub logs: Vec<Vec<IngressEntry>>,
-    /// A digest of each shard's state after every tick.
-    pub traces: Vec<u64>,
-}
-
 #[derive(Debug)]
 pub(super) struct ShardRecord {
     pub(super) shard: ShardId,

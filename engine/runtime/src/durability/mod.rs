@@ -21,7 +21,7 @@ mod launch;
 mod mailbox;
 mod opening;
 mod replayed;
-pub mod rescale;
+pub(crate) mod rescale;
 pub mod restore;
 
 pub use checkpoint::Restored;

@@ -11,10 +11,7 @@ use std::sync::Arc;
 
 /// Recovers what shards of `before` left, as far as it goes, and makes a checkpoint of it. `drive` steps the shards and turns the coordinator, in
 /// whatever order, and is called until that is done.
-///
-/// # Errors
-/// When no checkpoint of theirs can be read, a shard fails, the new one cannot be written, or `drive` says so.
-pub fn rescale<E: From<JobError>>(
+pub(crate) fn rescale<E: From<JobError>>(
     blueprint: &Blueprint<'_>,
     before: &Sizes,
     memory: &Arc<dyn Memory>,

@@ -58,8 +58,3 @@ pub trait Environment {
         let _ = run_end;
     }
 }
-
-/// Nobody is there.
-pub(super) struct Nobody;
-
-impl Environment for Nobody {}

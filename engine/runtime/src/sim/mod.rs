@@ -1,29 +1,10 @@
-//! The seeded driver: a whole job on one thread, in virtual time, in an order drawn from a seed.
+//! The simulator: the shards of a job on one thread, in virtual time, in an order drawn from a seed.
 //!
-//! No cores and no clock are needed, and the same seed gives the same run, so this is how to test a job of your own. The core under it
-//! is the very one that runs on pinned cores.
+//! [`simulate`] runs a job without storage. [`crash_test`] gives it a data directory on a disk in memory, on which it is killed, loses power, is
+//! stopped, and comes back with another number of shards, until it has come to its end. Both run the very code that runs on pinned cores, and what
+//! they do follows from the seed alone. Nothing here reads a clock or touches a real disk.
 //!
-//! ```
-//! use pelton::prelude::*;
-//! use pelton::sim::{Simulation, simulate};
-//!
-//! let rows = collect();
-//! let job = Job::new("count")
-//!     .source(from_iter(|| 0..1_000u64))
-//!     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
-//!     .key_by(|n| n % 10)
-//!     .window(tumbling(secs(1)))
-//!     .count()
-//!     .sink(rows.clone());
-//! for seed in 0..20 {
-//!     simulate(&job, &Simulation { seed, shards: 4, ..Simulation::default() })?;
-//!     assert!(rows.take().iter().all(|row| row.value == 100));
-//! }
-//! # Ok::<(), pelton::JobError>(())
-//! ```
-//!
-//! [`crash_test`] goes further: the job has a data directory, on a disk in memory, and is killed, loses power, is stopped, and comes back with
-//! another number of shards, until it has come to its end.
+//! Users find this in `pelton::sim`.
 
 mod chance;
 mod environment;
@@ -38,6 +19,6 @@ pub use chance::Chance;
 pub use environment::{Environment, Moment, RunEnd};
 pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
-pub use runs::{crash_test, crash_test_in};
+pub use runs::crash_test;
 pub use scenario::Scenario;
-pub use seeded::{Simulation, replay, simulate};
+pub use seeded::{Recording, Simulation, replay, simulate};

@@ -8,22 +8,19 @@
 //!
 //! After each step: what is durable never falls, and no shard has released more than that.
 
-use super::environment::Nobody;
 use super::skipping::skip_first;
 use super::wall::WallClock;
 use super::{Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, RunEnd, Scenario};
-use crate::JobError;
+use crate::blueprint::Blueprint;
 use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
-use crate::durability;
-use crate::job::Job;
+use crate::durability::{
+    CoordinatorOptions, DurabilityOptions, Harness, OpenError, Opened, Request, Task, rescale, restore,
+};
+use crate::{Duty as _, JobError, sizes};
 use pelton_core::exchange::hash;
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, Tick};
-use pelton_runtime::durability::{
-    CoordinatorOptions, DurabilityOptions, Harness, OpenError, Opened, Request, Task, rescale, restore,
-};
-use pelton_runtime::{Blueprint, Duty as _, sizes};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,64 +29,18 @@ use std::sync::Arc;
 /// Where the job's data are, on the simulated disk.
 const DATA: &str = "/data/job";
 
-/// Runs the job through the runs of a scenario, until it has come to the end of its input.
-///
-/// A row of an at-least-once sink may be shown in several runs, always under the same name; of the rows by name there must be exactly those
-/// of a job that nothing happened to.
-///
-/// ```
-/// use pelton::prelude::*;
-/// use pelton::sim::{Scenario, crash_test};
-/// use std::collections::BTreeMap;
-///
-/// let rows = collect();
-/// let job = Job::new("count")
-///     .source(generate(|w, of| (w as u64..2_000).step_by(of)).partitions(3))
-///     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
-///     .key_by(|n| n % 10)
-///     .window(tumbling(secs(1)))
-///     .count()
-///     .sink(rows.clone());
-/// for seed in 0..3 {
-///     crash_test(&job, &Scenario { seed, ..Scenario::default() })?;
-///     let named: BTreeMap<_, _> =
-///         rows.take_named().into_iter().map(|row| ((row.tick, row.shard, row.seq), row.row)).collect();
-///     assert_eq!(named.len(), 20);
-///     assert!(named.values().all(|row| row.value == 100));
-/// }
-/// # Ok::<(), pelton::sim::Failure>(())
-/// ```
+/// Runs a job through the runs of a scenario, until it has come to the end of its input.
 ///
 /// # Errors
-/// When a promise was broken, with the place where that was seen.
+/// When a promise was broken, with the place where that was seen, or when the environment says so.
 ///
 /// # Panics
 /// When the job, or the engine, panics.
-pub fn crash_test(job: &Job, scenario: &Scenario) -> Result<CrashReport, Failure> {
-    crash_test_in(job, scenario, &mut Nobody)
-}
-
-/// As [`crash_test`], with a environment around the job that sends, receives and looks on.
-///
-/// # Errors
-/// As for [`crash_test`], and when the environment says so.
-///
-/// # Panics
-/// As for [`crash_test`].
-pub fn crash_test_in(
-    job: &Job,
+pub fn crash_test(
+    mut blueprint: Blueprint<'_>,
     scenario: &Scenario,
     environment: &mut dyn Environment,
 ) -> Result<CrashReport, Failure> {
-    let plan = job.plan();
-    plan.check().and_then(|()| durability::check(&plan)).map_err(|error| Failure {
-        seed: scenario.seed,
-        run: 0,
-        step: 0,
-        problem: Problem::Job(Box::new(error)),
-        story: Vec::new(),
-    })?;
-    let mut blueprint = plan.blueprint();
     if scenario.skips {
         blueprint.builders.push(Arc::new(skip_first));
     }

@@ -3,12 +3,11 @@
 use super::Chance;
 use super::wall::WallClock;
 use crate::JobError;
-use crate::job::Job;
-use crate::running::Recording;
+use crate::blueprint::Blueprint;
+use crate::sizes;
 use pelton_core::stage::build::{ShardBuilder, Sizes, wire};
 use pelton_core::state::memory::{HeapMemory, Memory};
-use pelton_core::{Nanos, Shard, TickBudget};
-use pelton_runtime::sizes;
+use pelton_core::{IngressEntry, Nanos, Shard, TickBudget};
 use std::sync::Arc;
 
 /// What a simulated run is like. Two runs of equal settings are equal, byte for byte.
@@ -48,36 +47,53 @@ impl Simulation {
     }
 }
 
+/// What a recorded run left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// The ingress log of each shard.
+    pub logs: Vec<Vec<IngressEntry>>,
+    /// A digest of each shard's state after every tick.
+    pub traces: Vec<u64>,
+}
+
 /// Runs the job to its end, and returns its ingress logs and the digests of its state.
 ///
 /// # Errors
-/// When the job is not complete, or a shard fails.
+/// When the sizes are none that a job can run with, or a shard fails.
 ///
 /// # Panics
 /// When user code panics, or when nothing moves any more though the job has not ended.
-pub fn simulate(job: &Job, simulation: &Simulation) -> Result<Recording, JobError> {
-    drive(job, simulation, None)
+pub fn simulate(blueprint: &Blueprint<'_>, simulation: &Simulation) -> Result<Recording, JobError> {
+    drive(blueprint, simulation, None)
 }
 
 /// Runs the job again on the input of a recorded run: the same records in the same ticks, with everything else (`simulation`'s
 /// seed, ring size, order of steps) as you like. Output and state come out byte for byte as they were.
 ///
 /// # Errors
-/// When the job is not complete, or a shard fails.
+/// When the sizes are none that a job can run with, or a shard fails.
 ///
 /// # Panics
 /// When the sources do not yield what they yielded, or as for [`simulate`].
-pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Result<Recording, JobError> {
+pub fn replay(
+    blueprint: &Blueprint<'_>,
+    recording: &Recording,
+    simulation: &Simulation,
+) -> Result<Recording, JobError> {
     assert_eq!(
         recording.logs.len(),
         simulation.shards,
         "a recording is replayed with the shards that it was made with"
     );
-    drive(job, simulation, Some(recording))
+    drive(blueprint, simulation, Some(recording))
 }
 
-fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Recording, JobError> {
-    let mut shards = build(job, simulation, recording)?;
+fn drive(
+    blueprint: &Blueprint<'_>,
+    simulation: &Simulation,
+    recording: Option<&Recording>,
+) -> Result<Recording, JobError> {
+    let mut shards = build(blueprint, simulation, recording)?;
     let mut chance = Chance::new(simulation.seed, "schedule");
     let mut wall = WallClock::new(simulation.seed);
     let (mut now, mut quiet) = (Nanos(1), 0);
@@ -98,12 +114,14 @@ fn drive(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
     Ok(Recording { traces, logs: shards.into_iter().map(Shard::into_log).collect() })
 }
 
-fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> Result<Vec<Shard>, JobError> {
-    let plan = job.plan();
-    plan.check()?;
+fn build(
+    blueprint: &Blueprint<'_>,
+    simulation: &Simulation,
+    recording: Option<&Recording>,
+) -> Result<Vec<Shard>, JobError> {
     sizes::check(simulation.shards, simulation.key_groups, simulation.ring_bytes)?;
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-    let graph = plan.graph(simulation.shards);
+    let graph = (blueprint.graph)(simulation.shards);
     let rings = graph.rings(simulation.shards);
     let wirings = wire(&graph, &simulation.sizes(), &*memory).map_err(|error| JobError::Memory {
         rings,
@@ -116,7 +134,7 @@ fn build(job: &Job, simulation: &Simulation, recording: Option<&Recording>) -> R
             None => builder.record(),
             Some(recording) => builder.replay(recording.logs[usize::from(builder.shard().0)].clone()),
         }
-        plan.builders.iter().for_each(|build| build(&mut builder));
+        blueprint.build(&mut builder);
         builder.finish()
     };
     Ok(wirings.into_iter().map(build).collect())
