@@ -20,6 +20,7 @@ mod key_groups;
 mod launch;
 mod mailbox;
 mod opening;
+pub mod replay;
 mod replayed;
 pub(crate) mod rescale;
 pub mod restore;

@@ -1,25 +1,20 @@
-//! Replays: what a job did, tick by tick, from what it left in its data directory.
+//! Replays: what a job did, tick by tick, from what it left in its data directory. Users find this in `pelton::replay`.
 //!
 //! State is rebuilt from the newest checkpoint before the first tick wanted, and everything that the log holds is taken in again, on one
 //! thread. Nothing reaches a sink, and nothing in the directory changes. After each tick the state of each stage is hashed; where the run
 //! itself [logged such hashes](crate::config::LogConfig::hash_ticks), the two are compared.
-//!
-//! Costs a pass over the whole state for each tick, so ask for the ticks around the incident.
 
-use crate::JobError;
-use crate::durability;
-use crate::job::Job;
+use super::{LogReplay, Mailbox, OpenError, Replayed, Restored, StateHash, difference, router, storage};
+use crate::blueprint::Blueprint;
+use crate::config::Config;
+use crate::{JobError, sizes};
 use pelton_core::checkpoint::snapshot::Checkpoint as _;
 use pelton_core::ingress::input_log;
 use pelton_core::stage::build::{ShardBuilder, wire_by};
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
-use pelton_runtime::config::Config;
-use pelton_runtime::durability::{LogReplay, Mailbox, Restored, difference, router};
-pub use pelton_runtime::durability::{Replayed, StateHash};
-use pelton_runtime::sizes;
 use pelton_storage::disk::{Blocking, Disk};
-use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, StorageError, log_directory};
+use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, log_directory};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,55 +29,24 @@ pub fn manifest(data: &Path) -> Result<Manifest, JobError> {
     manifest.ok_or_else(|| JobError::Storage(format!("{}: no job has kept anything there", data.display())))
 }
 
-/// Replays `job` from the data directory `data`, and shows `each` the state after every tick from `from` to `to`, in the order (tick,
+/// Replays a job from the data directory `data`, and shows `each` the state after every tick from `from` to `to`, in the order (tick,
 /// shard, stage). The job must be the one whose data it is; of `config` only sizes count.
-///
-/// ```
-/// use pelton::prelude::*;
-/// use pelton::{Tick, replay};
-///
-/// let data = std::env::temp_dir().join(format!("pelton-doc-replay-{}", std::process::id()));
-/// let job = Job::new("digits")
-///     .source(from_iter(|| 0..10_000u64))
-///     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
-///     .key_by(|n| n % 10)
-///     .window(tumbling(secs(1)))
-///     .count()
-///     .sink(collect());
-/// let mut config = Config { durability: Durability::Process, data: Some(data.clone()), ..Config::default() };
-/// config.log.hash_ticks = 1;
-/// // Of the last tick there is no hash: once the input has ended nothing is logged any more.
-/// config.tick.records_max = 100;
-/// job.run_with(&config)?;
-///
-/// let replayed = replay::replay(&job, &config, &data, Tick(0), Tick::END, |state| assert!(!state.differs()))?;
-/// assert!(replayed.compared > 0);
-/// # std::fs::remove_dir_all(&data).unwrap();
-/// # Ok::<(), pelton::JobError>(())
-/// ```
 ///
 /// # Errors
 /// When the data is another job's, damaged, or no longer reaches back to `from`.
 pub fn replay(
-    job: &Job,
+    blueprint: &Blueprint<'_>,
     config: &Config,
     data: &Path,
     from: Tick,
     to: Tick,
     mut each: impl FnMut(&StateHash),
 ) -> Result<Replayed, JobError> {
-    let plan = job.plan();
-    plan.check()?;
-    durability::check(&plan)?;
     let disk: Arc<dyn Disk> = Arc::new(Blocking::new());
     let manifest = manifest(data)?;
-    let blueprint = plan.blueprint();
     let shape = blueprint.shape(usize::from(manifest.shards), manifest.key_groups);
     if let Some(difference) = difference(&manifest, &shape) {
-        return Err(JobError::Open(pelton_runtime::durability::OpenError::OtherJob {
-            path: data.to_owned(),
-            difference,
-        }));
+        return Err(JobError::Open(OpenError::OtherJob { path: data.to_owned(), difference }));
     }
     sizes::check(usize::from(manifest.shards), manifest.key_groups, config.ring_bytes)?;
     let fits = |checkpoint: &&pelton_storage::Checkpoint| {
@@ -259,8 +223,4 @@ impl Logs<'_> {
         }
         Ok(last)
     }
-}
-
-fn storage(error: StorageError) -> JobError {
-    JobError::Storage(error.to_string())
 }
