@@ -29,7 +29,7 @@ impl Tick {
 /// As people read it: the ticks that stand for the end of the input are called so.
 ///
 /// ```
-/// use pelton_core::Tick;
+/// use pelton::Tick;
 /// assert_eq!(format!("{}, {}", Tick(7), Tick::END), "tick 7, the end of the input");
 /// ```
 impl fmt::Display for Tick {
@@ -54,7 +54,7 @@ pub struct Nanos(pub u64);
 /// A watermark has this type too: a watermark `w` says that no later record has a time below `w`.
 ///
 /// ```
-/// use pelton_core::EventTime;
+/// use pelton::EventTime;
 /// let end = EventTime::from_millis(1_500);
 /// assert_eq!(end.as_millis(), 1_500);
 /// assert_eq!(end.as_nanos(), 1_500_000_000);

@@ -44,13 +44,13 @@ impl FromStr for EventTime {
     /// Reads RFC 3339, with any offset.
     ///
     /// ```
-    /// use pelton_core::EventTime;
+    /// use pelton::EventTime;
     ///
     /// let time: EventTime = "2026-11-28T18:05:00.250+01:00".parse()?;
     /// assert_eq!(time.as_millis(), 1_795_885_500_250);
     /// assert_eq!(time.to_string(), "2026-11-28T17:05:00.25Z");
     /// assert!("yesterday".parse::<EventTime>().unwrap_err().to_string().contains("RFC 3339"));
-    /// # Ok::<(), pelton_core::time::ParseTimeError>(())
+    /// # Ok::<(), pelton::time::ParseTimeError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, ParseTimeError> {
         let refuse = |reason: String| {

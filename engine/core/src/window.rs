@@ -90,7 +90,7 @@ pub struct Windows {
 /// When `size` is zero or beyond 292 years.
 ///
 /// ```
-/// use pelton_core::window::tumbling;
+/// use pelton::window::tumbling;
 /// use std::time::Duration;
 /// let windows = tumbling(Duration::from_secs(60));
 /// assert_eq!(windows.panes_per_window(), 1);
@@ -105,7 +105,7 @@ pub fn tumbling(size: Duration) -> Windows {
 /// When `slide` is zero or larger than `size` (records between two windows would be in none), or `size` is beyond 292 years.
 ///
 /// ```
-/// use pelton_core::window::hopping;
+/// use pelton::window::hopping;
 /// use std::time::Duration;
 /// let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
 /// assert_eq!(windows.panes_per_window(), 5);

@@ -5,8 +5,9 @@
 //! crate has the clock, the threads and the system calls, and nothing that decides what a result is.
 //!
 //! ```
-//! use pelton_core::{Fault, Nanos, ShardId, Step, Tick};
-//! use pelton_runtime::config::{Config, DriverKind};
+//! use pelton::config::{Config, DriverKind};
+//! use pelton::{Fault, Nanos, ShardId, Tick};
+//! use pelton_core::Step;
 //! use pelton_runtime::{Duty, Position, launch};
 //! use std::sync::Arc;
 //!

@@ -113,8 +113,9 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
 /// A job whose shards are built, each on its core. They are not stepped before [`begin`](Prepared::begin); dropping this gives them up.
 ///
 /// ```
-/// use pelton_core::{Fault, Nanos, ShardId, Step};
-/// use pelton_runtime::config::{Config, DriverKind};
+/// use pelton::config::{Config, DriverKind};
+/// use pelton::{Fault, Nanos, ShardId};
+/// use pelton_core::Step;
 /// use pelton_runtime::{Duty, Position, prepare};
 /// use std::sync::Arc;
 ///
@@ -133,7 +134,7 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
 /// let config = Config { shards: 1, driver: DriverKind::Threads, pin: false, ..Config::default() };
 /// let prepared = prepare(&config, Arc::new(|_: ShardId| Ok(Box::new(Never) as Box<dyn Duty>)))?;
 /// drop(prepared);
-/// # Ok::<(), pelton_runtime::StartError>(())
+/// # Ok::<(), pelton::StartError>(())
 /// ```
 #[derive(Debug)]
 pub struct Prepared {

@@ -11,7 +11,7 @@ pub struct Avg<F>(F);
 /// makes it NaN, as do infinities of both signs.
 ///
 /// ```
-/// use pelton_core::{Aggregate, aggregate::avg};
+/// use pelton::{Aggregate, aggregate::avg};
 /// let mean = avg(|price: &u64| *price);
 /// let mut acc = mean.empty();
 /// mean.add(&mut acc, 1);

@@ -9,7 +9,7 @@ pub struct Count;
 /// The number of records.
 ///
 /// ```
-/// use pelton_core::{Aggregate, aggregate::count};
+/// use pelton::{Aggregate, aggregate::count};
 /// let mut acc = Aggregate::<&str>::empty(&count());
 /// Aggregate::<&str>::add(&count(), &mut acc, ());
 /// assert_eq!(Aggregate::<&str>::finish(&count(), &acc), 1);

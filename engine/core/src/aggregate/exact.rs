@@ -15,7 +15,7 @@ const LOWEST: i32 = -1074;
 /// An exact sum of `f64`s.
 ///
 /// ```
-/// use pelton_core::aggregate::ExactSum;
+/// use pelton::aggregate::ExactSum;
 /// let mut sum = ExactSum::default();
 /// for value in [1e100, 1.0, -1e100] {
 ///     sum.add(value);
@@ -86,7 +86,7 @@ impl ExactSum {
     /// NaN.
     ///
     /// ```
-    /// use pelton_core::aggregate::ExactSum;
+    /// use pelton::aggregate::ExactSum;
     /// let mut sum = ExactSum::default();
     /// sum.add(f64::MAX);
     /// sum.add(f64::MAX);

@@ -83,7 +83,7 @@ extreme! {
     /// The greatest `f(record)`.
     ///
     /// ```
-    /// use pelton_core::{Aggregate, aggregate::max};
+    /// use pelton::{Aggregate, aggregate::max};
     /// let highest = max(|price: &u64| *price);
     /// let mut acc = highest.empty();
     /// highest.add(&mut acc, 3);
@@ -96,7 +96,7 @@ extreme! {
     /// The least `f(record)`.
     ///
     /// ```
-    /// use pelton_core::{Aggregate, aggregate::min};
+    /// use pelton::{Aggregate, aggregate::min};
     /// let lowest = min(|price: &f64| *price);
     /// let mut acc = lowest.empty();
     /// lowest.add(&mut acc, 0.5);

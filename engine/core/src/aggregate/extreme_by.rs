@@ -54,7 +54,7 @@ extreme_by! {
     /// The record with the greatest `f(record)`; of several, the least by the record's own order.
     ///
     /// ```
-    /// use pelton_core::{Aggregate, aggregate::max_by};
+    /// use pelton::{Aggregate, aggregate::max_by};
     /// let longest = max_by(|word: &String| word.len());
     /// let mut acc = longest.empty();
     /// for word in ["fig", "plum", "pear"] {
@@ -68,7 +68,7 @@ extreme_by! {
     /// The record with the least `f(record)`; of several, the least by the record's own order.
     ///
     /// ```
-    /// use pelton_core::{Aggregate, aggregate::min_by};
+    /// use pelton::{Aggregate, aggregate::min_by};
     /// let shortest = min_by(|word: &String| word.len());
     /// let mut acc = shortest.empty();
     /// for word in ["plum", "fig"] {

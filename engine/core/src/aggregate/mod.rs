@@ -40,7 +40,7 @@ use crate::record::Record;
 /// stream into ticks, and merges the panes of a hopping window.
 ///
 /// ```
-/// use pelton_core::Aggregate;
+/// use pelton::Aggregate;
 ///
 /// /// Whether any request failed.
 /// #[derive(Clone)]

@@ -14,7 +14,7 @@ pub struct Sum<F>(F);
 /// infinities of both signs. A sum of zeros is `0.0`, also of negative ones.
 ///
 /// ```
-/// use pelton_core::{Aggregate, aggregate::sum};
+/// use pelton::{Aggregate, aggregate::sum};
 /// let total = sum(|price: &u8| *price);
 /// let mut acc = total.empty();
 /// total.add(&mut acc, total.item(&200));

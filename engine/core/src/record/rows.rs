@@ -45,7 +45,7 @@ const fn stride<R: Record>() -> u32 {
 /// encode(&mut block, [&(1u64, "one".to_string()), &(2, "two".to_string())])?;
 /// let rows: Result<Vec<(u64, String)>, _> = decode(&block)?.collect();
 /// assert_eq!(rows?[1].1, "two");
-/// # Ok::<(), pelton_core::Fault>(())
+/// # Ok::<(), pelton::Fault>(())
 /// ```
 ///
 /// # Errors
@@ -106,7 +106,7 @@ pub fn encode_one<R: Record>(into: &mut Vec<u8>, record: &R) -> Result<(), Fault
 /// encode_one(&mut bytes, &"a record".to_string())?;
 /// assert_eq!(decode_one::<String>(&bytes)?, "a record");
 /// assert!(decode_one::<String>(&bytes[..5]).is_err());
-/// # Ok::<(), pelton_core::Fault>(())
+/// # Ok::<(), pelton::Fault>(())
 /// ```
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub type Of = fn() -> &'static Schema;
 /// Two types have the same schema exactly if they print the same, and that is what is stored and compared:
 ///
 /// ```
-/// use pelton_core::Record;
+/// use pelton::Record;
 ///
 /// let schema = <Vec<Option<(u64, String)>> as Record>::SCHEMA;
 /// assert_eq!(schema.to_string(), "Vec<Option<(u64, String)>>");

@@ -10,7 +10,7 @@ const DIGITS_MAX: usize = 38;
 /// The number that `text` stands for.
 ///
 /// ```
-/// use pelton_runtime::config::parse_count;
+/// use pelton::config::parse_count;
 ///
 /// for text in ["1000000", "1_000_000", "1,000,000", "1e6", "1M", "1000k", "0.001G"] {
 ///     assert_eq!(parse_count(text), Ok(1_000_000), "{text}");

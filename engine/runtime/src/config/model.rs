@@ -145,11 +145,11 @@ impl Config {
     /// What the program itself insists on overrides all of them:
     ///
     /// ```
-    /// use pelton_runtime::config::{Config, Durability};
+    /// use pelton::config::{Config, Durability};
     ///
     /// let config = Config { durability: Durability::Disk, data: Some("orders.data".into()), ..Config::load()? };
     /// assert!(config.shards > 0);
-    /// # Ok::<(), pelton_runtime::config::ConfigError>(())
+    /// # Ok::<(), pelton::config::ConfigError>(())
     /// ```
     ///
     /// Variables named `PELTON_` that are no key's are passed over without a word; [`load_with`](Self::load_with) names them in
@@ -167,14 +167,14 @@ impl Config {
     /// A flag is a key's dotted name and the text given for it. The later of two flags for one key wins.
     ///
     /// ```
-    /// use pelton_runtime::config::Config;
+    /// use pelton::config::Config;
     ///
     /// let loaded = Config::load_with(None, &[("cores", "1"), ("buffer", "256 KB")])?;
     /// assert_eq!(loaded.config.ring_bytes, 256 * 1024);
     ///
     /// let error = Config::load_with(None, &[("shards", "0")]).unwrap_err();
     /// assert!(error.to_string().contains("--shards"));
-    /// # Ok::<(), pelton_runtime::config::ConfigError>(())
+    /// # Ok::<(), pelton::config::ConfigError>(())
     /// ```
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Config {
     /// The number of exchanges is known only once a job is, so this is asked again when one starts.
     ///
     /// ```
-    /// use pelton_runtime::config::Config;
+    /// use pelton::config::Config;
     ///
     /// let config = Config { shards: 8, ring_bytes: 1 << 20, memory_bytes: 256 << 20, ..Config::default() };
     /// assert!(config.check_memory(4).is_ok());

@@ -11,12 +11,12 @@ use super::value::{Fallback, Kind};
 /// The effective configuration, one key a line, each with where it came from.
 ///
 /// ```
-/// use pelton_runtime::config::{Config, show};
+/// use pelton::config::{Config, show};
 ///
 /// let shown = show(&Config::load_with(None, &[("buffer", "64 KB")])?);
 /// assert!(shown.contains("buffer"));
 /// assert!(shown.contains("# flag --buffer"));
-/// # Ok::<(), pelton_runtime::config::ConfigError>(())
+/// # Ok::<(), pelton::config::ConfigError>(())
 /// ```
 pub fn show(loaded: &Loaded) -> String {
     let rows: Vec<[String; 3]> = loaded
@@ -40,7 +40,7 @@ pub fn show(loaded: &Loaded) -> String {
 /// A commented file with the suggested value of every key for `machine`.
 ///
 /// ```
-/// use pelton_runtime::config::{Machine, template};
+/// use pelton::config::{Machine, template};
 ///
 /// assert!(template(&Machine::detect()).contains("[tick]"));
 /// ```

@@ -9,7 +9,7 @@ const UNITS: [(&str, u32); 5] = [("TB", 40), ("GB", 30), ("MB", 20), ("KB", 10),
 /// The bytes that `text` stands for.
 ///
 /// ```
-/// use pelton_runtime::config::parse_size;
+/// use pelton::config::parse_size;
 ///
 /// assert_eq!(parse_size("64 KB"), Some(65_536));
 /// assert_eq!(parse_size("1.5GiB"), Some(1_610_612_736));
@@ -37,7 +37,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 /// `bytes` in the largest unit that keeps it exact, in the form that [`parse_size`] reads.
 ///
 /// ```
-/// use pelton_runtime::config::format_size;
+/// use pelton::config::format_size;
 ///
 /// assert_eq!(format_size(2 << 30), "2 GB");
 /// assert_eq!(format_size(1_000), "1000 B");

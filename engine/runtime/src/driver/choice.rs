@@ -17,7 +17,7 @@ impl Config {
     /// otherwise. Makes one small ring to find out.
     ///
     /// ```
-    /// use pelton_runtime::config::{Config, DriverKind};
+    /// use pelton::config::{Config, DriverKind};
     ///
     /// let chosen = Config { driver: DriverKind::Auto, ..Config::default() }.choose_driver()?;
     /// assert!(chosen.kind != DriverKind::Auto);
