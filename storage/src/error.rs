@@ -71,6 +71,17 @@ pub enum StorageError {
         /// The latest version that this program knows.
         known: u32,
     },
+    /// A file of an earlier version of Pelton, of which this one can make nothing.
+    Older {
+        /// The kind of file.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The earliest version that this program takes.
+        known: u32,
+    },
     /// A file that belongs to something else: another log, shard, generation or job.
     Foreign {
         /// The kind of file.
@@ -154,6 +165,7 @@ impl StorageError {
             | StorageError::Locked { path }
             | StorageError::Unusable { path, .. }
             | StorageError::Newer { path, .. }
+            | StorageError::Older { path, .. }
             | StorageError::Foreign { path, .. }
             | StorageError::Damaged { path, .. }
             | StorageError::Incomplete { path, .. }
@@ -190,6 +202,12 @@ impl fmt::Display for StorageError {
                 text,
                 "this {what} has format version {found}, and this program knows versions up to {known}. \
                  Nothing was changed: start it with the newer program that wrote it."
+            ),
+            StorageError::Older { what, found, known, .. } => write!(
+                text,
+                "this {what} has format version {found}, and this program takes none below {known}: the state of operators had another \
+                 form. Nothing was changed: let the program that wrote it run until its input has ended, or begin anew in an empty \
+                 directory."
             ),
             StorageError::Foreign { what, field, expected, found, .. } => write!(
                 text,

@@ -144,13 +144,19 @@ fn each_damage_has_its_name() {
     put(&disk, &path, &vec![0; 10_000]);
     assert!(matches!(open(LOG_ID, SHARD), StorageError::Incomplete { .. }));
 
-    let mut newer = whole.clone();
-    newer[8] = 2;
-    let crc = crc32c::crc32c(&newer[..4092]).to_le_bytes();
-    newer[4092..4096].copy_from_slice(&crc);
-    newer.extend([1; 100]);
-    put(&disk, &path, &newer);
-    assert!(matches!(open(LOG_ID, SHARD), StorageError::Newer { found: 2, known: 1, .. }));
+    let of_version = |version: u8| {
+        let mut other = whole.clone();
+        other[8] = version;
+        let crc = crc32c::crc32c(&other[..4092]).to_le_bytes();
+        other[4092..4096].copy_from_slice(&crc);
+        other.extend([1; 100]);
+        put(&disk, &path, &other);
+        open(LOG_ID, SHARD)
+    };
+    assert!(matches!(of_version(3), StorageError::Newer { found: 3, known: 2, .. }));
+    let error = of_version(1);
+    assert!(matches!(error, StorageError::Older { found: 1, known: 2, .. }));
+    assert!(error.to_string().contains("let the program that wrote it run"), "{error}");
 
     put(&disk, &path, &whole);
     disk.remove(&snapshot_path(&checkpoints, 1, SHARD)).unwrap();

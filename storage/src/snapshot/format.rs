@@ -19,7 +19,7 @@
 
 use super::{BlockEntry, SnapshotId};
 
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const BLOCK_HEADER_BYTES: usize = 32;
 pub(super) const BLOCK_ALIGNMENT: usize = 16;

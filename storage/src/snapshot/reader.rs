@@ -137,7 +137,7 @@ impl Mapped {
         // The header first, because only its version says where a footer is; but what a crash left may be without a header, too, and then
         // it is the missing footer that is to be told.
         let header = self.header();
-        if let Err(error @ StorageError::Newer { .. }) = header {
+        if let Err(error @ (StorageError::Newer { .. } | StorageError::Older { .. })) = header {
             return Err(error);
         }
         let bytes = self.bytes();
@@ -193,6 +193,16 @@ impl Mapped {
         if header.version > VERSION {
             let path = self.path.clone();
             return Err(StorageError::Newer {
+                what: "snapshot",
+                path,
+                found: header.version,
+                known: VERSION,
+            });
+        }
+        if header.version < VERSION {
+            // What the names of blocks mean has changed since.
+            let path = self.path.clone();
+            return Err(StorageError::Older {
                 what: "snapshot",
                 path,
                 found: header.version,
