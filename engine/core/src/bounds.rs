@@ -43,10 +43,17 @@ pub(crate) const EMIT_AHEAD: usize = 8;
 pub(crate) const WINDOW_ROWS: usize = 16;
 /// and to let go of a pane.
 pub(crate) const PANE_ROWS: usize = 8;
-/// Runs that are looked at, for each row of a window, in the time in which a row leaves.
-pub(crate) const CURSORS_PER_ROW: usize = 16;
-/// Lines of a table's index that are emptied in that time.
-pub(crate) const LINES_PER_ROW: usize = 8;
+/// Rows that leave in the time in which a leaf of a table is cleared.
+pub(crate) const LEAF_ROWS: usize = 64;
+/// Bytes of the smallest slab, of which there may be one for each pane of a window and part of the key space,
+pub(crate) const SLAB_BYTES_MIN: usize = 256;
+/// of the blocks that slabs are cut from at least,
+pub(crate) const SLAB_BLOCK_BYTES_MIN: usize = 16 * 1024;
+/// and at most: a huge page.
+pub(crate) const SLAB_BLOCK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of the entries of a leaf of a keyed table at most: what is copied and hashed again when one is full and divided, some ten
+/// microseconds' work.
+pub(crate) const LEAF_BYTES_MAX: usize = 64 * 1024;
 /// At or below this many rows one comparison sort is cheaper than counting digits.
 pub(crate) const ORDER_SMALL_ROWS: usize = 256;
 /// Rows that can be counted or made in the time in which one is moved.

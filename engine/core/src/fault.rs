@@ -21,6 +21,11 @@ pub enum Fault {
         /// The record's type.
         record: &'static str,
     },
+    /// More keys have one and the same hash than a table can tell apart.
+    EqualHashes {
+        /// So many keys.
+        keys: usize,
+    },
     /// A result that its type cannot hold.
     Overflow {
         /// What computed it.
@@ -107,6 +112,11 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
+            Fault::EqualHashes { keys } => write!(
+                f,
+                "{keys} keys have hashes that are hardly to be told apart, which no ordinary keys have: drop such records before `key_by`, or \
+                 key by something else as well"
+            ),
             Fault::Overflow { operator, key, message } => write!(f, "{operator}, key {key}: {message}"),
             Fault::Restore { message } | Fault::Storage { message } => f.write_str(message),
             Fault::External { shard, message } => write!(f, "shard {}: {message}", shard.0),

@@ -9,7 +9,7 @@
 //! 2. [`operator::push`], [`operator`]: the fused stateless operators, one file each;
 //! 3. [`exchange::partition`], `channel`, `frame`, [`exchange::ring`]: its key chooses a shard, and it is archived into that shard's ring;
 //! 4. `stage`: the receiver merges its rings in the order (tick, edge, source shard, sequence);
-//! 5. [`operator::WindowOperator`], [`state::table`](mod@state::table), `order`: it is added to its window, which closes in key order;
+//! 5. [`operator::WindowOperator`], [`state::keyed`], `order`: it is added to its window, which closes in key order;
 //! 6. [`sink`]: the row leaves.
 #![cfg_attr(not(loom), no_std)]
 #![warn(unreachable_pub)]
@@ -34,7 +34,6 @@ pub mod time;
 pub mod window;
 
 pub use aggregate::Aggregate;
-pub use checkpoint::owns::Owns;
 pub use exchange::frame::Frame;
 pub use fault::{Fault, OutOfMemory};
 pub use ids::{EdgeId, EventTime, Nanos, ShardId, StageId, Tick};

@@ -94,7 +94,7 @@ impl Aside {
 pub(crate) struct Saver {
     /// Freezes so far.
     epoch: u32,
-    /// The last freeze of which all was saved; 0 if there is none.
+    /// The last freeze of which all was saved; 0 if there is none. It is told at the next freeze.
     saved: u32,
     /// Whether a freeze is being saved, and what it may refer to.
     active: bool,
@@ -129,8 +129,11 @@ impl Saver {
         self.numbers
     }
 
-    /// A checkpoint begins. One that was not saved to its end is given up.
-    pub(crate) fn freeze(&mut self, full: bool) {
+    /// A checkpoint begins; `last_counts` says that the one before was saved to its end, by all that have a part in it.
+    pub(crate) fn freeze(&mut self, full: bool, last_counts: bool) {
+        if last_counts {
+            self.saved = self.epoch;
+        }
         self.aside.clear();
         self.epoch += 1;
         self.since = if full { 0 } else { self.saved };
@@ -187,7 +190,12 @@ impl Step<'_> {
 
     /// Whether there is room and time for one more chunk.
     pub(crate) fn goes_on(&self) -> bool {
-        self.rows > 0 && self.bytes > 0 && self.out.room()
+        self.has_time() && self.out.room()
+    }
+
+    /// Whether there is time for anything more.
+    pub(crate) fn has_time(&self) -> bool {
+        self.rows > 0 && self.bytes > 0
     }
 
     /// Hands over the header and what is aside; true when that is done.
@@ -245,7 +253,6 @@ impl Step<'_> {
     /// All has been saved.
     pub(crate) fn end(self) -> bool {
         self.saver.active = false;
-        self.saver.saved = self.saver.epoch;
         true
     }
 }

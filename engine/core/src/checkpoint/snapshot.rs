@@ -32,13 +32,27 @@ impl Section {
     /// What the sinks keep.
     pub const SINKS: Section = Section(1 << 30);
 
-    /// Operator number `operator` of stage `stage`.
+    /// Operator number `operator` of stage `stage`: its first state.
     ///
     /// # Panics
-    /// When the stage has a number beyond 32,767, or the operator one beyond 65,535.
+    /// When the stage has a number beyond 32,767, or the operator one beyond 4,095.
     pub const fn operator(stage: usize, operator: usize) -> Self {
-        assert!(stage < 1 << 15 && operator < 1 << 16, "stages have numbers of 15 bits and operators of 16");
-        Section(1 << 31 | (stage as u32) << 16 | operator as u32)
+        assert!(stage < 1 << 15 && operator < 1 << 12, "stages have numbers of 15 bits and operators of 12");
+        Section(1 << 31 | (stage as u32) << 16 | (operator as u32) << 4)
+    }
+
+    /// State number `state` of the operator whose first state this is.
+    ///
+    /// # Panics
+    /// When it has a number beyond 15.
+    pub(crate) const fn state(self, state: usize) -> Self {
+        assert!(state < 1 << 4 && self.0 & 0xf == 0, "states have numbers of 4 bits");
+        Section(self.0 | state as u32)
+    }
+
+    /// The number of the state within its operator.
+    pub(crate) const fn state_number(self) -> usize {
+        (self.0 & 0xf) as usize
     }
 }
 
@@ -76,9 +90,15 @@ pub trait Checkpoint: Send + Sync {
     /// Shards of the run that took it.
     fn shards(&self) -> usize;
 
-    /// Hands every block of a section of an earlier shard to `take`, in the order (table, chunk).
+    /// Hands every block of a section of an earlier shard that is wanted to `take`, in the order (table, chunk). The others are not read.
     ///
     /// # Errors
     /// When a block cannot be read, or the first error of `take`.
-    fn blocks(&self, shard: usize, section: Section, take: &mut TakeBlock<'_>) -> Result<(), Fault>;
+    fn blocks(
+        &self,
+        shard: usize,
+        section: Section,
+        wanted: &mut dyn FnMut(BlockId) -> bool,
+        take: &mut TakeBlock<'_>,
+    ) -> Result<(), Fault>;
 }

@@ -28,7 +28,7 @@ use core::ops::Range;
 
 /// What is known of an array of `R`.
 pub(crate) struct Watch<R> {
-    /// The number of the array in the checkpoint; 0 while it has none.
+    /// The number of the array in checkpoints.
     table: u32,
     /// The last freeze; 0 while nobody watches.
     epoch: u32,
@@ -53,17 +53,9 @@ impl<R> Watch<R> {
         if shift > 10 { 10 } else { shift }
     };
 
-    pub(crate) fn new(memory: Arc<dyn Memory>) -> Self {
-        let (table, epoch, born, since, frozen, swept) = (0, 0, 0, 0, 0, 0);
+    pub(crate) fn new(memory: Arc<dyn Memory>, table: u32) -> Self {
+        let (epoch, born, since, frozen, swept) = (0, 0, 0, 0, 0);
         Watch { table, epoch, born, since, frozen, swept, stamps: Buf::new(memory), _items: PhantomData }
-    }
-
-    /// The array is empty, and begins to be used.
-    pub(crate) fn begin(&mut self, saver: &Saver) {
-        assert!(!self.is_awaited(), "an array that a checkpoint still needs");
-        self.stamps.clear();
-        self.table = 0;
-        (self.epoch, self.born) = (saver.epoch(), saver.epoch());
     }
 
     /// Whether whoever changes an item has to say so.
@@ -77,20 +69,10 @@ impl<R> Watch<R> {
         self.frozen > 0
     }
 
-    /// Nobody needs the array any more: the checkpoint was given up.
-    pub(crate) fn forget(&mut self) {
-        self.frozen = 0;
-    }
-
-    /// The `items` items that there are, as they are, belong to the checkpoint that begins. Returns the array's
-    /// number in it, or 0 if there is nothing to save.
-    pub(crate) fn freeze(&mut self, items: usize, saver: &mut Saver) -> u32 {
-        if self.table == 0 && items > 0 {
-            self.table = saver.number();
-        }
+    /// The `items` items that there are, as they are, belong to the checkpoint that begins.
+    pub(crate) fn freeze(&mut self, items: usize, saver: &Saver) {
         (self.epoch, self.since) = (saver.epoch(), saver.since());
         (self.frozen, self.swept) = (items, 0);
-        if items > 0 { self.table } else { 0 }
     }
 
     /// Item `item` is about to change, or to be there. `encode` writes a range of items as they are.
@@ -169,79 +151,5 @@ impl<R> Watch<R> {
         }
         self.frozen = 0;
         Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::checkpoint::notes::Notes;
-    use crate::checkpoint::saver::Saver;
-    use crate::checkpoint::snapshot::Section;
-    use crate::checkpoint::snapshot::held::Held;
-    use crate::exchange::hash::{fold, join};
-    use crate::record::rows::decode;
-    use crate::state::memory::{HeapMemory, Memory};
-    use crate::state::table::Table;
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-
-    fn add(table: &mut Table<u64, u64>, key: u64, saver: &mut Saver) {
-        table.reserve(1).unwrap();
-        let at = table.place(fold(key), |k| *k == key, || key, || 0);
-        if table.is_watched() {
-            table.touch(at, saver).unwrap();
-        }
-        *table.value_mut(at) += 1;
-    }
-
-    /// One table against a list of pairs that is copied whole at each freeze, in chains of checkpoints.
-    #[test]
-    fn what_is_saved_is_what_was_frozen() {
-        for seed in 0..20 {
-            let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-            let (mut saver, mut table) = (Saver::new(&memory), Table::<u64, u64>::new(memory.clone()));
-            let (mut twin, mut frozen) = (Vec::<(u64, u64)>::new(), Vec::new());
-            let (mut held, mut saving, mut completed, mut same) = (Held::default(), false, 0, 0);
-            for draw in 0..30_000u64 {
-                let chance = join(seed, draw);
-                // Few keys are hot, and there are ever more of them.
-                let key = if chance.is_multiple_of(8) { chance >> 32 & 0xfff } else { chance >> 32 & 0xf };
-                add(&mut table, key, &mut saver);
-                match twin.iter_mut().find(|row| row.0 == key) {
-                    Some(row) => row.1 += 1,
-                    None => twin.push((key, 1)),
-                }
-                if saving && chance >> 8 & 0x1f == 0 {
-                    held.room = (chance >> 16) as usize % 4;
-                    let mut step = saver.step(Section(0), &mut held).unwrap();
-                    if step.begin() && table.sweep(&mut step).unwrap() {
-                        saving = !step.end();
-                        completed += 1;
-                        same += core::mem::take(&mut held.same);
-                        let rows = held.blocks.iter().filter(|(id, _)| id.table > 0);
-                        let rows = rows.flat_map(|(_, bytes)| decode::<(u64, u64)>(bytes).unwrap());
-                        assert!(
-                            rows.map(Result::unwrap).eq(frozen.iter().copied()),
-                            "seed {seed}, draw {draw}"
-                        );
-                        held.before = core::mem::take(&mut held.blocks);
-                    }
-                }
-                let give_up = saving && chance >> 24 & 0xfff == 0;
-                if (!saving && chance >> 40 & 0x7f == 0) || give_up {
-                    saver.freeze(completed == 0 || chance >> 50 & 7 == 0);
-                    table.freeze(&mut saver);
-                    saver.set_header(Notes::default());
-                    held.blocks.clear();
-                    held.same = 0;
-                    frozen.clone_from(&twin);
-                    saving = true;
-                }
-            }
-            assert!(
-                completed > 20 && same > 20,
-                "seed {seed}: {completed} checkpoints, {same} chunks the same"
-            );
-        }
     }
 }

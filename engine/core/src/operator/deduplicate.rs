@@ -20,15 +20,8 @@
 //! A record so old that part of what it has to be compared with is forgotten is late, unless what is left
 //! shows that it is a duplicate. It is counted, and goes into the late output.
 
-mod saving;
-
-use crate::bounds::{BATCH, FIRE_ROWS_MAX};
-use crate::checkpoint::announced::Announced;
-use crate::checkpoint::owns::Owns;
-use crate::checkpoint::saver::Saver;
-use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
+use crate::bounds::{BATCH, FIRE_ROWS_MAX, LEAF_ROWS};
 use crate::exchange::frame::Frame;
-use crate::exchange::hash::{fold, join};
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
 use crate::ids::EventTime;
@@ -39,12 +32,11 @@ use crate::record::key::Key;
 use crate::record::{Record, is_fixed, read};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::memory::Memory;
-use crate::state::table::{Spares, Table};
-use alloc::collections::VecDeque;
+use crate::state::arena::Arena;
+use crate::state::risen::Risen;
+use crate::state::store::StateStore;
 use alloc::rc::Rc;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -56,48 +48,37 @@ enum Verdict {
     Late,
 }
 
-/// The keys that passed within `[number * horizon, (number + 1) * horizon)`, each with the time of its
-/// record. A key is in a generation once: a second record would be less than the horizon away.
-struct Generation<K> {
-    number: i64,
-    passed: Table<K, i64>,
-}
-
-/// The memory of the operator.
+/// The memory of the operator: the keys that passed within `[number * horizon, (number + 1) * horizon)`, each with the time of its record, in
+/// the table of that number. A key is in one once: a second record would be less than the horizon away.
 struct Seen<K> {
     horizon: i64,
-    /// In the order of their numbers; few as a rule, and as many as there are records at worst.
-    generations: VecDeque<Generation<K>>,
-    spares: Spares<K, i64>,
-    saver: Saver,
-    /// What is still to come of a checkpoint that is being restored, by the numbers of generations.
-    announced: Announced<i64>,
+    /// Few generations as a rule, and as many as there are records at worst.
+    generations: Rc<RefCell<Arena<K, i64>>>,
     /// From this time on everything is remembered that a record can be a duplicate of.
-    known: i64,
+    known: Rc<RefCell<Risen>>,
 }
 
 impl<K: Key> Seen<K> {
-    fn new(horizon: i64, memory: Arc<dyn Memory>) -> Self {
+    fn new(horizon: i64, store: &StateStore) -> Self {
         assert!(horizon > 0, "a horizon above zero");
-        let (saver, announced) = (Saver::new(&memory), Announced::new());
-        let (generations, spares) = (VecDeque::new(), Spares::new(memory));
-        Seen { horizon, generations, spares, saver, announced, known: i64::MIN }
+        Seen { horizon, generations: store.arena(), known: store.risen(i64::MIN.into()) }
     }
 
     /// The generations that are less than the horizon away from some time of generation `number`.
-    fn near(&self, number: i64) -> Range<usize> {
-        let from =
-            self.generations.partition_point(|generation| generation.number < number.saturating_sub(1));
-        let near = self
-            .generations
-            .range(from..)
-            .take_while(|generation| generation.number <= number.saturating_add(1));
+    fn near(generations: &Arena<K, i64>, number: i64) -> Range<usize> {
+        let from = generations.partition_point(|generation| generation < number.saturating_sub(1));
+        let near = (from..generations.len())
+            .take_while(|at| generations.number(*at) <= Some(number.saturating_add(1)));
         from..from + near.count()
     }
 
-    /// Asks the processor to have at hand what a record at about `at` is compared with.
-    fn prefetch(&self, hash: u64, near: Range<usize>) {
-        self.generations.range(near).for_each(|generation| generation.passed.prefetch(hash));
+    /// Asks the processor to have at hand what records at about `at` are compared with.
+    fn prefetch(&self, hashes: &[u64], at: i64) {
+        let generations = self.generations.borrow();
+        for generation in Self::near(&generations, at.div_euclid(self.horizon)) {
+            let table = generations.table(generation);
+            hashes.iter().for_each(|hash| table.prefetch(*hash));
+        }
     }
 
     /// Judges a record, and remembers it if it is the first.
@@ -108,64 +89,44 @@ impl<K: Key> Seen<K> {
         same: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
     ) -> Result<Verdict, Fault> {
+        let mut generations = self.generations.borrow_mut();
         let number = at.div_euclid(self.horizon);
-        let close = |passed: &i64| passed.abs_diff(at) < self.horizon.unsigned_abs();
-        let near = self.near(number);
-        let found = |generation: &Generation<K>| generation.passed.find(hash, &same).is_some_and(close);
-        if self.generations.range(near).any(found) {
-            return Ok(Verdict::Duplicate);
+        for generation in Self::near(&generations, number) {
+            let (table, _) = generations.table_mut(generation);
+            let passed = table.find(hash, &same);
+            if passed.is_some_and(|passed| passed.abs_diff(at) < self.horizon.unsigned_abs()) {
+                return Ok(Verdict::Duplicate);
+            }
         }
-        if at < self.known {
+        if i128::from(at) < self.known.borrow().get() {
             return Ok(Verdict::Late);
         }
-        let index = self.generation(number);
-        let table = &mut self.generations[index].passed;
-        table.reserve(1)?;
-        let entry = table.place(hash, same, key, || at);
-        if table.is_watched() {
-            table.touch(entry, &mut self.saver)?;
-        }
+        let generation = generations.open(number);
+        let (table, saver) = generations.table_mut(generation);
+        table.place(hash, saver, same, || (key(), at))?;
         Ok(Verdict::First)
     }
 
-    /// The place of generation `number`, made if need be.
-    fn generation(&mut self, number: i64) -> usize {
-        match self.generations.binary_search_by_key(&number, |generation| generation.number) {
-            Ok(index) => index,
-            Err(index) => {
-                let passed = self.spares.take(&self.saver);
-                self.generations.insert(index, Generation { number, passed });
-                index
-            }
-        }
-    }
-
     /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
-    /// duplicate of, within `budget` generations or as many rows' worth of their tables; true when all of it is
-    /// forgotten.
+    /// duplicate of, within `budget` leaves of tables; true when all of it is forgotten.
     fn advance(&mut self, watermark: i64, budget: &mut usize) -> bool {
         let number = watermark.div_euclid(self.horizon);
-        self.known = self.known.max(number.saturating_mul(self.horizon));
+        self.known.borrow_mut().raise(number.saturating_mul(self.horizon).into());
+        let mut generations = self.generations.borrow_mut();
         loop {
-            self.spares.clear_some(budget);
-            let expired = |generation: &Generation<K>| generation.number < number.saturating_sub(1);
-            if self.spares.is_clean() && !self.generations.front().is_some_and(expired) {
+            generations.clear_some(budget);
+            let expired = |generation: i64| generation < number.saturating_sub(1);
+            if generations.is_clean() && !generations.number(0).is_some_and(expired) {
                 return true;
             }
             if *budget == 0 {
                 return false;
             }
             *budget -= 1;
-            if let Some(generation) = self.generations.pop_front() {
-                self.spares.retire(generation.passed);
+            if generations.number(0).is_some_and(expired) {
+                generations.retire_first();
             }
         }
-    }
-
-    fn digest(&self) -> u64 {
-        let passed = self.generations.iter().flat_map(|generation| generation.passed.iter());
-        // A sum, so that hash order does not show.
-        passed.fold(fold(self.known as u64), |sum, (key, at)| sum.wrapping_add(join(key.hash(), *at as u64)))
     }
 }
 
@@ -186,7 +147,7 @@ impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
     /// # Panics
     /// When the horizon is not above zero.
     pub fn new(horizon: i64, at: OperatorContext, next: N, late: SideOutput<T>) -> Self {
-        let seen = Seen::new(horizon, at.memory);
+        let seen = Seen::new(horizon, &at.store);
         DeduplicateOperator { seen, next, late, context: at.context, _records: PhantomData }
     }
 
@@ -203,28 +164,13 @@ impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
         Ok(())
     }
 
-    /// Takes out what is remembered of keys whose hash moves, as blocks that the operator of another shard
-    /// [restores](Operator::restore). Between two ticks. Costs a pass over the state.
-    ///
-    /// # Errors
-    /// When the tables that stay do not fit into memory beside those that they replace, or a key refuses to be
-    /// archived.
-    pub(crate) fn extract_rows(
-        &mut self,
-        section: Section,
-        moves: &dyn Fn(u64) -> bool,
-    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
-        self.seen.extract(section, moves)
-    }
-
     /// Up to [`BATCH`] records of fixed size: where they are of about one time, their lookups overlap.
     fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>]) -> Result<(), Fault> {
-        let near = self.seen.near(i64::from(batch[0].at).div_euclid(self.seen.horizon));
         let mut hashes = [0; BATCH];
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
             *hash = read::<K>(&keyed.key).hash();
-            self.seen.prefetch(*hash, near.clone());
         }
+        self.seen.prefetch(&hashes[..batch.len()], batch[0].at.into());
         hashes.iter().zip(batch).try_for_each(|(hash, keyed)| self.take(*hash, keyed))
     }
 }
@@ -244,40 +190,8 @@ impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
     }
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
-        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX });
+        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX / LEAF_ROWS });
         self.context.check().map(|()| done)
-    }
-
-    fn freeze(&mut self, full: bool) {
-        self.seen.freeze(full);
-    }
-
-    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool {
-        let saved = self.seen.save(section, out);
-        saved.unwrap_or_else(|fault| {
-            self.context.fail(fault);
-            false
-        })
-    }
-
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
-        self.seen.restore(block, bytes, owns)
-    }
-
-    fn extract(
-        &mut self,
-        section: Section,
-        moves: &dyn Fn(u64) -> bool,
-    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
-        self.extract_rows(section, moves)
-    }
-
-    fn restored(&mut self) -> Result<(), Fault> {
-        self.seen.restored()
-    }
-
-    fn digest(&mut self) -> u64 {
-        self.seen.digest()
     }
 }
 
@@ -290,7 +204,16 @@ impl<K: 'static, T: 'static, N: Pipe> Pipe for DeduplicateOperator<K, T, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::memory::HeapMemory;
+    use crate::exchange::hash::join;
+    use crate::state::memory::{HeapMemory, Memory};
+    use crate::state::slab::Slabs;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    fn seen(horizon: i64) -> Seen<u64> {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        Seen::new(horizon, &StateStore::new(memory.clone(), Slabs::new(memory)))
+    }
 
     /// By definition: all that passed, compared with one by one, and nothing forgotten.
     struct Twin {
@@ -322,7 +245,7 @@ mod tests {
 
     /// Records up to `disorder` behind the newest, with the watermark as far behind as is honest.
     fn check(seed: u64, horizon: i64, disorder: i64, keys: u64, start: i64) {
-        let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        let mut seen = self::seen(horizon);
         let mut twin = Twin { horizon, passed: Vec::new() };
         let (mut now, mut held) = (start, 0);
         for draw in 0..1_500 {
@@ -334,7 +257,7 @@ mod tests {
             if chance >> 60 == 0 {
                 advance(&mut seen, now - disorder);
             }
-            held = held.max(seen.generations.len());
+            held = held.max(seen.generations.borrow().len());
         }
         // Two horizons and what is ahead, in whole generations; between two advances time goes on by at most
         // a few hundred.
@@ -358,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_borders_are_exact() {
-        let mut seen = Seen::new(10, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        let mut seen = self::seen(10);
         assert_eq!(judge(&mut seen, 1, 20), Verdict::First);
         assert_eq!(judge(&mut seen, 1, 29), Verdict::Duplicate);
         assert_eq!(judge(&mut seen, 1, 11), Verdict::Duplicate);
@@ -369,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_known_is_late() {
-        let mut seen = Seen::new(10, Arc::new(HeapMemory) as Arc<dyn Memory>);
+        let mut seen = self::seen(10);
         assert_eq!(judge(&mut seen, 1, 25), Verdict::First);
         advance(&mut seen, 35);
         assert_eq!(
@@ -386,14 +309,15 @@ mod tests {
     #[test]
     fn the_ends_of_time_do_not_overflow() {
         for horizon in [1, 1_000, i64::MAX] {
-            let mut seen = Seen::new(horizon, Arc::new(HeapMemory) as Arc<dyn Memory>);
+            let mut seen = self::seen(horizon);
             advance(&mut seen, i64::MIN);
             for at in [i64::MIN, -1, 0, i64::MAX] {
                 assert_eq!(judge(&mut seen, at as u64, at), Verdict::First);
                 assert_eq!(judge(&mut seen, at as u64, at), Verdict::Duplicate);
             }
             advance(&mut seen, i64::MAX);
-            assert!(seen.generations.iter().all(|generation| generation.number >= i64::MAX / horizon - 1));
+            let first = seen.generations.borrow().number(0);
+            assert!(first.is_none_or(|generation| generation >= i64::MAX / horizon - 1));
         }
     }
 }

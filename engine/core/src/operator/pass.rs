@@ -4,8 +4,8 @@ use crate::exchange::frame::Frame;
 use crate::exchange::partition::Timed;
 use crate::fault::Fault;
 use crate::ids::EventTime;
+use crate::operator::Operator;
 use crate::operator::push::{Link, Pipe, Push};
-use crate::operator::{Operator, keeps_no_state};
 use crate::record::{Record, is_fixed, read};
 use crate::stage::context::StageContext;
 use alloc::rc::Rc;
@@ -43,12 +43,6 @@ impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
 
     fn complete(&mut self, _: EventTime) -> Result<bool, Fault> {
         Ok(true)
-    }
-
-    keeps_no_state!();
-
-    fn digest(&mut self) -> u64 {
-        0
     }
 }
 

@@ -4,12 +4,13 @@
 mod speed;
 
 use crate::aggregate::{Aggregate, count, max_by, sum};
-use crate::checkpoint::owns::Owns;
+use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::held::{Blocks, Held};
 use crate::checkpoint::snapshot::{BlockId, Section};
 use crate::exchange::frame::{EntryHeader, Frame};
 use crate::exchange::hash::join;
 use crate::exchange::partition::Keyed;
+use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId};
 use crate::operator::fork::SideOutput;
@@ -19,7 +20,9 @@ use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::memory::HeapMemory;
+use crate::state::memory::{HeapMemory, Memory};
+use crate::state::slab::Slabs;
+use crate::state::store::StateStore;
 use crate::window::{Windowed, Windows, hopping, tumbling};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -29,6 +32,7 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 const SECTION: Section = Section::operator(1, 0);
+const GROUPS: u16 = 1_024;
 
 /// Keeps what an operator lets out.
 struct Out<T>(Rc<RefCell<Vec<(i64, T)>>>);
@@ -45,13 +49,26 @@ impl<T: 'static> Push<T> for Out<T> {
 
 fn at() -> OperatorContext {
     let context = StageContext::new(ShardId(0), Arc::default());
-    OperatorContext { context, memory: Arc::new(HeapMemory), may_wait: false }
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+    let store = StateStore::new(memory.clone(), Slabs::new(memory.clone()));
+    OperatorContext { context, store, memory, may_wait: false }
 }
 
-/// An operator and what it let out, late records last.
+/// An operator, its state, and what it let out, late records last.
 struct Subject<O, R> {
     operator: O,
+    store: Rc<StateStore>,
     rows: Rc<RefCell<Vec<(i64, R)>>>,
+}
+
+/// Key groups dealt out to so many shards in turn: no two neighbours live together.
+fn in_turn(shards: u16) -> Router {
+    Router::with_owners((0..GROUPS).map(|group| group % shards).collect())
+}
+
+/// One shard that has all.
+fn alone() -> Router {
+    Router::with_owners([0].into())
 }
 
 /// Records as a frame has them.
@@ -94,39 +111,50 @@ fn tick<O: Operator, R: Clone>(
     subject: &mut Subject<O, R>,
     input: &Written,
     watermark: i64,
-    mut between: impl FnMut(&mut O),
+    mut between: impl FnMut(&StateStore),
 ) -> Vec<(i64, R)> {
     subject.operator.frame(Frame::over(&input.words, input.count)).unwrap();
-    between(&mut subject.operator);
+    between(&subject.store);
     while !subject.operator.complete(EventTime(watermark)).unwrap() {
-        between(&mut subject.operator);
+        between(&subject.store);
     }
     subject.rows.borrow_mut().drain(..).collect()
 }
 
-fn restore<'a>(operator: &mut impl Operator, shards: impl IntoIterator<Item = &'a Blocks>, owns: Owns<'_>) {
+fn restore<'a, O: Operator, R>(
+    subject: &mut Subject<O, R>,
+    shards: impl IntoIterator<Item = &'a Blocks>,
+    owned: &Owned<'_>,
+) {
     for blocks in shards {
-        blocks.iter().for_each(|(id, bytes)| operator.restore(*id, bytes, owns).unwrap());
+        for (id, bytes) in blocks.iter().filter(|(id, _)| subject.store.wants(**id, owned)) {
+            subject.store.restore(*id, bytes, owned).unwrap();
+        }
     }
-    operator.restored().unwrap();
+    subject.store.restored().unwrap();
+    subject.operator.restored().unwrap();
 }
 
-fn save_all(operator: &mut impl Operator, full: bool) -> Blocks {
+fn save_all(store: &StateStore, full: bool) -> Blocks {
     let mut out = Held { room: usize::MAX, ..Held::default() };
-    operator.freeze(full);
-    while !operator.save(SECTION, &mut out) {}
+    store.freeze(full);
+    while !store.save(SECTION, &mut out).unwrap() {}
     out.blocks
 }
 
 /// Takes out what moves.
-type Extract<O> = fn(&mut O, &dyn Fn(u64) -> bool) -> Result<Vec<(BlockId, Vec<u8>)>, Fault>;
+fn extract<O: Operator, R>(subject: &mut Subject<O, R>, moving: &Owned<'_>) -> Blocks {
+    let blocks = subject.store.extract(SECTION, moving).unwrap();
+    subject.store.restored().unwrap();
+    subject.operator.restored().unwrap();
+    blocks.into_iter().collect()
+}
 
 /// How an operator is tested.
 struct Case<O, R, I> {
     make: fn() -> Subject<O, R>,
     /// A record for a number, at a time.
     record: fn(u64, i64) -> (u64, I),
-    extract: Extract<O>,
     keys: u64,
     /// Whether the digests of several shards add up: of all but sorting, which counts arrivals anew.
     adds_up: bool,
@@ -158,13 +186,13 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             watermark = watermark.max(now - 300);
             let input = written(&records);
             let mut saved = false;
-            let rows = tick(&mut subject, &input, watermark, |operator| {
-                out.room = chance(12) as usize;
+            let rows = tick(&mut subject, &input, watermark, |store| {
+                out.room = chance(60) as usize;
                 if saving.is_some() && !saved && chance(3) > 0 {
-                    saved = operator.save(SECTION, &mut out);
+                    saved = store.save(SECTION, &mut out).unwrap();
                 }
             });
-            let digest = subject.operator.digest();
+            let digest = subject.store.digest();
             played.push(Played { input, watermark, digest, rows });
             if saved {
                 checkpoints += 1;
@@ -176,27 +204,27 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             // Some are given up before they are saved.
             if chance(3) == 0 && (saving.is_none() || chance(8) == 0) {
                 let full = checkpoints == 0 || chance(6) == 0;
-                subject.operator.freeze(full);
+                subject.store.freeze(full);
                 out = Held { before: before.clone(), ..Held::default() };
                 saving = Some(played.len());
             }
             if extracts && chance(6) == 0 {
-                let third = chance(3);
-                let blocks = (self.extract)(&mut subject.operator, &|hash| hash % 3 == third).unwrap();
-                restore(&mut subject.operator, [&blocks.into_iter().collect()], Owns::All);
+                let (thirds, all) = (in_turn(3), alone());
+                let blocks = extract(&mut subject, &Owned::new(&thirds, ShardId(chance(3) as u16)));
+                restore(&mut subject, [&blocks], &Owned::new(&all, ShardId(0)));
             }
         }
         assert!(played.iter().any(|tick| !tick.rows.is_empty()), "seed {seed}: nothing left");
         assert!(checkpoints >= 3, "seed {seed}: only {checkpoints} checkpoints were saved");
-        let blocks = save_all(&mut subject.operator, true);
-        self.check_split(&blocks, subject.operator.digest(), seed);
+        let blocks = save_all(&subject.store, true);
+        self.check_split(&blocks, subject.store.digest(), seed);
         same
     }
 
     /// `played[0]` is the tick after which the state was frozen.
     fn check_restored(&self, blocks: &Blocks, played: &[Played<R>], seed: u64, digests: bool) {
         let mut again = (self.make)();
-        restore(&mut again.operator, [blocks], Owns::All);
+        restore(&mut again, [blocks], &Owned::new(&alone(), ShardId(0)));
         self.check_goes_on(&mut again, played, seed, digests);
     }
 
@@ -207,12 +235,12 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             draws += 1;
             join(seed ^ 0xca7c, draws)
         };
-        while pace == 0 && !again.operator.catch_up().unwrap() {}
+        while pace == 0 && !again.store.catch_up() {}
         for (number, tock) in played.iter().enumerate() {
             if number > 0 {
-                let rows = tick(again, &tock.input, tock.watermark, |operator| {
+                let rows = tick(again, &tock.input, tock.watermark, |store| {
                     if pace == 1 && chance() % 4 == 0 {
-                        operator.catch_up().unwrap();
+                        store.catch_up();
                     }
                 });
                 assert!(
@@ -223,7 +251,7 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             // A digest makes it catch up.
             if digests && (pace == 0 || number + 1 == played.len() || chance() % 8 == 0) {
                 assert_eq!(
-                    again.operator.digest(),
+                    again.store.digest(),
                     tock.digest,
                     "seed {seed}: tick {number} after the checkpoint"
                 );
@@ -233,42 +261,48 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
 
     /// Several shards take over, and one takes over from them.
     fn check_split(&self, blocks: &Blocks, digest: u64, seed: u64) {
+        let alone = alone();
+        let all = Owned::new(&alone, ShardId(0));
         let mut nobody = (self.make)();
-        restore(&mut nobody.operator, [blocks], Owns::Some(&|_| false));
-        let nothing = nobody.operator.digest();
+        restore(&mut nobody, [blocks], &Owned::new(&alone, ShardId(1)));
+        let nothing = nobody.store.digest();
         for shards in [2, 3] {
-            let mut parts: Vec<_> = (0..shards).map(|_| (self.make)()).collect();
-            for (shard, part) in parts.iter_mut().enumerate() {
-                restore(&mut part.operator, [blocks], Owns::Some(&|hash| hash % shards == shard as u64));
+            for router in [in_turn(shards), Router::new(GROUPS.into(), shards)] {
+                let mut parts: Vec<_> = (0..shards).map(|_| (self.make)()).collect();
+                for (shard, part) in (0..).zip(parts.iter_mut()) {
+                    restore(part, [blocks], &Owned::new(&router, ShardId(shard)));
+                }
+                let digests = parts.iter().map(|part| part.store.digest().wrapping_sub(nothing));
+                assert_eq!(
+                    digests.fold(nothing, u64::wrapping_add),
+                    digest,
+                    "seed {seed}: {shards} parts are not the whole"
+                );
+                let parts: Vec<_> = parts.iter().map(|part| save_all(&part.store, true)).collect();
+                let mut whole = (self.make)();
+                restore(&mut whole, &parts, &all);
+                if self.adds_up {
+                    assert_eq!(whole.store.digest(), digest, "seed {seed}: merged of {shards}");
+                }
+                let mut original = (self.make)();
+                restore(&mut original, [blocks], &all);
+                self.check_alike(&mut original, &mut whole, seed);
+                // A part moves, and moves back.
+                let (mut from, mut to) = ((self.make)(), (self.make)());
+                restore(&mut from, [blocks], &all);
+                let moved = extract(&mut from, &Owned::new(&router, ShardId(1)));
+                // What is the same on all shards is there, whatever moves.
+                restore(&mut to, [blocks], &Owned::new(&alone, ShardId(1)));
+                restore(&mut to, [&moved], &all);
+                let sum = from.store.digest().wrapping_add(to.store.digest()).wrapping_sub(nothing);
+                assert_eq!(sum, digest, "seed {seed}: what left and what stayed");
+                let back = extract(&mut to, &all);
+                assert_eq!(to.store.digest(), nothing);
+                restore(&mut from, [&back], &all);
+                let mut original = (self.make)();
+                restore(&mut original, [blocks], &all);
+                self.check_alike(&mut original, &mut from, seed);
             }
-            let all = parts.iter_mut().map(|part| part.operator.digest().wrapping_sub(nothing));
-            assert_eq!(
-                all.fold(nothing, u64::wrapping_add),
-                digest,
-                "seed {seed}: {shards} parts are not the whole"
-            );
-            let parts: Vec<_> = parts.iter_mut().map(|part| save_all(&mut part.operator, true)).collect();
-            let mut whole = (self.make)();
-            restore(&mut whole.operator, &parts, Owns::All);
-            if self.adds_up {
-                assert_eq!(whole.operator.digest(), digest, "seed {seed}: merged of {shards}");
-            }
-            let mut original = (self.make)();
-            restore(&mut original.operator, [blocks], Owns::All);
-            self.check_alike(&mut original, &mut whole, seed);
-            // A part moves, and moves back.
-            let (mut from, mut to) = ((self.make)(), (self.make)());
-            restore(&mut from.operator, [blocks], Owns::All);
-            let moved = (self.extract)(&mut from.operator, &|hash| hash % shards == 1).unwrap();
-            restore(&mut to.operator, [&moved.into_iter().collect()], Owns::All);
-            let sum = from.operator.digest().wrapping_add(to.operator.digest()).wrapping_sub(nothing);
-            assert_eq!(sum, digest, "seed {seed}: what left and what stayed");
-            let back = (self.extract)(&mut to.operator, &|_| true).unwrap();
-            assert_eq!(to.operator.digest(), nothing);
-            restore(&mut from.operator, [&back.into_iter().collect()], Owns::All);
-            let mut original = (self.make)();
-            restore(&mut original.operator, [blocks], Owns::All);
-            self.check_alike(&mut original, &mut from, seed);
         }
     }
 
@@ -313,8 +347,9 @@ fn window_at<T: 'static, K: Key, A: Aggregate<T>>(
 ) -> WindowSubject<T, K, A, <A as Aggregate<T>>::Out> {
     let rows = Rc::default();
     let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
-    let operator = WindowOperator::new(aggregate, windows, false, at.context, at.memory, next, late);
-    Subject { operator, rows }
+    let store = at.store.clone();
+    let operator = WindowOperator::new(aggregate, windows, at, next, late);
+    Subject { operator, store, rows }
 }
 
 macro_rules! window_case {
@@ -322,7 +357,6 @@ macro_rules! window_case {
         Case {
             make: || window::<u64, $key, _>($aggregate, $windows),
             record: $record,
-            extract: |operator, moves| operator.extract(SECTION, moves),
             keys: $keys,
             adds_up: true,
         }
@@ -395,7 +429,6 @@ fn windows_with_keys_that_own_memory() {
         let case = || Case {
             make: || window::<String, String, _>(max_by(String::len), hopping(nanos(1_200), nanos(400))),
             record,
-            extract: |operator, moves| operator.extract(SECTION, moves),
             keys: 2_000,
             adds_up: true,
         };
@@ -410,11 +443,12 @@ macro_rules! deduplicate_case {
             make: || {
                 let rows = Rc::default();
                 let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
-                let operator = DeduplicateOperator::<$key, u64, _>::new(700, at(), next, late);
-                Subject { operator, rows }
+                let at = at();
+                let store = at.store.clone();
+                let operator = DeduplicateOperator::<$key, u64, _>::new(700, at, next, late);
+                Subject { operator, store, rows }
             },
             record: $record,
-            extract: |operator, moves| operator.extract(SECTION, moves),
             keys: 4_000,
             adds_up: true,
         }
@@ -439,11 +473,12 @@ macro_rules! sort_case {
             make: || {
                 let rows = Rc::default();
                 let (next, late) = (Out(Rc::clone(&rows)), SideOutput::new(None));
-                let operator = SortOperator::<u64, $item, _, _>::new($compare, at(), next, late);
-                Subject { operator, rows }
+                let at = at();
+                let store = at.store.clone();
+                let operator = SortOperator::<u64, $item, _, _>::new($compare, at, next, late);
+                Subject { operator, store, rows }
             },
             record: $record,
-            extract: |operator, moves| operator.extract(SECTION, moves),
             keys: 3_000,
             adds_up: false,
         }
@@ -478,29 +513,62 @@ fn a_checkpoint_of_another_job_is_refused() {
     let mut subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
     let input = written(&(0..1_000).map(|key| keyed(key, 1_000, 1u64)).collect::<Vec<_>>());
     tick(&mut subject, &input, 0, |_| {});
-    let blocks = save_all(&mut subject.operator, true);
+    let blocks = save_all(&subject.store, true);
     let refused = |blocks: &Blocks, windows| {
-        let mut other = window::<u64, u64, _>(sum(|n: &u64| *n), windows).operator;
-        let outcome = blocks.iter().try_for_each(|(id, bytes)| other.restore(*id, bytes, Owns::All));
-        match outcome.and_then(|()| other.restored()) {
+        let (mut other, all) = (window::<u64, u64, _>(sum(|n: &u64| *n), windows), alone());
+        let owned = Owned::new(&all, ShardId(0));
+        let outcome = blocks.iter().try_for_each(|(id, bytes)| other.store.restore(*id, bytes, &owned));
+        match outcome.and_then(|()| other.store.restored()).and_then(|()| other.operator.restored()) {
             Err(Fault::Restore { message }) => message,
             outcome => panic!("{outcome:?}"),
         }
     };
     assert!(refused(&blocks, tumbling(nanos(70))).contains("another size"));
-    let mut short = blocks.clone();
-    short.pop_last();
-    assert!(refused(&short, tumbling(nanos(900))).contains("missing"));
+    let of_panes = |id: &&BlockId| id.section == SECTION && id.table > 0;
+    let id = *blocks.keys().rfind(of_panes).unwrap();
     let mut strange = blocks;
-    let (id, bytes) = strange.pop_last().unwrap();
-    strange.insert(BlockId { table: 77, ..id }, bytes);
-    assert!(refused(&strange, tumbling(nanos(900))).contains("not announced"));
+    let bytes = strange.remove(&id).unwrap();
+    for id in [BlockId { table: 77, ..id }, BlockId { chunk: 0, ..id }, BlockId { chunk: u32::MAX, ..id }] {
+        let mut strange = strange.clone();
+        strange.insert(id, bytes.clone());
+        assert!(refused(&strange, tumbling(nanos(900))).contains("not announced"), "{id:?}");
+    }
+}
+
+/// What a start on other shards reads is about what there is, and not as much for each shard.
+#[test]
+fn other_shards_read_the_blocks_of_their_key_groups() {
+    let before = Router::new(GROUPS.into(), 2);
+    let saved: Vec<Blocks> = (0..2)
+        .map(|shard| {
+            let mut subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
+            let all = (0..400_000).map(|key| keyed(key, 1_000, 1u64));
+            let mine: Vec<_> = all.filter(|(hash, _)| before.shard(*hash) == ShardId(shard)).collect();
+            mine.chunks(1_024).for_each(|some| {
+                tick(&mut subject, &written(some), 0, |_| {});
+            });
+            save_all(&subject.store, true)
+        })
+        .collect();
+    let bytes: usize = saved.iter().flat_map(Blocks::values).map(Vec::len).sum();
+    for after in [1, 2, 3, 5, 8] {
+        let router = Router::new(GROUPS.into(), after);
+        let subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
+        let read = |shard| {
+            let owned = Owned::new(&router, ShardId(shard));
+            let wanted = saved.iter().flatten().filter(|(id, _)| subject.store.wants(**id, &owned));
+            wanted.map(|(_, bytes)| bytes.len()).sum::<usize>()
+        };
+        let read: usize = (0..after).map(read).sum();
+        let most = if after <= 2 { bytes + bytes / 100 } else { bytes + bytes / 8 };
+        assert!(read >= bytes && read <= most, "{after} shards read {read} of {bytes} bytes");
+    }
 }
 
 #[test]
 fn nothing_is_saved_that_was_not_frozen() {
-    let mut subject = window::<u64, u64, _>(count(), tumbling(nanos(10)));
+    let subject = window::<u64, u64, _>(count(), tumbling(nanos(10)));
     let mut out = Held { room: usize::MAX, ..Held::default() };
-    assert!(subject.operator.save(SECTION, &mut out));
+    assert!(subject.store.save(SECTION, &mut out).unwrap());
     assert!(out.blocks.is_empty());
 }

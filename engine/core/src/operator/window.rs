@@ -1,36 +1,24 @@
 //! Keyed window aggregation: the open windows of every key that this shard owns.
 //!
 //! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
-//! window closes: its panes are sorted by key, merged, and leave as rows in the order (window end, key), never in
+//! window closes: its panes are merged, sorted by key, and leave as rows in the order (window end, key), never in
 //! hash order. A record costs one lookup; closing costs O(rows), in bounded steps.
 //!
 //! ```text
-//!  pane open      table: key -> accumulator                          (records are added here)
-//!  pane closed    run: (key, accumulator) in key order               (hopping windows only: each run serves several
-//! windows)
-//!  late but useful: a record of a closed pane whose later windows are open goes into the pane's table again, which
-//! becomes
-//!                 one more run when the next window closes
-//!  late           every window of the record has closed: counted, and pushed into the late output
+//!  pane       table: key -> accumulator                  records are added here, as long as any window of the pane is open
+//!  merged     table of all panes of the window that closes, if it has several
+//!  order      its keys sorted, one row each
+//!  late       every window of the record has closed: counted, and pushed into the late output
 //! ```
 //!
 //! This module never reads a clock and never iterates a table to produce output.
 
-mod behind;
 mod closing;
-mod saving;
 
-use self::behind::Behind;
+use self::closing::Closing;
 use crate::aggregate::Aggregate;
-use crate::bounds::WINDOW_ROWS;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
-use crate::checkpoint::announced::Announced;
-use crate::checkpoint::owns::Owns;
-use crate::checkpoint::saver::Saver;
-use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
-use crate::checkpoint::watch::Watch;
 use crate::exchange::frame::Frame;
-use crate::exchange::hash;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
 use crate::ids::EventTime;
@@ -38,91 +26,43 @@ use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
-use crate::record::{self, is_fixed, read};
+use crate::record::{is_fixed, read};
+use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::memory::{Buf, Memory};
+use crate::state::arena::Arena;
 use crate::state::order::Order;
 use crate::state::prefetch::prefetch_slice;
-use crate::state::table::{Spares, Table};
+use crate::state::risen::Risen;
 use crate::window::{Windowed, Windows};
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::string::ToString;
+use core::cell::RefCell;
 use core::ops::Range;
-
-/// Rows that leave in the time that a part of catching up takes.
-const CATCH_UP_ROWS: usize = 1_024;
 
 /// Later than the end of any window.
 const BEYOND_TIME: i128 = 1 << 66;
-
-/// Rows of a closed pane, in the order of their keys. They do not change any more.
-struct Run<K, C> {
-    rows: Buf<(K, C)>,
-    watch: Watch<(K, C)>,
-}
-
-struct Pane<K, C, I> {
-    start: i64,
-    table: Table<K, C>,
-    runs: Vec<Run<K, C>>,
-    /// Of a table that came back and cannot be looked up yet: what is to be added to it.
-    behind: Option<Behind<K, I>>,
-}
-
-/// What a closing window is at.
-enum Closing {
-    No,
-    /// Sorting the table of pane number `pane`.
-    Sorting {
-        pane: usize,
-    },
-    /// Writing the sorted table of the only pane out as rows.
-    Emitting {
-        at: usize,
-    },
-    /// Writing a sorted table into a run.
-    Storing {
-        pane: usize,
-        at: usize,
-    },
-    /// Merging the runs of all panes; `cursors` says how far each run is.
-    Merging,
-    /// The window has left: letting go of the panes that no later window holds.
-    Leaving,
-}
 
 /// The window operator. `A` aggregates records of type `T`, rows go to `next`, late items to `late`.
 pub struct WindowOperator<T, K, A: Aggregate<T>, N> {
     aggregate: A,
     windows: Windows,
-    /// In the order of their starts; few as a rule, and as many as there are records at worst.
-    panes: VecDeque<Pane<K, A::Acc, A::Item>>,
-    spares: Spares<K, A::Acc>,
-    spare_runs: Vec<Run<K, A::Acc>>,
-    spare_lists: Vec<Vec<Run<K, A::Acc>>>,
-    /// Runs that only a checkpoint still needs.
-    kept_runs: Vec<Run<K, A::Acc>>,
-    saver: Saver,
-    /// What is still to come of a checkpoint that is being restored.
-    announced: Announced<saving::Place>,
+    /// By their starts; few as a rule, and as many as there are records at worst.
+    panes: Rc<RefCell<Arena<K, A::Acc>>>,
     /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
-    closed: i128,
+    closed: Rc<RefCell<Risen>>,
     closing: Closing,
-    /// The end of the next window to close, as long as there is a pane.
-    due: Option<i128>,
+    /// The end of the next window to close, as long as there is a pane; none if that has to be found out.
+    due: Option<Option<i128>>,
     /// The end of the window that is closing.
     end: i128,
+    /// What is merged of the window that is closing: one table, no part of the state, since windows close within a tick.
+    merged: Arena<K, A::Acc>,
     order: Order,
-    /// For each run of the closing window: pane, run, next row.
-    cursors: Vec<(usize, usize, usize)>,
     /// Whether a closing window may pause when its output is full.
     may_wait: bool,
     next: N,
     late: SideOutput<A::Item>,
     context: Rc<StageContext>,
-    memory: Arc<dyn Memory>,
     _records: core::marker::PhantomData<T>,
 }
 
@@ -133,52 +73,42 @@ where
     A: Aggregate<T>,
     N: Push<Windowed<K, A::Out>>,
 {
-    /// An operator without open windows. `may_wait` says that no receiver of its output waits for another output of
-    /// its stage.
+    /// An operator without open windows.
     pub fn new(
         aggregate: A,
         windows: Windows,
-        may_wait: bool,
-        context: Rc<StageContext>,
-        memory: Arc<dyn Memory>,
+        at: OperatorContext,
         next: N,
         late: SideOutput<A::Item>,
     ) -> Self {
         WindowOperator {
             aggregate,
             windows,
-            panes: VecDeque::new(),
-            spares: Spares::new(memory.clone()),
-            spare_runs: Vec::new(),
-            spare_lists: Vec::new(),
-            kept_runs: Vec::new(),
-            saver: Saver::new(&memory),
-            announced: Announced::new(),
-            closed: i64::MIN.into(),
+            panes: at.store.arena(),
+            closed: at.store.risen(i64::MIN.into()),
             closing: Closing::No,
-            due: None,
+            due: Some(None),
             end: i64::MIN.into(),
-            order: Order::new(&memory),
-            cursors: Vec::new(),
-            may_wait,
+            merged: at.store.scratch(),
+            order: Order::new(&at.memory),
+            may_wait: at.may_wait,
             next,
             late,
-            context,
-            memory,
+            context: at.context,
             _records: core::marker::PhantomData,
         }
     }
 
     /// The number of the pane that begins at `start`, made if need be; `None` when all of its windows have closed.
     fn pane(&mut self, start: i64) -> Option<usize> {
-        match self.panes.binary_search_by_key(&start, |pane| pane.start) {
+        let (mut panes, closed) = (self.panes.borrow_mut(), self.closed.borrow().get());
+        match panes.find(start) {
             Ok(index) => Some(index),
-            Err(_) if self.windows.last_end(start) <= self.closed => None,
-            Err(index) => {
-                self.open(index, start);
-                let end = self.windows.next_end(start, self.closed);
-                self.due = Some(self.due.map_or(end, |due| due.min(end)));
-                Some(index)
+            Err(_) if self.windows.last_end(start) <= closed => None,
+            Err(_) => {
+                let end = self.windows.next_end(start, closed);
+                self.due = self.due.map(|due| Some(due.map_or(end, |due| due.min(end))));
+                Some(panes.open(start))
             }
         }
     }
@@ -198,39 +128,19 @@ where
             batch.iter().for_each(|keyed| self.add_late(keyed));
             return Ok(());
         };
-        if self.panes[pane].behind.is_some() {
-            return batch.iter().try_for_each(|keyed| self.add_one(keyed));
-        }
-        let table = &mut self.panes[pane].table;
-        table.reserve(batch.len())?;
-        let mut lookups = table.lookups();
-        let (mut hashes, mut entries) = ([0; BATCH], [0; BATCH]);
+        let mut hashes = [0; BATCH];
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
             *hash = read::<K>(&keyed.key).hash();
-            lookups.prefetch(*hash);
         }
-        for ((entry, hash), keyed) in entries.iter_mut().zip(&hashes).zip(batch) {
-            *entry = lookups.locate(*hash, || read(&keyed.key), || self.aggregate.empty());
-        }
-        if lookups.is_watched() {
-            lookups.touch(&entries[..batch.len()], &mut self.saver)?;
-        }
-        let mut collisions = 0u64;
-        let aggregate = &self.aggregate;
-        lookups.visit(&entries[..batch.len()], |number, (key, acc)| {
-            let keyed = &batch[number];
-            if *key == read::<K>(&keyed.key) {
-                aggregate.add(acc, read(&keyed.item));
-            } else {
-                collisions |= 1 << number;
-            }
-        });
-        // Keys whose tag another key has too: one in a hundred thousand.
-        while collisions != 0 {
-            self.add_one(&batch[collisions.trailing_zeros() as usize])?;
-            collisions &= collisions - 1;
-        }
-        Ok(())
+        let (aggregate, mut panes) = (&self.aggregate, self.panes.borrow_mut());
+        let (table, saver) = panes.table_mut(pane);
+        table.upsert_batch(
+            &hashes[..batch.len()],
+            saver,
+            |number, key| *key == read::<K>(&batch[number].key),
+            |number| (read(&batch[number].key), aggregate.empty()),
+            |number, acc, _| aggregate.add(acc, read(&batch[number].item)),
+        )
     }
 
     fn add_one(&mut self, keyed: &ArchivedKeyed<K, A::Item>) -> Result<(), Fault> {
@@ -242,16 +152,11 @@ where
             self.add_late(keyed);
             return Ok(());
         };
-        if self.panes[pane].behind.is_some() {
-            return self.put_off(pane, keyed);
-        }
-        let table = &mut self.panes[pane].table;
-        table.reserve(1)?;
-        let at = table.place(hash, |k| k.is(&keyed.key), || read(&keyed.key), || self.aggregate.empty());
-        if table.is_watched() {
-            table.touch(at, &mut self.saver)?;
-        }
-        self.aggregate.add(table.value_mut(at), read(&keyed.item));
+        let mut panes = self.panes.borrow_mut();
+        let (table, saver) = panes.table_mut(pane);
+        let place =
+            table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), self.aggregate.empty()))?;
+        self.aggregate.add(table.value_mut(place), read(&keyed.item));
         Ok(())
     }
 
@@ -263,14 +168,17 @@ where
 
     /// The panes of the window with this end: those between two places, as they are in the order of their starts.
     fn panes_of(&self, end: i128) -> Range<usize> {
-        let from = self.panes.partition_point(|pane| self.windows.is_before(end, pane.start));
-        let to = self.panes.partition_point(|pane| self.windows.begins_before(end, pane.start));
+        let panes = self.panes.borrow();
+        let from = panes.partition_point(|start| self.windows.is_before(end, start));
+        let to = panes.partition_point(|start| self.windows.begins_before(end, start));
         from..to
     }
 
     /// The end of the next window to close: no later pane is in an earlier one.
-    fn next_due(&self) -> Option<i128> {
-        self.panes.front().map(|pane| self.windows.next_end(pane.start, self.closed))
+    fn next_due(&mut self) -> Option<i128> {
+        let first = || self.panes.borrow().number(0);
+        let closed = || self.closed.borrow().get();
+        *self.due.get_or_insert_with(|| first().map(|start| self.windows.next_end(start, closed())))
     }
 }
 
@@ -301,9 +209,9 @@ where
     }
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
-        let mut budget = FIRE_ROWS_MAX;
         // At the end of the input every window closes, those that reach beyond the end of time included.
         let passed = if watermark == EventTime::MAX { BEYOND_TIME } else { watermark.0.into() };
+        let mut budget = FIRE_ROWS_MAX;
         loop {
             if self.may_wait {
                 budget = budget.min(self.next.room());
@@ -313,95 +221,27 @@ where
                 self.context.check()?;
                 return Ok(false);
             }
-            match self.closing {
-                Closing::No if !self.spares.is_clean() => self.spares.clear_some(&mut budget),
-                Closing::No => match self.due.filter(|&end| end <= passed) {
-                    Some(end) => match self.behind_of(end) {
-                        Some(pane) => {
-                            self.catch_up_pane(pane)?;
-                            budget = budget.saturating_sub(CATCH_UP_ROWS);
-                        }
-                        None => {
-                            self.end = end;
-                            budget = budget.saturating_sub(WINDOW_ROWS);
-                            self.sort(0)?;
-                        }
-                    },
-                    None => {
-                        self.closed = self.closed.max(passed);
-                        return self.context.check().map(|()| true);
-                    }
-                },
-                Closing::Sorting { pane } => {
-                    if self.order.step(&self.panes[pane].table, &mut budget)? {
-                        let alone = self.windows.panes_per_window() == 1;
-                        self.closing = if alone {
-                            Closing::Emitting { at: 0 }
-                        } else {
-                            Closing::Storing { pane, at: 0 }
-                        };
-                    }
-                }
-                Closing::Emitting { at } => self.emit(at, &mut budget),
-                Closing::Storing { pane, at } => self.store(pane, at, &mut budget)?,
-                Closing::Merging => self.merge(&mut budget),
-                Closing::Leaving => self.leave(&mut budget),
+            if self.close_some(passed, &mut budget)? {
+                self.closed.borrow_mut().raise(passed);
+                return self.context.check().map(|()| true);
             }
         }
     }
 
-    fn due(&self) -> EventTime {
-        self.due.map_or(EventTime::MAX, |due| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64))
-    }
-
-    fn freeze(&mut self, full: bool) {
-        self.catch_up_now();
-        self.freeze_panes(full);
-    }
-
-    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> bool {
-        let saved = self.save_panes(section, out);
-        saved.unwrap_or_else(|fault| {
-            self.context.fail(fault);
-            false
-        })
-    }
-
-    fn restore(&mut self, block: BlockId, bytes: &[u8], owns: Owns<'_>) -> Result<(), Fault> {
-        self.restore_block(block, bytes, owns)
-    }
-
-    fn extract(
-        &mut self,
-        section: Section,
-        moves: &dyn Fn(u64) -> bool,
-    ) -> Result<Vec<(BlockId, Vec<u8>)>, Fault> {
-        while !self.catch_up_some()? {}
-        self.extract_rows(section, moves)
+    fn due(&mut self) -> EventTime {
+        let clamped = |due: i128| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+        self.next_due().map_or(EventTime::MAX, clamped)
     }
 
     fn restored(&mut self) -> Result<(), Fault> {
-        self.end_restore()
-    }
-
-    fn catch_up(&mut self) -> Result<bool, Fault> {
-        self.catch_up_some()
-    }
-
-    fn digest(&mut self) -> u64 {
-        self.catch_up_now();
-        let of = |start: i64, key: &K, acc: &A::Acc| {
-            record::digest(&Keyed { at: start, key: key.clone(), item: acc.clone() })
-        };
-        let mut digest = hash::join(hash::fold((self.closed >> 64) as u64), self.closed as u64);
-        for pane in &self.panes {
-            let open = pane.table.iter();
-            let stored = pane.runs.iter().flat_map(|run| run.rows.iter()).map(|(key, acc)| (key, acc));
-            // A sum, so that hash order does not show.
-            digest =
-                open.chain(stored).fold(digest, |sum, (key, acc)| sum.wrapping_add(of(pane.start, key, acc)));
+        self.due = None;
+        let panes = self.panes.borrow();
+        let starts = (0..panes.len()).filter_map(|pane| panes.number(pane));
+        if starts.into_iter().any(|start| self.windows.pane(start) != start) {
+            let message = "a checkpoint holds windows of another size or slide".to_string();
+            return Err(Fault::Restore { message });
         }
-        digest
+        Ok(())
     }
 }
 

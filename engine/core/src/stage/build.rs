@@ -4,7 +4,6 @@
 //! 2. [`wire`] makes the rings and clock lines and divides them among the shards, before any thread begins.
 //! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
 
-use crate::aggregate::Aggregate;
 use crate::exchange::clock::Clocks;
 use crate::exchange::partition::ExchangeWriter;
 use crate::exchange::ring::{Consumer, Producer, ring};
@@ -18,16 +17,16 @@ use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_na
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::operator::push::Push;
-use crate::operator::{Operator, Pass, WindowOperator};
-use crate::record::key::Key;
+use crate::operator::{Operator, Pass};
 use crate::record::{Record, is_fixed};
 use crate::stage::context::{RunInfo, StageContext, WatermarkOrigin};
 use crate::stage::segments::Segments;
 use crate::stage::shard::Shard;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
+use crate::state::slab::Slabs;
+use crate::state::store::StateStore;
 use crate::stats::{Heard, ShardStats};
-use crate::window::{Windowed, Windows};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
@@ -220,15 +219,25 @@ impl Wiring {
 pub struct OperatorContext {
     /// What the segments of its stage share.
     pub context: Rc<StageContext>,
-    /// Where its state lives.
+    /// Its state.
+    pub store: Rc<StateStore>,
+    /// Where whatever else it keeps lives.
     pub memory: Arc<dyn Memory>,
     /// Whether it may pause when its output is full: no receiver of the output waits for another output of the stage.
     pub may_wait: bool,
 }
 
+/// An operator with its state and its name, and the exchange in front of it.
+struct Built {
+    edge: EdgeId,
+    operator: Box<dyn Operator>,
+    store: Rc<StateStore>,
+    name: String,
+}
+
 #[derive(Default)]
 struct StageParts {
-    operators: Vec<(EdgeId, Box<dyn Operator>, String)>,
+    operators: Vec<Built>,
     forks: Vec<(Box<dyn ForkBuffer>, String)>,
 }
 
@@ -246,6 +255,8 @@ pub struct ShardBuilder {
     writing: Option<Writing>,
     barrier: Barrier,
     hash_ticks: u64,
+    /// What the state of the shard's operators is cut from.
+    slabs: Slabs,
     run: RunInfo,
     loads: Option<Arc<[AtomicU64]>>,
 }
@@ -280,6 +291,7 @@ impl ShardBuilder {
         let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
         contexts.iter().for_each(|context| context.set_known(known.clone()));
         let stages = (0..stages).map(|_| StageParts::default()).collect();
+        let slabs = Slabs::new(memory.clone());
         let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
         contexts.iter().for_each(|context| context.set_run(run));
         ShardBuilder {
@@ -294,6 +306,7 @@ impl ShardBuilder {
             writing: None,
             barrier: Barrier::default(),
             hash_ticks: 0,
+            slabs,
             run,
             loads: None,
         }
@@ -452,8 +465,14 @@ impl ShardBuilder {
     /// Adds the reader of an exchange that does not group, feeding `next`.
     pub fn add_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
-        let pass = Pass::new(self.context(stage), next);
-        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(pass), name));
+        let (pass, store) = (Pass::new(self.context(stage), next), self.store());
+        let operator = Box::new(pass);
+        self.stages[usize::from(stage.0)].operators.push(Built { edge, operator, store, name });
+    }
+
+    /// The state of an operator that is to be built.
+    fn store(&self) -> Rc<StateStore> {
+        StateStore::new(self.memory.clone(), self.slabs.clone())
     }
 
     /// Adds what `operator` makes behind `edge`.
@@ -464,34 +483,11 @@ impl ShardBuilder {
         operator: impl FnOnce(OperatorContext) -> O,
     ) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
-        let may_wait = self.wiring.graph.may_wait(stage);
+        let (may_wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
+        let (store, memory) = (self.store(), self.memory.clone());
         let operator =
-            operator(OperatorContext { context: self.context(stage), memory: self.memory.clone(), may_wait });
-        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
-    }
-
-    /// Adds a window operator behind `edge`, feeding `next`, and late items `late`.
-    pub fn add_window<T: 'static, K: Key, A: Aggregate<T>>(
-        &mut self,
-        edge: EdgeId,
-        name: String,
-        windows: Windows,
-        aggregate: A,
-        next: impl Push<Windowed<K, A::Out>>,
-        late: SideOutput<A::Item>,
-    ) {
-        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
-        let (wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
-        let operator = WindowOperator::<T, K, A, _>::new(
-            aggregate,
-            windows,
-            wait,
-            context,
-            self.memory.clone(),
-            next,
-            late,
-        );
-        self.stages[usize::from(stage.0)].operators.push((edge, Box::new(operator), name));
+            Box::new(operator(OperatorContext { context, store: store.clone(), memory, may_wait }));
+        self.stages[usize::from(stage.0)].operators.push(Built { edge, operator, store, name });
     }
 
     /// The shard.
@@ -506,10 +502,10 @@ impl ShardBuilder {
         let mut stages = Vec::new();
         let first = built.next().unwrap_or_default();
         for (number, mut built) in built.enumerate().map(|(n, p)| (n + 1, p)) {
-            built.operators.sort_by_key(|(edge, _, _)| *edge);
+            built.operators.sort_by_key(|built| built.edge);
             let context = self.contexts[number].clone();
             let mut inputs = Vec::new();
-            for (operator, (edge, _, _)) in built.operators.iter().enumerate() {
+            for (operator, Built { edge, .. }) in built.operators.iter().enumerate() {
                 let from = self.wiring.graph.edges[usize::from(edge.0)].from;
                 let rings =
                     self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
@@ -522,10 +518,12 @@ impl ShardBuilder {
                     watermark: context.known(*edge, source),
                 }));
             }
-            let operators = built.operators.into_iter().map(|(_, operator, name)| (operator, name)).collect();
+            let operators =
+                built.operators.into_iter().map(|built| (built.store, (built.operator, built.name)));
+            let (stores, operators): (Vec<_>, Vec<_>) = operators.unzip();
             let segments = Segments::new(operators, built.forks);
             let clocks = clocks[number].clone();
-            let stage = Stage::new(context, inputs, segments, clocks, trace, self.hash_ticks);
+            let stage = Stage::new(context, inputs, segments, stores, clocks, trace, self.hash_ticks);
             let deadlines = self.wiring.deadlines.get(&number).cloned();
             stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
         }

@@ -42,7 +42,7 @@ impl Stage {
         self.context.note(&mut notes);
         self.segments.heads.iter_mut().for_each(|operator| operator.note(&mut notes));
         self.segments.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
-        self.segments.heads.iter_mut().for_each(|operator| operator.freeze(full));
+        self.stores.iter().for_each(|store| store.freeze(full));
         self.frozen = Some(notes);
     }
 
@@ -85,13 +85,9 @@ impl Stage {
     /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
     pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
         if self.behind {
-            for (number, operator) in self.segments.heads.iter_mut().enumerate() {
-                self.segments.running = number;
-                if !operator.catch_up()? {
-                    return Ok(false);
-                }
+            if !self.stores.iter().all(|store| store.catch_up()) {
+                return Ok(false);
             }
-            self.context.check()?;
             self.behind = false;
         }
         Ok(true)

@@ -6,6 +6,8 @@ use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
 use crate::ingress::Taken;
 use crate::stage::context::IDLE;
+use crate::state::store::StateStore;
+use alloc::rc::Rc;
 
 impl Stage {
     /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
@@ -70,25 +72,22 @@ impl Stage {
     }
 
     fn note_state(&mut self, tick: Tick) {
+        let digest = |stores: &[Rc<StateStore>], first| {
+            stores.iter().fold(first, |all, store| join(all, store.digest()))
+        };
         if self.hash_ticks > 0 && tick.0.is_multiple_of(self.hash_ticks) {
-            let state =
-                self.segments.heads.iter_mut().fold(0, |digest, operator| join(digest, operator.digest()));
-            self.hashes.push((tick, state));
+            self.hashes.push((tick, digest(&self.stores, 0)));
         }
         if let Some(trace) = self.trace {
-            let state = self
-                .segments
-                .heads
-                .iter_mut()
-                .fold(trace, |digest, operator| join(digest, operator.digest()));
-            self.trace = Some(join(state, tick.0));
+            self.trace = Some(join(digest(&self.stores, trace), tick.0));
         }
     }
 
     /// Says until when the operators wait, if that is news.
     pub(super) fn tell_due(&mut self) {
         let Some(deadlines) = &self.deadlines else { return };
-        let due = self.segments.heads.iter().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        let due =
+            self.segments.heads.iter_mut().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
         if due != self.due {
             self.due = due;
             deadlines.publish(self.shard, due);

@@ -33,6 +33,7 @@ use crate::operator::Operator;
 use crate::operator::fork::ForkBuffer;
 use crate::stage::context::StageContext;
 use crate::stage::segments::Segments;
+use crate::state::store::StateStore;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -82,6 +83,8 @@ pub(crate) struct Stage {
     /// In the order (edge, source shard).
     inputs: Vec<Input>,
     segments: Segments<dyn Operator>,
+    /// The state of each operator.
+    stores: Vec<Rc<StateStore>>,
     clocks: Clocks,
     /// The tick that frames have been taken of.
     open: Option<Tick>,
@@ -125,6 +128,7 @@ impl Stage {
         context: Rc<StageContext>,
         inputs: Vec<Input>,
         segments: Segments<dyn Operator>,
+        stores: Vec<Rc<StateStore>>,
         clocks: Clocks,
         trace: bool,
         hash_ticks: u64,
@@ -135,6 +139,7 @@ impl Stage {
             context,
             inputs,
             segments,
+            stores,
             clocks,
             open: None,
             completing: None,
@@ -204,6 +209,11 @@ impl Stage {
 
     pub(crate) fn operators(&mut self) -> &mut [Box<dyn Operator>] {
         &mut self.segments.heads
+    }
+
+    /// The state of each operator.
+    pub(crate) fn stores(&self) -> &[Rc<StateStore>] {
+        &self.stores
     }
 
     pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {

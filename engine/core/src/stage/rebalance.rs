@@ -2,7 +2,7 @@
 
 use super::Stage;
 use crate::checkpoint::moving::Move;
-use crate::checkpoint::owns::Owns;
+use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::Section;
 use crate::fault::Fault;
 use crate::ids::{ShardId, StageId};
@@ -26,9 +26,9 @@ impl Stage {
             self.handed_over = true;
             for to in (0..self.context.run().shards).map(ShardId).filter(|to| *to != self.shard) {
                 let mut blocks = Vec::new();
-                for (number, operator) in self.segments.heads.iter_mut().enumerate() {
+                for (number, store) in self.stores.iter().enumerate() {
                     let section = Section::operator(usize::from(stage.0), number);
-                    let rows = operator.extract(section, &|hash| router.shard(hash) == to)?;
+                    let rows = store.extract(section, &Owned::new(&router, to))?;
                     blocks.extend(rows.into_iter().map(|(id, bytes)| (number, id, bytes)));
                 }
                 handover.give(stage, self.shard, to, blocks);
@@ -38,8 +38,9 @@ impl Stage {
         }
         let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
         for (number, id, bytes) in blocks {
-            self.segments.heads[number].restore(id, &bytes, Owns::All)?;
+            self.stores[number].restore(id, &bytes, &Owned::new(&router, self.shard))?;
         }
+        self.stores.iter().try_for_each(|store| store.restored())?;
         self.segments.heads.iter_mut().try_for_each(|operator| operator.restored())?;
         self.behind = true;
         self.moves.pop_front();

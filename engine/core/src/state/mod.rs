@@ -1,11 +1,18 @@
-//! What operators keep their state in: tables of keys, heaps, slots, and the memory under them.
+//! What operators keep their state in: a [`store`] with the kinds of state that there are, and the memory under them.
 //!
 //! Owned by one operator on one shard. Nothing here reads a clock, and no order of a hash index ever reaches an output: rows leave in the
 //! order that `order` sorts them into.
 
+pub mod arena;
+pub mod bag;
 pub(crate) mod heap;
+pub mod keyed;
+mod leaf;
+mod line;
 pub mod memory;
 pub(crate) mod order;
 pub mod prefetch;
+pub mod risen;
+pub mod slab;
 pub(crate) mod slots;
-pub mod table;
+pub mod store;

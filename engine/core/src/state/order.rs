@@ -8,8 +8,8 @@
 use crate::bounds::{ORDER_CHEAP_ROWS, ORDER_SMALL_ROWS};
 use crate::fault::OutOfMemory;
 use crate::record::key::Key;
+use crate::state::keyed::{KeyedTable, Place};
 use crate::state::memory::{Buf, Memory};
-use crate::state::table::Table;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cmp::Ordering;
@@ -19,10 +19,11 @@ const DIGITS: usize = 6;
 const BUCKETS: usize = 1 << DIGIT_BITS;
 
 /// A prefix and the entry that it came from.
-type Row = (u64, u32);
+type Row = (u64, Place);
 
 enum Phase {
     Collect {
+        leaf: usize,
         entry: usize,
     },
     Extend,
@@ -96,26 +97,24 @@ impl Order {
         }
     }
 
-    /// Begins to sort what is in `table`, which must not change until the result has been read.
-    pub(crate) fn begin<K, V>(&mut self, table: &Table<K, V>) -> Result<(), OutOfMemory> {
+    /// Begins to sort what is in the table of the following [steps](Self::step), which must not change until the result has been read.
+    pub(crate) fn begin(&mut self) {
         self.rows.clear();
-        self.rows.reserve(table.len())?;
         self.differing = 0;
-        self.phase = Phase::Collect { entry: 0 };
-        Ok(())
+        self.phase = Phase::Collect { leaf: 0, entry: 0 };
     }
 
     /// Goes on for about `budget` rows, which is reduced by what was used; true when sorted.
     pub(crate) fn step<K: Key, V>(
         &mut self,
-        table: &Table<K, V>,
+        table: &KeyedTable<K, V>,
         budget: &mut usize,
     ) -> Result<bool, OutOfMemory> {
-        let key = |row: &Row| table.entry(row.1 as usize).0;
+        let key = |row: &Row| table.entry(row.1).0;
         let compare: Compare<'_> = &|a, b| key(a).cmp(key(b));
         while *budget > 0 {
             match self.phase {
-                Phase::Collect { entry } => self.collect(table, entry, budget)?,
+                Phase::Collect { leaf, entry } => self.collect(table, leaf, entry, budget)?,
                 Phase::Extend => self.extend(budget)?,
                 Phase::Count { digit, at } => self.count(digit, at, budget),
                 Phase::Radix { digit, at } => self.scatter(digit, at, budget),
@@ -137,19 +136,28 @@ impl Order {
 
     fn collect<K: Key, V>(
         &mut self,
-        table: &Table<K, V>,
+        table: &KeyedTable<K, V>,
+        leaf: usize,
         from: usize,
         budget: &mut usize,
     ) -> Result<(), OutOfMemory> {
-        let to = table.len().min(from + *budget);
-        for at in from..to {
-            let prefix = table.entry(at).0.prefix();
-            self.rows.push((prefix, at as u32));
-            self.differing |= prefix ^ self.rows[0].0;
-        }
-        *budget -= to - from;
-        if to < table.len() {
-            self.phase = Phase::Collect { entry: to };
+        if leaf < table.leaves() {
+            let missing = table.len() - self.rows.len();
+            self.rows.reserve(missing)?;
+            let (first, entries) = table.leaf(leaf);
+            let to = entries.len().min(from + *budget);
+            for (at, (key, _)) in entries[from..to].iter().enumerate() {
+                let prefix = key.prefix();
+                self.rows.push((prefix, first + (from + at) as Place));
+                self.differing |= prefix ^ self.rows[0].0;
+            }
+            // A leaf without entries takes time as well.
+            *budget = budget.saturating_sub((to - from).max(1));
+            self.phase = if to < entries.len() {
+                Phase::Collect { leaf, entry: to }
+            } else {
+                Phase::Collect { leaf: leaf + 1, entry: 0 }
+            };
         } else if self.rows.len() <= ORDER_SMALL_ROWS {
             self.rows.sort_unstable_by_key(|row| row.0);
             self.phase = Phase::Ties { at: 0 };
@@ -297,24 +305,25 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::saver::Saver;
     use crate::state::memory::HeapMemory;
+    use crate::state::slab::Slabs;
     use alloc::string::String;
     use alloc::vec::Vec;
 
     /// Sorts the keys, then half of them, then all again, as the windows of one operator do.
     fn check<K: Key + core::fmt::Debug>(keys: Vec<K>, step: usize) {
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let (mut table, mut order) = (Table::new(memory.clone()), Order::new(&memory));
+        let (mut table, mut order) = (KeyedTable::new(Slabs::new(memory.clone())), Order::new(&memory));
+        let mut saver = Saver::new(&memory);
         for keys in [&keys[..], &keys[..keys.len() / 2], &keys[..]] {
-            table.clear();
+            while !table.clear_some(&mut 1, true) {}
             for key in keys {
-                table.reserve(1).unwrap();
-                table.upsert(key.hash(), |k| k == key, || key.clone(), || ());
+                table.place(key.hash(), &mut saver, |k| k == key, || (key.clone(), ())).unwrap();
             }
-            order.begin(&table).unwrap();
+            order.begin();
             while !order.step(&table, &mut step.clone()).unwrap() {}
-            let sorted: Vec<_> =
-                order.rows().iter().map(|row| table.entry(row.1 as usize).0.clone()).collect();
+            let sorted: Vec<_> = order.rows().iter().map(|row| table.entry(row.1).0.clone()).collect();
             let mut twin = keys.to_vec();
             twin.sort();
             twin.dedup();

@@ -32,8 +32,9 @@ pub(crate) struct Slots<T> {
 }
 
 impl<T: Record> Slots<T> {
-    pub(crate) fn new(memory: Arc<dyn Memory>) -> Self {
-        Slots { slots: Buf::new(memory.clone()), free: NONE, taken: 0, watch: Watch::new(memory) }
+    /// None, which are table `number` in checkpoints.
+    pub(crate) fn new(memory: Arc<dyn Memory>, number: u32) -> Self {
+        Slots { slots: Buf::new(memory.clone()), free: NONE, taken: 0, watch: Watch::new(memory, number) }
     }
 
     /// Items that are here.
@@ -48,11 +49,6 @@ impl<T: Record> Slots<T> {
             Slot::Taken(item) => Some((place as u32, item)),
             Slot::Free { .. } => None,
         })
-    }
-
-    /// Makes room for `additional` items.
-    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), Fault> {
-        Ok(self.slots.reserve(additional)?)
     }
 
     /// Adds an item, and returns its place.
@@ -120,8 +116,8 @@ impl<T: Record> Slots<T> {
     }
 
     /// See [`Watch::freeze`].
-    pub(crate) fn freeze(&mut self, saver: &mut Saver) -> u32 {
-        self.watch.freeze(self.slots.len(), saver)
+    pub(crate) fn freeze(&mut self, saver: &mut Saver) {
+        self.watch.freeze(self.slots.len(), saver);
     }
 
     /// See [`Watch::sweep`].

@@ -4,6 +4,7 @@ use super::Flow;
 use crate::settings::Label;
 use crate::stream::Timed;
 use pelton_core::ingress::source::Source;
+use pelton_core::operator::WindowOperator;
 use pelton_core::operator::fork::ToQueue;
 use pelton_core::operator::push::Push;
 use pelton_core::stage::build::ShardBuilder;
@@ -95,7 +96,9 @@ impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
         let late = shard.side_output(self.late);
         let (name, aggregate) = (self.label.get(), self.aggregate.clone());
-        shard.add_window::<T, K, A>(self.edge, name, self.windows, aggregate, next, late);
+        shard.add_operator(self.edge, name, |at| {
+            WindowOperator::<T, K, A, _>::new(aggregate, self.windows, at, next, late)
+        });
     }
 }
 

@@ -56,7 +56,8 @@ impl Restored {
     /// # Errors
     /// When a part is damaged.
     pub fn verify(&self) -> Result<(), StorageError> {
-        let mut blocks = self.readers.iter().flat_map(|reader| blocks_of(reader, reader.index().entries()));
+        let mut blocks =
+            self.readers.iter().flat_map(|reader| blocks_of(reader, reader.index().entries(), |_| true));
         blocks.try_for_each(|(_, block)| block.map(drop))
     }
 
@@ -75,31 +76,41 @@ impl Checkpoint for Restored {
         self.readers.len()
     }
 
-    fn blocks(&self, shard: usize, section: Section, take: &mut TakeBlock<'_>) -> Result<(), Fault> {
+    fn blocks(
+        &self,
+        shard: usize,
+        section: Section,
+        wanted: &mut dyn FnMut(BlockId) -> bool,
+        take: &mut TakeBlock<'_>,
+    ) -> Result<(), Fault> {
         let reader = &self.readers[shard];
         let entries = reader.index().entries();
         let first = entries.partition_point(|entry| entry.section < section.0);
         let behind = first + entries[first..].partition_point(|entry| entry.section == section.0);
-        for (entry, bytes) in blocks_of(reader, &entries[first..behind]) {
+        let named = |entry: &BlockEntry| BlockId { section, table: entry.table, chunk: entry.chunk };
+        for (entry, bytes) in blocks_of(reader, &entries[first..behind], |entry| wanted(named(entry))) {
             let bytes = bytes.map_err(|error| {
                 self.damaged.store(true, Relaxed);
                 fault(error)
             })?;
-            take(BlockId { section, table: entry.table, chunk: entry.chunk }, bytes)?;
+            take(named(entry), bytes)?;
         }
         Ok(())
     }
 }
 
-/// Some blocks of a snapshot, one after the other: while one is looked at, the next comes into the cache.
+/// The blocks of a snapshot that are wanted, one after the other: while one is looked at, the next comes into the cache.
 fn blocks_of<'a>(
     reader: &'a SnapshotReader,
     entries: &'a [BlockEntry],
+    mut wanted: impl FnMut(&BlockEntry) -> bool,
 ) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
-    entries.iter().enumerate().map(|(number, entry)| {
-        if let Some(next) = entries.get(number + 1) {
+    let mut wanted = entries.iter().filter(move |entry| wanted(entry)).peekable();
+    core::iter::from_fn(move || {
+        let entry = wanted.next()?;
+        if let Some(next) = wanted.peek() {
             prefetch_soon(reader.ahead_of(next));
         }
-        (entry, reader.block(entry))
+        Some((entry, reader.block(entry)))
     })
 }

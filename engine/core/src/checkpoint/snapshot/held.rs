@@ -23,7 +23,8 @@ impl SnapshotOut for Held {
     }
 
     fn block(&mut self, id: BlockId, bytes: &[u8]) {
-        self.room = self.room.saturating_sub(1);
+        assert!(self.room > 0, "{id:?} was given without room for it");
+        self.room -= 1;
         assert!(self.blocks.insert(id, bytes.to_vec()).is_none(), "{id:?} twice");
     }
 

@@ -43,7 +43,9 @@ impl Memory for Warm {
 }
 
 fn subject(memory: &Warm) -> Subject<impl Operator + use<>, Windowed<u64, (u64, u64)>> {
-    let at = OperatorContext { memory: Arc::new(memory.clone()), ..at() };
+    let memory: Arc<dyn Memory> = Arc::new(memory.clone());
+    let store = StateStore::new(memory.clone(), Slabs::new(memory.clone()));
+    let at = OperatorContext { store, memory, ..at() };
     window_at::<u64, u64, _>(at, (count(), count()), tumbling(Duration::from_secs(1)))
 }
 
@@ -105,12 +107,12 @@ fn records_while_a_checkpoint_is_under_way() {
     }
     for round in 0..4 {
         let full = round < 2;
-        let freeze = nanos_of(|| subject.operator.freeze(full));
+        let freeze = nanos_of(|| subject.store.freeze(full));
         let (mut adding, mut saving, mut done) = (Vec::new(), Vec::new(), false);
         let mut input = frames.iter().cycle();
         while !done {
             adding.push(run(&mut subject, input.next().unwrap()));
-            saving.push(nanos_of(|| done = subject.operator.save(SECTION, &mut Nowhere)));
+            saving.push(nanos_of(|| done = subject.store.save(SECTION, &mut Nowhere).unwrap()));
         }
         report(&alloc::format!("a checkpoint, full: {full}"), adding);
         saving.sort_by(f64::total_cmp);
@@ -118,7 +120,7 @@ fn records_while_a_checkpoint_is_under_way() {
         eprintln!("    frozen in {freeze:.0} ns, {steps} steps of {half:.0} ns");
         report("between two checkpoints", frames.iter().map(|input| run(&mut subject, input)).collect());
     }
-    subject.operator.freeze(true);
+    subject.store.freeze(true);
     report("no room to save at all", frames.iter().map(|input| run(&mut subject, input)).collect());
 }
 
@@ -131,13 +133,13 @@ fn a_restart() {
     all.chunks(1_024).for_each(|some| {
         tick(&mut subject, &written(some), 0, |_| {});
     });
-    let blocks = save_all(&mut subject.operator, true);
+    let blocks = save_all(&subject.store, true);
     for _ in 0..3 {
         let mut again = self::subject(&memory);
-        let took = nanos_of(|| restore(&mut again.operator, [&blocks], Owns::All));
+        let took = nanos_of(|| restore(&mut again, [&blocks], &Owned::new(&alone(), ShardId(0))));
         eprintln!("5 M rows of {} bytes restored in {:.1} ms", size_of::<(u64, (u64, u64))>(), took / 1e6);
         let mut half = self::subject(&memory);
-        let took = nanos_of(|| restore(&mut half.operator, [&blocks], Owns::Some(&|hash| hash % 2 == 0)));
-        eprintln!("every second of them in {:.1} ms", took / 1e6);
+        let took = nanos_of(|| restore(&mut half, [&blocks], &Owned::new(&Router::new(64, 2), ShardId(0))));
+        eprintln!("one half of them in {:.1} ms", took / 1e6);
     }
 }

@@ -3,7 +3,7 @@
 use super::Shard;
 use crate::bounds::NOTES_BLOCK_BYTES;
 use crate::checkpoint::notes::{Earlier, Noted, Notes};
-use crate::checkpoint::owns::Owns;
+use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::fault::Fault;
 use crate::ids::Tick;
@@ -141,10 +141,10 @@ impl Shard {
                 }
             }
             let Some(index) = number.checked_sub(1) else { continue };
-            let operators = self.stages[index].operators();
+            let stores = self.stages[index].stores();
             let next = saving.operators[number].get_or_insert(0);
-            while *next < operators.len() {
-                if !operators[*next].save(Section::operator(number, *next), out) {
+            while *next < stores.len() {
+                if !stores[*next].save(Section::operator(number, *next), out)? {
                     return Ok(Saved::Pending);
                 }
                 *next += 1;
@@ -200,7 +200,7 @@ impl Shard {
             for shard in 0..before {
                 let mut blocks = 0;
                 let mut notes = Vec::new();
-                checkpoint.blocks(shard, section, &mut |id, bytes| {
+                checkpoint.blocks(shard, section, &mut |_| true, &mut |id, bytes| {
                     if id.chunk as usize == blocks {
                         notes.extend_from_slice(bytes);
                     }
@@ -229,18 +229,20 @@ impl Shard {
                 return Err(Fault::Restore { message });
             }
         }
-        let (router, id) = (self.router.clone(), self.id);
-        let here = |hash| router.shard(hash) == id;
-        let owns = if mine.is_some() { Owns::All } else { Owns::Some(&here) };
+        let router = self.router.clone();
+        let owned = Owned::new(&router, self.id);
         for (index, stage) in self.stages.iter_mut().enumerate() {
-            for (number, operator) in stage.operators().iter_mut().enumerate() {
-                let section = Section::operator(index + 1, number);
-                for shard in (0..before).filter(|shard| mine.is_none_or(|mine| mine == *shard)) {
-                    checkpoint
-                        .blocks(shard, section, &mut |block, bytes| operator.restore(block, bytes, owns))?;
+            for (number, store) in stage.stores().iter().enumerate() {
+                for section in store.sections(Section::operator(index + 1, number)) {
+                    for shard in 0..before {
+                        let wants = &mut |block| store.wants(block, &owned);
+                        let take = &mut |block, bytes: &[u8]| store.restore(block, bytes, &owned);
+                        checkpoint.blocks(shard, section, wants, take)?;
+                    }
                 }
-                operator.restored()?;
+                store.restored()?;
             }
+            stage.operators().iter_mut().try_for_each(|operator| operator.restored())?;
         }
         let all = noted(Section::SINKS)?;
         let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };

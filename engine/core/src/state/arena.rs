@@ -1,0 +1,290 @@
+//! Keyed tables side by side, each under a number of the operator's own: the panes of a window, the generations of a deduplication.
+//!
+//! An arena is for state to which much is added and which is then let go of at once. A table that was let go of is emptied in bounded steps,
+//! leaf by leaf, keeps its leaves, and serves again: where one window is like the next nothing is asked for and nothing is divided.
+//!
+//! 1. *open*: under a number, for lookups;
+//! 2. *kept*: let go of, but a checkpoint that is under way still needs the rows;
+//! 3. *stale*: nobody needs the rows, and they are not cleared yet;
+//! 4. *spare*: empty, for whoever opens the next.
+//!
+//! ```text
+//!  header   | tables | number | table |     for each open table with rows; all numbers are those of Notes
+//!  table    rows (key, value), in blocks whose chunks say their stretch of the hash space
+//! ```
+
+use crate::checkpoint::notes::{Noted, Notes};
+use crate::checkpoint::owned::Owned;
+use crate::checkpoint::saver::Saver;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
+use crate::exchange::hash::fold;
+use crate::fault::Fault;
+use crate::record::key::Key;
+use crate::record::rows::decode;
+use crate::record::{self, Record, struct_record};
+use crate::state::keyed::{KeyedTable, Stretch};
+use crate::state::memory::Memory;
+use crate::state::slab::Slabs;
+use crate::state::store::{MovedBlocks, State};
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Leaves that are given an index in a step, if nothing needs it.
+const INDEX_LEAVES: usize = 8;
+
+/// What a digest is taken of.
+#[derive(Archive, Serialize, Deserialize)]
+struct Row<K, V> {
+    number: i64,
+    key: K,
+    value: V,
+}
+struct_record!(Row<K, V> { number: i64, key: K, value: V });
+
+/// See the [module](self).
+pub struct Arena<K, V> {
+    /// In the order of their numbers.
+    open: VecDeque<(i64, KeyedTable<K, V>)>,
+    kept: Vec<KeyedTable<K, V>>,
+    stale: Vec<KeyedTable<K, V>>,
+    spare: Vec<KeyedTable<K, V>>,
+    saver: Saver,
+    slabs: Slabs,
+    /// The tables of the earlier shard whose blocks are coming, each with its number.
+    announced: Vec<(u32, i64)>,
+    /// Where giving leaves an index goes on: a table and a leaf of it.
+    unindexed: Option<(usize, usize)>,
+}
+
+impl<K: Key, V: Record + Clone> Arena<K, V> {
+    /// An arena without tables.
+    pub(crate) fn new(memory: &Arc<dyn Memory>, slabs: Slabs) -> Self {
+        Arena {
+            open: VecDeque::new(),
+            kept: Vec::new(),
+            stale: Vec::new(),
+            spare: Vec::new(),
+            saver: Saver::new(memory),
+            slabs,
+            announced: Vec::new(),
+            unindexed: None,
+        }
+    }
+
+    /// Open tables.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The number of the table at place `at` among the open ones.
+    #[inline]
+    pub(crate) fn number(&self, at: usize) -> Option<i64> {
+        self.open.get(at).map(|(number, _)| *number)
+    }
+
+    /// The place of table `number`, or where it would be.
+    #[inline]
+    pub(crate) fn find(&self, number: i64) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&number, |(number, _)| *number)
+    }
+
+    /// How many open tables come first for which `before` is true; it must be true for those alone.
+    pub(crate) fn partition_point(&self, before: impl Fn(i64) -> bool) -> usize {
+        self.open.partition_point(|(number, _)| before(*number))
+    }
+
+    /// The place of table `number`, opened if need be.
+    pub(crate) fn open(&mut self, number: i64) -> usize {
+        self.find(number).unwrap_or_else(|at| {
+            let mut table = self.spare.pop().unwrap_or_else(|| KeyedTable::new(self.slabs.clone()));
+            table.begin(&self.saver);
+            self.open.insert(at, (number, table));
+            at
+        })
+    }
+
+    /// The table at a place.
+    #[inline]
+    pub(crate) fn table(&self, at: usize) -> &KeyedTable<K, V> {
+        &self.open[at].1
+    }
+
+    /// The table at a place, and what it needs to be changed.
+    #[inline]
+    pub(crate) fn table_mut(&mut self, at: usize) -> (&mut KeyedTable<K, V>, &mut Saver) {
+        (&mut self.open[at].1, &mut self.saver)
+    }
+
+    /// Lets go of the first table.
+    pub(crate) fn retire_first(&mut self) {
+        if let Some((_, table)) = self.open.pop_front() {
+            self.retire(table);
+        }
+    }
+
+    fn retire(&mut self, table: KeyedTable<K, V>) {
+        if table.is_awaited() {
+            self.kept.push(table);
+        } else {
+            self.stale.push(table);
+        }
+    }
+
+    /// Whether no table is left to be cleared.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.stale.is_empty()
+    }
+
+    /// Clears tables that were let go of, within `budget` leaves.
+    pub(crate) fn clear_some(&mut self, budget: &mut usize) {
+        while let Some(table) = self.stale.last_mut().filter(|_| *budget > 0) {
+            if !table.clear_some(budget, self.spare.len() <= self.open.len()) {
+                return;
+            }
+            self.spare.extend(self.stale.pop());
+        }
+    }
+
+    fn header<'a>(tables: impl ExactSizeIterator<Item = &'a (i64, u32)>) -> Notes {
+        let mut header = Notes::default();
+        header.number(tables.len() as u64);
+        for (number, table) in tables {
+            header.number(*number as u64);
+            header.number((*table).into());
+        }
+        header
+    }
+}
+
+impl<K: Key, V: Record + Clone> State for Arena<K, V> {
+    fn freeze(&mut self, full: bool, last_counts: bool) {
+        self.saver.freeze(full, last_counts);
+        // What the checkpoint before did not come to.
+        self.kept.iter_mut().for_each(KeyedTable::forget);
+        self.stale.append(&mut self.kept);
+        let mut tables = Vec::new();
+        for (number, table) in &mut self.open {
+            match table.freeze(&mut self.saver) {
+                0 => {}
+                frozen => tables.push((*number, frozen)),
+            }
+        }
+        self.saver.set_header(Self::header(tables.iter()));
+    }
+
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> Result<bool, Fault> {
+        let Some(mut step) = self.saver.step(section, out) else { return Ok(true) };
+        if !step.begin() {
+            return Ok(false);
+        }
+        // What nobody else needs goes first: its memory is wanted.
+        while let Some(table) = self.kept.last_mut() {
+            if !table.sweep(&mut step)? {
+                return Ok(false);
+            }
+            self.stale.extend(self.kept.pop());
+        }
+        for (_, table) in &mut self.open {
+            if !table.sweep(&mut step)? {
+                return Ok(false);
+            }
+        }
+        Ok(step.end())
+    }
+
+    fn wants(&self, block: BlockId, owned: &Owned<'_>) -> bool {
+        block.table == 0 || Stretch::of_chunk(block.chunk).is_none_or(|stretch| !owned.has_none(stretch))
+    }
+
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
+        if block.table == 0 {
+            let mut header = Noted::new(bytes);
+            self.announced.clear();
+            for _ in 0..header.number()? {
+                let number = header.number()? as i64;
+                self.announced.push((header.number()? as u32, number));
+            }
+            return Ok(());
+        }
+        let announced = self.announced.iter().find(|(table, _)| *table == block.table);
+        let (Some(&(_, number)), Some(stretch)) = (announced, Stretch::of_chunk(block.chunk)) else {
+            return Err(Fault::Restore { message: format!("{block:?} was not announced") });
+        };
+        let at = self.open(number);
+        let (table, saver) = self.table_mut(at);
+        table.restore(stretch, decode::<(K, V)>(bytes)?, owned, saver)?;
+        Ok(())
+    }
+
+    fn restored(&mut self) -> Result<(), Fault> {
+        self.announced.clear();
+        self.unindexed = Some((0, 0));
+        self.tidy();
+        Ok(())
+    }
+
+    fn extract(
+        &mut self,
+        section: Section,
+        moving: &Owned<'_>,
+        blocks: &mut MovedBlocks,
+    ) -> Result<(), Fault> {
+        let mut tables = Vec::new();
+        let (header, saver) = (blocks.len(), &mut self.saver);
+        for (at, (number, table)) in self.open.iter_mut().enumerate() {
+            let (named, mut next) = (at as u32 + 1, Some(0));
+            let before = blocks.len();
+            while let Some(leaf) = next {
+                next = table.extract(leaf, moving, saver, &mut |chunk, bytes| {
+                    blocks.push((BlockId { section, table: named, chunk }, bytes));
+                })?;
+            }
+            if blocks.len() > before {
+                tables.push((*number, named));
+            }
+        }
+        if !tables.is_empty() {
+            let notes = Self::header(tables.iter());
+            blocks.insert(header, (BlockId { section, table: 0, chunk: 0 }, notes.as_slice().to_vec()));
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    fn catch_up(&mut self) -> bool {
+        let Some((at, leaf)) = self.unindexed else { return true };
+        self.unindexed = match self.open.get_mut(at) {
+            None => None,
+            Some((_, table)) => match table.index_some(leaf, INDEX_LEAVES) {
+                Some(leaf) => Some((at, leaf)),
+                None => Some((at + 1, 0)),
+            },
+        };
+        self.unindexed.is_none()
+    }
+
+    fn digest(&self) -> u64 {
+        let rows = self.open.iter().flat_map(|(number, table)| table.iter().map(|row| (*number, row)));
+        // A sum, so that hash order does not show.
+        rows.fold(fold(0), |sum, (number, (key, value))| {
+            let row = Row { number, key: key.clone(), value: value.clone() };
+            sum.wrapping_add(record::digest(&row))
+        })
+    }
+}
+
+impl<K: Key, V: Record + Clone> Arena<K, V> {
+    /// Lets go of tables without rows: these live on other shards.
+    fn tidy(&mut self) {
+        for (number, table) in core::mem::take(&mut self.open) {
+            if table.is_empty() {
+                self.retire(table);
+            } else {
+                self.open.push_back((number, table));
+            }
+        }
+    }
+}

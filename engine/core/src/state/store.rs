@@ -1,0 +1,170 @@
+//! The state of an operator, and all that checkpoints, restarts and moves of key groups do with it.
+//!
+//! An operator asks its store for state of some kind, once, as it is built, and goes on with a handle. Whatever is frozen, saved, restored or
+//! moved is done by the store, in the same way for every operator.
+
+use crate::checkpoint::owned::Owned;
+use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
+use crate::fault::Fault;
+use crate::record::Record;
+use crate::record::key::Key;
+use crate::state::arena::Arena;
+use crate::state::bag::Bag;
+use crate::state::memory::Memory;
+use crate::state::risen::Risen;
+use crate::state::slab::Slabs;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+/// Rows on their way to another shard.
+pub type MovedBlocks = Vec<(BlockId, Vec<u8>)>;
+
+/// State of one kind, as the store sees it.
+pub(crate) trait State {
+    /// A checkpoint begins: what there is now is what [`save`](Self::save) writes, whatever happens to it meanwhile. Takes no time to speak of.
+    /// Called between two ticks; `full` says that nothing that was saved before counts, `last_counts` that the last checkpoint was saved by all
+    /// that have a part in it.
+    fn freeze(&mut self, full: bool, last_counts: bool);
+
+    /// Writes a bounded part of what was frozen to `out`, as blocks of `section`; true when all is written.
+    fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> Result<bool, Fault>;
+
+    /// Whether a block may hold anything of keys that are `owned`.
+    fn wants(&self, block: BlockId, owned: &Owned<'_>) -> bool;
+
+    /// Takes back what a block holds of keys that are `owned`. Blocks come in the order (table, chunk), those of one earlier shard after those
+    /// of another.
+    fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault>;
+
+    /// All blocks have been taken back.
+    fn restored(&mut self) -> Result<(), Fault>;
+
+    /// Takes the rows out whose keys are `moving`, as blocks of `section` that another shard [restores](Self::restore). Between two ticks, and
+    /// not while a checkpoint is being saved.
+    fn extract(
+        &mut self,
+        section: Section,
+        moving: &Owned<'_>,
+        blocks: &mut MovedBlocks,
+    ) -> Result<(), Fault>;
+
+    /// Does a bounded part of what was put off when the state came back; true when nothing is left. It does not matter whether it is called.
+    fn catch_up(&mut self) -> bool {
+        true
+    }
+
+    /// Equal for equal state, however it came to be.
+    fn digest(&self) -> u64;
+}
+
+/// The state of one operator on one shard.
+pub struct StateStore {
+    memory: Arc<dyn Memory>,
+    slabs: Slabs,
+    states: RefCell<Vec<Rc<RefCell<dyn State>>>>,
+    /// Whether the last checkpoint was saved to its end.
+    is_saved: Cell<bool>,
+}
+
+impl StateStore {
+    /// A store without state. Its memory comes from `memory`, and from `slabs` for what there is much of.
+    pub fn new(memory: Arc<dyn Memory>, slabs: Slabs) -> Rc<Self> {
+        Rc::new(StateStore { memory, slabs, states: RefCell::default(), is_saved: Cell::new(false) })
+    }
+
+    fn add<S: State + 'static>(&self, state: S) -> Rc<RefCell<S>> {
+        let state = Rc::new(RefCell::new(state));
+        self.states.borrow_mut().push(state.clone());
+        state
+    }
+
+    /// Keyed tables under numbers: see [`Arena`].
+    pub fn arena<K: Key, V: Record + Clone>(&self) -> Rc<RefCell<Arena<K, V>>> {
+        self.add(Arena::new(&self.memory, self.slabs.clone()))
+    }
+
+    /// As [`arena`](Self::arena), for what does not outlast a tick: no part of the operator's state.
+    pub(crate) fn scratch<K: Key, V: Record + Clone>(&self) -> Arena<K, V> {
+        Arena::new(&self.memory, self.slabs.clone())
+    }
+
+    /// Rows that wait, in no order: see [`Bag`].
+    pub fn bag<T: Record>(&self) -> Rc<RefCell<Bag<T>>> {
+        self.add(Bag::new(&self.memory))
+    }
+
+    /// A number that only rises: see [`Risen`].
+    pub fn risen(&self, first: i128) -> Rc<RefCell<Risen>> {
+        self.add(Risen::new(first))
+    }
+
+    fn each(
+        &self,
+        mut call: impl FnMut(usize, &mut dyn State) -> Result<bool, Fault>,
+    ) -> Result<bool, Fault> {
+        for (number, state) in self.states.borrow().iter().enumerate() {
+            if !call(number, &mut *state.borrow_mut())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A checkpoint begins: see [`State::freeze`].
+    pub(crate) fn freeze(&self, full: bool) {
+        let last_counts = self.is_saved.replace(false);
+        self.states.borrow().iter().for_each(|state| state.borrow_mut().freeze(full, last_counts));
+    }
+
+    /// Writes a bounded part of what was frozen; true when all is written. The blocks of state number `n` have the `n`th section from `first` on.
+    pub(crate) fn save(&self, first: Section, out: &mut dyn SnapshotOut) -> Result<bool, Fault> {
+        let saved = self.each(|number, state| state.save(first.state(number), out))?;
+        self.is_saved.set(saved);
+        Ok(saved)
+    }
+
+    /// Sections that the store has blocks of, from `first` on.
+    pub(crate) fn sections(&self, first: Section) -> impl Iterator<Item = Section> + use<> {
+        (0..self.states.borrow().len()).map(move |number| first.state(number))
+    }
+
+    /// Whether a block may hold anything of keys that are `owned`.
+    pub(crate) fn wants(&self, block: BlockId, owned: &Owned<'_>) -> bool {
+        self.states.borrow()[block.section.state_number()].borrow().wants(block, owned)
+    }
+
+    /// Takes back what a block holds of keys that are `owned`.
+    ///
+    /// # Errors
+    /// When the block is none of the operator's, or its state does not fit into the memory limit.
+    pub(crate) fn restore(&self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
+        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
+    }
+
+    /// All blocks have been taken back.
+    pub(crate) fn restored(&self) -> Result<(), Fault> {
+        self.each(|_, state| state.restored().map(|()| true)).map(drop)
+    }
+
+    /// Takes the rows out whose keys are `moving`.
+    ///
+    /// # Errors
+    /// When a row refuses to be archived, or there is no memory to tell what moves from what stays.
+    pub(crate) fn extract(&self, first: Section, moving: &Owned<'_>) -> Result<MovedBlocks, Fault> {
+        let mut blocks = Vec::new();
+        self.each(|number, state| state.extract(first.state(number), moving, &mut blocks).map(|()| true))?;
+        Ok(blocks)
+    }
+
+    /// Does a bounded part of what was put off when the state came back; true when nothing is left.
+    pub(crate) fn catch_up(&self) -> bool {
+        self.states.borrow().iter().all(|state| state.borrow_mut().catch_up())
+    }
+
+    /// Equal for equal state.
+    pub(crate) fn digest(&self) -> u64 {
+        self.states.borrow().iter().fold(0, |sum, state| sum.wrapping_add(state.borrow().digest()))
+    }
+}
