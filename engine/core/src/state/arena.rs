@@ -35,6 +35,9 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// Leaves that are given an index in a step, if nothing needs it.
 const INDEX_LEAVES: usize = 8;
 
+/// Tables that are let go of before it is counted anew how many were open at a time.
+const COUNTED: usize = 256;
+
 /// What a digest is taken of.
 #[derive(Archive, Serialize, Deserialize)]
 struct Row<K, V> {
@@ -51,6 +54,10 @@ pub struct Arena<K, V> {
     kept: Vec<KeyedTable<K, V>>,
     stale: Vec<KeyedTable<K, V>>,
     spare: Vec<KeyedTable<K, V>>,
+    /// As many tables are kept in all as were open at a time of late: the most since the last count but one of [`COUNTED`] that were let go of,
+    /// and since the last.
+    most: (usize, usize),
+    counted: usize,
     saver: Saver,
     slabs: Slabs,
     /// The tables of the earlier shard whose blocks are coming, each with its number.
@@ -67,6 +74,8 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
             kept: Vec::new(),
             stale: Vec::new(),
             spare: Vec::new(),
+            most: (0, 0),
+            counted: 0,
             saver: Saver::new(memory),
             slabs,
             announced: Vec::new(),
@@ -102,6 +111,7 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
             let mut table = self.spare.pop().unwrap_or_else(|| KeyedTable::new(self.slabs.clone()));
             table.begin(&self.saver);
             self.open.insert(at, (number, table));
+            self.most.1 = self.most.1.max(self.open.len());
             at
         })
     }
@@ -126,6 +136,11 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
     }
 
     fn retire(&mut self, table: KeyedTable<K, V>) {
+        self.counted += 1;
+        if self.counted == COUNTED {
+            self.counted = 0;
+            self.most = (self.most.1, self.open.len());
+        }
         if table.is_awaited() {
             self.kept.push(table);
         } else {
@@ -141,10 +156,11 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
     /// Clears tables that were let go of, within `budget` leaves.
     pub(crate) fn clear_some(&mut self, budget: &mut usize) {
         while let Some(table) = self.stale.last_mut().filter(|_| *budget > 0) {
-            if !table.clear_some(budget, self.spare.len() <= self.open.len()) {
+            let keep = self.open.len() + self.spare.len() < self.most.0.max(self.most.1);
+            if !table.clear_some(budget, keep) {
                 return;
             }
-            self.spare.extend(self.stale.pop());
+            self.spare.extend(self.stale.pop().filter(|_| keep));
         }
     }
 

@@ -29,6 +29,8 @@ use crate::checkpoint::saver::Saver;
 
 /// Bits of the hash that are the first of its position as they are.
 pub(crate) const GROUP_BITS: u32 = 10;
+/// Room for so many keys is kept whether it was needed or not.
+const FEW_KEYS: usize = 64;
 /// Bits of a position that choose a leaf, at most.
 pub(crate) const DEPTH_MAX: u32 = 22;
 
@@ -186,13 +188,13 @@ impl<K, V> KeyedTable<K, V> {
         clean
     }
 
-    /// Whether the leaves were at least an eighth full.
+    /// Whether the leaves were at least an eighth full, or there is hardly anything to give back.
     fn is_worth_keeping(&self) -> bool {
         let room: usize = match &self.nodes[..] {
             [only] => only.leaf.capacity(),
             nodes => nodes.len() * Leaf::<K, V>::ENTRIES_MAX,
         };
-        self.len * 8 >= room
+        self.len * 8 >= room || room <= FEW_KEYS
     }
 }
 
