@@ -1,6 +1,6 @@
 //! Rows that wait, in no order but that in which they came: what an operator holds back for a while and lets go of in an order of its own.
 //!
-//! Adding and taking cost O(1). The rows of each of [`RANGES`] parts of the hash space lie together, at places that they keep: a part is what
+//! Adding and taking cost O(1). The rows of each of 64 parts of the hash space lie together, at places that they keep: a part is what
 //! is saved, restored or moved. A place that was freed is used again before a new one is made, the last first.
 //!
 //! Rows are numbered as they come. Where those of several shards meet they are numbered anew, in the order (number on the earlier shard,

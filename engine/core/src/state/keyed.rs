@@ -1,4 +1,4 @@
-//! A keyed table: a directory over [leaves](super::leaf), each of which holds the keys of one stretch of the hash space.
+//! A keyed table: a directory over leaves (`leaf`), each of which holds the keys of one stretch of the hash space.
 //!
 //! ```text
 //!  directory   | leaf 0 | leaf 0 | leaf 3 | leaf 1 | leaf 2 | ...     by the first bits of the position, as many as the deepest leaf needs
