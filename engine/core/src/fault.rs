@@ -21,9 +21,9 @@ pub enum Fault {
         /// The record's type.
         record: &'static str,
     },
-    /// More keys have one and the same hash than a table can tell apart.
-    EqualHashes {
-        /// So many keys.
+    /// A table can take no more keys: there are too many, or too many whose hashes can hardly be told apart.
+    TableFull {
+        /// The keys that are in it.
         keys: usize,
     },
     /// A result that its type cannot hold.
@@ -112,10 +112,10 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::Unarchivable { record } => write!(f, "a record of type {record} could not be archived"),
-            Fault::EqualHashes { keys } => write!(
+            Fault::TableFull { keys } => write!(
                 f,
-                "{keys} keys have hashes that are hardly to be told apart, which no ordinary keys have: drop such records before `key_by`, or \
-                 key by something else as well"
+                "a table of {keys} keys can take no more: use more shards, or, if they are some thousands only, key by something else as \
+                 well, since the hashes of these keys can hardly be told apart"
             ),
             Fault::Overflow { operator, key, message } => write!(f, "{operator}, key {key}: {message}"),
             Fault::Restore { message } | Fault::Storage { message } => f.write_str(message),

@@ -1,11 +1,12 @@
-//! How an operator saves itself: its header, what it put aside, and the rest in bounded steps.
+//! How a state saves itself: what it put aside, the rest in bounded steps, and a header at last.
 //!
-//! 1. [`freeze`](Saver::freeze) begins a checkpoint; the operator freezes its arrays and writes a header that says
+//! 1. [`freeze`](Saver::freeze) begins a checkpoint; the state freezes its arrays and writes a header that says
 //!    what they are.
 //! 2. While records keep coming, chunks that are about to change are [put aside](Saver::put_aside), in blocks of
 //!    memory that are used again. In the worst case everything changes before anything is written, and what is
 //!    aside is as large as what was frozen.
-//! 3. Each [`Step`] hands over a bounded part: the header, what is aside, and then chunk after chunk of the arrays.
+//! 3. Each [`Step`] hands over a bounded part: what is aside, then chunk after chunk of the arrays, then the header with the number of the
+//!    blocks that there should be.
 //!
 //! ```text
 //!  aside    | table u32 | chunk u32 | len u32 | 1: the same as before u32 | bytes |
@@ -90,7 +91,13 @@ impl Aside {
     }
 }
 
-/// What an operator needs to save itself.
+/// A header with the number of the blocks that belong to it.
+pub(crate) fn with_blocks(mut header: Notes, blocks: u64) -> Notes {
+    header.number(blocks);
+    header
+}
+
+/// What a state needs to save itself.
 pub(crate) struct Saver {
     /// Freezes so far.
     epoch: u32,
@@ -100,6 +107,8 @@ pub(crate) struct Saver {
     active: bool,
     since: u32,
     header: Option<Notes>,
+    /// Blocks that have been handed over of it.
+    blocks: u64,
     /// Numbers that have been given to arrays.
     numbers: u32,
     aside: Aside,
@@ -110,7 +119,7 @@ impl Saver {
     pub(crate) fn new(memory: &Arc<dyn Memory>) -> Self {
         let aside = Aside { full: VecDeque::new(), taken: 0, spare: Vec::new(), memory: memory.clone() };
         let (epoch, saved, active, since, numbers) = (0, 0, false, 0, 0);
-        Saver { epoch, saved, active, since, header: None, numbers, aside, scratch: Vec::new() }
+        Saver { epoch, saved, active, since, header: None, blocks: 0, numbers, aside, scratch: Vec::new() }
     }
 
     /// The number of the last freeze; 0 before the first.
@@ -136,6 +145,7 @@ impl Saver {
         }
         self.aside.clear();
         self.epoch += 1;
+        self.blocks = 0;
         self.since = if full { 0 } else { self.saved };
         self.active = true;
     }
@@ -198,20 +208,17 @@ impl Step<'_> {
         self.rows > 0 && self.bytes > 0
     }
 
-    /// Hands over the header and what is aside; true when that is done.
+    /// Hands over what is aside; true when that is done.
     pub(crate) fn begin(&mut self) -> bool {
         if !self.goes_on() {
             return false;
-        }
-        if let Some(header) = self.saver.header.take() {
-            self.count(1, header.as_slice().len());
-            self.out.block(self.id(0, 0), header.as_slice());
         }
         while let Some((table, chunk, bytes, same)) = self.saver.aside.first() {
             if !self.goes_on() {
                 return false;
             }
             let (id, len) = (self.id(table, chunk), bytes.len());
+            self.saver.blocks += 1;
             if same {
                 self.out.same(id)
             } else {
@@ -230,6 +237,7 @@ impl Step<'_> {
 
     /// A chunk is what it was in the checkpoint before.
     pub(crate) fn same(&mut self, table: u32, chunk: u32) {
+        self.saver.blocks += 1;
         self.out.same(self.id(table, chunk));
         self.count(SKIP_ROWS, 0);
     }
@@ -245,13 +253,20 @@ impl Step<'_> {
         let id = self.id(table, chunk);
         self.saver.scratch.clear();
         encode(&mut self.saver.scratch)?;
+        self.saver.blocks += 1;
         self.out.block(id, &self.saver.scratch);
         self.count(rows, self.saver.scratch.len());
         Ok(())
     }
 
-    /// All has been saved.
+    /// All has been saved but the header, which says how many blocks there are; true when it is handed over, too.
     pub(crate) fn end(self) -> bool {
+        if !self.goes_on() {
+            return false;
+        }
+        if let Some(header) = self.saver.header.take() {
+            self.out.block(self.id(0, 0), with_blocks(header, self.saver.blocks).as_slice());
+        }
         self.saver.active = false;
         true
     }

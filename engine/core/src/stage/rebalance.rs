@@ -38,7 +38,10 @@ impl Stage {
         }
         let Some(blocks) = handover.take(stage, self.shard) else { return Ok(false) };
         for (number, id, bytes) in blocks {
-            self.stores[number].restore(id, &bytes, &Owned::new(&router, self.shard))?;
+            let owned = Owned::new(&router, self.shard);
+            if self.stores[number].wants(id, &owned) {
+                self.stores[number].restore(id, &bytes, &owned)?;
+            }
         }
         self.stores.iter().try_for_each(|store| store.restored())?;
         self.segments.heads.iter_mut().try_for_each(|operator| operator.restored())?;

@@ -9,7 +9,7 @@
 //! 4. *spare*: empty, for whoever opens the next.
 //!
 //! ```text
-//!  header   | tables | number | table |     for each open table with rows; all numbers are those of Notes
+//!  header   | tables | number | table | ... | blocks |     for each open table with rows; all numbers are those of Notes
 //!  table    rows (key, value), in blocks whose chunks say their stretch of the hash space
 //! ```
 
@@ -25,7 +25,7 @@ use crate::record::{self, Record, struct_record};
 use crate::state::keyed::{KeyedTable, Stretch};
 use crate::state::memory::Memory;
 use crate::state::slab::Slabs;
-use crate::state::store::{MovedBlocks, State};
+use crate::state::store::{MovedBlocks, State, put_header};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -262,10 +262,7 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
                 tables.push((*number, named));
             }
         }
-        if !tables.is_empty() {
-            let notes = Self::header(tables.iter());
-            blocks.insert(header, (BlockId { section, table: 0, chunk: 0 }, notes.as_slice().to_vec()));
-        }
+        put_header(blocks, header, section, Self::header(tables.iter()));
         self.tidy();
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! earlier shard), so that those of one shard keep their order and there are no two alike.
 //!
 //! ```text
-//!  header   | the last number |
+//!  header   | the last number | blocks |
 //!  table    1 and the part: rows (number, hash of the key, row), in the order of their places
 //! ```
 
@@ -22,7 +22,7 @@ use crate::record::{Record, digest, struct_record};
 use crate::state::keyed::Stretch;
 use crate::state::memory::{Buf, Memory};
 use crate::state::slots::Slots;
-use crate::state::store::{MovedBlocks, State};
+use crate::state::store::{MovedBlocks, State, put_header};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -244,10 +244,7 @@ impl<T: Record> State for Bag<T> {
                 }
             }
         }
-        if blocks.len() > before {
-            let id = BlockId { section, table: 0, chunk: 0 };
-            blocks.insert(before, (id, self.header().as_slice().to_vec()));
-        }
+        put_header(blocks, before, section, self.header());
         Ok(())
     }
 

@@ -53,6 +53,9 @@ struct Node<K, V> {
     changed: u16,
 }
 
+/// Leaves of a table: as many as a place can name.
+const LEAVES_MAX: usize = 1 << (Place::BITS - ENTRY_BITS);
+
 /// An entry of a table: a leaf, and an entry of it.
 pub(crate) type Place = u32;
 
@@ -220,7 +223,7 @@ impl<K: Key, V> KeyedTable<K, V> {
         leaf.find(Mixed::new(hash), same).map(|entry| &leaf.entries()[entry].1)
     }
 
-    /// Makes a leaf's index if there is none: it came back from a checkpoint and has not been asked for anything.
+    /// Makes a leaf's index if there is none: rows came one by one or went away, and nobody has asked for any since.
     #[inline(always)]
     fn index(&mut self, number: usize) {
         if !self.nodes[number].leaf.indexed {
@@ -319,9 +322,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     fn divide(&mut self, number: usize, saver: &mut Saver) -> Result<(), Fault> {
         self.set_apart(number, saver)?;
         let (stretch, indexed) = (self.nodes[number].stretch, self.nodes[number].leaf.indexed);
-        if stretch.depth == DEPTH_MAX {
-            let asked = self.nodes[number].leaf.len() + 1;
-            return Err(Fault::EqualHashes { keys: asked });
+        if stretch.depth == DEPTH_MAX || self.nodes.len() == LEAVES_MAX {
+            return Err(Fault::TableFull { keys: self.len });
         }
         let mut other = Leaf::new();
         if self.nodes[number].leaf.len() > 0 {

@@ -32,7 +32,7 @@ pub(super) struct Leaf<K, V> {
     lines: u32,
     len: u32,
     capacity: u32,
-    /// Whether the index holds all entries: it need not after a restore, until somebody looks something up.
+    /// Whether the index holds all entries: it need not while rows come back or go, until somebody looks something up.
     pub(super) indexed: bool,
     _entries: PhantomData<(K, V)>,
 }
@@ -87,7 +87,7 @@ impl<K, V> Leaf<K, V> {
 
     fn lines(&mut self) -> &mut [Line] {
         match &self.slab {
-            // SAFETY: the slab begins with so many lines, which are initialised when it is taken.
+            // SAFETY: the slab begins with so many lines. Its memory came zeroed, and any bytes are a line.
             Some(slab) => unsafe {
                 core::slice::from_raw_parts_mut(slab.as_ptr().cast(), self.lines as usize)
             },

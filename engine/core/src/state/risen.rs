@@ -3,11 +3,12 @@
 //! After a restart with other shards each of them has the highest of all.
 //!
 //! ```text
-//!  header   | high u64 | low u64 |
+//!  header   | high u64 | low u64 | blocks, which are none |
 //! ```
 
 use crate::checkpoint::notes::{Noted, Notes};
 use crate::checkpoint::owned::Owned;
+use crate::checkpoint::saver::with_blocks;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::{fold, join};
 use crate::fault::Fault;
@@ -45,7 +46,7 @@ impl Risen {
 
 impl State for Risen {
     fn freeze(&mut self, _: bool, _: bool) {
-        self.frozen = Some(self.notes());
+        self.frozen = Some(with_blocks(self.notes(), 0));
     }
 
     fn save(&mut self, section: Section, out: &mut dyn SnapshotOut) -> Result<bool, Fault> {

@@ -3,7 +3,9 @@
 //! An operator asks its store for state of some kind, once, as it is built, and goes on with a handle. Whatever is frozen, saved, restored or
 //! moved is done by the store, in the same way for every operator.
 
+use crate::checkpoint::notes::Notes;
 use crate::checkpoint::owned::Owned;
+use crate::checkpoint::saver::with_blocks;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::fault::Fault;
 use crate::record::Record;
@@ -13,6 +15,8 @@ use crate::state::bag::Bag;
 use crate::state::memory::Memory;
 use crate::state::risen::Risen;
 use crate::state::slab::Slabs;
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,14 +39,14 @@ pub(crate) trait State {
     fn wants(&self, block: BlockId, owned: &Owned<'_>) -> bool;
 
     /// Takes back what a block holds of keys that are `owned`. Blocks come in the order (table, chunk), those of one earlier shard after those
-    /// of another.
+    /// of another; a header, which is table 0, without the number of blocks at its end.
     fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault>;
 
     /// All blocks have been taken back.
     fn restored(&mut self) -> Result<(), Fault>;
 
-    /// Takes the rows out whose keys are `moving`, as blocks of `section` that another shard [restores](Self::restore). Between two ticks, and
-    /// not while a checkpoint is being saved.
+    /// Takes the rows out whose keys are `moving`, as blocks of `section` that another shard [restores](Self::restore), the header
+    /// [first](put_header) if there are any. Between two ticks.
     fn extract(
         &mut self,
         section: Section,
@@ -64,6 +68,8 @@ pub struct StateStore {
     memory: Arc<dyn Memory>,
     slabs: Slabs,
     states: RefCell<Vec<Rc<RefCell<dyn State>>>>,
+    /// Of each state that blocks are coming of, how many of the earlier shard's there should be besides the header, and how many have been met.
+    coming: RefCell<BTreeMap<usize, (u64, u64)>>,
     /// Whether the last checkpoint was saved to its end.
     is_saved: Cell<bool>,
 }
@@ -71,7 +77,13 @@ pub struct StateStore {
 impl StateStore {
     /// A store without state. Its memory comes from `memory`, and from `slabs` for what there is much of.
     pub fn new(memory: Arc<dyn Memory>, slabs: Slabs) -> Rc<Self> {
-        Rc::new(StateStore { memory, slabs, states: RefCell::default(), is_saved: Cell::new(false) })
+        Rc::new(StateStore {
+            memory,
+            slabs,
+            states: RefCell::default(),
+            coming: RefCell::default(),
+            is_saved: Cell::new(false),
+        })
     }
 
     fn add<S: State + 'static>(&self, state: S) -> Rc<RefCell<S>> {
@@ -130,8 +142,12 @@ impl StateStore {
         (0..self.states.borrow().len()).map(move |number| first.state(number))
     }
 
-    /// Whether a block may hold anything of keys that are `owned`.
+    /// There is a block: whether it may hold anything of keys that are `owned`, so that it has to be [restored](Self::restore).
     pub(crate) fn wants(&self, block: BlockId, owned: &Owned<'_>) -> bool {
+        if block.table > 0 {
+            // One without a header is refused by whoever finds none, in the end here.
+            self.coming.borrow_mut().entry(block.section.state_number()).or_default().1 += 1;
+        }
         self.states.borrow()[block.section.state_number()].borrow().wants(block, owned)
     }
 
@@ -140,11 +156,24 @@ impl StateStore {
     /// # Errors
     /// When the block is none of the operator's, or its state does not fit into the memory limit.
     pub(crate) fn restore(&self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
+        let mut bytes = bytes;
+        if block.table == 0 {
+            let (header, blocks) = bytes.split_last_chunk().ok_or_else(|| missing(block.section, 1, 0))?;
+            bytes = header;
+            // Those of the shard before have all been.
+            let before = self
+                .coming
+                .borrow_mut()
+                .insert(block.section.state_number(), (u64::from_le_bytes(*blocks), 0));
+            before.map_or(Ok(()), |before| complete(block.section, before))?;
+        }
         self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
     }
 
     /// All blocks have been taken back.
     pub(crate) fn restored(&self) -> Result<(), Fault> {
+        let coming = core::mem::take(&mut *self.coming.borrow_mut());
+        coming.into_iter().try_for_each(|(state, coming)| complete(Section(state as u32), coming))?;
         self.each(|_, state| state.restored().map(|()| true)).map(drop)
     }
 
@@ -167,4 +196,28 @@ impl StateStore {
     pub(crate) fn digest(&self) -> u64 {
         self.states.borrow().iter().fold(0, |sum, state| sum.wrapping_add(state.borrow().digest()))
     }
+}
+
+/// Puts the header of blocks that move before them, which are those from number `first` on; none where there are none.
+pub(crate) fn put_header(blocks: &mut MovedBlocks, first: usize, section: Section, header: Notes) {
+    let count = blocks.len() - first;
+    if count > 0 {
+        let header = with_blocks(header, count as u64);
+        let id = BlockId { section, table: 0, chunk: 0 };
+        blocks.insert(first, (id, header.as_slice().to_vec()));
+    }
+}
+
+/// Whether all blocks have been met that there should be.
+fn complete(section: Section, (expected, met): (u64, u64)) -> Result<(), Fault> {
+    if met == expected { Ok(()) } else { Err(missing(section, expected, met)) }
+}
+
+#[cold]
+fn missing(section: Section, expected: u64, met: u64) -> Fault {
+    let state = section.state_number();
+    let message = format!(
+        "state {state} of an operator is incomplete or of another job: {met} of {expected} blocks are there, some are missing or too many"
+    );
+    Fault::Restore { message }
 }

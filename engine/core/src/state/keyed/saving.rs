@@ -10,7 +10,7 @@
 //!
 //! So a block says by its name alone which key groups its rows are of.
 
-use super::{DEPTH_MAX, KeyedTable, Node, position};
+use super::{DEPTH_MAX, KeyedTable, Node};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::saver::{Saver, Step};
 use crate::fault::Fault;
@@ -242,7 +242,10 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             self.divide(number, saver)?;
         };
         self.set_apart(covering, saver)?;
-        let mut rows = rows.peekable();
+        let all = owned.has_all(stretch);
+        let lives_here =
+            |row: &Result<(K, V), Fault>| all || row.as_ref().map_or(true, |row| owned.has(row.0.hash()));
+        let mut rows = rows.filter(lives_here).peekable();
         if self.nodes[covering].stretch == stretch && rows.peek().is_some() {
             // A whole piece is hardly ever the only one.
             let more = if whole { Leaf::<K, V>::ENTRIES_MAX } else { 1 };
@@ -251,46 +254,24 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             if leaf.len() == 0 {
                 leaf.index(K::hash);
             }
-        }
-        let all = owned.has_all(stretch);
-        let same = self.nodes[covering].stretch == stretch;
-        if all && same {
-            let leaf = &mut self.nodes[covering].leaf;
             let (there, outcome) = (leaf.len(), leaf.extend(&mut rows, K::hash));
             self.len += leaf.len() - there;
+            // Before anything can fail: it has other storage.
             self.show(covering);
             outcome?;
         }
+        // What has no room there, or belongs to several leaves here.
         for row in rows {
             let (key, value) = row?;
-            if !all && !owned.has(key.hash()) {
-                continue;
-            }
-            if same && !self.nodes[covering].leaf.is_full() {
-                self.nodes[covering].leaf.append(key, value);
-                self.len += 1;
-            } else {
-                self.append(covering, stretch, key, value, saver)?;
-            }
+            self.append(key, value, saver)?;
         }
-        self.show(covering);
         Ok(self.len - before)
     }
 
-    /// Adds a restored row to the leaf that it belongs to, which may have been divided or need more room.
-    fn append(
-        &mut self,
-        mut leaf: usize,
-        stretch: Stretch,
-        key: K,
-        value: V,
-        saver: &mut Saver,
-    ) -> Result<(), Fault> {
+    /// Adds a restored row to the leaf that it belongs to, which may need more room or have to be divided.
+    fn append(&mut self, key: K, value: V, saver: &mut Saver) -> Result<(), Fault> {
         loop {
-            let node = &self.nodes[leaf];
-            if node.stretch != stretch || node.leaf.len() == Leaf::<K, V>::ENTRIES_MAX {
-                leaf = self.directory[(position(key.hash()) >> self.shift) as usize].leaf as usize;
-            }
+            let leaf = self.directory[self.slot(key.hash())].leaf as usize;
             if !self.nodes[leaf].leaf.is_full() {
                 self.set_apart(leaf, saver)?;
                 self.nodes[leaf].leaf.append(key, value);
@@ -348,6 +329,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::position;
     use super::*;
     use crate::checkpoint::notes::Notes;
     use crate::checkpoint::snapshot::Section;
@@ -402,8 +384,8 @@ mod tests {
                 if saving && chance >> 8 & 0x1f == 0 {
                     held.room = (chance >> 16) as usize % 16;
                     let mut step = saver.step(Section(0), &mut held).unwrap();
-                    if step.begin() && table.sweep(&mut step).unwrap() {
-                        saving = !step.end();
+                    if step.begin() && table.sweep(&mut step).unwrap() && step.end() {
+                        saving = false;
                         completed += 1;
                         counts = true;
                         same += core::mem::take(&mut held.same);
@@ -453,8 +435,8 @@ mod tests {
                 let mut held = Held { room: usize::MAX, ..Held::default() };
                 loop {
                     let mut step = saver.step(Section(0), &mut held).unwrap();
-                    if step.begin() && table.sweep(&mut step).unwrap() {
-                        break assert!(step.end());
+                    if step.begin() && table.sweep(&mut step).unwrap() && step.end() {
+                        break;
                     }
                 }
                 saved.push(held.blocks);
