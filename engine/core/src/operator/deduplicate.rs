@@ -20,7 +20,7 @@
 //! A record so old that part of what it has to be compared with is forgotten is late, unless what is left
 //! shows that it is a duplicate. It is counted, and goes into the late output.
 
-use crate::bounds::{BATCH, FIRE_ROWS_MAX, LEAF_ROWS};
+use crate::bounds::{BATCH, FIRE_ROWS_MAX, PANE_ROWS};
 use crate::exchange::frame::Frame;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
@@ -108,7 +108,7 @@ impl<K: Key> Seen<K> {
     }
 
     /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
-    /// duplicate of, within `budget` leaves of tables; true when all of it is forgotten.
+    /// duplicate of, within `budget` rows' worth of time; true when all of it is forgotten.
     fn advance(&mut self, watermark: i64, budget: &mut usize) -> bool {
         let number = watermark.div_euclid(self.horizon);
         self.known.borrow_mut().raise(number.saturating_mul(self.horizon).into());
@@ -122,7 +122,7 @@ impl<K: Key> Seen<K> {
             if *budget == 0 {
                 return false;
             }
-            *budget -= 1;
+            *budget = budget.saturating_sub(PANE_ROWS);
             if generations.number(0).is_some_and(expired) {
                 generations.retire_first();
             }
@@ -190,7 +190,7 @@ impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
     }
 
     fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
-        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX / LEAF_ROWS });
+        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX });
         self.context.check().map(|()| done)
     }
 }
@@ -238,7 +238,7 @@ mod tests {
         seen.judge(key.hash(), at, |k| *k == key, || key).unwrap()
     }
 
-    /// In steps of three generations or less.
+    /// In steps of a generation.
     fn advance(seen: &mut Seen<u64>, watermark: i64) {
         while !seen.advance(watermark, &mut 3) {}
     }

@@ -153,7 +153,7 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
         self.stale.is_empty()
     }
 
-    /// Clears tables that were let go of, within `budget` leaves.
+    /// Clears tables that were let go of, within `budget` rows' worth of time.
     pub(crate) fn clear_some(&mut self, budget: &mut usize) {
         while let Some(table) = self.stale.last_mut().filter(|_| *budget > 0) {
             let keep = self.open.len() + self.spare.len() < self.most.0.max(self.most.1);

@@ -15,6 +15,7 @@
 mod batch;
 mod saving;
 
+use crate::bounds::LEAF_ROWS;
 use crate::fault::Fault;
 use crate::record::Record;
 use crate::record::key::Key;
@@ -160,20 +161,22 @@ impl<K, V> KeyedTable<K, V> {
         self.nodes.iter().flat_map(|node| node.leaf.entries())
     }
 
-    /// Forgets every key, up to `leaves` leaves in a call; true when no key is left. Between the first call and that the table must not be
+    /// Forgets every key, within `budget` rows' worth of time; true when no key is left. Between the first call and that the table must not be
     /// used. The leaves stay, for keys that come next, if it should `keep` them and they were not too many for those that came; otherwise
     /// their storage goes back.
-    pub(crate) fn clear_some(&mut self, leaves: &mut usize, keep: bool) -> bool {
+    pub(crate) fn clear_some(&mut self, budget: &mut usize, keep: bool) -> bool {
         assert!(!self.awaited, "a table that a checkpoint still needs");
         if self.cleared == 0 && !(keep && self.is_worth_keeping()) {
             // What has no places in the directory is on its way back.
             self.directory.clear();
         }
         let kept = !self.directory.is_empty();
-        while *leaves > 0 {
+        while *budget > 0 {
             let node = if kept { self.nodes.get_mut(self.cleared) } else { self.nodes.last_mut() };
             let Some(node) = node else { break };
-            *leaves -= 1;
+            // Rows that own something are dropped one by one.
+            let owned = if core::mem::needs_drop::<(K, V)>() { node.leaf.len() } else { 0 };
+            *budget = budget.saturating_sub(owned.max(LEAF_ROWS));
             self.len -= node.leaf.len();
             if kept {
                 node.leaf.clear();

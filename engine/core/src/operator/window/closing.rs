@@ -2,7 +2,7 @@
 
 use super::WindowOperator;
 use crate::aggregate::{Aggregate, Overflow};
-use crate::bounds::{BATCH, EMIT_AHEAD, LEAF_ROWS, PANE_ROWS, WINDOW_ROWS};
+use crate::bounds::{BATCH, EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
 use crate::fault::Fault;
 use crate::operator::push::Push;
 use crate::record::key::Key;
@@ -42,11 +42,8 @@ where
     pub(super) fn close_some(&mut self, passed: i128, budget: &mut usize) -> Result<bool, Fault> {
         match self.closing {
             Closing::No if !self.panes.borrow().is_clean() || !self.merged.is_clean() => {
-                let mut leaves = (*budget).div_ceil(LEAF_ROWS);
-                let before = leaves;
-                self.merged.clear_some(&mut leaves);
-                self.panes.borrow_mut().clear_some(&mut leaves);
-                *budget = budget.saturating_sub((before - leaves).max(1) * LEAF_ROWS);
+                self.merged.clear_some(budget);
+                self.panes.borrow_mut().clear_some(budget);
             }
             Closing::No => match self.next_due().filter(|&end| end <= passed) {
                 Some(end) => {
