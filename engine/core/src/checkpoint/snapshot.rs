@@ -90,7 +90,8 @@ pub trait Checkpoint: Send + Sync {
     /// Shards of the run that took it.
     fn shards(&self) -> usize;
 
-    /// Hands every block of a section of an earlier shard that is wanted to `take`, in the order (table, chunk). The others are not read.
+    /// Hands every block of a section of an earlier shard that is wanted to `take`, in the order (table, chunk). The others are not read. Whether
+    /// a block is wanted is asked once, when those before it have been taken.
     ///
     /// # Errors
     /// When a block cannot be read, or the first error of `take`.

@@ -99,18 +99,17 @@ impl Checkpoint for Restored {
     }
 }
 
-/// The blocks of a snapshot that are wanted, one after the other: while one is looked at, the next comes into the cache.
+/// The blocks of a snapshot that are wanted, one after the other: while one is looked at, the next comes into the cache. Whether one is
+/// wanted is asked when those before it have been taken.
 fn blocks_of<'a>(
     reader: &'a SnapshotReader,
     entries: &'a [BlockEntry],
     mut wanted: impl FnMut(&BlockEntry) -> bool,
 ) -> impl Iterator<Item = (&'a BlockEntry, Result<&'a [u8], StorageError>)> {
-    let mut wanted = entries.iter().filter(move |entry| wanted(entry)).peekable();
-    core::iter::from_fn(move || {
-        let entry = wanted.next()?;
-        if let Some(next) = wanted.peek() {
+    entries.iter().enumerate().filter(move |(_, entry)| wanted(entry)).map(|(number, entry)| {
+        if let Some(next) = entries.get(number + 1) {
             prefetch_soon(reader.ahead_of(next));
         }
-        Some((entry, reader.block(entry)))
+        (entry, reader.block(entry))
     })
 }
