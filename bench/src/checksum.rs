@@ -47,6 +47,12 @@ pub fn filter_map_term(auction: u64, price: u64, time_ms: u64) -> u64 {
     mix(auction ^ mix(price) ^ mix(time_ms))
 }
 
+/// A row of `window_join`: user, window end in ms, and how many pairs.
+#[inline]
+pub fn window_join_term(user: u64, end_ms: u64, pairs: u64) -> u64 {
+    mix(user ^ mix(end_ms) ^ mix(pairs))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

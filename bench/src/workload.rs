@@ -153,7 +153,7 @@ fn tally(tally: Tally) -> Result<Expected, BenchError> {
 }
 
 /// The workloads that are defined alike in every engine Pelton is compared with.
-static CORE: [Workload; 4] = [
+static CORE: [Workload; 5] = [
     Workload {
         name: "tumble_count",
         about: "count and sum of prices per auction (100,000) in tumbling windows of 1 s",
@@ -184,6 +184,15 @@ static CORE: [Workload; 4] = [
         known: &[known(100_000_000, 813_398, 0x79d3_8302_27db_bbcb)],
         prepare: jobs::filter_map::prepare,
         twin: |load| tally(twin::filter_map::filter_map(load.events())),
+    },
+    Workload {
+        name: "window_join",
+        about: "pairs of bids on even and on odd auctions per user (100,000) in tumbling windows of 1 s",
+        load: Load::Throughput { events: 40_000_000 },
+        input: Input::InPipeline,
+        known: &[known(40_000_000, 3_946_211, 0xa397_70cd_d70d_f43b)],
+        prepare: jobs::window_join::prepare,
+        twin: |load| tally(twin::window_join::window_join(load.events())),
     },
     Workload {
         name: "lat_tumble",

@@ -8,3 +8,4 @@ pub mod filter_map;
 pub mod hop_max;
 pub mod lat_tumble;
 pub mod tumble_count;
+pub mod window_join;

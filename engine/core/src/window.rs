@@ -1,7 +1,14 @@
 //! Windows of event time: their geometry, and what a closed one looks like.
 //!
-//! Windows are `[start, end)` and aligned to time 0. Hopping windows share *panes*, the stretches between any two borders, so a
-//! record is added once however many windows hold it.
+//! Windows are `[start, end)` and aligned to time 0. Hopping windows share *panes*, the stretches between two borders that follow each other, so
+//! a record is added once however many windows hold it. There is a border where a window starts and where one ends: two in a slide at most,
+//! whatever the size. (Traub et al., *Scotty*, 2018, call panes slices.)
+//!
+//! ```text
+//!  slide     |               |               |            windows start at 0, slide, 2 slide ...
+//!  cut            |               |               |       and end at size mod slide behind them
+//!  panes     |    |          |    |          |    |
+//! ```
 
 use crate::exchange::hash;
 use crate::ids::EventTime;
@@ -81,7 +88,8 @@ struct_record!(Windowed<K, V> { window: Window, key: K, value: V });
 pub struct Windows {
     size: i64,
     slide: i64,
-    pane: i64,
+    /// Where windows end within a slide: 0 where others start.
+    cut: i64,
 }
 
 /// Windows that follow each other without a gap: each record is in exactly one.
@@ -109,6 +117,8 @@ pub fn tumbling(size: Duration) -> Windows {
 /// use std::time::Duration;
 /// let windows = hopping(Duration::from_secs(10), Duration::from_secs(2));
 /// assert_eq!(windows.panes_per_window(), 5);
+/// let uneven = hopping(Duration::from_secs(60), Duration::from_millis(7_001));
+/// assert_eq!(uneven.panes_per_window(), 17);
 /// ```
 pub fn hopping(size: Duration, slide: Duration) -> Windows {
     let nanos =
@@ -116,11 +126,7 @@ pub fn hopping(size: Duration, slide: Duration) -> Windows {
     let (size, slide) = (nanos(size), nanos(slide));
     assert!(slide > 0, "a window needs a size and a slide above zero");
     assert!(slide <= size, "a slide of {slide} ns beyond the size of {size} ns leaves records in no window");
-    let (mut pane, mut rest) = (size, slide);
-    while rest != 0 {
-        (pane, rest) = (rest, pane % rest);
-    }
-    Windows { size, slide, pane }
+    Windows { size, slide, cut: size % slide }
 }
 
 impl fmt::Display for Windows {
@@ -132,7 +138,8 @@ impl fmt::Display for Windows {
 impl Windows {
     /// Panes that a window is made of.
     pub fn panes_per_window(&self) -> usize {
-        (self.size / self.pane) as usize
+        let slides = self.size / self.slide;
+        (if self.cut == 0 { slides } else { 2 * slides + 1 }) as usize
     }
 
     /// The window that ends at `end`, as far as it lies within the range of event times.
@@ -143,24 +150,32 @@ impl Windows {
     /// The beginning of the pane that holds `at`, or the beginning of time.
     #[inline(always)]
     pub(crate) fn pane(&self, at: i64) -> i64 {
-        at.div_euclid(self.pane).saturating_mul(self.pane)
+        let inside = at.rem_euclid(self.slide);
+        let from = if inside >= self.cut { self.cut } else { 0 };
+        at.saturating_sub(inside - from)
     }
 
     /// The end of the pane that begins at `pane`, or the end of time.
     #[inline(always)]
     pub(crate) fn pane_end(&self, pane: i64) -> i64 {
-        // The only pane that need not begin where it seems to is that at the beginning of time.
-        if pane == i64::MIN {
-            within(self.begin(pane) + i128::from(self.pane)).0
-        } else {
-            pane.saturating_add(self.pane)
-        }
+        let inside = pane.rem_euclid(self.slide);
+        let to = if inside < self.cut { self.cut } else { self.slide };
+        pane.saturating_add(to - inside)
     }
 
     /// Where the pane begins, be it before the beginning of time. Windows at the ends of time reach beyond them, so their
     /// borders are counted in wider numbers.
     fn begin(&self, pane: i64) -> i128 {
-        i128::from(pane.div_euclid(self.pane)) * i128::from(self.pane)
+        let inside = pane.rem_euclid(self.slide);
+        let from = if inside >= self.cut { self.cut } else { 0 };
+        i128::from(pane) - i128::from(inside - from)
+    }
+
+    /// Where the pane ends, be it behind the end of time.
+    fn end(&self, pane: i64) -> i128 {
+        let inside = pane.rem_euclid(self.slide);
+        let to = if inside < self.cut { self.cut } else { self.slide };
+        i128::from(pane) + i128::from(to - inside)
     }
 
     /// The end of the last window that holds the pane.
@@ -172,7 +187,7 @@ impl Windows {
     pub(crate) fn next_end(&self, pane: i64, closed: i128) -> i128 {
         let (last, slide) = (self.last_end(pane), i128::from(self.slide));
         // The first window that holds the pane ends less than a slide after the pane does.
-        let first = last - (last - self.begin(pane) - i128::from(self.pane)) / slide * slide;
+        let first = last - (last - self.end(pane)) / slide * slide;
         if first > closed { first } else { first + ((closed - first) / slide + 1) * slide }
     }
 

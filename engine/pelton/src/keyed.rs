@@ -289,7 +289,7 @@ where
 
 /// An aggregate to which whole records cross, so that a late one can be given back.
 #[derive(Clone, Copy, Debug)]
-pub struct Whole<A>(A);
+pub struct Whole<A>(pub(crate) A);
 
 impl<T: Record + Clone, A: Aggregate<T>> Aggregate<T> for Whole<A> {
     type Item = T;

@@ -50,6 +50,7 @@ mod durability;
 pub mod flow;
 mod hints;
 mod job;
+mod join;
 mod keyed;
 pub mod prelude;
 pub mod replay;
@@ -70,6 +71,7 @@ pub use pelton_core as core;
 pub use rkyv;
 
 pub use job::Job;
+pub use join::{Inner, InnerRows, InnerWindows, JoinRows, JoinedWindows, Joining};
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::sink::Delivery;

@@ -294,7 +294,7 @@ impl Channel {
 mod tests {
     use super::*;
     use crate::bounds::RING_BYTES_MIN;
-    use crate::exchange::frame::{discard, peek, take};
+    use crate::exchange::frame::{RowFormat, discard, peek, take};
     use crate::exchange::hash;
     use crate::exchange::ring::{Consumer, ring};
     use crate::fault::OutOfMemory;
@@ -328,15 +328,11 @@ mod tests {
                 into.push((head.tick, Vec::new(), EventTime::MIN));
             }
             let tock = into.last_mut().unwrap();
-            let watermark = take(ring, head, |frame| {
-                if is_fixed::<T>() {
-                    // SAFETY: the channel was made for `T`.
-                    tock.1.extend(unsafe { frame.fixed::<T::Archived>() }.iter().map(read::<T>));
-                } else {
-                    // SAFETY: as above.
-                    tock.1.extend(
-                        unsafe { frame.entries::<T::Archived>() }.map(|(_, archived)| read::<T>(archived)),
-                    );
+            let watermark = take(ring, head, RowFormat::of::<T>(), |frame| {
+                let batch = frame.batch::<T>();
+                match batch.fixed() {
+                    Some(rows) => tock.1.extend(rows.iter().map(read::<T>)),
+                    None => tock.1.extend(batch.entries().map(|(_, archived)| read::<T>(archived))),
                 }
                 Ok::<(), core::convert::Infallible>(())
             });
@@ -509,7 +505,7 @@ mod tests {
         channel.seal(Tick(1), EventTime::MIN);
         let panics = std::panic::AssertUnwindSafe(|| {
             while let Some(head) = peek(&mut consumer) {
-                let _ = take::<()>(&mut consumer, head, |frame| {
+                let _ = take::<()>(&mut consumer, head, RowFormat::of::<u64>(), |frame| {
                     if frame.count() > 5_000 { panic!("user code") } else { Ok(()) }
                 });
             }

@@ -15,12 +15,19 @@
 //! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record.
 //! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record.
 //!
-//! This file and `channel.rs` hold the unsafe code that interprets frame bytes.
+//! This file and `channel.rs` hold the unsafe code that interprets frame bytes. Operators see a [`Batch`]: rows of a type that the frame is
+//! known to have, since the exchange was built for it.
 
 use crate::bounds::{FRAME_ALIGN, FRAME_HEADER};
+use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::exchange::ring::{Consumer, KIND_WRAP};
+use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
+use crate::record::key::Key;
+use crate::record::{Record, is_fixed, read};
 use alloc::boxed::Box;
+use core::any::{TypeId, type_name};
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 /// Records follow.
@@ -61,24 +68,95 @@ pub(crate) struct LargeFrame {
     pub(crate) len: usize,
 }
 
+/// What the rows of an exchange are: the type that its sender writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowFormat {
+    id: TypeId,
+    name: fn() -> &'static str,
+}
+
+impl RowFormat {
+    /// Rows that are `R`s.
+    pub(crate) const fn of<R: Record>() -> Self {
+        RowFormat { id: TypeId::of::<R>(), name: type_name::<R> }
+    }
+
+    /// What the rows are called.
+    pub(crate) fn name(&self) -> &'static str {
+        (self.name)()
+    }
+}
+
+impl PartialEq for RowFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 /// The records of one frame, read in place.
 #[derive(Clone, Copy)]
 pub struct Frame<'a> {
     payload: NonNull<u8>,
     len: usize,
     count: usize,
-    _ring: core::marker::PhantomData<&'a u8>,
+    format: RowFormat,
+    _ring: PhantomData<&'a u8>,
 }
 
 #[cfg(test)]
 impl<'a> Frame<'a> {
-    /// `count` records that were written over `words`.
-    pub(crate) fn over(words: &'a [u128], count: usize) -> Self {
+    /// `count` records of `format` that were written over `words`.
+    pub(crate) fn over(format: RowFormat, words: &'a [u128], count: usize) -> Self {
         Frame {
             payload: NonNull::from(words).cast(),
             len: size_of_val(words),
             count,
-            _ring: core::marker::PhantomData,
+            format,
+            _ring: PhantomData,
+        }
+    }
+}
+
+/// The rows of one frame, of their type.
+#[derive(Clone, Copy)]
+pub struct Batch<'a, R> {
+    frame: Frame<'a>,
+    _rows: PhantomData<fn() -> R>,
+}
+
+impl<'a, R: Record> Batch<'a, R> {
+    /// The rows, where all have one size: they lie side by side.
+    #[inline(always)]
+    pub fn fixed(&self) -> Option<&'a [R::Archived]> {
+        // SAFETY: the frame has rows of this type, as `Frame::batch` has seen.
+        is_fixed::<R>().then(|| unsafe { self.frame.fixed() })
+    }
+
+    /// The rows, where they differ in size, each with the hash that it was sent with.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[inline]
+    pub fn entries(&self) -> impl Iterator<Item = (u64, &'a R::Archived)> + use<'a, R> {
+        assert!(!is_fixed::<R>(), "rows of one size have no entries");
+        // SAFETY: as above.
+        unsafe { self.frame.entries::<R::Archived>() }
+    }
+}
+
+impl<'a, K: Key, I: Record> Batch<'a, Keyed<K, I>> {
+    /// Calls `take` for each row, with the hash of its key, up to the first error, which is returned.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    #[inline]
+    pub fn each(
+        &self,
+        mut take: impl FnMut(u64, &'a ArchivedKeyed<K, I>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match self.fixed() {
+            Some(rows) => rows.iter().try_for_each(|keyed| take(read::<K>(&keyed.key).hash(), keyed)),
+            None => self.entries().try_for_each(|(hash, keyed)| take(hash, keyed)),
         }
     }
 }
@@ -89,11 +167,26 @@ impl<'a> Frame<'a> {
         self.count
     }
 
+    /// The records, as what they are.
+    ///
+    /// # Panics
+    /// When they are of another type.
+    #[inline(always)]
+    pub fn batch<R: Record>(&self) -> Batch<'a, R> {
+        assert!(
+            self.format == RowFormat::of::<R>(),
+            "a frame of {} for {}",
+            self.format.name(),
+            type_name::<R>()
+        );
+        Batch { frame: *self, _rows: PhantomData }
+    }
+
     /// The records of a fixed frame, archived.
     ///
     /// # Safety
     /// The frame must have been written with [`crate::record::write_fixed`] for a record that archives as `A`.
-    pub unsafe fn fixed<A>(&self) -> &'a [A] {
+    pub(crate) unsafe fn fixed<A>(&self) -> &'a [A] {
         debug_assert!(self.count * size_of::<A>() <= self.len);
         // SAFETY: the writer put `count` archived records here, one after the other, from an aligned start.
         unsafe { core::slice::from_raw_parts(self.payload.cast().as_ptr(), self.count) }
@@ -103,7 +196,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Safety
     /// The frame must have been written with [`crate::record::write_entry`] for a record that archives as `A`.
-    pub unsafe fn entries<A: 'a>(&self) -> impl Iterator<Item = (u64, &'a A)> + use<'a, A> {
+    pub(crate) unsafe fn entries<A: 'a>(&self) -> impl Iterator<Item = (u64, &'a A)> + use<'a, A> {
         let (payload, mut at) = (self.payload, 0);
         (0..self.count).map(move |_| {
             // SAFETY: `count` entries follow each other from the aligned start; each root ends its entry's bytes.
@@ -132,22 +225,22 @@ pub(crate) fn peek(ring: &mut Consumer) -> Option<Head> {
     Some(Head { tick: Tick(unsafe { at.as_ref() }.tick), at })
 }
 
-/// Takes the frame that [`peek`] showed: hands its records, if any, to `read`, and returns the sender's watermark.
+/// Takes the frame that [`peek`] showed: hands its records, if any, to `read`, and returns the sender's watermark. `format` is what the sender
+/// writes into this ring: whoever built the two ends has seen to that.
 pub(crate) fn take<E>(
     ring: &mut Consumer,
     head: Head,
+    format: RowFormat,
     read: impl FnOnce(Frame<'_>) -> Result<(), E>,
 ) -> Result<EventTime, E> {
     // SAFETY: the frame stays in place until it is consumed below.
     let header = unsafe { head.at.read() };
     // SAFETY: the payload follows the header.
     let payload = unsafe { head.at.add(1) }.cast::<u8>();
-    let ring_marker = core::marker::PhantomData;
-    let count = header.count as usize;
+    let frame =
+        |payload, len| Frame { payload, len, count: header.count as usize, format, _ring: PhantomData };
     let outcome = match header.kind {
-        KIND_RECORDS => {
-            read(Frame { payload, len: header.len as usize - FRAME_HEADER, count, _ring: ring_marker })
-        }
+        KIND_RECORDS => read(frame(payload, header.len as usize - FRAME_HEADER)),
         KIND_MARK => Ok(()),
         KIND_LARGE => {
             // SAFETY: the sender boxed the frame and gave it away with this message, which is read once.
@@ -155,8 +248,7 @@ pub(crate) fn take<E>(
             // The message goes first: were it still there after a panic in `read`, the frame would be freed twice.
             ring.consume(header.len as usize);
             let start = NonNull::new(large.words.as_ptr().cast_mut()).map_or(payload, NonNull::cast);
-            return read(Frame { payload: start, len: large.len, count, _ring: ring_marker })
-                .map(|()| EventTime(header.watermark));
+            return read(frame(start, large.len)).map(|()| EventTime(header.watermark));
         }
         kind => unreachable!("frame of kind {kind}"),
     };
@@ -167,6 +259,6 @@ pub(crate) fn take<E>(
 /// Frees the oversized frames that nobody will read any more.
 pub(crate) fn discard(ring: &mut Consumer) {
     while let Some(head) = peek(ring) {
-        let Ok(_) = take::<core::convert::Infallible>(ring, head, |_| Ok(()));
+        let Ok(_) = take::<core::convert::Infallible>(ring, head, RowFormat::of::<()>(), |_| Ok(()));
     }
 }

@@ -25,11 +25,11 @@ use crate::exchange::frame::Frame;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::{Operator, TickInfo};
 use crate::record::key::Key;
-use crate::record::{Record, is_fixed, read};
+use crate::record::{Record, read};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
 use crate::state::arena::Arena;
@@ -176,21 +176,17 @@ impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
 }
 
 impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        if is_fixed::<Keyed<K, T>>() {
-            // SAFETY: the exchange that feeds this operator sends `Keyed<K, T>`.
-            let records: &[ArchivedKeyed<K, T>] = unsafe { frame.fixed() };
-            records.chunks(BATCH).try_for_each(|batch| self.take_batch(batch))?;
-        } else {
-            // SAFETY: as above.
-            let mut records = unsafe { frame.entries::<ArchivedKeyed<K, T>>() };
-            records.try_for_each(|(hash, keyed)| self.take(hash, keyed))?;
+    fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
+        let batch = frame.batch::<Keyed<K, T>>();
+        match batch.fixed() {
+            Some(records) => records.chunks(BATCH).try_for_each(|batch| self.take_batch(batch))?,
+            None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?,
         }
         self.context.check()
     }
 
-    fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
-        let done = self.seen.advance(watermark.0, &mut { FIRE_ROWS_MAX });
+    fn complete(&mut self, tick: &TickInfo<'_>) -> Result<bool, Fault> {
+        let done = self.seen.advance(tick.watermark.0, &mut { FIRE_ROWS_MAX });
         self.context.check().map(|()| done)
     }
 }

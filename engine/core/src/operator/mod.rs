@@ -9,6 +9,7 @@ pub(crate) mod filter;
 pub(crate) mod flat_map;
 pub mod fork;
 pub(crate) mod inspect;
+pub(crate) mod keyed_windows;
 pub(crate) mod map;
 pub(crate) mod pass;
 pub mod push;
@@ -17,6 +18,7 @@ mod recovery;
 pub(crate) mod side;
 pub(crate) mod sort;
 pub(crate) mod window;
+pub(crate) mod window_join;
 
 pub use assign_timestamps::{AssignTimestamps, WatermarkKind};
 pub use deduplicate::DeduplicateOperator;
@@ -28,26 +30,52 @@ pub use pass::Pass;
 pub use side::Side;
 pub use sort::SortOperator;
 pub use window::WindowOperator;
+pub use window_join::{JoinKind, Joined, WindowJoinOperator};
 
-use crate::exchange::frame::Frame;
+use crate::exchange::frame::{Frame, RowFormat};
 use crate::fault::Fault;
-use crate::ids::EventTime;
+use crate::ids::{EdgeId, EventTime, Tick};
 use crate::operator::push::Pipe;
+use crate::record::Record;
 
-/// An operator behind an exchange, on one shard.
+/// An exchange that an operator reads: one of its ports, which count from 0 in the order in which they are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    pub(crate) edge: EdgeId,
+    pub(crate) rows: RowFormat,
+}
+
+impl Port {
+    /// The exchange `edge`, of rows that are `R`s.
+    pub fn of<R: Record>(edge: EdgeId) -> Self {
+        Port { edge, rows: RowFormat::of::<R>() }
+    }
+}
+
+/// A tick of which all frames have been taken.
+#[derive(Clone, Copy, Debug)]
+pub struct TickInfo<'a> {
+    /// The tick.
+    pub tick: Tick,
+    /// The least of the ports' watermarks as of the tick. It never falls.
+    pub watermark: EventTime,
+    /// Each port's own.
+    pub inputs: &'a [EventTime],
+}
+
+/// An operator behind exchanges, on one shard.
 pub trait Operator: Pipe {
-    /// Takes the records of one frame of the tick in progress.
+    /// Takes the records of one frame of the tick in progress, which came in through port number `port`.
     ///
     /// # Errors
     /// When the state outgrows the memory limit.
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault>;
+    fn frame(&mut self, port: usize, frame: Frame<'_>) -> Result<(), Fault>;
 
-    /// All frames of the tick have been taken and the input's watermark as of the tick is `watermark`: does a bounded part of
-    /// what follows from that, and returns whether it is done.
+    /// All frames of the tick have been taken: does a bounded part of what follows from that, and returns whether it is done.
     ///
     /// # Errors
     /// When a result outgrows the memory limit.
-    fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault>;
+    fn complete(&mut self, tick: &TickInfo<'_>) -> Result<bool, Fault>;
 
     /// The least watermark at which something that the operator holds leaves; [`MAX`](EventTime::MAX) if it waits for none. A clock makes a tick
     /// for that, should no record make one.

@@ -4,9 +4,9 @@ use crate::exchange::frame::Frame;
 use crate::exchange::partition::Timed;
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::operator::Operator;
 use crate::operator::push::{Link, Pipe, Push};
-use crate::record::{Record, is_fixed, read};
+use crate::operator::{Operator, TickInfo};
+use crate::record::{Record, read};
 use crate::stage::context::StageContext;
 use alloc::rc::Rc;
 use core::marker::PhantomData;
@@ -27,21 +27,19 @@ impl<T: Record, N: Push<T>> Pass<T, N> {
 }
 
 impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+    fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let mut push = |timed: &<Timed<T> as Archive>::Archived| {
             self.next.push(EventTime(timed.at.into()), read(&timed.record));
         };
-        if is_fixed::<Timed<T>>() {
-            // SAFETY: the exchange that feeds this operator sends `Timed<T>`.
-            unsafe { frame.fixed() }.iter().for_each(&mut push);
-        } else {
-            // SAFETY: as above.
-            unsafe { frame.entries() }.for_each(|(_, timed)| push(timed));
+        let batch = frame.batch::<Timed<T>>();
+        match batch.fixed() {
+            Some(rows) => rows.iter().for_each(&mut push),
+            None => batch.entries().for_each(|(_, timed)| push(timed)),
         }
         self.context.check()
     }
 
-    fn complete(&mut self, _: EventTime) -> Result<bool, Fault> {
+    fn complete(&mut self, _: &TickInfo<'_>) -> Result<bool, Fault> {
         Ok(true)
     }
 }

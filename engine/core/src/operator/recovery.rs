@@ -3,19 +3,22 @@
 
 mod speed;
 
-use crate::aggregate::{Aggregate, count, max_by, sum};
+use crate::aggregate::{Aggregate, count, max, max_by, sum};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::held::{Blocks, Held};
 use crate::checkpoint::snapshot::{BlockId, Section};
-use crate::exchange::frame::{EntryHeader, Frame};
+use crate::exchange::frame::{EntryHeader, Frame, RowFormat};
 use crate::exchange::hash::join;
 use crate::exchange::partition::Keyed;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
-use crate::ids::{EventTime, ShardId};
+use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
-use crate::operator::{DeduplicateOperator, Operator, SortOperator, WindowOperator};
+use crate::operator::{
+    DeduplicateOperator, JoinKind, Joined, Operator, SortOperator, TickInfo, WindowJoinOperator,
+    WindowOperator,
+};
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
 use crate::stage::build::OperatorContext;
@@ -71,10 +74,18 @@ fn alone() -> Router {
     Router::with_owners([0].into())
 }
 
-/// Records as a frame has them.
+/// Records as a frame has them, and the port that it comes in through.
 struct Written {
+    port: usize,
+    format: RowFormat,
     words: Vec<u128>,
     count: usize,
+}
+
+impl Written {
+    fn frame(&self) -> Frame<'_> {
+        Frame::over(self.format, &self.words, self.count)
+    }
 }
 
 fn written<R: Record>(records: &[(u64, R)]) -> Written {
@@ -96,7 +107,8 @@ fn written<R: Record>(records: &[(u64, R)]) -> Written {
     }
     bytes.resize(bytes.len().next_multiple_of(16), 0);
     let word = |bytes: &[u8]| u128::from_ne_bytes(bytes.try_into().unwrap());
-    Written { words: bytes.chunks(16).map(word).collect(), count: records.len() }
+    let words = bytes.chunks(16).map(word).collect();
+    Written { port: 0, format: RowFormat::of::<R>(), words, count: records.len() }
 }
 
 /// A tick, and what came of it.
@@ -113,9 +125,12 @@ fn tick<O: Operator, R: Clone>(
     watermark: i64,
     mut between: impl FnMut(&StateStore),
 ) -> Vec<(i64, R)> {
-    subject.operator.frame(Frame::over(&input.words, input.count)).unwrap();
+    subject.operator.frame(input.port, input.frame()).unwrap();
     between(&subject.store);
-    while !subject.operator.complete(EventTime(watermark)).unwrap() {
+    let watermark = EventTime(watermark);
+    let inputs = alloc::vec![watermark; 2];
+    let tick = TickInfo { tick: Tick(1), watermark, inputs: &inputs };
+    while !subject.operator.complete(&tick).unwrap() {
         between(&subject.store);
     }
     subject.rows.borrow_mut().drain(..).collect()
@@ -156,6 +171,8 @@ struct Case<O, R, I> {
     /// A record for a number, at a time.
     record: fn(u64, i64) -> (u64, I),
     keys: u64,
+    /// Ports, which the ticks come in through by turns.
+    ports: usize,
     /// Whether the digests of several shards add up: of all but sorting, which counts arrivals anew.
     adds_up: bool,
 }
@@ -184,7 +201,7 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             let leap = if chance(20) == 0 { 1_000 } else { 12 };
             now += chance(leap) as i64;
             watermark = watermark.max(now - 300);
-            let input = written(&records);
+            let input = Written { port: played.len() % self.ports, ..written(&records) };
             let mut saved = false;
             let rows = tick(&mut subject, &input, watermark, |store| {
                 out.room = chance(60) as usize;
@@ -358,6 +375,7 @@ macro_rules! window_case {
             make: || window::<u64, $key, _>($aggregate, $windows),
             record: $record,
             keys: $keys,
+            ports: 1,
             adds_up: true,
         }
     };
@@ -430,9 +448,33 @@ fn windows_with_keys_that_own_memory() {
             make: || window::<String, String, _>(max_by(String::len), hopping(nanos(1_200), nanos(400))),
             record,
             keys: 2_000,
+            ports: 1,
             adds_up: true,
         };
         same += case().check(seed, false) + case().check(seed, true);
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+fn window_join(kind: JoinKind, windows: Windows) -> Subject<impl Operator, Joined<u64, u64, u64>> {
+    let (at, rows) = (at(), Rc::default());
+    let (next, late) = (Out(Rc::clone(&rows)), (SideOutput::new(None), SideOutput::new(None)));
+    let store = at.store.clone();
+    let aggregates = (sum(|n: &u64| *n), max(|n: &u64| *n));
+    let operator =
+        WindowJoinOperator::<u64, u64, u64, _, _, _>::new(kind, aggregates, windows, at, next, late);
+    Subject { operator, store, rows }
+}
+
+#[test]
+fn windows_that_are_joined() {
+    let mut same = 0;
+    for seed in 0..4 {
+        let record = |key, at| keyed(key, at, key % 7);
+        let case = |make| Case { make, record, keys: 2_000, ports: 2, adds_up: true };
+        same += case(|| window_join(JoinKind::Inner, tumbling(nanos(900)))).check(seed, false);
+        same += case(|| window_join(JoinKind::Left, hopping(nanos(1_000), nanos(300)))).check(seed, true);
+        same += case(|| window_join(JoinKind::Full, tumbling(nanos(100)))).check(seed, true);
     }
     assert!(same > 0, "no checkpoint was incremental");
 }
@@ -450,6 +492,7 @@ macro_rules! deduplicate_case {
             },
             record: $record,
             keys: 4_000,
+            ports: 1,
             adds_up: true,
         }
     };
@@ -480,6 +523,7 @@ macro_rules! sort_case {
             },
             record: $record,
             keys: 3_000,
+            ports: 1,
             adds_up: false,
         }
     };
@@ -511,7 +555,7 @@ fn what_is_sorted() {
 #[test]
 fn a_checkpoint_of_another_job_is_refused() {
     let mut subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
-    let input = written(&(0..1_000).map(|key| keyed(key, 1_000, 1u64)).collect::<Vec<_>>());
+    let input = written(&(0..1_000u64).map(|key| keyed(key, 1_000, 1u64)).collect::<Vec<_>>());
     tick(&mut subject, &input, 0, |_| {});
     let blocks = save_all(&subject.store, true);
     let refused = |blocks: &Blocks, windows| {
@@ -546,7 +590,7 @@ fn other_shards_read_the_blocks_of_their_key_groups() {
     let saved: Vec<Blocks> = (0..2)
         .map(|shard| {
             let mut subject = window::<u64, u64, _>(sum(|n: &u64| *n), tumbling(nanos(900)));
-            let all = (0..400_000).map(|key| keyed(key, 1_000, 1u64));
+            let all = (0..400_000u64).map(|key| keyed(key, 1_000, 1u64));
             let mine: Vec<_> = all.filter(|(hash, _)| before.shard(*hash) == ShardId(shard)).collect();
             mine.chunks(1_024).for_each(|some| {
                 tick(&mut subject, &written(some), 0, |_| {});

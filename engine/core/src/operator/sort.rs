@@ -15,11 +15,11 @@ use crate::exchange::frame::Frame;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::operator::Operator;
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::{Operator, TickInfo};
 use crate::record::key::Key;
-use crate::record::{Record, is_fixed, read, struct_record};
+use crate::record::{Record, read, struct_record};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
 use crate::state::bag::{Bag, BagPlace};
@@ -118,20 +118,13 @@ where
     C: Fn(&T, &T) -> Ordering + 'static,
     N: Push<T>,
 {
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        if is_fixed::<Keyed<K, T>>() {
-            // SAFETY: the exchange that feeds this operator sends `Keyed<K, T>`.
-            let mut records = unsafe { frame.fixed::<ArchivedKeyed<K, T>>() }.iter();
-            records.try_for_each(|keyed| self.add(read::<K>(&keyed.key).hash(), keyed))?;
-        } else {
-            // SAFETY: as above.
-            let mut records = unsafe { frame.entries::<ArchivedKeyed<K, T>>() };
-            records.try_for_each(|(hash, keyed)| self.add(hash, keyed))?;
-        }
+    fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
+        frame.batch::<Keyed<K, T>>().each(|hash, keyed| self.add(hash, keyed))?;
         self.context.check()
     }
 
-    fn complete(&mut self, watermark: EventTime) -> Result<bool, Fault> {
+    fn complete(&mut self, tick: &TickInfo<'_>) -> Result<bool, Fault> {
+        let watermark = tick.watermark;
         let room = if self.may_wait { self.next.room() } else { usize::MAX };
         let mut budget = room.min(FIRE_ROWS_MAX);
         // At the end of the input everything leaves, the last instant of time included.

@@ -5,7 +5,8 @@
 //! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
 
 use crate::exchange::clock::Clocks;
-use crate::exchange::partition::ExchangeWriter;
+use crate::exchange::frame::RowFormat;
+use crate::exchange::partition::{ExchangeWriter, Timed};
 use crate::exchange::ring::{Consumer, Producer, ring};
 use crate::exchange::router::Router;
 use crate::fault::OutOfMemory;
@@ -17,7 +18,7 @@ use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_na
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::operator::push::Push;
-use crate::operator::{Operator, Pass};
+use crate::operator::{Operator, Pass, Port};
 use crate::record::{Record, is_fixed};
 use crate::stage::context::{RunInfo, StageContext, WatermarkOrigin};
 use crate::stage::segments::Segments;
@@ -227,9 +228,9 @@ pub struct OperatorContext {
     pub may_wait: bool,
 }
 
-/// An operator with its state and its name, and the exchange in front of it.
+/// An operator with its state and its name, and the exchanges in front of it.
 struct Built {
-    edge: EdgeId,
+    ports: Vec<Port>,
     operator: Box<dyn Operator>,
     store: Rc<StateStore>,
     name: String,
@@ -249,6 +250,8 @@ pub struct ShardBuilder {
     readers: Vec<(Box<dyn Reader>, String)>,
     stages: Vec<StageParts>,
     queues: BTreeMap<usize, Rc<dyn Any>>,
+    /// What is written into each exchange.
+    formats: BTreeMap<EdgeId, RowFormat>,
     /// Bytes of the largest fixed record that stage 0 sends.
     record_bytes: usize,
     feed: Feed,
@@ -301,6 +304,7 @@ impl ShardBuilder {
             readers: Vec::new(),
             stages,
             queues: BTreeMap::new(),
+            formats: BTreeMap::new(),
             record_bytes: 1,
             feed: Feed::Live,
             writing: None,
@@ -389,6 +393,7 @@ impl ShardBuilder {
     /// When they were taken before.
     pub fn channels<R: Record>(&mut self, edge: EdgeId) -> ExchangeWriter {
         let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
+        self.formats.insert(edge, RowFormat::of::<R>());
         let Edge { from, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
         if from == StageId(0) {
             self.record_bytes =
@@ -466,8 +471,8 @@ impl ShardBuilder {
     pub fn add_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
         let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
         let (pass, store) = (Pass::new(self.context(stage), next), self.store());
-        let operator = Box::new(pass);
-        self.stages[usize::from(stage.0)].operators.push(Built { edge, operator, store, name });
+        let (ports, operator) = (alloc::vec![Port::of::<Timed<T>>(edge)], Box::new(pass));
+        self.stages[usize::from(stage.0)].operators.push(Built { ports, operator, store, name });
     }
 
     /// The state of an operator that is to be built.
@@ -475,25 +480,31 @@ impl ShardBuilder {
         StateStore::new(self.memory.clone(), self.slabs.clone())
     }
 
-    /// Adds what `operator` makes behind `edge`.
+    /// Adds what `operator` makes behind the exchanges that are its `ports`, which all lead into one stage.
+    ///
+    /// # Panics
+    /// When there is no port, or they lead into several stages.
     pub fn add_operator<O: Operator>(
         &mut self,
-        edge: EdgeId,
+        ports: &[Port],
         name: String,
         operator: impl FnOnce(OperatorContext) -> O,
     ) {
-        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
+        let mut stages = ports.iter().map(|port| self.wiring.graph.edges[usize::from(port.edge.0)].to);
+        let stage = stages.next().unwrap_or_else(|| panic!("`{name}` has no port"));
+        assert!(stages.all(|other| other == stage), "the ports of `{name}` are of one stage");
         let (may_wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
         let (store, memory) = (self.store(), self.memory.clone());
         let operator =
             Box::new(operator(OperatorContext { context, store: store.clone(), memory, may_wait }));
-        self.stages[usize::from(stage.0)].operators.push(Built { edge, operator, store, name });
+        let ports = ports.to_vec();
+        self.stages[usize::from(stage.0)].operators.push(Built { ports, operator, store, name });
     }
 
     /// The shard.
     ///
     /// # Panics
-    /// When an exchange has no reader.
+    /// When an exchange has no reader, or one that takes its rows for others.
     pub fn finish(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
         // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
@@ -502,22 +513,34 @@ impl ShardBuilder {
         let mut stages = Vec::new();
         let first = built.next().unwrap_or_default();
         for (number, mut built) in built.enumerate().map(|(n, p)| (n + 1, p)) {
-            built.operators.sort_by_key(|built| built.edge);
+            built.operators.sort_by_key(|built| built.ports[0].edge);
             let context = self.contexts[number].clone();
             let mut inputs = Vec::new();
-            for (operator, Built { edge, .. }) in built.operators.iter().enumerate() {
-                let from = self.wiring.graph.edges[usize::from(edge.0)].from;
-                let rings =
-                    self.wiring.inputs.remove(edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
-                inputs.extend(rings.into_iter().map(|(source, ring)| Input {
-                    ring,
-                    clocks: clocks[usize::from(from.0)].clone(),
-                    edge: *edge,
-                    source,
-                    operator,
-                    watermark: context.known(*edge, source),
-                }));
+            for (operator, Built { ports, name, .. }) in built.operators.iter().enumerate() {
+                for (port, &Port { edge, rows: format }) in ports.iter().enumerate() {
+                    let sent = self.formats.get(&edge).unwrap_or_else(|| panic!("{edge:?} has a sender"));
+                    let (sent_name, name_here) = (sent.name(), format.name());
+                    assert!(
+                        *sent == format,
+                        "port {port} of `{name}` reads {name_here} from {edge:?}, which carries {sent_name}"
+                    );
+                    let from = self.wiring.graph.edges[usize::from(edge.0)].from;
+                    let rings =
+                        self.wiring.inputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one reader"));
+                    inputs.extend(rings.into_iter().map(|(source, ring)| Input {
+                        ring,
+                        clocks: clocks[usize::from(from.0)].clone(),
+                        edge,
+                        source,
+                        format,
+                        operator,
+                        port,
+                        watermark: context.known(edge, source),
+                    }));
+                }
             }
+            let order = |input: &Input| (input.edge, input.source);
+            assert!(inputs.is_sorted_by_key(order), "inputs merge in the order of their exchanges");
             let operators =
                 built.operators.into_iter().map(|built| (built.store, (built.operator, built.name)));
             let (stores, operators): (Vec<_>, Vec<_>) = operators.unzip();

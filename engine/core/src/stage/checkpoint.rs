@@ -39,6 +39,7 @@ impl Stage {
         notes.number(self.trace.unwrap_or(0));
         notes.number(self.inputs.len() as u64);
         self.inputs.iter().for_each(|input| notes.time(input.watermark));
+        self.ports.iter().flatten().for_each(|watermark| notes.time(*watermark));
         self.context.note(&mut notes);
         self.segments.heads.iter_mut().for_each(|operator| operator.note(&mut notes));
         self.segments.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
@@ -51,12 +52,14 @@ impl Stage {
         let noted = earlier.each(|noted| {
             let (watermark, ended, trace) = (noted.time()?, noted.number()? != 0, noted.number()?);
             let inputs = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
-            Ok((watermark, ended, trace, inputs))
+            let ports =
+                self.ports.iter().flatten().map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
+            Ok((watermark, ended, trace, inputs, ports))
         })?;
         self.done = tick;
         match earlier.mine {
             Some(mine) => {
-                let (watermark, ended, trace, inputs) = &noted[mine];
+                let (watermark, ended, trace, inputs, _) = &noted[mine];
                 self.watermark = *watermark;
                 self.trace = self.trace.map(|_| *trace);
                 if *ended {
@@ -74,6 +77,14 @@ impl Stage {
                     .iter_mut()
                     .for_each(|input| input.watermark = context.known(input.edge, input.source));
             }
+        }
+        // As the stage's: what is least anywhere holds for all, and mine for me.
+        let shards: Vec<&Vec<EventTime>> = match earlier.mine {
+            Some(mine) => alloc::vec![&noted[mine].4],
+            None => noted.iter().map(|noted| &noted.4).collect(),
+        };
+        for (at, port) in self.ports.iter_mut().flatten().enumerate() {
+            *port = shards.iter().map(|ports| ports[at]).min().unwrap_or(EventTime::MIN);
         }
         self.context.recall(earlier)?;
         self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;

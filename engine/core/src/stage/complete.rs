@@ -5,6 +5,7 @@ use crate::exchange::hash::join;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
 use crate::ingress::Taken;
+use crate::operator::TickInfo;
 use crate::stage::context::IDLE;
 use crate::state::store::StateStore;
 use alloc::rc::Rc;
@@ -13,6 +14,7 @@ impl Stage {
     /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
     pub(super) fn begin_completing(&mut self) {
         let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
+        self.raise_ports();
         if least != IDLE {
             self.watermark = self.watermark.max(least);
             if let Some(line) = self.context.stats.stages.get(self.number) {
@@ -26,12 +28,31 @@ impl Stage {
         self.completing = Some(0);
     }
 
+    /// Each port's watermark is the least of its inputs' that are not idle, and never falls.
+    fn raise_ports(&mut self) {
+        let mut inputs = self.inputs.iter().peekable();
+        // Inputs stand in the order of operators and their ports.
+        while let Some(first) = inputs.next() {
+            let mut least = first.watermark;
+            while let Some(input) =
+                inputs.next_if(|next| (next.operator, next.port) == (first.operator, first.port))
+            {
+                least = least.min(input.watermark);
+            }
+            if least != IDLE {
+                let port = &mut self.ports[first.operator][first.port];
+                *port = least.max(*port);
+            }
+        }
+    }
+
     /// One slice of completing the open tick; true when it is sealed.
     pub(super) fn complete(&mut self) -> Result<bool, Fault> {
         let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
         while index < self.segments.heads.len() {
             self.segments.running = index;
-            let done = self.segments.heads[index].complete(self.watermark)?;
+            let tick = TickInfo { tick, watermark: self.watermark, inputs: &self.ports[index] };
+            let done = self.segments.heads[index].complete(&tick)?;
             self.segments.drain_forks(|_| ());
             if !done {
                 self.completing = Some(index);

@@ -23,7 +23,7 @@ use crate::bounds::STEP_RECORDS_MAX;
 use crate::checkpoint::moving::Move;
 use crate::checkpoint::notes::Notes;
 use crate::exchange::clock::Clocks;
-use crate::exchange::frame::{discard, peek, take};
+use crate::exchange::frame::{RowFormat, discard, peek, take};
 use crate::exchange::ring::Consumer;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
@@ -48,8 +48,11 @@ pub(crate) struct Input {
     pub(crate) edge: EdgeId,
     /// The shard that writes it.
     pub(crate) source: ShardId,
-    /// The operator, counted within the stage, that reads it.
+    /// What the sender writes.
+    pub(crate) format: RowFormat,
+    /// The operator, counted within the stage, that reads it, and which of its ports this is.
     pub(crate) operator: usize,
+    pub(crate) port: usize,
     /// As of the last frame, or what is known without any. It falls when partitions come back from being idle.
     pub(crate) watermark: EventTime,
 }
@@ -91,8 +94,9 @@ pub(crate) struct Stage {
     /// The operator that is acting on the completed tick.
     completing: Option<usize>,
     done: Tick,
-    /// As of the last tick completed, and never falling.
+    /// As of the last tick completed, and never falling: the stage's, and of each operator those of its ports.
     watermark: EventTime,
+    ports: Vec<Vec<EventTime>>,
     /// Folded over the state after every tick, where a run is to be compared with another.
     trace: Option<u64>,
     /// The state is hashed after every tick that this divides; 0 for none.
@@ -134,6 +138,12 @@ impl Stage {
         hash_ticks: u64,
     ) -> Self {
         let (shard, trace) = (context.shard, trace.then_some(0));
+        let mut ports: Vec<Vec<EventTime>> = Vec::new();
+        for input in &inputs {
+            ports.resize(ports.len().max(input.operator + 1), Vec::new());
+            let ports = &mut ports[input.operator];
+            ports.resize(ports.len().max(input.port + 1), EventTime::MIN);
+        }
         Stage {
             shard,
             context,
@@ -145,6 +155,7 @@ impl Stage {
             completing: None,
             done: Tick(0),
             watermark: EventTime::MIN,
+            ports,
             trace,
             hash_ticks,
             hashes: Vec::new(),
@@ -319,9 +330,10 @@ impl Stage {
         self.segments.running = input.operator;
         let operator = &mut self.segments.heads[input.operator];
         let mut count = 0;
-        let watermark = take(&mut input.ring, head, |frame| {
+        let (format, port) = (input.format, input.port);
+        let watermark = take(&mut input.ring, head, format, |frame| {
             count = frame.count();
-            operator.frame(frame)
+            operator.frame(port, frame)
         })?;
         input.watermark = watermark;
         self.context.stats.frames.add(1);

@@ -4,8 +4,9 @@ use super::Flow;
 use super::root::Marker;
 use crate::settings::Label;
 use crate::stream::Timed;
-use pelton_core::operator::DeduplicateOperator;
+use pelton_core::exchange::partition::Keyed;
 use pelton_core::operator::push::Push;
+use pelton_core::operator::{DeduplicateOperator, Port};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::{EdgeId, Key, Record};
 use std::marker::PhantomData;
@@ -26,7 +27,8 @@ impl<S: Flow<Item: Record>, K: Key> Flow for Deduplicated<S, K> {
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, horizon, name) = (self.edge, self.horizon, self.label.get());
         let late = shard.side_output(self.late);
-        shard.add_operator(edge, name, |at| {
+        let port = Port::of::<Keyed<K, S::Item>>(edge);
+        shard.add_operator(&[port], name, |at| {
             DeduplicateOperator::<K, S::Item, _>::new(horizon, at, next, late)
         });
     }

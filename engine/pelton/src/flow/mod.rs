@@ -8,12 +8,14 @@ mod deduplicated;
 mod root;
 mod sorted;
 mod stateless;
+mod window_joined;
 
 pub use deduplicated::Deduplicated;
 pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
 pub use sorted::Sorted;
 pub(crate) use stateless::Generator;
 pub use stateless::{Filtered, FlatMapped, Ingested, Inspected, Mapped, Stamped};
+pub use window_joined::WindowJoined;
 
 use pelton_core::operator::push::Push;
 use pelton_core::stage::build::ShardBuilder;

@@ -3,10 +3,11 @@
 use super::Flow;
 use crate::settings::Label;
 use crate::stream::Timed;
+use pelton_core::exchange::partition::Keyed;
 use pelton_core::ingress::source::Source;
-use pelton_core::operator::WindowOperator;
 use pelton_core::operator::fork::ToQueue;
 use pelton_core::operator::push::Push;
+use pelton_core::operator::{Port, WindowOperator};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
@@ -96,7 +97,8 @@ impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
         let late = shard.side_output(self.late);
         let (name, aggregate) = (self.label.get(), self.aggregate.clone());
-        shard.add_operator(self.edge, name, |at| {
+        let port = Port::of::<Keyed<K, A::Item>>(self.edge);
+        shard.add_operator(&[port], name, |at| {
             WindowOperator::<T, K, A, _>::new(aggregate, self.windows, at, next, late)
         });
     }

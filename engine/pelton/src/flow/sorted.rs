@@ -4,8 +4,9 @@ use super::Flow;
 use super::root::Marker;
 use crate::settings::Label;
 use crate::stream::Timed;
-use pelton_core::operator::SortOperator;
+use pelton_core::exchange::partition::Keyed;
 use pelton_core::operator::push::Push;
+use pelton_core::operator::{Port, SortOperator};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::{EdgeId, Key, Record};
 use std::cmp::Ordering;
@@ -31,7 +32,9 @@ where
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         let (edge, compare, name) = (self.edge, self.compare.clone(), self.label.get());
         let late = shard.side_output(self.late);
-        shard.add_operator(edge, name, |at| SortOperator::<K, S::Item, _, _>::new(compare, at, next, late));
+        let port = Port::of::<Keyed<K, S::Item>>(edge);
+        shard
+            .add_operator(&[port], name, |at| SortOperator::<K, S::Item, _, _>::new(compare, at, next, late));
     }
 }
 

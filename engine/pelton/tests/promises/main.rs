@@ -10,6 +10,7 @@
 mod check;
 mod data;
 mod graphs;
+mod joins;
 mod keys;
 mod late;
 mod records;

@@ -100,7 +100,7 @@ fn records_while_a_checkpoint_is_under_way() {
     });
     let frames = frames(keys, 4);
     let run = |subject: &mut Subject<_, _>, input: &Written| {
-        nanos_of(|| Operator::frame(&mut subject.operator, Frame::over(&input.words, input.count)).unwrap())
+        nanos_of(|| Operator::frame(&mut subject.operator, 0, input.frame()).unwrap())
     };
     for _ in 0..3 {
         report("nobody watches", frames.iter().map(|input| run(&mut subject, input)).collect());

@@ -1,12 +1,12 @@
 //! Windows that close: their panes are merged, sorted by key, and leave in slices.
 
-use super::WindowOperator;
-use crate::aggregate::{Aggregate, Overflow};
+use super::{Closes, KeyedWindows};
+use crate::aggregate::Overflow;
 use crate::bounds::{BATCH, EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
 use crate::fault::Fault;
-use crate::operator::push::Push;
+use crate::record::Record;
 use crate::record::key::Key;
-use crate::window::{Windowed, within};
+use crate::window::within;
 use alloc::string::String;
 
 /// What a closing window is at.
@@ -31,15 +31,14 @@ pub(super) enum Closing {
     Leaving,
 }
 
-impl<T, K, A, N> WindowOperator<T, K, A, N>
-where
-    T: 'static,
-    K: Key,
-    A: Aggregate<T>,
-    N: Push<Windowed<K, A::Out>>,
-{
+impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     /// Does some of what follows from the watermark having passed `passed`, within `budget` rows; true when nothing is left.
-    pub(super) fn close_some(&mut self, passed: i128, budget: &mut usize) -> Result<bool, Fault> {
+    pub(super) fn close_some(
+        &mut self,
+        passed: i128,
+        budget: &mut usize,
+        rows: &mut impl Closes<K, V>,
+    ) -> Result<bool, Fault> {
         match self.closing {
             Closing::No if !self.panes.borrow().is_clean() || !self.merged.is_clean() => {
                 self.merged.clear_some(budget);
@@ -53,9 +52,9 @@ where
                 }
                 None => return Ok(true),
             },
-            Closing::Merging { pane, leaf, entry } => self.merge(pane, leaf, entry, budget)?,
+            Closing::Merging { pane, leaf, entry } => self.merge(pane, leaf, entry, budget, &*rows)?,
             Closing::Sorting { alone } => self.sort(alone, budget)?,
-            Closing::Emitting { alone, at } => self.emit(alone, at, budget),
+            Closing::Emitting { alone, at } => self.emit(alone, at, budget, rows),
             Closing::Leaving => self.leave(budget),
         }
         Ok(false)
@@ -78,7 +77,14 @@ where
     }
 
     /// Adds rows of the window's panes to what is merged.
-    fn merge(&mut self, pane: usize, leaf: usize, entry: usize, budget: &mut usize) -> Result<(), Fault> {
+    fn merge(
+        &mut self,
+        pane: usize,
+        leaf: usize,
+        entry: usize,
+        budget: &mut usize,
+        closes: &impl Closes<K, V>,
+    ) -> Result<(), Fault> {
         let panes = self.panes.borrow();
         if pane == self.panes_of(self.end).end {
             drop(panes);
@@ -94,7 +100,7 @@ where
         }
         let (_, rows) = table.leaf(leaf);
         let to = rows.len().min(entry + *budget);
-        let (aggregate, at) = (&self.aggregate, self.merged.open(0));
+        let at = self.merged.open(0);
         let (merged, saver) = self.merged.table_mut(at);
         let mut hashes = [0; BATCH];
         for batch in rows[entry..to].chunks(BATCH) {
@@ -108,7 +114,7 @@ where
                 |number| batch[number].clone(),
                 |number, acc, made| {
                     if !made {
-                        aggregate.merge(acc, &batch[number].1);
+                        closes.merge(acc, &batch[number].1);
                     }
                 },
             )?;
@@ -131,7 +137,13 @@ where
         Ok(())
     }
 
-    fn emit(&mut self, alone: Option<usize>, from: usize, budget: &mut usize) {
+    fn emit(
+        &mut self,
+        alone: Option<usize>,
+        from: usize,
+        budget: &mut usize,
+        closes: &mut impl Closes<K, V>,
+    ) {
         let at = within(self.end - 1);
         let rows = self.order.rows().len();
         let to = rows.min(from + *budget);
@@ -142,13 +154,9 @@ where
                 if let Some(ahead) = self.order.rows().get(index + EMIT_AHEAD) {
                     table.prefetch_entry(ahead.1);
                 }
-                let (key, acc) = table.entry(self.order.rows()[index].1);
-                match self.aggregate.try_finish(acc) {
-                    Ok(value) => {
-                        let window = self.windows.ending(self.end);
-                        self.next.push(at, Windowed { window, key: key.clone(), value });
-                    }
-                    Err(overflow) => self.context.fail(overflowed(key, overflow)),
+                let (key, value) = table.entry(self.order.rows()[index].1);
+                if let Err(overflow) = closes.emit(at, self.windows.ending(self.end), key, value) {
+                    self.context.fail(overflowed(key, overflow));
                 }
             }
         }

@@ -1,0 +1,265 @@
+//! The open windows of every key that a shard owns, with a value for each: what window operators stand on.
+//!
+//! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
+//! window closes: its panes are merged, sorted by key, and leave as rows in the order (window end, key), never in
+//! hash order. A record costs one lookup; closing costs O(rows), in bounded steps.
+//!
+//! ```text
+//!  pane       table: key -> value                        records are added here, as long as any window of the pane is open
+//!  merged     table of all panes of the window that closes, if it has several
+//!  order      its keys sorted, one row each
+//! ```
+//!
+//! This module never reads a clock and never iterates a table to produce output.
+
+mod closing;
+
+use self::closing::Closing;
+use crate::aggregate::Overflow;
+use crate::bounds::{BATCH, FIRE_ROWS_MAX};
+use crate::exchange::frame::Batch;
+use crate::exchange::partition::{ArchivedKeyed, Keyed};
+use crate::fault::Fault;
+use crate::ids::EventTime;
+use crate::record::key::Key;
+use crate::record::{Record, read};
+use crate::stage::build::OperatorContext;
+use crate::stage::context::StageContext;
+use crate::state::arena::Arena;
+use crate::state::order::Order;
+use crate::state::prefetch::prefetch_slice;
+use crate::state::risen::Risen;
+use crate::window::{Window, Windows};
+use alloc::rc::Rc;
+use alloc::string::ToString;
+use core::cell::RefCell;
+use core::ops::Range;
+
+/// Later than the end of any window.
+const BEYOND_TIME: i128 = 1 << 66;
+
+/// What is added to windows, and what becomes of it.
+pub(crate) trait Adds<K, V, I> {
+    /// The value of a key before any record.
+    fn empty(&self) -> V;
+
+    /// Adds the item of a record.
+    fn add(&self, value: &mut V, item: I);
+
+    /// All windows of a record have closed.
+    fn late(&mut self, at: EventTime, item: I);
+}
+
+/// What becomes of windows that close.
+pub(crate) trait Closes<K, V> {
+    /// Adds all that `other` holds.
+    fn merge(&self, value: &mut V, other: &V);
+
+    /// The row of a key leaves, if there is one.
+    ///
+    /// # Errors
+    /// When there is no result for the value.
+    fn emit(&mut self, at: EventTime, window: Window, key: &K, value: &V) -> Result<(), Overflow>;
+
+    /// How many more rows surely fit.
+    fn room(&mut self) -> usize;
+
+    /// Shows what has left so far.
+    fn flush(&mut self);
+}
+
+/// See the [module](self).
+pub(crate) struct KeyedWindows<K, V> {
+    windows: Windows,
+    /// By their starts; few as a rule, and as many as there are records at worst.
+    panes: Rc<RefCell<Arena<K, V>>>,
+    /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
+    closed: Rc<RefCell<Risen>>,
+    closing: Closing,
+    /// The end of the next window to close, as long as there is a pane; none if that has to be found out.
+    due: Option<Option<i128>>,
+    /// The end of the window that is closing.
+    end: i128,
+    /// What is merged of the window that is closing: one table, no part of the state, since windows close within a tick.
+    merged: Arena<K, V>,
+    order: Order,
+    /// Whether a closing window may pause when its output is full.
+    may_wait: bool,
+    context: Rc<StageContext>,
+}
+
+impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
+    /// No window is open.
+    pub(crate) fn new(windows: Windows, at: &OperatorContext) -> Self {
+        KeyedWindows {
+            windows,
+            panes: at.store.arena(),
+            closed: at.store.risen(i64::MIN.into()),
+            closing: Closing::No,
+            due: Some(None),
+            end: i64::MIN.into(),
+            merged: at.store.scratch(),
+            order: Order::new(&at.memory),
+            may_wait: at.may_wait,
+            context: at.context.clone(),
+        }
+    }
+
+    /// The number of the pane that begins at `start`, made if need be; `None` when all of its windows have closed.
+    fn pane(&mut self, start: i64) -> Option<usize> {
+        let (mut panes, closed) = (self.panes.borrow_mut(), self.closed.borrow().get());
+        match panes.find(start) {
+            Ok(index) => Some(index),
+            Err(_) if self.windows.last_end(start) <= closed => None,
+            Err(_) => {
+                let end = self.windows.next_end(start, closed);
+                self.due = self.due.map(|due| Some(due.map_or(end, |due| due.min(end))));
+                Some(panes.open(start))
+            }
+        }
+    }
+
+    /// Adds the records of a frame.
+    ///
+    /// # Errors
+    /// When the state outgrows the memory limit.
+    #[inline]
+    pub(crate) fn add<I: Record>(
+        &mut self,
+        batch: &Batch<'_, Keyed<K, I>>,
+        to: &mut impl Adds<K, V, I>,
+    ) -> Result<(), Fault> {
+        let Some(records) = batch.fixed() else {
+            return batch.entries().try_for_each(|(hash, keyed)| self.add_one(hash, keyed, to));
+        };
+        prefetch_slice(&records[..records.len().min(BATCH)]);
+        for (number, batch) in records.chunks(BATCH).enumerate() {
+            // The next batch was written by another core: ask for it while this one is worked on.
+            let next = records.len().min((number + 1) * BATCH)..records.len().min((number + 2) * BATCH);
+            prefetch_slice(&records[next]);
+            self.add_batch(batch, to)?;
+        }
+        Ok(())
+    }
+
+    /// Adds up to [`BATCH`] records of fixed size: where all are of one pane their lookups overlap.
+    fn add_batch<I: Record>(
+        &mut self,
+        batch: &[ArchivedKeyed<K, I>],
+        to: &mut impl Adds<K, V, I>,
+    ) -> Result<(), Fault> {
+        let start = self.windows.pane(batch[0].at.into());
+        let end = self.windows.pane_end(start);
+        let together = batch.iter().fold(true, |together, keyed| {
+            let at: i64 = keyed.at.into();
+            together & (at >= start) & (at < end)
+        });
+        if !together {
+            return batch.iter().try_for_each(|keyed| self.add_one(read::<K>(&keyed.key).hash(), keyed, to));
+        }
+        let Some(pane) = self.pane(start) else {
+            batch.iter().for_each(|keyed| self.add_late(keyed, to));
+            return Ok(());
+        };
+        let mut hashes = [0; BATCH];
+        for (hash, keyed) in hashes.iter_mut().zip(batch) {
+            *hash = read::<K>(&keyed.key).hash();
+        }
+        let mut panes = self.panes.borrow_mut();
+        let (table, saver) = panes.table_mut(pane);
+        table.upsert_batch(
+            &hashes[..batch.len()],
+            saver,
+            |number, key| *key == read::<K>(&batch[number].key),
+            |number| (read(&batch[number].key), to.empty()),
+            |number, value, _| to.add(value, read(&batch[number].item)),
+        )
+    }
+
+    fn add_one<I: Record>(
+        &mut self,
+        hash: u64,
+        keyed: &ArchivedKeyed<K, I>,
+        to: &mut impl Adds<K, V, I>,
+    ) -> Result<(), Fault> {
+        let Some(pane) = self.pane(self.windows.pane(keyed.at.into())) else {
+            self.add_late(keyed, to);
+            return Ok(());
+        };
+        let mut panes = self.panes.borrow_mut();
+        let (table, saver) = panes.table_mut(pane);
+        let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
+        to.add(table.value_mut(place), read(&keyed.item));
+        Ok(())
+    }
+
+    #[cold]
+    fn add_late<I: Record>(&self, keyed: &ArchivedKeyed<K, I>, to: &mut impl Adds<K, V, I>) {
+        self.context.stats.late.add(1);
+        to.late(EventTime(keyed.at.into()), read(&keyed.item));
+    }
+
+    /// Closes windows that `watermark` has passed, as far as a step goes; true when that is done.
+    ///
+    /// # Errors
+    /// When a result outgrows the memory limit, or the chain behind has failed.
+    pub(crate) fn close(
+        &mut self,
+        watermark: EventTime,
+        rows: &mut impl Closes<K, V>,
+    ) -> Result<bool, Fault> {
+        // At the end of the input every window closes, those that reach beyond the end of time included.
+        let passed = if watermark == EventTime::MAX { BEYOND_TIME } else { watermark.0.into() };
+        let mut budget = FIRE_ROWS_MAX;
+        loop {
+            if self.may_wait {
+                budget = budget.min(rows.room());
+            }
+            if budget == 0 {
+                rows.flush();
+                self.context.check()?;
+                return Ok(false);
+            }
+            if self.close_some(passed, &mut budget, rows)? {
+                self.closed.borrow_mut().raise(passed);
+                return self.context.check().map(|()| true);
+            }
+        }
+    }
+
+    /// The panes of the window with this end: those between two places, as they are in the order of their starts.
+    fn panes_of(&self, end: i128) -> Range<usize> {
+        let panes = self.panes.borrow();
+        let from = panes.partition_point(|start| self.windows.is_before(end, start));
+        let to = panes.partition_point(|start| self.windows.begins_before(end, start));
+        from..to
+    }
+
+    /// The end of the next window to close: no later pane is in an earlier one.
+    fn next_due(&mut self) -> Option<i128> {
+        let first = || self.panes.borrow().number(0);
+        let closed = || self.closed.borrow().get();
+        *self.due.get_or_insert_with(|| first().map(|start| self.windows.next_end(start, closed())))
+    }
+
+    /// The watermark at which the next window closes.
+    pub(crate) fn due(&mut self) -> EventTime {
+        let clamped = |due: i128| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+        self.next_due().map_or(EventTime::MAX, clamped)
+    }
+
+    /// See [`Operator::restored`](crate::operator::Operator::restored).
+    ///
+    /// # Errors
+    /// When the panes are of other windows.
+    pub(crate) fn restored(&mut self) -> Result<(), Fault> {
+        self.due = None;
+        let panes = self.panes.borrow();
+        let starts = (0..panes.len()).filter_map(|pane| panes.number(pane));
+        if starts.into_iter().any(|start| self.windows.pane(start) != start) {
+            let message = "a checkpoint holds windows of another size or slide".to_string();
+            return Err(Fault::Restore { message });
+        }
+        Ok(())
+    }
+}
