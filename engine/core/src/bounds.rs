@@ -3,7 +3,7 @@
 /// Every frame, and everything inside of a ring, begins at a multiple of this.
 pub const FRAME_ALIGN: usize = 16;
 /// Bytes of a frame's header.
-pub const FRAME_HEADER: usize = 32;
+pub const FRAME_HEADER: usize = 48;
 /// A frame is closed at this size, so that the work of one frame stays within tens of microseconds.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Ring space that records never use, kept for one tick's watermark, one oversized frame and a wrap marker.

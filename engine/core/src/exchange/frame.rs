@@ -1,10 +1,10 @@
 //! Frames: what travels in rings. One frame holds records of one tick from one shard to another.
 //!
 //! ```text
-//!  0        4        8                16               24       28       32
-//!  +--------+--------+----------------+----------------+--------+--------+------------------- ... -+
-//!  |  len   |  kind  |      tick      |   watermark    | count  | stride | payload, 16-aligned     |
-//!  +--------+--------+----------------+----------------+--------+--------+------------------- ... -+
+//!  0        4        8                16               24               32       36       40       48
+//!  +--------+--------+----------------+----------------+----------------+--------+--------+--------+-------- ... -+
+//!  |  len   |  kind  |      tick      |   watermark    |      time      | count  | stride |   0    | payload      |
+//!  +--------+--------+----------------+----------------+----------------+--------+--------+--------+-------- ... -+
 //!  stride > 0   fixed:     count archived records of `stride` bytes each
 //!  stride = 0   variable:  count entries:  | len u32 | 0 u32 | hash u64 | archived bytes, padded to 16 |
 //!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `LargeFrame`
@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Integers are in the machine's order: a frame in a ring never leaves the process. `watermark` is the sender's as of the
-//! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record.
+//! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record. `time` is the
+//! processing time of the tick, as the sender knows it.
 //! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record.
 //!
 //! This file and `channel.rs` hold the unsafe code that interprets frame bytes. Operators see a [`Batch`]: rows of a type that the frame is
@@ -46,10 +47,20 @@ pub(crate) struct Header {
     pub(crate) kind: u32,
     pub(crate) tick: u64,
     pub(crate) watermark: i64,
+    pub(crate) time: i64,
     pub(crate) count: u32,
     pub(crate) stride: u32,
+    pub(crate) zero: u64,
 }
 const _: () = assert!(size_of::<Header>() == FRAME_HEADER && align_of::<Header>() <= FRAME_ALIGN);
+
+/// What every frame says of its tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) tick: Tick,
+    /// The processing time.
+    pub(crate) time: EventTime,
+}
 
 /// The header of one entry of a variable frame.
 #[repr(C)]
@@ -214,6 +225,8 @@ impl<'a> Frame<'a> {
 /// What stands at the head of a ring.
 pub(crate) struct Head {
     pub(crate) tick: Tick,
+    /// The processing time of the tick, as the sender knows it.
+    pub(crate) time: EventTime,
     at: NonNull<Header>,
 }
 
@@ -222,7 +235,8 @@ pub(crate) struct Head {
 pub(crate) fn peek(ring: &mut Consumer) -> Option<Head> {
     let at = ring.peek()?.cast::<Header>();
     // SAFETY: a published frame begins with a header, and wrap markers are never returned.
-    Some(Head { tick: Tick(unsafe { at.as_ref() }.tick), at })
+    let header = unsafe { at.as_ref() };
+    Some(Head { tick: Tick(header.tick), time: EventTime(header.time), at })
 }
 
 /// Takes the frame that [`peek`] showed: hands its records, if any, to `read`, and returns the sender's watermark. `format` is what the sender

@@ -57,18 +57,22 @@ pub struct ExchangeWriter {
 }
 
 impl ExchangeWriter {
-    /// ExchangeWriter of `edge` that carry `T` through `rings`, one for each destination.
+    /// Channels of `edge` that carry `T` through `rings`, one for each destination. They say what the watermarks of `origins` come to, and the time
+    /// of every tick if somebody behind waits for that.
     pub fn new<T: Record>(
         edge: EdgeId,
         rings: Vec<Producer>,
         memory: &Arc<dyn Memory>,
         context: Rc<StageContext>,
-        origins: Vec<WatermarkOrigin>,
+        (origins, is_timed): (Vec<WatermarkOrigin>, bool),
         loads: Option<Arc<[AtomicU64]>>,
     ) -> Self {
         let known = context.known(edge, context.shard);
         let channel = |ring| {
             let mut channel = Channel::new::<T>(ring, memory.clone());
+            if is_timed {
+                channel.tell_time();
+            }
             channel.recall_sent(known);
             channel
         };
@@ -95,7 +99,7 @@ impl ExchangeWriter {
 
     #[inline(always)]
     fn push<T: Record>(&mut self, channel: usize, record: &T, hash: u64) {
-        if let Err(fault) = self.channels[channel].push(record, hash, self.context.tick.get()) {
+        if let Err(fault) = self.channels[channel].push(record, hash, self.context.stamp()) {
             self.context.fail(fault);
         }
     }
@@ -109,15 +113,15 @@ impl Pipe for ExchangeWriter {
 
 impl Link for ExchangeWriter {
     fn seal(&mut self) {
-        let (tick, watermark) = (self.context.tick.get(), self.context.watermark(&self.origins));
+        let (stamp, watermark) = (self.context.stamp(), self.context.watermark(&self.origins));
         self.channels.iter_mut().for_each(|channel| {
-            channel.seal(tick, watermark);
+            channel.seal(stamp, watermark);
         });
     }
 
     fn flush(&mut self) {
-        let tick = self.context.tick.get();
-        self.channels.iter_mut().for_each(|channel| channel.flush(tick));
+        let stamp = self.context.stamp();
+        self.channels.iter_mut().for_each(|channel| channel.flush(stamp));
     }
 
     fn room(&mut self) -> usize {

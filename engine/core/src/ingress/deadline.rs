@@ -4,10 +4,13 @@
 //! write a log of nothing. So each shard says, for each stage that the clock drives, the least watermark at which something that it
 //! holds would leave; and stage 0 makes a tick without records only when the clock has come there. Nobody waits: no ticks.
 //!
+//! The same holds for timers in processing time: a stage says for which time the next one is set.
+//!
 //! A line is a hint about when to make ticks, and ticks are input that is written down, so what comes out does not depend on how soon
 //! it is seen.
 
 use crate::ids::{EventTime, ShardId};
+use crate::operator::Due;
 use crate::sync::{Arc, AtomicI64, Ordering, Padded};
 use alloc::vec::Vec;
 
@@ -32,6 +35,32 @@ impl Deadlines {
     /// Whether anybody waits for a watermark after `from` and up to `to`.
     pub(crate) fn any_within(&self, from: EventTime, to: EventTime) -> bool {
         self.lines.iter().map(|line| line.load(Ordering::Acquire)).any(|due| from.0 < due && due <= to.0)
+    }
+}
+
+/// Where a stage says until when it waits, if anybody listens.
+#[derive(Clone, Default)]
+pub(crate) struct StageDeadlines {
+    /// Until which watermark, where a clock has a part in it.
+    pub(crate) watermark: Option<Deadlines>,
+    /// Until which processing time, where there are timers for that.
+    pub(crate) time: Option<Deadlines>,
+}
+
+impl StageDeadlines {
+    /// Whether anybody listens.
+    pub(crate) fn any(&self) -> bool {
+        self.watermark.is_some() || self.time.is_some()
+    }
+
+    /// As [`Deadlines::publish`].
+    pub(crate) fn publish(&self, shard: ShardId, due: Due) {
+        if let Some(deadlines) = &self.watermark {
+            deadlines.publish(shard, due.watermark);
+        }
+        if let Some(deadlines) = &self.time {
+            deadlines.publish(shard, due.time);
+        }
     }
 }
 

@@ -124,6 +124,7 @@ mod tests {
             ],
             partitions: vec![1, 2],
             generators: vec![generator(0), generator(1)],
+            ..Graph::default()
         })
     }
 

@@ -96,11 +96,18 @@ pub(crate) struct Clocked {
     pub(crate) deadlines: Vec<Deadlines>,
     /// The whole millisecond that was looked at last.
     pub(crate) looked: EventTime,
+    /// Until which processing time stages wait.
+    pub(crate) timers: Vec<Deadlines>,
 }
 
 impl Clocked {
-    /// Whether somebody waits for a time that has come by now, and has not been told. Looks once in a millisecond.
-    fn is_due(&mut self, wall: EventTime) -> bool {
+    /// Whether somebody waits for a time that has come by now, and has not been told: the last tick was made at `last`. For a watermark it looks
+    /// once in a millisecond.
+    fn is_due(&mut self, wall: EventTime, last: EventTime) -> bool {
+        self.timers.iter().any(|timers| timers.any_within(last, wall)) || self.is_watermark_due(wall)
+    }
+
+    fn is_watermark_due(&mut self, wall: EventTime) -> bool {
         let Some(told) = self.generators.iter().map(|watermark| watermark.get()).min() else { return false };
         let reached = wall.whole_millis();
         if told >= reached || self.looked == reached {
@@ -473,7 +480,7 @@ impl Ingress {
         // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
         let moved = self.context.moved(&mut self.marked) | core::mem::take(&mut self.noted);
         let idle = records == 0 && !moved && !done && self.logged.is_empty() && self.is_live();
-        if idle && !self.clocked.is_due(self.context.wall.get()) {
+        if idle && !self.clocked.is_due(self.context.wall.get(), self.latest_wall) {
             return Ok((0, self.observe()));
         }
         self.keep(tick)?;

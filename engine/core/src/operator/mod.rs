@@ -57,10 +57,35 @@ impl Port {
 pub struct TickInfo<'a> {
     /// The tick.
     pub tick: Tick,
+    /// The processing time of the tick: the latest that any shard has said. It never falls.
+    pub time: EventTime,
     /// The least of the ports' watermarks as of the tick. It never falls.
     pub watermark: EventTime,
     /// Each port's own.
     pub inputs: &'a [EventTime],
+}
+
+/// What an operator waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The least watermark at which something that it holds leaves; [`MAX`](EventTime::MAX) if it waits for none.
+    pub watermark: EventTime,
+    /// The least processing time at which it has something to do; [`MAX`](EventTime::MAX) if it waits for none.
+    pub time: EventTime,
+}
+
+impl Due {
+    /// It waits for nothing.
+    pub const NEVER: Due = Due { watermark: EventTime::MAX, time: EventTime::MAX };
+
+    /// It waits for a watermark alone.
+    pub const fn at(watermark: EventTime) -> Self {
+        Due { watermark, ..Due::NEVER }
+    }
+
+    pub(crate) fn or(self, other: Due) -> Due {
+        Due { watermark: self.watermark.min(other.watermark), time: self.time.min(other.time) }
+    }
 }
 
 /// An operator behind exchanges, on one shard.
@@ -77,10 +102,9 @@ pub trait Operator: Pipe {
     /// When a result outgrows the memory limit.
     fn complete(&mut self, tick: &TickInfo<'_>) -> Result<bool, Fault>;
 
-    /// The least watermark at which something that the operator holds leaves; [`MAX`](EventTime::MAX) if it waits for none. A clock makes a tick
-    /// for that, should no record make one.
-    fn due(&mut self) -> EventTime {
-        EventTime::MAX
+    /// Until when the operator waits. A clock makes a tick for that, should no record make one.
+    fn due(&mut self) -> Due {
+        Due::NEVER
     }
 
     /// Rows of the operator's state came back from a checkpoint, or came or went with key groups: what is derived from the state has to be made

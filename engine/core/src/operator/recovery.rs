@@ -129,7 +129,7 @@ fn tick<O: Operator, R: Clone>(
     between(&subject.store);
     let watermark = EventTime(watermark);
     let inputs = alloc::vec![watermark; 2];
-    let tick = TickInfo { tick: Tick(1), watermark, inputs: &inputs };
+    let tick = TickInfo { tick: Tick(1), time: watermark, watermark, inputs: &inputs };
     while !subject.operator.complete(&tick).unwrap() {
         between(&subject.store);
     }

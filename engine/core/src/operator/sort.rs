@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
-use crate::operator::{Operator, TickInfo};
+use crate::operator::{self, Operator, TickInfo};
 use crate::record::key::Key;
 use crate::record::{Record, read, struct_record};
 use crate::stage::build::OperatorContext;
@@ -146,8 +146,8 @@ where
         self.context.check().map(|()| true)
     }
 
-    fn due(&mut self) -> EventTime {
-        self.due.peek().map_or(EventTime::MAX, |due| EventTime(due.at).plus(1))
+    fn due(&mut self) -> operator::Due {
+        operator::Due::at(self.due.peek().map_or(EventTime::MAX, |due| EventTime(due.at).plus(1)))
     }
 
     fn restored(&mut self) -> Result<(), Fault> {

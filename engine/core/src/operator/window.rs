@@ -8,7 +8,7 @@ use crate::ids::EventTime;
 use crate::operator::fork::SideOutput;
 use crate::operator::keyed_windows::{Adds, Closes, KeyedWindows};
 use crate::operator::push::{Link, Pipe, Push};
-use crate::operator::{Operator, TickInfo};
+use crate::operator::{Due, Operator, TickInfo};
 use crate::record::key::Key;
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
@@ -101,8 +101,8 @@ where
         self.windows.close(tick.watermark, &mut self.rows)
     }
 
-    fn due(&mut self) -> EventTime {
-        self.windows.due()
+    fn due(&mut self) -> Due {
+        Due::at(self.windows.due())
     }
 
     fn restored(&mut self) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use crate::ids::EventTime;
 use crate::operator::fork::SideOutput;
 use crate::operator::keyed_windows::{Adds, Closes, KeyedWindows};
 use crate::operator::push::{Link, Pipe, Push};
-use crate::operator::{Operator, TickInfo};
+use crate::operator::{Due, Operator, TickInfo};
 use crate::record::key::Key;
 use crate::record::struct_record;
 use crate::stage::build::OperatorContext;
@@ -201,8 +201,8 @@ where
         self.windows.close(tick.watermark, &mut self.sides)
     }
 
-    fn due(&mut self) -> EventTime {
-        self.windows.due()
+    fn due(&mut self) -> Due {
+        Due::at(self.windows.due())
     }
 
     fn restored(&mut self) -> Result<(), Fault> {

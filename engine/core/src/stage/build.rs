@@ -11,7 +11,7 @@ use crate::exchange::ring::{Consumer, Producer, ring};
 use crate::exchange::router::Router;
 use crate::fault::OutOfMemory;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
-use crate::ingress::deadline::Deadlines;
+use crate::ingress::deadline::{Deadlines, StageDeadlines};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
 use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_name};
@@ -72,6 +72,8 @@ pub struct Graph {
     pub partitions: Vec<usize>,
     /// Watermark generators; the place of one is its number.
     pub generators: Vec<Generator>,
+    /// Stages with timers in processing time, which are told the time of every tick.
+    pub timers: Vec<StageId>,
 }
 
 impl Graph {
@@ -88,6 +90,18 @@ impl Graph {
             (Some(only), None) => self.edges.iter().filter(|edge| edge.to == only.to).count() == 1,
             _ => false,
         }
+    }
+
+    /// Of each stage, whether it, or one behind it, has timers in processing time.
+    fn timed(&self) -> Vec<bool> {
+        let mut timed = alloc::vec![false; self.stages];
+        // Exchanges lead into later stages.
+        for stage in (0..self.stages).rev() {
+            let mut behind = self.edges.iter().filter(|edge| usize::from(edge.from.0) == stage);
+            timed[stage] = self.timers.contains(&StageId(stage as u16))
+                || behind.any(|edge| timed[usize::from(edge.to.0)]);
+        }
+        timed
     }
 
     /// Of each stage, whether time passes there without any record: a clock has a part in its watermark.
@@ -150,7 +164,7 @@ pub struct Wiring {
     router: Arc<Router>,
     clocks: Vec<Clocks>,
     /// Of the stages that a clock drives.
-    deadlines: BTreeMap<usize, Deadlines>,
+    deadlines: BTreeMap<usize, StageDeadlines>,
     outputs: BTreeMap<EdgeId, Vec<Producer>>,
     inputs: BTreeMap<EdgeId, Vec<(ShardId, Consumer)>>,
     stats: Arc<ShardStats>,
@@ -175,9 +189,13 @@ pub fn wire_by(
     memory: &dyn Memory,
 ) -> Result<Vec<Wiring>, OutOfMemory> {
     let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
-    let driven = graph.driven_by_clock().into_iter().enumerate().filter(|(_, driven)| *driven);
-    let deadlines: BTreeMap<usize, Deadlines> =
-        driven.map(|(stage, _)| (stage, Deadlines::new(usize::from(sizes.shards)))).collect();
+    let driven = graph.driven_by_clock().into_iter().enumerate();
+    let lines = |wanted: bool| wanted.then(|| Deadlines::new(usize::from(sizes.shards)));
+    let deadlines = driven.map(|(stage, driven)| {
+        let timers = graph.timers.contains(&StageId(stage as u16));
+        (stage, StageDeadlines { watermark: lines(driven), time: lines(timers) })
+    });
+    let deadlines: BTreeMap<usize, StageDeadlines> = deadlines.collect();
     let (router, graph) = (Arc::new(router), Arc::new(graph.clone()));
     let mut wirings: Vec<Wiring> = (0..sizes.shards)
         .map(|shard| Wiring {
@@ -394,7 +412,8 @@ impl ShardBuilder {
     pub fn channels<R: Record>(&mut self, edge: EdgeId) -> ExchangeWriter {
         let rings = self.wiring.outputs.remove(&edge).unwrap_or_else(|| panic!("{edge:?} has one sender"));
         self.formats.insert(edge, RowFormat::of::<R>());
-        let Edge { from, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
+        let Edge { from, to, ref origins, .. } = self.wiring.graph.edges[usize::from(edge.0)];
+        let is_timed = self.wiring.graph.timed()[usize::from(to.0)];
         if from == StageId(0) {
             self.record_bytes =
                 self.record_bytes.max(if is_fixed::<R>() { size_of::<R::Archived>() } else { 64 });
@@ -404,7 +423,7 @@ impl ShardBuilder {
             rings,
             &self.memory,
             self.context(from),
-            origins.clone(),
+            (origins.clone(), is_timed),
             self.loads.clone(),
         )
     }
@@ -547,7 +566,7 @@ impl ShardBuilder {
             let segments = Segments::new(operators, built.forks);
             let clocks = clocks[number].clone();
             let stage = Stage::new(context, inputs, segments, stores, clocks, trace, self.hash_ticks);
-            let deadlines = self.wiring.deadlines.get(&number).cloned();
+            let deadlines = self.wiring.deadlines.get(&number).cloned().unwrap_or_default();
             stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));
         }
         assert!(self.wiring.inputs.is_empty(), "an exchange has no reader");
@@ -563,8 +582,9 @@ impl ShardBuilder {
                 .filter(|(_, g)| g.is_clock)
                 .map(|(index, _)| context.generator(index))
                 .collect(),
-            deadlines: self.wiring.deadlines.into_values().collect(),
+            deadlines: self.wiring.deadlines.values().filter_map(|of| of.watermark.clone()).collect(),
             looked: EventTime::MIN,
+            timers: self.wiring.deadlines.into_values().filter_map(|of| of.time).collect(),
         };
         let ingress = Ingress::new(
             context.clone(),

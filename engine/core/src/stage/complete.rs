@@ -5,7 +5,7 @@ use crate::exchange::hash::join;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
 use crate::ingress::Taken;
-use crate::operator::TickInfo;
+use crate::operator::{Due, TickInfo};
 use crate::stage::context::IDLE;
 use crate::state::store::StateStore;
 use alloc::rc::Rc;
@@ -51,7 +51,8 @@ impl Stage {
         let (Some(tick), Some(mut index)) = (self.open, self.completing) else { return Ok(true) };
         while index < self.segments.heads.len() {
             self.segments.running = index;
-            let tick = TickInfo { tick, watermark: self.watermark, inputs: &self.ports[index] };
+            let time = self.context.wall.get();
+            let tick = TickInfo { tick, time, watermark: self.watermark, inputs: &self.ports[index] };
             let done = self.segments.heads[index].complete(&tick)?;
             self.segments.drain_forks(|_| ());
             if !done {
@@ -106,12 +107,13 @@ impl Stage {
 
     /// Says until when the operators wait, if that is news.
     pub(super) fn tell_due(&mut self) {
-        let Some(deadlines) = &self.deadlines else { return };
-        let due =
-            self.segments.heads.iter_mut().map(|operator| operator.due()).min().unwrap_or(EventTime::MAX);
+        if !self.deadlines.any() {
+            return;
+        }
+        let due = self.segments.heads.iter_mut().fold(Due::NEVER, |due, operator| due.or(operator.due()));
         if due != self.due {
             self.due = due;
-            deadlines.publish(self.shard, due);
+            self.deadlines.publish(self.shard, due);
         }
     }
 }

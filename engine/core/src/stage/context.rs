@@ -1,6 +1,7 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
 
 use crate::checkpoint::notes::{Earlier, Notes};
+use crate::exchange::frame::Stamp;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};
@@ -54,7 +55,8 @@ pub struct StageContext {
     pub tick: Cell<Tick>,
     /// The driver's clock when this step began.
     pub now: Cell<Nanos>,
-    /// The wall clock then, as time since 1970. Never falls.
+    /// The processing time of the tick: what the wall clock showed as it was made, as time since 1970. Never falls. Behind an exchange the
+    /// latest that any shard has said.
     pub wall: Cell<EventTime>,
     /// The source partition, counted within this shard, that is being read: from before its records come.
     pub partition: Cell<usize>,
@@ -98,6 +100,12 @@ impl StageContext {
             known: RefCell::default(),
             fault: RefCell::default(),
         })
+    }
+
+    /// What frames of the tick in progress say of it.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { tick: self.tick.get(), time: self.wall.get() }
     }
 
     /// What is known of the run.
@@ -167,6 +175,7 @@ impl StageContext {
             notes.time(watermark.get());
         }
         notes.time(self.input.get());
+        notes.time(self.wall.get());
     }
 
     /// Takes back what was noted. With another number of shards the generators begin from what their partitions say.
@@ -176,8 +185,10 @@ impl StageContext {
     pub fn recall(&self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let noted = earlier.each(|noted| {
             let generators = (0..noted.number()?).map(|_| Ok((noted.number()?, noted.time()?)));
-            Ok((generators.collect::<Result<Vec<_>, Fault>>()?, noted.time()?))
+            Ok((generators.collect::<Result<Vec<_>, Fault>>()?, noted.time()?, noted.time()?))
         })?;
+        // No shard's time goes back.
+        self.wall.set(noted.iter().map(|noted| noted.2).max().unwrap_or(EventTime::MIN));
         match earlier.mine {
             Some(mine) => {
                 for &(number, watermark) in &noted[mine].0 {

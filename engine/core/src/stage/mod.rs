@@ -28,9 +28,9 @@ use crate::exchange::ring::Consumer;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId, Tick};
 use crate::ingress::Barrier;
-use crate::ingress::deadline::Deadlines;
-use crate::operator::Operator;
+use crate::ingress::deadline::StageDeadlines;
 use crate::operator::fork::ForkBuffer;
+use crate::operator::{Due, Operator};
 use crate::stage::context::StageContext;
 use crate::stage::segments::Segments;
 use crate::state::store::StateStore;
@@ -116,8 +116,8 @@ pub(crate) struct Stage {
     /// Its number.
     number: usize,
     /// Where to say until when operators wait, if a clock drives the stage; and what was said last.
-    deadlines: Option<Deadlines>,
-    due: EventTime,
+    deadlines: StageDeadlines,
+    due: Due,
 }
 
 /// What a step of a stage came to.
@@ -166,8 +166,8 @@ impl Stage {
             handed_over: false,
             behind: true,
             number: 0,
-            deadlines: None,
-            due: EventTime::MAX,
+            deadlines: StageDeadlines::default(),
+            due: Due::NEVER,
         }
     }
 
@@ -178,7 +178,7 @@ impl Stage {
     }
 
     /// The stage, with its number, and where it says until when it waits.
-    pub(crate) fn waited_for(mut self, number: usize, deadlines: Option<Deadlines>) -> Self {
+    pub(crate) fn waited_for(mut self, number: usize, deadlines: StageDeadlines) -> Self {
         self.number = number;
         self.deadlines = deadlines;
         self
@@ -331,6 +331,7 @@ impl Stage {
         let operator = &mut self.segments.heads[input.operator];
         let mut count = 0;
         let (format, port) = (input.format, input.port);
+        self.context.wall.set(self.context.wall.get().max(head.time));
         let watermark = take(&mut input.ring, head, format, |frame| {
             count = frame.count();
             operator.frame(port, frame)

@@ -13,8 +13,10 @@ use crate::record::key::Key;
 use crate::state::arena::Arena;
 use crate::state::bag::Bag;
 use crate::state::memory::Memory;
+use crate::state::ordered::{Ordered, Ordering};
 use crate::state::risen::Risen;
 use crate::state::slab::Slabs;
+use crate::state::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -105,6 +107,16 @@ impl StateStore {
     /// Rows that wait, in no order: see [`Bag`].
     pub fn bag<T: Record>(&self) -> Rc<RefCell<Bag<T>>> {
         self.add(Bag::new(&self.memory))
+    }
+
+    /// Entries in their own order: see [`Ordered`].
+    pub fn ordered<E: Ordering>(&self) -> Rc<RefCell<Ordered<E>>> {
+        self.add(Ordered::new(&self.memory))
+    }
+
+    /// Timers of keys: see [`Timers`].
+    pub fn timers<K: Key>(&self) -> Timers<K> {
+        Timers::new(self.ordered(), self.ordered())
     }
 
     /// A number that only rises: see [`Risen`].
