@@ -1,6 +1,8 @@
 //! The numbers that the engine counts in, each as a type of its own, so that a tick is never taken for a shard.
 
 use core::fmt;
+use core::ops::{Add, Sub};
+use core::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A logical worker: it owns a share of the key groups, its own source partitions and its own row of rings.
@@ -64,6 +66,32 @@ pub struct Nanos(pub u64);
 )]
 #[rkyv(compare(PartialEq))]
 pub struct EventTime(pub i64);
+
+/// The time so much later; saturates at the end of the range.
+///
+/// ```
+/// use pelton::EventTime;
+/// use std::time::Duration;
+/// let (at, minute) = (EventTime::from_secs(90), Duration::from_secs(60));
+/// assert_eq!((at + minute, at - minute), (EventTime::from_secs(150), EventTime::from_secs(30)));
+/// assert_eq!(EventTime::MAX + minute, EventTime::MAX);
+/// ```
+impl Add<Duration> for EventTime {
+    type Output = EventTime;
+
+    fn add(self, later: Duration) -> EventTime {
+        self.plus(i64::try_from(later.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The time so much earlier; saturates at the beginning of the range.
+impl Sub<Duration> for EventTime {
+    type Output = EventTime;
+
+    fn sub(self, earlier: Duration) -> EventTime {
+        self.minus(i64::try_from(earlier.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
 
 impl EventTime {
     /// Before every event: the watermark of an input that has shown nothing yet.

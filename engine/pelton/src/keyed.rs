@@ -27,7 +27,7 @@ impl<F: Flow, P> Keyed<F, P> {
     }
 }
 
-impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
+impl<F: Flow, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
     /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
     /// `operator` behind the exchange.
     pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, StreamPlace)

@@ -53,6 +53,7 @@ mod job;
 mod join;
 mod keyed;
 pub mod prelude;
+mod process;
 pub mod replay;
 mod running;
 mod settings;

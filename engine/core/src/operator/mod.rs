@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod keyed_windows;
 pub(crate) mod map;
 pub(crate) mod pass;
+pub mod process;
 pub mod push;
 #[cfg(test)]
 mod recovery;
@@ -27,6 +28,7 @@ pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use map::Map;
 pub use pass::Pass;
+pub use process::{FiredTimer, KeyContext, ProcessFunction, ProcessOperator};
 pub use side::Side;
 pub use sort::SortOperator;
 pub use window::WindowOperator;

@@ -86,6 +86,7 @@ impl Stage {
         for (at, port) in self.ports.iter_mut().flatten().enumerate() {
             *port = shards.iter().map(|ports| ports[at]).min().unwrap_or(EventTime::MIN);
         }
+        self.context.watermark.set(self.watermark);
         self.context.recall(earlier)?;
         self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
         self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;

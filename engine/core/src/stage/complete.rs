@@ -25,6 +25,7 @@ impl Stage {
         // shard it shares, so only those who act on the watermark keep it from falling.
         self.context.input.set(least);
         self.context.ended.set(least == EventTime::MAX);
+        self.context.watermark.set(self.watermark);
         self.completing = Some(0);
     }
 

@@ -64,6 +64,8 @@ pub struct StageContext {
     pub ended: Cell<bool>,
     /// The least watermark of the stage's inputs as of `tick`: it may fall, or be [`IDLE`].
     pub input: Cell<EventTime>,
+    /// The watermark as of the last tick that completed, which never falls; in stage 0 there is none.
+    pub watermark: Cell<EventTime>,
     /// Everything through this tick was taken in by an earlier run, and is replayed.
     pub replayed: Cell<Tick>,
     /// Rows wait for ticks through this one to be durable.
@@ -91,6 +93,7 @@ impl StageContext {
             partition: Cell::new(0),
             ended: Cell::new(false),
             input: Cell::new(EventTime::MIN),
+            watermark: Cell::new(EventTime::MIN),
             replayed: Cell::new(Tick(0)),
             flush_requested: Cell::new(Tick(0)),
             run: Cell::new(RunInfo { shards: 1, ..RunInfo::default() }),

@@ -304,6 +304,39 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         }
     }
 
+    /// Takes away the key with `hash` for which `same` is true; none if there is no such key. Places change.
+    ///
+    /// # Errors
+    /// When a row refuses to be archived that a checkpoint needs as it was.
+    pub(crate) fn remove(
+        &mut self,
+        hash: u64,
+        saver: &mut Saver,
+        same: impl Fn(&K) -> bool,
+    ) -> Result<Option<(K, V)>, Fault> {
+        let Some(probe) = self.directory.get(self.slot(hash)) else { return Ok(None) };
+        let number = probe.leaf as usize;
+        self.index(number);
+        let leaf = &self.nodes[number].leaf;
+        let Some(entry) = leaf.find(Mixed::new(hash), same) else { return Ok(None) };
+        if self.epoch != 0 {
+            let last = leaf.len() - 1;
+            self.touch(number, entry, saver)?;
+            self.touch(number, last, saver)?;
+        }
+        let leaf = &mut self.nodes[number].leaf;
+        let (row, slow) = leaf.remove(entry, K::hash);
+        self.len -= 1;
+        if slow {
+            leaf.index(K::hash);
+        }
+        if leaf.len() == 0 && leaf.capacity() > FEW_KEYS {
+            leaf.release(&self.slabs);
+            self.show(number);
+        }
+        Ok(Some(row))
+    }
+
     /// Makes room for one more key in a full leaf, or divides it.
     #[cold]
     #[inline(never)]
@@ -412,6 +445,44 @@ mod tests {
             while !table.clear_some(&mut 1, round != 1) {}
             assert!(table.is_empty());
         }
+    }
+
+    /// Keys come and go, all of them now and then; the index stays as good as new.
+    #[test]
+    fn keys_that_go_are_gone_and_leave_their_room() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (mut saver, mut table) =
+            (Saver::new(&memory), KeyedTable::<u64, u64>::new(Slabs::new(memory.clone())));
+        let mut twin = BTreeMap::new();
+        let mut leaves = 0;
+        for round in 0..40u64 {
+            for draw in 0..20_000 {
+                let key = fold(round * 20_000 + draw) % 9_000;
+                // Mostly more, mostly fewer, or as many as before.
+                if fold(key ^ round ^ draw) % 8 < [3, 5, 4][round as usize % 3] {
+                    let place = table.place(key.hash(), &mut saver, |k| *k == key, || (key, 0)).unwrap();
+                    *table.value_mut(place) += draw;
+                    *twin.entry(key).or_insert(0) += draw;
+                } else {
+                    let removed = table.remove(key.hash(), &mut saver, |k| *k == key).unwrap();
+                    assert_eq!(removed, twin.remove_entry(&key));
+                }
+            }
+            assert_eq!(table.iter().copied().collect::<BTreeMap<_, _>>(), twin);
+            for key in 0..9_000 {
+                assert_eq!(table.find(key.hash(), |k| *k == key), twin.get(&key));
+            }
+            if round == 19 {
+                leaves = table.leaves();
+            }
+            if round % 10 == 9 {
+                for key in core::mem::take(&mut twin).into_keys() {
+                    assert!(table.remove(key.hash(), &mut saver, |k| *k == key).unwrap().is_some());
+                }
+                assert!(table.is_empty() && table.nodes.iter().all(|node| node.leaf.capacity() <= FEW_KEYS));
+            }
+        }
+        assert_eq!(table.leaves(), leaves, "leaves are used again");
     }
 
     /// A key that is its own hash.

@@ -11,7 +11,7 @@
 
 use crate::bounds::LEAF_BYTES_MAX;
 use crate::fault::OutOfMemory;
-use crate::state::line::{FREE, Line, Mixed, WAYS, insert, matching};
+use crate::state::line::{FREE, Line, Mixed, WAYS, insert, matching, renumber, take_out};
 use crate::state::slab::{Slab, Slabs};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -32,6 +32,8 @@ pub(super) struct Leaf<K, V> {
     lines: u32,
     len: u32,
     capacity: u32,
+    /// Ways of the index that can only be used again when it is made anew.
+    gone: u32,
     /// Whether the index holds all entries: it need not while rows come back or go, until somebody looks something up.
     pub(super) indexed: bool,
     _entries: PhantomData<(K, V)>,
@@ -55,7 +57,7 @@ impl<K, V> Leaf<K, V> {
 
     pub(super) const fn new() -> Self {
         const { assert!(align_of::<(K, V)>() <= 64, "entries must not be aligned beyond a cache line") };
-        Leaf { slab: None, lines: 0, len: 0, capacity: 0, indexed: true, _entries: PhantomData }
+        Leaf { slab: None, lines: 0, len: 0, capacity: 0, gone: 0, indexed: true, _entries: PhantomData }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -137,7 +139,7 @@ impl<K, V> Leaf<K, V> {
 
     /// Makes the index of all entries.
     pub(super) fn index(&mut self, hash: impl Fn(&K) -> u64) {
-        self.indexed = true;
+        (self.indexed, self.gone) = (true, 0);
         self.lines().fill(FREE);
         let (first, len) = (self.first_entry(), self.len as usize);
         // SAFETY: the first `len` entries are initialised, and lie behind the lines.
@@ -207,6 +209,26 @@ impl<K, V> Leaf<K, V> {
         line.entries[way] = entry as u16;
         // SAFETY: the entry has just been written.
         unsafe { self.first_entry().add(entry) }
+    }
+
+    /// Takes an entry away; the last one takes its number. The index must be there, and is, but may have become slow: then it has to be made
+    /// anew, and true is returned.
+    pub(super) fn remove(&mut self, entry: usize, hash: impl Fn(&K) -> u64) -> ((K, V), bool) {
+        debug_assert!(self.indexed, "a leaf that is not indexed");
+        let last = self.len() - 1;
+        let mixed = |leaf: &Self, entry: usize| Mixed::new(hash(&leaf.entries()[entry].0));
+        let (gone, moved) = (mixed(self, entry), mixed(self, last));
+        let left = take_out(self.lines(), gone, entry as u16);
+        if entry != last {
+            renumber(self.lines(), moved, last as u16, entry as u16);
+        }
+        self.gone += u32::from(left);
+        self.entries_mut().swap(entry, last);
+        self.len -= 1;
+        // SAFETY: the entry is initialised, and `len` no longer counts it.
+        let row = unsafe { self.first_entry().add(last).read() };
+        // As many as there are lines leave a free way for each key that there is room for.
+        (row, self.gone >= self.lines)
     }
 
     /// Adds an entry that is not there yet, for which there is room; the index has to be made anew.
@@ -288,13 +310,13 @@ impl<K, V> Leaf<K, V> {
         // SAFETY: exactly these entries were initialised, and `len` no longer counts them.
         unsafe { entries.drop_in_place() };
         self.lines().fill(FREE);
-        self.indexed = true;
+        (self.indexed, self.gone) = (true, 0);
     }
 
     /// Drops the entries and gives the slab back.
     pub(super) fn release(&mut self, slabs: &Slabs) {
         let entries: *mut [(K, V)] = self.entries_mut();
-        (self.len, self.lines, self.capacity, self.indexed) = (0, 0, 0, true);
+        (self.len, self.lines, self.capacity, self.gone, self.indexed) = (0, 0, 0, 0, true);
         // SAFETY: exactly these entries were initialised, and `len` no longer counts them.
         unsafe { entries.drop_in_place() };
         if let Some(slab) = self.slab.take() {

@@ -7,7 +7,7 @@ pub(super) const WAYS: usize = 16;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line {
-    /// Parts of hashes, never 0; 0 is free. The used ones come first.
+    /// Parts of hashes, all of them odd; 0 is free, and those come last. An entry that is gone from a line that was full leaves [`GONE`].
     pub(super) tags: [u16; WAYS],
     pub(super) entries: [u16; WAYS],
 }
@@ -64,6 +64,49 @@ pub(super) fn matching(tags: &[u16; WAYS], tag: u16) -> u32 {
 
 /// A line without keys.
 pub(super) const FREE: Line = Line { tags: [0; WAYS], entries: [0; WAYS] };
+
+/// The tag of an entry that is gone from a full line, since others may have gone on to the next line.
+const GONE: u16 = 2;
+
+/// Where an entry is: its line and way.
+fn way_of(lines: &[Line], mixed: Mixed, entry: u16) -> (usize, usize) {
+    let mask = lines.len() - 1;
+    let mut at = mixed.home() & mask;
+    loop {
+        let line = &lines[at];
+        let mut found = matching(&line.tags, mixed.tag());
+        while found != 0 {
+            let way = found.trailing_zeros() as usize & (WAYS - 1);
+            if line.entries[way] == entry {
+                return (at, way);
+            }
+            found &= found - 1;
+        }
+        assert!(line.tags[WAYS - 1] != 0, "an entry that is not in the index");
+        at = (at + 1) & mask;
+    }
+}
+
+/// Takes an entry out that is in the index; true if that left a way that cannot be used again.
+pub(super) fn take_out(lines: &mut [Line], mixed: Mixed, entry: u16) -> bool {
+    let (at, way) = way_of(lines, mixed, entry);
+    let line = &mut lines[at];
+    if line.tags[WAYS - 1] != 0 {
+        line.tags[way] = GONE;
+        return true;
+    }
+    // The last one used takes its way.
+    let last = matching(&line.tags, 0).trailing_zeros() as usize - 1;
+    (line.tags[way], line.entries[way]) = (line.tags[last], line.entries[last]);
+    line.tags[last] = 0;
+    false
+}
+
+/// An entry has another number now.
+pub(super) fn renumber(lines: &mut [Line], mixed: Mixed, from: u16, to: u16) {
+    let (at, way) = way_of(lines, mixed, from);
+    lines[at].entries[way] = to;
+}
 
 /// Puts an entry that is not in the index yet into the first free way from its home on.
 #[inline(always)]

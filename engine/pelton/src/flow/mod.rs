@@ -5,12 +5,14 @@
 //! monomorphised chain. You meet these types in signatures and error messages only.
 
 mod deduplicated;
+mod processed;
 mod root;
 mod sorted;
 mod stateless;
 mod window_joined;
 
 pub use deduplicated::Deduplicated;
+pub use processed::Processed;
 pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
 pub use sorted::Sorted;
 pub(crate) use stateless::Generator;

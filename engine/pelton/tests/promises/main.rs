@@ -13,6 +13,7 @@ mod graphs;
 mod joins;
 mod keys;
 mod late;
+mod process;
 mod records;
 mod sources;
 mod times;

@@ -379,8 +379,13 @@ mod tests {
                 let chance = join(seed, draw);
                 // Few keys are hot, and there are ever more of them: leaves grow and are divided in the middle of it all.
                 let key = if chance.is_multiple_of(8) { chance >> 32 & 0x3fff } else { chance >> 32 & 0xf };
-                add(&mut table, key, &mut saver);
-                *twin.entry(key).or_insert(0) += 1;
+                if seed % 2 == 1 && chance >> 60 < 7 {
+                    let removed = table.remove(fold(key), &mut saver, |k| *k == key).unwrap();
+                    assert_eq!(removed, twin.remove_entry(&key));
+                } else {
+                    add(&mut table, key, &mut saver);
+                    *twin.entry(key).or_insert(0) += 1;
+                }
                 if saving && chance >> 8 & 0x1f == 0 {
                     held.room = (chance >> 16) as usize % 16;
                     let mut step = saver.step(Section(0), &mut held).unwrap();

@@ -1,0 +1,138 @@
+//! The process operator: user code that is called for each record of a key, with a state of that key and timers.
+//!
+//! A record costs one lookup. Timers fire when the tick completes that has brought their clock there, in the order (time, key, tag), a bounded
+//! number in a step. Everything that user code can see is a function of the records and their ticks: the state, the timers, and both times.
+
+mod function;
+
+pub use self::function::{FiredTimer, KeyContext, ProcessFunction};
+
+use self::function::Now;
+use crate::bounds::{BATCH, FIRE_ROWS_MAX};
+use crate::exchange::frame::Frame;
+use crate::exchange::partition::{ArchivedKeyed, Keyed};
+use crate::fault::Fault;
+use crate::ids::EventTime;
+use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::{Due, Operator, TickInfo};
+use crate::record::key::Key;
+use crate::record::{Record, read};
+use crate::stage::build::OperatorContext;
+use crate::stage::context::StageContext;
+use crate::state::arena::Arena;
+use crate::state::timers::{Timer, TimerKind, Timers};
+use alloc::rc::Rc;
+use core::cell::RefCell;
+use core::marker::PhantomData;
+
+/// The operator behind an exchange by `K` that calls `P` for records of type `T`.
+pub struct ProcessOperator<K, T, P: ProcessFunction<K, T>, N>
+where
+    K: Key,
+{
+    function: P,
+    /// One table.
+    states: Rc<RefCell<Arena<K, Option<P::State>>>>,
+    timers: Timers<K>,
+    may_wait: bool,
+    next: N,
+    context: Rc<StageContext>,
+    _records: PhantomData<T>,
+}
+
+impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperator<K, T, P, N> {
+    /// An operator that has seen nothing.
+    pub fn new(function: P, at: OperatorContext, next: N) -> Self {
+        ProcessOperator {
+            function,
+            states: at.store.arena(),
+            timers: at.store.timers(),
+            may_wait: at.may_wait,
+            next,
+            context: at.context,
+            _records: PhantomData,
+        }
+    }
+
+    /// Calls the function with the state of a key.
+    fn call(
+        &mut self,
+        (hash, key): (u64, &K),
+        (time, now): (EventTime, Now),
+        fired: Option<FiredTimer>,
+        call: impl FnOnce(&P, &mut KeyContext<'_, K, P::State, P::Out>),
+    ) -> Result<(), Fault> {
+        let mut states = self.states.borrow_mut();
+        let table = states.open(0);
+        let (table, saver) = states.table_mut(table);
+        let place = table.place(hash, saver, |k| k == key, || (key.clone(), None))?;
+        let (next, state) = (&mut self.next, table.value_mut(place));
+        let mut out = |at, row| next.push(at, row);
+        let (timers, context) = (&self.timers, &*self.context);
+        let may_wait_for_time = P::PROCESSING_TIMERS;
+        let mut key_context =
+            KeyContext { key, time, now, fired, state, timers, out: &mut out, context, may_wait_for_time };
+        call(&self.function, &mut key_context);
+        if state.is_none() {
+            table.remove(hash, saver, |k| k == key)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
+        let (key, record) = (read::<K>(&keyed.key), read::<T>(&keyed.item));
+        let now = Now { watermark: self.context.watermark.get(), time: self.context.wall.get() };
+        let time = EventTime(keyed.at.into());
+        self.call((hash, &key), (time, now), None, |function, key| function.record(record, key))
+    }
+}
+
+impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for ProcessOperator<K, T, P, N> {
+    fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
+        let batch = frame.batch::<Keyed<K, T>>();
+        for rows in batch.fixed().unwrap_or_default().chunks(BATCH) {
+            let hashes = rows.iter().map(|keyed| read::<K>(&keyed.key).hash());
+            let states = self.states.borrow();
+            if states.len() > 0 {
+                hashes.for_each(|hash| states.table(0).prefetch(hash));
+            }
+            drop(states);
+            rows.iter().try_for_each(|keyed| self.take(read::<K>(&keyed.key).hash(), keyed))?;
+        }
+        if batch.fixed().is_none() {
+            batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?;
+        }
+        self.context.check()
+    }
+
+    fn complete(&mut self, tick: &TickInfo<'_>) -> Result<bool, Fault> {
+        let now = Now { watermark: tick.watermark, time: tick.time };
+        let mut budget = if self.may_wait { self.next.room().min(FIRE_ROWS_MAX) } else { FIRE_ROWS_MAX };
+        loop {
+            if budget == 0 {
+                self.next.flush();
+                return self.context.check().map(|()| false);
+            }
+            budget -= 1;
+            let Some((kind, Timer { at, key, tag })) = self.timers.pop_due(tick)? else {
+                return self.context.check().map(|()| true);
+            };
+            let time = if kind == TimerKind::Event { at } else { tick.watermark };
+            let fired = FiredTimer { kind, at, tag };
+            self.call((key.hash(), &key), (time, now), Some(fired), |function, key| {
+                function.timer(fired, key)
+            })?;
+            self.context.check()?;
+        }
+    }
+
+    fn due(&mut self) -> Due {
+        self.timers.due()
+    }
+}
+
+impl<K: Key, T: 'static, P: ProcessFunction<K, T>, N: Pipe> Pipe for ProcessOperator<K, T, P, N> {
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        self.next.each_link(visit);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a user of the process operator writes, and what that can do with a key.
+
+use crate::fault::Fault;
+use crate::ids::EventTime;
+use crate::record::Record;
+use crate::record::key::Key;
+use crate::stage::context::StageContext;
+use crate::state::timers::{Timer, TimerKind, Timers};
+
+/// What is done with the records of each key.
+///
+/// A job has one of it for each shard. What it is to remember belongs into the state: nothing else is saved and moved with the key.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not process records of type `{T}` by keys of type `{K}`",
+    note = "implement `ProcessFunction<{K}, {T}>` for it"
+)]
+pub trait ProcessFunction<K: Key, T>: Clone + Send + Sync + 'static {
+    /// What is kept for a key.
+    type State: Record + Clone;
+    /// What comes out.
+    type Out: 'static;
+    /// Whether it sets timers in processing time. A job that does says the time of every tick to all shards.
+    const PROCESSING_TIMERS: bool = false;
+
+    /// A record of a key. Those of one source partition come in its order; late ones come like any other.
+    fn record(&self, record: T, key: &mut KeyContext<'_, K, Self::State, Self::Out>);
+
+    /// A timer of a key has fired.
+    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, K, Self::State, Self::Out>) {
+        let _ = (timer, key);
+    }
+}
+
+/// A timer that has fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FiredTimer {
+    /// The clock that it waited for.
+    pub kind: TimerKind,
+    /// The time that it was set for.
+    pub at: EventTime,
+    /// The tag that it was set with.
+    pub tag: u64,
+}
+
+/// A key, as a [`ProcessFunction`] sees it: its state, its timers, the times, and the output.
+pub struct KeyContext<'a, K, S, O> {
+    pub(super) key: &'a K,
+    pub(super) time: EventTime,
+    pub(super) now: Now,
+    /// The timer that fires.
+    pub(super) fired: Option<FiredTimer>,
+    pub(super) state: &'a mut Option<S>,
+    pub(super) timers: &'a Timers<K>,
+    pub(super) out: &'a mut dyn FnMut(EventTime, O),
+    pub(super) context: &'a StageContext,
+    pub(super) may_wait_for_time: bool,
+}
+
+/// What the clocks show.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub(super) watermark: EventTime,
+    pub(super) time: EventTime,
+}
+
+impl<K: Key, S, O> KeyContext<'_, K, S, O> {
+    /// The key.
+    pub fn key(&self) -> &K {
+        self.key
+    }
+
+    /// The event time of the record, or the time that the timer was set for; for a timer in processing time, the watermark.
+    pub fn time(&self) -> EventTime {
+        self.time
+    }
+
+    /// The watermark of the last tick that completed, or of the one that completes. [`MAX`](EventTime::MAX) at the end of the input.
+    pub fn watermark(&self) -> EventTime {
+        self.now.watermark
+    }
+
+    /// The processing time of the tick: what the wall clock showed as it was made.
+    pub fn processing_time(&self) -> EventTime {
+        self.now.time
+    }
+
+    /// What is kept for the key. `None` before anything was, and what is left at `None` takes no room.
+    pub fn state(&mut self) -> &mut Option<S> {
+        self.state
+    }
+
+    /// Lets out a row, at [`time`](Self::time).
+    pub fn emit(&mut self, row: O) {
+        (self.out)(self.time, row);
+    }
+
+    /// Lets out a row at a time of its own. One before the watermark may be late for whatever comes next.
+    pub fn emit_at(&mut self, at: EventTime, row: O) {
+        (self.out)(at, row);
+    }
+
+    /// Has [`timer`](ProcessFunction::timer) called for this key when the watermark is at or past `at`: as the tick completes, if it is there already. A
+    /// timer is there once for each time and tag, however often it is set. One that a timer sets for its own time or before fires a nanosecond
+    /// after that.
+    ///
+    /// At the end of the input all timers fire, and what those set.
+    pub fn set_timer(&mut self, at: EventTime, tag: u64) {
+        self.set(TimerKind::Event, at, tag);
+    }
+
+    /// As [`set_timer`](Self::set_timer), for the time of day; the job makes a tick for it when nothing else does.
+    pub fn set_processing_timer(&mut self, at: EventTime, tag: u64) {
+        if !self.may_wait_for_time {
+            let message = alloc::format!(
+                "key {}: a timer in processing time was set by a function that does not say so: give it `const PROCESSING_TIMERS: bool = true`",
+                self.key.describe()
+            );
+            return self.context.fail(Fault::External { shard: self.context.shard, message });
+        }
+        self.set(TimerKind::Processing, at, tag);
+    }
+
+    /// Takes a timer back; false if it is not set.
+    pub fn cancel_timer(&mut self, kind: TimerKind, at: EventTime, tag: u64) -> bool {
+        let cancelled = self.timers.cancel(kind, &Timer { at, key: self.key.clone(), tag });
+        cancelled.unwrap_or_else(|fault| {
+            self.context.fail(fault);
+            false
+        })
+    }
+
+    fn set(&self, kind: TimerKind, at: EventTime, tag: u64) {
+        // Time goes on with each timer, so a tick completes.
+        let least =
+            self.fired.filter(|fired| fired.kind == kind).map_or(EventTime::MIN, |fired| fired.at.plus(1));
+        let timer = Timer { at: at.max(least), key: self.key.clone(), tag };
+        if let Err(fault) = self.timers.set(kind, timer) {
+            self.context.fail(fault);
+        }
+    }
+}
