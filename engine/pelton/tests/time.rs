@@ -175,3 +175,99 @@ fn ingestion_time_is_the_time_of_day() {
         );
     }
 }
+
+/// Sets a timer of the clock for each record, so many nanoseconds later: (set for, fired at).
+#[derive(Clone)]
+struct Delayed(u64);
+
+impl ProcessFunction<u64, i64> for Delayed {
+    type State = ();
+    type Out = (EventTime, EventTime);
+    const PROCESSING_TIMERS: bool = true;
+
+    fn record(&self, at: i64, key: &mut KeyContext<'_, u64, (), Self::Out>) {
+        let due = key.processing_time() + nanos(self.0);
+        key.set_processing_timer(due, at as u64);
+    }
+
+    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, (), Self::Out>) {
+        assert_eq!(timer.kind, TimerKind::Processing);
+        let row = (timer.at, key.processing_time());
+        key.emit(row);
+    }
+}
+
+/// Behind one exchange and behind three, on shards that have no source, with nothing else going on: the job makes a tick when a timer is due,
+/// and hardly any other.
+#[test]
+fn a_tick_is_made_for_a_timer_of_the_clock() {
+    for (seed, far) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let script = vec![vec![(UNIT, 1), (2 * UNIT, 3), (300 * UNIT, 4)], Vec::new()];
+        let rows = collect();
+        let records = Job::new("delayed").source(scripted(script, 600 * UNIT));
+        let delay = 50 * UNIT;
+        let job = if far {
+            let records = records.rebalance().map(|n| n).rebalance();
+            records.key_by(|n| *n as u64).process(Delayed(delay)).sink(rows.clone())
+        } else {
+            records.key_by(|n| *n as u64).process(Delayed(delay)).sink(rows.clone())
+        };
+        let recording = simulate(&job, &Simulation { seed, shards: 3, ..Simulation::default() }).unwrap();
+        let rows = rows.take();
+        assert_eq!(rows.len(), 3, "seed {seed}");
+        for (due, fired) in rows {
+            // The clock is put forward by up to 50 ms now and then.
+            assert!(due <= fired && fired.0 < due.0 + 60_000_000, "seed {seed}: {due:?}, {fired:?}");
+        }
+        let entries = recording.logs.iter().map(Vec::len).sum::<usize>();
+        assert!(entries < 30, "seed {seed}: {entries} ticks in six seconds");
+    }
+}
+
+/// How long after its time a timer fires on a machine that does nothing else, by the clock of the tick that it fires in, and by that on the
+/// wall when its row is shown.
+#[test]
+#[ignore = "measures"]
+fn how_soon_timers_fire() {
+    use std::time::SystemTime;
+    for shards in [1, 2] {
+        let (sender, source) = channel::<i64>(100);
+        let late = fold(
+            Vec::new(),
+            |late, row| late.push(row),
+            |mut a: Vec<_>, b| {
+                a.extend(b);
+                a
+            },
+        );
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as i64;
+        let job = Job::new("soon")
+            .source(source)
+            .key_by(|n| *n as u64)
+            .process(Delayed(20_000_000))
+            .map(move |(due, fired)| (fired.0 - due.0, now() - due.0))
+            .sink(late.clone());
+        let running = job.start_with(&Config { shards, ..Config::default() }).unwrap();
+        for number in 0..200 {
+            sender.send(number).unwrap();
+            std::thread::sleep(Duration::from_millis(27));
+        }
+        drop(sender);
+        running.wait().unwrap();
+        let late = late.take();
+        for (what, mut nanos) in [
+            ("tick", late.iter().map(|l| l.0).collect::<Vec<_>>()),
+            ("row", late.iter().map(|l| l.1).collect()),
+        ] {
+            nanos.sort_unstable();
+            let at = |part: f64| nanos[((nanos.len() - 1) as f64 * part) as usize] as f64 / 1e3;
+            eprintln!(
+                "{shards} shards, {what}: p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} us",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                at(1.0)
+            );
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The three stateful operators, saved while they go on, restored, split, merged and taken apart. What comes back
+//! The stateful operators, saved while they go on, restored, split, merged and taken apart. What comes back
 //! must be what was frozen, and must go on as the original did.
 
 mod speed;
@@ -16,8 +16,8 @@ use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{
-    DeduplicateOperator, JoinKind, Joined, Operator, SortOperator, TickInfo, WindowJoinOperator,
-    WindowOperator,
+    DeduplicateOperator, FiredTimer, JoinKind, Joined, KeyContext, Operator, ProcessFunction,
+    ProcessOperator, SortOperator, TickInfo, WindowJoinOperator, WindowOperator,
 };
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
@@ -26,6 +26,7 @@ use crate::stage::context::StageContext;
 use crate::state::memory::{HeapMemory, Memory};
 use crate::state::slab::Slabs;
 use crate::state::store::StateStore;
+use crate::state::timers::TimerKind;
 use crate::window::{Windowed, Windows, hopping, tumbling};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -475,6 +476,57 @@ fn windows_that_are_joined() {
         same += case(|| window_join(JoinKind::Inner, tumbling(nanos(900)))).check(seed, false);
         same += case(|| window_join(JoinKind::Left, hopping(nanos(1_000), nanos(300)))).check(seed, true);
         same += case(|| window_join(JoinKind::Full, tumbling(nanos(100)))).check(seed, true);
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+/// Adds up values until a timer asks for them; some keys are forgotten at once, some timers taken back.
+#[derive(Clone)]
+struct AddUp;
+
+impl<K: Key> ProcessFunction<K, u64> for AddUp {
+    type State = Vec<u64>;
+    type Out = (K, u64);
+    const PROCESSING_TIMERS: bool = true;
+
+    fn record(&self, value: u64, key: &mut KeyContext<'_, K, Vec<u64>, (K, u64)>) {
+        let at = |value: u64| EventTime(1_000 + (value % 3_000) as i64);
+        match value % 5 {
+            0 => *key.state() = None,
+            1 => key.set_processing_timer(at(value), value % 3),
+            2 => drop(key.cancel_timer(TimerKind::Event, at(value / 7), 1)),
+            _ => {
+                key.state().get_or_insert_default().push(value);
+                key.set_timer(at(value / 7), 1);
+            }
+        }
+    }
+
+    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, K, Vec<u64>, (K, u64)>) {
+        let sum = key.state().take().unwrap_or_default().into_iter().fold(timer.tag, u64::wrapping_add);
+        let row = (key.key().clone(), sum);
+        key.emit(row);
+    }
+}
+
+fn process<K: Key>() -> Subject<impl Operator, (K, u64)> {
+    let (at, rows) = (at(), Rc::default());
+    let (next, store) = (Out(Rc::clone(&rows)), at.store.clone());
+    Subject { operator: ProcessOperator::<K, u64, _, _>::new(AddUp, at, next), store, rows }
+}
+
+#[test]
+fn what_is_processed() {
+    let mut same = 0;
+    for seed in 0..4 {
+        for extracts in [false, true] {
+            let record = |key, at: i64| keyed(key, at, join(key, at as u64));
+            let case = Case { make: process::<u64>, record, keys: 5_000, ports: 1, adds_up: true };
+            same += case.check(seed, extracts);
+            let record = |key, at: i64| keyed(text(key), at, join(key, at as u64));
+            let case = Case { make: process::<String>, record, keys: 5_000, ports: 1, adds_up: true };
+            same += case.check(seed, extracts);
+        }
     }
     assert!(same > 0, "no checkpoint was incremental");
 }

@@ -13,4 +13,5 @@ mod stopped;
 mod subscribed;
 mod support;
 mod suspended;
+mod timers;
 mod watched;
