@@ -25,7 +25,7 @@ use std::path::Path;
 ///
 /// let data = std::env::temp_dir().join(format!("pelton-doc-replay-{}", std::process::id()));
 /// let job = Job::new("digits")
-///     .source(from_iter(|| 0..10_000u64))
+///     .source(from_iter(|| 0..500_000u64))
 ///     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
 ///     .key_by(|n| n % 10)
 ///     .window(tumbling(secs(1)))
@@ -33,8 +33,8 @@ use std::path::Path;
 ///     .sink(collect());
 /// let mut config = Config { durability: Durability::Process, data: Some(data.clone()), ..Config::default() };
 /// config.log.hash_ticks = 1;
-/// // Of the last tick there is no hash: once the input has ended nothing is logged any more.
-/// config.tick.records_max = 100;
+/// // Once the input has ended nothing is logged any more: of the last ticks there is no hash.
+/// config.tick.records_max = 1_000;
 /// job.run_with(&config)?;
 ///
 /// let replayed = replay::replay(&job, &config, &data, Tick(0), Tick::END, |state| assert!(!state.differs()))?;

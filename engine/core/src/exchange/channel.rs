@@ -9,7 +9,7 @@
 
 use crate::bounds::WRITE_AHEAD_BYTES;
 use crate::bounds::{FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER, RING_RESERVE};
-use crate::exchange::frame::Stamp;
+use crate::exchange::frame::TickTime;
 use crate::exchange::frame::{
     ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame,
 };
@@ -95,11 +95,11 @@ impl Channel {
 
     /// Appends a record; `hash` is carried only with variable records.
     #[inline(always)]
-    pub(crate) fn push<T: Record>(&mut self, record: &T, hash: u64, stamp: Stamp) -> Result<(), Fault> {
+    pub(crate) fn push<T: Record>(&mut self, record: &T, hash: u64, now: TickTime) -> Result<(), Fault> {
         if is_fixed::<T>() {
             let size = size_of::<T::Archived>();
             if (self.limit as usize) - (self.cursor as usize) < size || size == 0 {
-                self.make_room(size, stamp)?;
+                self.make_room(size, now)?;
             }
             // SAFETY: the span from the cursor to the limit is claimed and holds at least `size` bytes; records follow each
             // other from a 16-aligned start, so each is aligned for its own type.
@@ -111,16 +111,16 @@ impl Channel {
             self.entries += u32::from(size == 0);
             Ok(())
         } else {
-            self.push_entry(record, hash, stamp)
+            self.push_entry(record, hash, now)
         }
     }
 
-    fn push_entry<T: Record>(&mut self, record: &T, hash: u64, stamp: Stamp) -> Result<(), Fault> {
+    fn push_entry<T: Record>(&mut self, record: &T, hash: u64, now: TickTime) -> Result<(), Fault> {
         // Tried in whatever space is left, and again in more if that fails: once at the end of most frames.
         let mut wanted = ENTRY_HEADER + FRAME_ALIGN;
         loop {
             if (self.limit as usize) - (self.cursor as usize) < wanted {
-                self.make_room(wanted, stamp)?;
+                self.make_room(wanted, now)?;
             }
             let space = (self.limit as usize) - (self.cursor as usize) - ENTRY_HEADER;
             // SAFETY: `space` bytes after the entry's header are claimed, and 16-aligned as every entry is.
@@ -150,12 +150,12 @@ impl Channel {
     /// Opens a frame, or closes the full one and opens the next, with space for `wanted` bytes of records.
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, wanted: usize, stamp: Stamp) -> Result<(), Fault> {
+    fn make_room(&mut self, wanted: usize, now: TickTime) -> Result<(), Fault> {
         if wanted == 0 && !self.frame.is_null() {
             return Ok(());
         }
         if self.large.is_none() {
-            self.close(stamp);
+            self.close(now);
             let wanted = (FRAME_HEADER + wanted).next_multiple_of(FRAME_ALIGN);
             let to_end = self.ring.to_end();
             let unusable = if to_end < wanted { to_end } else { 0 } + RING_RESERVE;
@@ -206,13 +206,13 @@ impl Channel {
     }
 
     /// Commits the open frame, if it holds any record.
-    fn close(&mut self, stamp: Stamp) {
+    fn close(&mut self, now: TickTime) {
         if !self.frame.is_null() {
             // SAFETY: the frame's payload follows its header.
             let count = self.count(unsafe { self.frame.add(FRAME_HEADER) });
             if count > 0 {
                 let len = (self.cursor as usize - self.frame as usize).next_multiple_of(FRAME_ALIGN);
-                self.commit(NonNull::new(self.frame), len, KIND_RECORDS, stamp, count);
+                self.commit(NonNull::new(self.frame), len, KIND_RECORDS, now, count);
             }
         }
         self.frame = null_mut();
@@ -221,14 +221,14 @@ impl Channel {
         self.entries = 0;
     }
 
-    fn commit(&mut self, at: Option<NonNull<u8>>, len: usize, kind: u32, stamp: Stamp, count: u32) {
+    fn commit(&mut self, at: Option<NonNull<u8>>, len: usize, kind: u32, now: TickTime, count: u32) {
         let at = at.unwrap_or_else(|| unreachable!("a frame has an address"));
         let header = Header {
             len: len as u32,
             kind,
-            tick: stamp.tick.0,
+            tick: now.tick.0,
             watermark: self.sent.0,
-            time: stamp.time.0,
+            time: now.time.0,
             count,
             stride: self.stride,
             zero: 0,
@@ -240,19 +240,19 @@ impl Channel {
 
     /// Ends a tick: what it sent becomes visible, with the sender's `watermark` as of the tick's end. Returns whether
     /// anything was sent.
-    pub(crate) fn seal(&mut self, stamp: Stamp, watermark: EventTime) -> bool {
+    pub(crate) fn seal(&mut self, now: TickTime, watermark: EventTime) -> bool {
         // An idle shard says so by a watermark beyond all others, and takes that back when it speaks again.
         let news = watermark != self.sent || self.is_timed;
         if self.large.is_some() {
             self.sent = watermark;
-            self.send_large(stamp);
+            self.send_large(now);
         } else if !self.frame.is_null() {
             self.sent = watermark;
-            self.close(stamp);
+            self.close(now);
         } else if news {
             let (span, _) = self.claim_reserved(FRAME_HEADER);
             self.sent = watermark;
-            self.commit(Some(span), FRAME_HEADER, KIND_MARK, stamp, 0);
+            self.commit(Some(span), FRAME_HEADER, KIND_MARK, now, 0);
         }
         self.ring.publish()
     }
@@ -265,7 +265,7 @@ impl Channel {
     }
 
     /// Hands the owned frame over.
-    fn send_large(&mut self, stamp: Stamp) {
+    fn send_large(&mut self, now: TickTime) {
         let Some(mut large) = self.large.take() else { return };
         let start = large.words.as_mut_ptr().cast::<u8>();
         let count = self.count(start);
@@ -277,16 +277,16 @@ impl Channel {
         let (span, _) = self.claim_reserved(len);
         // SAFETY: the claimed span holds a header and an address; the box is given away with it.
         unsafe { span.add(FRAME_HEADER).cast::<*mut LargeFrame>().write(Box::into_raw(large)) };
-        self.commit(Some(span), len, KIND_LARGE, stamp, count);
+        self.commit(Some(span), len, KIND_LARGE, now, count);
     }
 
     /// Shows what the tick sent so far, without ending it.
-    pub(crate) fn flush(&mut self, stamp: Stamp) {
+    pub(crate) fn flush(&mut self, now: TickTime) {
         if self.large.is_none() {
-            self.close(stamp);
+            self.close(now);
         } else if self.ring.free(2 * RING_RESERVE) >= 2 * RING_RESERVE {
             // The tick still has to be sealed out of the reserve.
-            self.send_large(stamp);
+            self.send_large(now);
         }
         self.ring.publish();
     }
@@ -324,8 +324,8 @@ mod tests {
         (Channel::new::<T>(producer, memory), consumer)
     }
 
-    fn stamp(tick: u64) -> Stamp {
-        Stamp { tick: Tick(tick), time: EventTime(tick as i64 * 10) }
+    fn now(tick: u64) -> TickTime {
+        TickTime { tick: Tick(tick), time: EventTime(tick as i64 * 10) }
     }
 
     fn heap() -> Arc<dyn Memory> {
@@ -370,15 +370,15 @@ mod tests {
                 }
                 let records: Vec<T> = (0..chance % 40).map(|n| make(chance.wrapping_add(n * n))).collect();
                 for (n, record) in records.iter().enumerate() {
-                    channel.push(record, 0, stamp(tick)).unwrap();
+                    channel.push(record, 0, now(tick)).unwrap();
                     if n % 16 == 15 && chance >> 62 == 0 {
-                        channel.flush(stamp(tick));
+                        channel.flush(now(tick));
                     }
                 }
                 // It rises, rests, and now and then falls back, as that of a shard which was idle does.
                 let watermark = EventTime((chance >> 8) as i64 % 3 + tick as i64 / 5);
                 let quiet = records.is_empty() && sent.last().is_some_and(|last| last.2 == watermark);
-                let news = channel.seal(stamp(tick), watermark);
+                let news = channel.seal(now(tick), watermark);
                 assert!(!(news && quiet), "a tick without news costs nothing");
                 if !quiet {
                     sent.push((Tick(tick), records, watermark));
@@ -412,8 +412,8 @@ mod tests {
     #[test]
     fn what_the_ring_cannot_hold_goes_beside_it_in_order() {
         let (mut channel, mut consumer) = channel::<u64>(heap());
-        (0..100_000).for_each(|n: u64| channel.push(&n, 0, stamp(1)).unwrap());
-        channel.seal(stamp(1), EventTime(5));
+        (0..100_000).for_each(|n: u64| channel.push(&n, 0, now(1)).unwrap());
+        channel.seal(now(1), EventTime(5));
         let mut seen: Vec<Step<u64>> = Vec::new();
         assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
         assert!(seen == [(Tick(1), (0..100_000).collect(), EventTime(5))]);
@@ -427,9 +427,9 @@ mod tests {
             // In two goes: the second asks while a frame is open.
             for part in [2, 1] {
                 let room = channel.room() / part;
-                (0..room as u64).for_each(|n| channel.push(&(n, n, n), 0, stamp(tick)).unwrap());
+                (0..room as u64).for_each(|n| channel.push(&(n, n, n), 0, now(tick)).unwrap());
             }
-            channel.seal(stamp(tick), EventTime::MIN);
+            channel.seal(now(tick), EventTime::MIN);
             assert_eq!(receive::<(u64, u64, u64)>(&mut consumer, tick as usize % 3, &mut seen), 0);
         }
         assert!(seen.len() > 100);
@@ -440,13 +440,13 @@ mod tests {
         let (mut channel, mut consumer) = channel::<String>(heap());
         let mut seen: Vec<Step<String>> = Vec::new();
         let room = channel.room();
-        channel.push(&"x".repeat(100_000), 0, stamp(1)).unwrap();
-        channel.seal(stamp(1), EventTime::MIN);
+        channel.push(&"x".repeat(100_000), 0, now(1)).unwrap();
+        channel.seal(now(1), EventTime::MIN);
         assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
         for tick in 2..400 {
             assert!(channel.room() > 0, "an empty ring has room for one");
-            channel.push(&String::from("short"), 0, stamp(tick)).unwrap();
-            channel.seal(stamp(tick), EventTime::MIN);
+            channel.push(&String::from("short"), 0, now(tick)).unwrap();
+            channel.seal(now(tick), EventTime::MIN);
             assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 0, "tick {tick}");
         }
         assert!(channel.room() >= room / 2, "{} of {room}", channel.room());
@@ -458,8 +458,8 @@ mod tests {
         let mut ticks = 0;
         while channel.can_seal() {
             ticks += 1;
-            (0..1_000).for_each(|n: u64| channel.push(&n, 0, stamp(ticks)).unwrap());
-            channel.seal(stamp(ticks), EventTime::MIN);
+            (0..1_000).for_each(|n: u64| channel.push(&n, 0, now(ticks)).unwrap());
+            channel.seal(now(ticks), EventTime::MIN);
         }
         // Frames beside the ring are limited by what the ring says of them.
         assert!(ticks < 80, "{ticks} ticks of 8,000 bytes each");
@@ -502,11 +502,11 @@ mod tests {
         let in_use = Arc::new(core::sync::atomic::AtomicUsize::new(0));
         let memory = Arc::new(Limited(in_use.clone(), 300_000));
         let (mut channel, mut consumer) = channel::<u64>(memory);
-        let fault = (0..100_000).find_map(|n: u64| channel.push(&n, 0, stamp(1)).err());
+        let fault = (0..100_000).find_map(|n: u64| channel.push(&n, 0, now(1)).err());
         assert!(matches!(fault, Some(Fault::OutOfMemory(_))));
         // Whoever goes on all the same is refused again, and may still end the tick.
-        assert!((0..100_000).any(|n: u64| channel.push(&n, 0, stamp(1)).is_err()));
-        channel.seal(stamp(1), EventTime::MIN);
+        assert!((0..100_000).any(|n: u64| channel.push(&n, 0, now(1)).is_err()));
+        channel.seal(now(1), EventTime::MIN);
         assert!(in_use.load(core::sync::atomic::Ordering::Relaxed) > 0);
         drop(channel);
         discard(&mut consumer);
@@ -518,8 +518,8 @@ mod tests {
         extern crate std;
         let in_use = Arc::new(core::sync::atomic::AtomicUsize::new(0));
         let (mut channel, mut consumer) = channel::<u64>(Arc::new(Limited(in_use.clone(), usize::MAX)));
-        (0..10_000).for_each(|n: u64| channel.push(&n, 0, stamp(1)).unwrap());
-        channel.seal(stamp(1), EventTime::MIN);
+        (0..10_000).for_each(|n: u64| channel.push(&n, 0, now(1)).unwrap());
+        channel.seal(now(1), EventTime::MIN);
         let panics = std::panic::AssertUnwindSafe(|| {
             while let Some(head) = peek(&mut consumer) {
                 let _ = take::<()>(&mut consumer, head, RowFormat::of::<u64>(), |frame| {

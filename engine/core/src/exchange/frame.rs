@@ -56,7 +56,7 @@ const _: () = assert!(size_of::<Header>() == FRAME_HEADER && align_of::<Header>(
 
 /// What every frame says of its tick.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct TickTime {
     pub(crate) tick: Tick,
     /// The processing time.
     pub(crate) time: EventTime,

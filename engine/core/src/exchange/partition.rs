@@ -99,7 +99,7 @@ impl ExchangeWriter {
 
     #[inline(always)]
     fn push<T: Record>(&mut self, channel: usize, record: &T, hash: u64) {
-        if let Err(fault) = self.channels[channel].push(record, hash, self.context.stamp()) {
+        if let Err(fault) = self.channels[channel].push(record, hash, self.context.tick_time()) {
             self.context.fail(fault);
         }
     }
@@ -113,15 +113,15 @@ impl Pipe for ExchangeWriter {
 
 impl Link for ExchangeWriter {
     fn seal(&mut self) {
-        let (stamp, watermark) = (self.context.stamp(), self.context.watermark(&self.origins));
+        let (now, watermark) = (self.context.tick_time(), self.context.watermark(&self.origins));
         self.channels.iter_mut().for_each(|channel| {
-            channel.seal(stamp, watermark);
+            channel.seal(now, watermark);
         });
     }
 
     fn flush(&mut self) {
-        let stamp = self.context.stamp();
-        self.channels.iter_mut().for_each(|channel| channel.flush(stamp));
+        let now = self.context.tick_time();
+        self.channels.iter_mut().for_each(|channel| channel.flush(now));
     }
 
     fn room(&mut self) -> usize {

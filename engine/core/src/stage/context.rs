@@ -1,7 +1,7 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
 
 use crate::checkpoint::notes::{Earlier, Notes};
-use crate::exchange::frame::Stamp;
+use crate::exchange::frame::TickTime;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};
@@ -107,8 +107,8 @@ impl StageContext {
 
     /// What frames of the tick in progress say of it.
     #[inline(always)]
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp { tick: self.tick.get(), time: self.wall.get() }
+    pub(crate) fn tick_time(&self) -> TickTime {
+        TickTime { tick: self.tick.get(), time: self.wall.get() }
     }
 
     /// What is known of the run.
