@@ -235,16 +235,15 @@ impl DataDirectory {
                 let directory = shards.join(&shard);
                 let scan =
                     LogScan::open(&self.disk, &directory, log_id, generation, number as u16, Look::Alone);
-                let is_used = match scan {
-                    Ok(None) => false,
-                    Ok(Some(mut scan)) => {
-                        scan.unseen().is_some()
-                            || !matches!(scan.group(), Ok(None))
-                            || !matches!(scan.torn(), Ok(None))
-                    }
-                    Err(_) => true,
-                };
-                if is_used {
+                // What is damaged was written to. What cannot be read may be as it should.
+                let is_used = scan.and_then(|scan| {
+                    let Some(mut scan) = scan else { return Ok(false) };
+                    Ok(scan.unseen().is_some() || scan.group()?.is_some() || scan.torn()?.is_some())
+                });
+                if let Err(error @ StorageError::Io { .. }) = is_used {
+                    return Err(error);
+                }
+                if is_used.unwrap_or(true) {
                     return Err(StorageError::Unusable {
                         path: directory,
                         reason: format!(

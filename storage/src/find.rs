@@ -16,7 +16,6 @@ use crate::group::{self, Opening};
 use crate::log::{Durability, ring_name, ring_path};
 use crate::segment::{self, FirstPage, Identity, PAGE, SegmentHeader, live_name};
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -185,7 +184,7 @@ pub(crate) fn find(
     // used again, its groups would be missed sooner or later.
     for segment in segments.values().flatten() {
         let (path, own) = (directory.join(&segment.name), segment.header.number);
-        if let Some(number) = claimed(identity, &*segment.file, &path, first, Some(own))? {
+        if let Some(number) = claimed(identity, &*segment.file, segment.len, &path, first, Some(own))? {
             return Err(StorageError::Damaged {
                 what: "header of a log segment",
                 path,
@@ -197,7 +196,7 @@ pub(crate) fn find(
         }
     }
     for file in headless {
-        match claimed(identity, &*file.file, &file.path, first, None)? {
+        match claimed(identity, &*file.file, file.len, &file.path, first, None)? {
             Some(number) => {
                 return Err(StorageError::Damaged {
                     what: "header of a log segment",
@@ -293,15 +292,16 @@ fn oldest(
 fn claimed(
     identity: &Identity,
     file: &dyn DiskFile,
+    len: u64,
     path: &Path,
     first: u64,
     own: Option<u64>,
 ) -> Result<Option<u64>, StorageError> {
     let mut header = [0; HEADER];
-    match file.read_at(&mut header, PAGE) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-        read => read.map_err(|error| StorageError::io("read", path, error))?,
+    if len < PAGE + HEADER as u64 {
+        return Ok(None);
     }
+    file.read_at(&mut header, PAGE).map_err(|error| StorageError::io("read", path, error))?;
     let by_name = path.file_name().and_then(|name| segment::number_in(name.to_str()?));
     let by_first = identity.segment(entry::u64_at(&header, 16));
     let other = |number: &u64| *number >= first && Some(*number) != own && identity.can_have(*number);

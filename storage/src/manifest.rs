@@ -249,10 +249,16 @@ impl Manifest {
                 Ok(Some(manifest))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let held =
-                    |name| disk.list(&data.join(name)).is_ok_and(|names: Vec<String>| !names.is_empty());
-                if held("log") || held("checkpoint") {
-                    return Err(StorageError::Missing { what: "manifest", path, advice: ADVICE });
+                for directory in ["log", "checkpoint"].map(|name| data.join(name)) {
+                    match disk.list(&directory) {
+                        Ok(names) if names.is_empty() => {}
+                        Ok(_) => {
+                            return Err(StorageError::Missing { what: "manifest", path, advice: ADVICE });
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        // A job that began anew because nobody could look would bury what is there.
+                        Err(error) => return Err(StorageError::io("list", directory, error)),
+                    }
                 }
                 Ok(None)
             }

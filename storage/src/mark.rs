@@ -378,7 +378,11 @@ pub(crate) fn stored(disk: &dyn Disk, data: &Path, id: u128) -> Result<u64, Stor
 /// Notes that a manifest was stored, durably, under that number.
 pub(crate) fn store(disk: &dyn Disk, data: &Path, id: u128, number: u64) -> Result<(), StorageError> {
     let path = stored_path(data);
-    let before = read_of(disk, &path, (id, 0, NO_SHARD)).unwrap_or(None).map(|mark| mark.number);
+    let before = match read_of(disk, &path, (id, 0, NO_SHARD)) {
+        Err(StorageError::Damaged { .. }) => None,
+        // Numbered as if there were none, this one would count for less than what is there.
+        read => read?.map(|mark| mark.number),
+    };
     let mut mark = MarkFile::at(disk, &path, (id, 0, NO_SHARD), 0, before, 0)?;
     let kept = Kept { position: number, tick: 0 };
     mark.write(kept, kept, Durability::Disk, None)

@@ -33,6 +33,7 @@ use crate::reader::{kept, no_ring};
 use crate::segment::{self, Identity, PAGE, SegmentHeader, live_name, new_name};
 use crate::walk::{RingPart, Walk, reason};
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,12 +99,15 @@ pub(crate) fn recover(
 ) -> Result<(Start, Recovered), StorageError> {
     let identity = options.identity();
     let mark_path = mark::path_of(directory);
-    if proof.exists && disk.list(directory).is_err() {
-        return Err(StorageError::Missing {
-            what: "directory of a log",
-            path: directory.to_path_buf(),
-            advice: MISSING_ADVICE,
-        });
+    if proof.exists {
+        disk.list(directory).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StorageError::Missing {
+                what: "directory of a log",
+                path: directory.to_path_buf(),
+                advice: MISSING_ADVICE,
+            },
+            _ => StorageError::io("list", directory, error),
+        })?;
     }
     disk.create_directory(directory).map_err(|error| StorageError::io("create", directory, error))?;
     let found = find(disk, directory, &identity, How::Write)?;

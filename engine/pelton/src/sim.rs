@@ -29,6 +29,8 @@ use crate::durability;
 use crate::job::Job;
 use crate::{JobError, Recording};
 use pelton_runtime::sim;
+#[doc(hidden)]
+pub use pelton_runtime::sim::Mistake;
 pub use pelton_runtime::sim::{
     Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, RunEnd, Scenario, Simulation,
 };

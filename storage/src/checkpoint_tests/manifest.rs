@@ -177,3 +177,43 @@ fn a_disk_that_fails_while_storing_is_an_error_and_loses_nothing() {
         assert!(found == some() || found == manifest(Vec::new()), "after {operations} operations");
     }
 }
+
+/// A directory whose manifest is gone is refused, too, where nobody can look what else is in it.
+#[test]
+fn what_cannot_be_looked_at_does_not_count_as_empty() {
+    let data = Path::new("/data");
+    let mut unread = 0;
+    for seed in 0..200 {
+        let machine = Simulated::new(seed, Faults::default());
+        machine.create_directory(&data.join("log/g0000")).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(machine.clone());
+        machine.set_faults(Faults { read_error: 500, ..Faults::default() });
+        match Manifest::load(&disk, data) {
+            Err(StorageError::Missing { what: "manifest", .. }) => {}
+            Err(StorageError::Io { path, .. }) => unread += usize::from(path.ends_with("log")),
+            other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    assert!(unread > 20, "{unread} of 200 could not look");
+}
+
+/// Whoever cannot read which manifest was stored last does not note another one under a number that counts for less.
+#[test]
+fn the_number_that_was_stored_last_never_falls() {
+    let data = Path::new("/data");
+    for seed in 0..200 {
+        let machine = Simulated::new(seed, Faults::default());
+        machine.create_directory(data).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(machine.clone());
+        let mut last = 0;
+        for number in 1..12 {
+            let read_error = if number % 3 == 0 { 300 } else { 0 };
+            machine.set_faults(Faults { read_error, ..Faults::default() });
+            if crate::mark::store(&*disk, data, LOG_ID, number).is_ok() {
+                last = number;
+            }
+            machine.set_faults(Faults::default());
+            assert_eq!(crate::mark::stored(&*disk, data, LOG_ID).unwrap(), last, "seed {seed}");
+        }
+    }
+}

@@ -15,10 +15,12 @@
 //!   names keep an older stretch of the changes in each directory. All rings are gone, and the machine has another boot id.
 //! - **Bits** turn over at either crash, any number of them, in files that are named ([`Faults::bit_flips`]); if asked for, only in what was
 //!   written of them ([`Faults::flip_written`]).
+//! - **Reads** fail ([`Faults::read_error`]): files cannot be opened, mapped or asked for their length, directories cannot be listed; or what
+//!   is read of a file comes to an end before it should ([`Faults::short_read`]). What is on the disk is as it was, and may be read the next time.
 //! - **Space** ends at [`Faults::full_at_bytes`]. A file takes what was written or filled with zeros, up to its last byte.
 //! - **[`Simulated::stop_after`]** ends the process between two operations, wherever that is; the next `crash` starts it again.
 //!
-//! Not in the model: reads that fail, clocks, writes that go to the wrong place.
+//! Not in the model: clocks, writes that go to the wrong place, pages of a map that cannot be read.
 //!
 //! All of it is drawn from one seed, each kind of chance from its own stream: the same calls give the same bytes, which
 //! [`Simulated::snapshot`] folds into a number. Everything is done by the caller's calls; there are no threads and no clock. Files hold
@@ -59,6 +61,14 @@ pub struct Faults {
     pub write_error: u32,
     /// Of a thousand writes of a writer, this many are carried out in two parts.
     pub short_write: u32,
+    /// Of a thousand reads (files that are opened, measured, mapped or read, directories that are listed), this many fail.
+    pub read_error: u32,
+    /// Of a thousand reads of bytes, this many come to the end of the file before they should.
+    pub short_read: u32,
+    /// In which files and directories: those whose path contains this.
+    pub unread_in: String,
+    /// Of what cannot be opened or listed it is said that it is not there: nothing that a disk does, only to show that it would be noticed.
+    pub false_absence: bool,
     /// All files together have room for this many bytes.
     pub full_at_bytes: Option<u64>,
     /// For how many polls a write is only under way; none if the range is empty.
@@ -118,6 +128,7 @@ struct MachineState {
     boot: u64,
     numbers: u64,
     operations: u64,
+    failed_reads: u64,
     stops_at: Option<u64>,
 }
 
@@ -132,6 +143,7 @@ struct Chance {
     power: Stream,
     names: Stream,
     flips: Stream,
+    reads: Stream,
 }
 
 /// A file, whatever its name.
@@ -177,6 +189,7 @@ impl Simulated {
             power: stream("power"),
             names: stream("names"),
             flips: stream("flips"),
+            reads: stream("reads"),
         };
         let state = MachineState {
             names: Names::default(),
@@ -189,6 +202,7 @@ impl Simulated {
             boot: 1,
             numbers: 0,
             operations: 0,
+            failed_reads: 0,
             stops_at: None,
         };
         Simulated { state: Arc::new(Mutex::new(state)) }
@@ -224,6 +238,11 @@ impl Simulated {
     /// Operations so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// Reads that have failed, or were short.
+    pub fn failed_reads(&self) -> u64 {
+        self.state().failed_reads
     }
 
     /// Whether the process was ended by [`Simulated::stop_after`].
@@ -273,6 +292,16 @@ impl Simulated {
         state.alive(state.life)?;
         Ok(state)
     }
+
+    /// The state, for a look at what is on the disk.
+    fn read(&self, path: &Path) -> io::Result<MutexGuard<'_, MachineState>> {
+        let mut state = self.look()?;
+        let concerned = state.concerns(path);
+        match state.reads(concerned) {
+            Err(_) if state.faults.false_absence => Err(ErrorKind::NotFound.into()),
+            read => read.map(|()| state),
+        }
+    }
 }
 
 impl MachineState {
@@ -290,6 +319,31 @@ impl MachineState {
         self.alive(life)?;
         self.operations += 1;
         Ok(())
+    }
+
+    /// Whether reads may fail there.
+    fn concerns(&self, path: &Path) -> bool {
+        let Faults { read_error, short_read, ref unread_in, .. } = self.faults;
+        read_error + short_read > 0 && path.to_string_lossy().contains(unread_in.as_str())
+    }
+
+    /// Something is read of the disk, or fails if it is `concerned`.
+    fn reads(&mut self, concerned: bool) -> io::Result<()> {
+        if !concerned || !self.chance.reads.happens(self.faults.read_error) {
+            return Ok(());
+        }
+        self.failed_reads += 1;
+        Err(io::Error::from_raw_os_error(libc::EIO))
+    }
+
+    /// The same, of bytes, which may also end too early.
+    fn reads_bytes(&mut self, concerned: bool) -> io::Result<()> {
+        self.reads(concerned)?;
+        if !concerned || !self.chance.reads.happens(self.faults.short_read) {
+            return Ok(());
+        }
+        self.failed_reads += 1;
+        Err(ErrorKind::UnexpectedEof.into())
     }
 
     fn next_number(&mut self) -> u64 {
@@ -362,7 +416,7 @@ impl MachineState {
 
 impl Disk for Simulated {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = if how == How::Create { self.operation()? } else { self.look()? };
+        let mut state = if how == How::Create { self.operation()? } else { self.read(path)? };
         let node = match (state.names.file(path), how) {
             (_, How::Create) => {
                 let number = state.next_number();
@@ -373,11 +427,12 @@ impl Disk for Simulated {
             (Some(node), _) => Arc::clone(node),
             (None, _) => return Err(ErrorKind::NotFound.into()),
         };
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), life: state.life, node, how }))
+        let (life, concerned) = (state.life, state.concerns(path));
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), life, node, how, concerned }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.look()?.names.list(directory)
+        self.read(directory)?.names.list(directory)
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -487,6 +542,8 @@ struct SimulatedFile {
     life: u64,
     node: Arc<Node>,
     how: How,
+    /// Whether reads of it may fail, as of when it was opened.
+    concerned: bool,
 }
 
 impl SimulatedFile {
@@ -501,9 +558,11 @@ impl SimulatedFile {
         self.how != How::Read
     }
 
-    fn content(&self) -> io::Result<MutexGuard<'_, Content>> {
-        self.disk.state().alive(self.life)?;
-        Ok(self.node.content())
+    /// The state, before something is read of the file.
+    fn look(&self) -> io::Result<MutexGuard<'_, MachineState>> {
+        let state = self.disk.state();
+        state.alive(self.life)?;
+        Ok(state)
     }
 
     /// The state, before an operation that changes the file.
@@ -516,11 +575,13 @@ impl SimulatedFile {
 
 impl DiskFile for SimulatedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.content()?.len())
+        self.look()?.reads(self.concerned)?;
+        Ok(self.node.content().len())
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        self.content()?.read(bytes, at)
+        self.look()?.reads_bytes(self.concerned)?;
+        self.node.content().read(bytes, at)
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -552,7 +613,8 @@ impl DiskFile for SimulatedFile {
     }
 
     fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
-        let content = self.content()?;
+        self.look()?.reads(self.concerned)?;
+        let content = self.node.content();
         let len = usize::try_from(content.len()).map_err(|_| ErrorKind::OutOfMemory)?;
         // As aligned as what readers of a real map may rely on. The memory is zeroed lazily, so holes cost next to nothing.
         let mut memory = vec![0; len + ALIGNMENT];

@@ -10,3 +10,4 @@ mod forged;
 mod kept;
 mod life;
 mod rings;
+mod unread;

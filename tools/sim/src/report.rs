@@ -1,6 +1,7 @@
 //! What is said of runs.
 
 use crate::run::{Canary, Configuration};
+use clap::ValueEnum;
 use pelton::sim::CrashReport;
 use std::cell::RefCell;
 use std::fmt;
@@ -45,11 +46,8 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Configuration { canary, scenario, data, shape, partitions, sending, deliveries } =
             &self.configuration;
-        let canary = match canary {
-            None => "",
-            Some(Canary::Unflushed) => " --canary unflushed",
-            Some(Canary::Skipped) => " --canary skipped",
-        };
+        let name = canary.as_ref().and_then(Canary::to_possible_value);
+        let canary = name.map_or_else(String::new, |name| format!(" --canary {}", name.get_name()));
         writeln!(f, "FAILED seed {}: {}", scenario.seed, self.what)?;
         writeln!(f, "    {scenario:?}")?;
         writeln!(f, "    {data:?}")?;
@@ -82,6 +80,8 @@ impl Summary {
             stopped,
             suspended,
             errors,
+            unreadable,
+            failed_reads,
             flips,
             checkpoints,
             rescaled,
@@ -97,6 +97,8 @@ impl Summary {
         total.stopped += stopped;
         total.suspended += suspended;
         total.errors += errors;
+        total.unreadable += unreadable;
+        total.failed_reads += failed_reads;
         total.flips += flips;
         total.checkpoints += checkpoints;
         total.rescaled += rescaled;
@@ -113,6 +115,8 @@ impl Summary {
             stopped,
             suspended,
             errors,
+            unreadable,
+            failed_reads,
             flips,
             checkpoints,
             rescaled,
@@ -123,7 +127,8 @@ impl Summary {
         let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
         format!(
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
-             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, bits turned over {flips} times, of which \
+             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, reads failed {failed_reads} \
+             times, which stopped {unreadable} runs, bits turned over {flips} times, of which \
              {} were refused; {rescaled} changes of shards; trace {trace:016x}",
             took.as_secs_f64(),
             self.failed.len(),

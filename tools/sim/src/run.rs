@@ -7,7 +7,9 @@ use crate::producers::{Producers, Sending};
 use clap::ValueEnum;
 use pelton::config::Durability;
 use pelton::prelude::*;
-use pelton::sim::{Chance, CrashReport, Environment, Faults, Moment, RunEnd, Scenario, crash_test_in};
+use pelton::sim::{
+    Chance, CrashReport, Environment, Faults, Mistake, Moment, RunEnd, Scenario, crash_test_in,
+};
 use pelton::{Delivery, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,18 @@ pub enum Canary {
     Unflushed,
     /// The first entry of a log is not replayed.
     Skipped,
+    /// What cannot be read is taken for something that is not there.
+    Absent,
+}
+
+impl Canary {
+    /// If it is one in how the job recovers.
+    fn mistake(self) -> Option<Mistake> {
+        match self {
+            Canary::Unflushed | Canary::Absent => None,
+            Canary::Skipped => Some(Mistake::Skipped),
+        }
+    }
 }
 
 /// Everything that is drawn before a run.
@@ -69,9 +83,10 @@ impl Configuration {
             commands: *chance.choose(&[0, 2, 20]),
             faults: Faults {
                 false_syncs: canary == Some(Canary::Unflushed),
-                ..faults(&mut Chance::new(seed, "faults"), most)
+                false_absence: canary == Some(Canary::Absent),
+                ..unreadable(&mut Chance::new(seed, "reads"), faults(&mut Chance::new(seed, "faults"), most))
             },
-            skips: canary == Some(Canary::Skipped),
+            mistake: canary.and_then(Canary::mistake),
         };
         let deliveries =
             [Delivery::ExactlyOnce, Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::AtMostOnce];
@@ -103,6 +118,17 @@ fn faults(chance: &mut Chance, shards: u64) -> Faults {
         faults.flip_in = vec![place.to_owned()];
         // After the loss of power a log's last group may be dropped if it is damaged: then no bits turn over in what was logged.
         faults.flip_written = place == "seg-";
+    }
+    faults
+}
+
+/// The same, with reads that fail, but not where bits turn over as well: what a job says would have two causes.
+fn unreadable(chance: &mut Chance, mut faults: Faults) -> Faults {
+    if faults.bit_flips == 0 {
+        faults.read_error = *chance.choose(&[0, 2, 5, 20]);
+        faults.short_read = *chance.choose(&[0, 2, 5, 20]);
+        (*chance.choose(&["", "", "seg-", ".snap", "MANIFEST", ".durable"]))
+            .clone_into(&mut faults.unread_in);
     }
     faults
 }
@@ -256,9 +282,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_found() {
-        for canary in [Canary::Unflushed, Canary::Skipped] {
+        for canary in Canary::value_variants() {
             let fails = |seed| {
-                let configuration = Configuration::draw(seed, Some(canary));
+                let configuration = Configuration::draw(seed, Some(*canary));
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&configuration)));
                 !matches!(result, Ok(Ok(_)))
             };

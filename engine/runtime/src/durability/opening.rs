@@ -261,7 +261,7 @@ impl Opened {
         };
         if self.manifest.restored.as_ref() == Some(&wanted) {
             let base = checkpoints.iter().rev().find(named).map(|checkpoint| checkpoint.number);
-            if base.is_none() || base != self.manifest.base || self.has_begun() {
+            if base.is_none() || base != self.manifest.base || self.has_begun()? {
                 return Err(OpenError::RestoredBefore { path: self.data.path().to_owned(), wanted });
             }
             // Nothing has come since: a start that was cut short.
@@ -286,19 +286,31 @@ impl Opened {
         Ok(())
     }
 
-    /// Whether anything has been taken in, or saved, by this generation of shards. What cannot be read may have been.
-    fn has_begun(&self) -> bool {
+    /// Whether anything has been taken in, or saved, by this generation of shards. What is damaged was.
+    fn has_begun(&self) -> Result<bool, StorageError> {
         let Manifest { generation, shards, ref checkpoints, .. } = self.manifest;
         let holds = |shard| {
             let (disk, directory) = (self.data.disk(), self.data.log(generation, shard));
-            let nothing = disk.list(&directory).is_ok_and(|names| names.is_empty());
-            if nothing || disk.list(&directory).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-                return false;
+            match disk.list(&directory) {
+                Ok(names) if names.is_empty() => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                listed => listed.map_err(|error| StorageError::io("list", &directory, error))?,
+            };
+            let reader = LogReader::open(disk, &directory, &self.log_options(shard), 0);
+            match reader.and_then(|mut reader| Ok(reader.next()?.is_some())) {
+                Err(error @ StorageError::Io { .. }) => Err(error),
+                holds => Ok(holds.unwrap_or(true)),
             }
-            let mut reader = LogReader::open(disk, &directory, &self.log_options(shard), 0);
-            reader.as_mut().map_or(true, |reader| !matches!(reader.next(), Ok(None)))
         };
-        checkpoints.iter().any(|checkpoint| checkpoint.generation == generation) || (0..shards).any(holds)
+        if checkpoints.iter().any(|checkpoint| checkpoint.generation == generation) {
+            return Ok(true);
+        }
+        for shard in 0..shards {
+            if holds(shard)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The log of a shard of this generation, as the last run kept it.

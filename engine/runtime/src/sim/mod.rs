@@ -6,17 +6,20 @@
 //!
 //! Users find this in `pelton::sim`.
 
+mod cause;
 mod chance;
 mod environment;
+mod mistake;
 mod outcome;
 mod runs;
 mod scenario;
 mod seeded;
-mod skipping;
 mod wall;
 
 pub use chance::Chance;
 pub use environment::{Environment, Moment, RunEnd};
+#[doc(hidden)]
+pub use mistake::Mistake;
 pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
 pub use runs::crash_test;

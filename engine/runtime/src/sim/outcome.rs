@@ -20,6 +20,10 @@ pub struct CrashReport {
     pub suspended: u32,
     /// Times the job stopped because the disk failed, and said so.
     pub errors: u32,
+    /// Times the job stopped because something could not be read, and said what.
+    pub unreadable: u32,
+    /// Reads that failed or were short, whatever came of it.
+    pub failed_reads: u64,
     /// Crashes at which bits turned over.
     pub flips: u32,
     /// Checkpoints, savepoints included.

@@ -8,19 +8,19 @@
 //!
 //! After each step: what is durable never falls, and no shard has released more than that.
 
-use super::skipping::skip_first;
+use super::cause::{is_of_the_disk, says_what_cannot_be_read};
 use super::wall::WallClock;
-use super::{Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, RunEnd, Scenario};
+use super::{Chance, CrashReport, Environment, Failure, Faults, Mistake, Moment, Problem, RunEnd, Scenario};
 use crate::blueprint::Blueprint;
 use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
 use crate::durability::{
-    CoordinatorOptions, DurabilityOptions, Harness, OpenError, Opened, Request, Task, rescale, restore,
+    CoordinatorOptions, DurabilityOptions, Harness, Opened, Request, Task, rescale, restore,
 };
 use crate::{Duty as _, JobError, sizes};
 use pelton_core::exchange::hash;
 use pelton_core::state::memory::{HeapMemory, Memory};
-use pelton_core::{Fault, Nanos, Tick};
+use pelton_core::{Nanos, Tick};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,9 +41,7 @@ pub fn crash_test(
     scenario: &Scenario,
     environment: &mut dyn Environment,
 ) -> Result<CrashReport, Failure> {
-    if scenario.skips {
-        blueprint.builders.push(Arc::new(skip_first));
-    }
+    blueprint.builders.extend(scenario.mistake.map(Mistake::builder));
     let mut runs = Runs::new(&blueprint, scenario, environment);
     let outcome = runs.run().map_err(|problem| {
         let Runs { run, step, ref mut count, .. } = runs;
@@ -94,6 +92,7 @@ struct Runs<'a> {
     moves: Chance,
     crashes: Chance,
     suspensions: Chance,
+    reads: Chance,
     sizes: Chance,
     /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
     departures: Chance,
@@ -116,6 +115,8 @@ struct Runs<'a> {
     durability: Durability,
     /// The disk may fail.
     fails: bool,
+    /// Reads that had failed when the run began.
+    failed_before: u64,
     durable_through: Tick,
     quiet: u32,
     checkpoint: u64,
@@ -145,6 +146,7 @@ impl<'a> Runs<'a> {
             moves: chance("moves"),
             crashes: chance("deaths"),
             suspensions: chance("suspensions"),
+            reads: chance("reads"),
             sizes: chance("sizes"),
             departures: chance("departures"),
             run: 0,
@@ -159,6 +161,7 @@ impl<'a> Runs<'a> {
             behind: false,
             durability: scenario.durability,
             fails: false,
+            failed_before: 0,
             durable_through: Tick(0),
             quiet: 0,
             checkpoint: 0,
@@ -171,24 +174,39 @@ impl<'a> Runs<'a> {
             let last = self.run >= self.scenario.crashes;
             self.begin(last);
             let lived = self.live();
+            self.count.failed_reads = self.disk.failed_reads();
             self.trace(self.disk.snapshot());
             match lived {
                 Ok(()) => break,
                 Err(Halt::Ended) if !last => {}
-                Err(Halt::Job(error)) if is_of_the_disk(&error) && (self.fails || self.count.flips > 0) => {
+                Err(Halt::Job(error)) if is_of_the_disk(&error) && self.explains(&error)? => {
                     if self.count.flips > 0 {
                         self.tell(format!("refused: {error}"));
                         self.count.refused = Some(error.to_string());
                         break;
                     }
                     self.tell(format!("the job stopped: {error}"));
-                    self.count.errors += 1;
+                    let unread = self.count.failed_reads > self.failed_before;
+                    *(if unread { &mut self.count.unreadable } else { &mut self.count.errors }) += 1;
                 }
                 Err(halt) => return Err(halt.into()),
             }
             self.run += 1;
         }
         Ok(())
+    }
+
+    /// Whether what was done to the disk in this run, and to what is on it before, explains that the job failed. If all that was done is that
+    /// reads failed, it has to say so, and where.
+    fn explains(&self, error: &JobError) -> Result<bool, Problem> {
+        if self.fails || self.count.flips > 0 {
+            return Ok(true);
+        }
+        let unread = self.count.failed_reads > self.failed_before;
+        if unread && !says_what_cannot_be_read(error, DATA) {
+            return Err(Problem::Broken(format!("a read failed, and the job says: {error}")));
+        }
+        Ok(unread)
     }
 
     fn tell(&mut self, what: String) {
@@ -229,6 +247,10 @@ impl<'a> Runs<'a> {
         let mut faults = Faults { bit_flips: 0, ..faults.clone() };
         if last || !errors {
             (faults.sync_error, faults.write_error) = (0, 0);
+        }
+        self.failed_before = self.disk.failed_reads();
+        if !self.reads.happens(400) || last {
+            (faults.read_error, faults.short_read) = (0, 0);
         }
         if last || !full {
             faults.full_at_bytes = None;
@@ -531,14 +553,4 @@ impl<'a> Runs<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether an error says that the disk failed, or that what is on it is not what it was.
-fn is_of_the_disk(error: &JobError) -> bool {
-    matches!(
-        error,
-        JobError::Fault(Fault::Storage { .. } | Fault::Restore { .. })
-            | JobError::Open(OpenError::Storage(_))
-            | JobError::Storage(_)
-    )
 }

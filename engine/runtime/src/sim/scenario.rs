@@ -1,6 +1,6 @@
 //! What a scenario of several runs is like.
 
-use super::Faults;
+use super::{Faults, Mistake};
 use crate::config::Durability;
 use pelton_core::TickBudget;
 use pelton_core::stage::build::Sizes;
@@ -35,12 +35,12 @@ pub struct Scenario {
     pub keep: usize,
     /// Of a thousand bursts of steps, after this many somebody commands a checkpoint or a savepoint.
     pub commands: u32,
-    /// What the disk does wrong in runs that end early. Errors of writes and syncs, and a full disk, stop a job, and are not in every run. Bits
+    /// What the disk does wrong in runs that end early. Errors of reads, writes and syncs, and a full disk, stop a job, and are not in every run. Bits
     /// turn over at one crash in four; the run may then end in a refusal.
     pub faults: Faults,
-    /// A mistake that is to be found: what a log holds is taken in again without the first entry.
+    /// A mistake that is to be found.
     #[doc(hidden)]
-    pub skips: bool,
+    pub mistake: Option<Mistake>,
 }
 
 impl Default for Scenario {
@@ -61,7 +61,7 @@ impl Default for Scenario {
             keep: 2,
             commands: 2,
             faults: Faults { slow: 0..8, ..Faults::default() },
-            skips: false,
+            mistake: None,
         }
     }
 }

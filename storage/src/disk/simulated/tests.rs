@@ -41,7 +41,6 @@ fn owned(byte: u8, len: usize) -> Source {
 /// Writes `rounds` pages with every fault there is and crashes at times; what completed and what was read, folded into one text.
 fn story(seed: u64, rounds: u64) -> (String, u64) {
     let faults = Faults {
-        false_syncs: false,
         sync_error: 50,
         write_error: 50,
         short_write: 200,
@@ -49,7 +48,7 @@ fn story(seed: u64, rounds: u64) -> (String, u64) {
         slow: 0..9,
         bit_flips: 2,
         flip_in: vec!["file".to_owned()],
-        flip_written: false,
+        ..Faults::default()
     };
     let machine = machine(seed, Faults::default());
     durable_file(&machine, 128 << 10);
@@ -364,4 +363,33 @@ fn snapshots_tell_machines_apart() {
     };
     assert_eq!(treated(1), treated(1));
     assert_ne!(treated(1), treated(2));
+}
+
+#[test]
+fn reads_fail_or_are_short_and_leave_all_as_it_was() {
+    let machine = machine(7, Faults::default());
+    durable_file(&machine, 8 << 10).write_at(b"there", 100).unwrap();
+    let mut bytes = [0; 5];
+    let faults = Faults { read_error: 1_000, unread_in: "elsewhere".to_owned(), ..Faults::default() };
+    machine.set_faults(faults);
+    assert_eq!(content(&machine)[100..105], *b"there");
+    assert_eq!(machine.failed_reads(), 0);
+    // Whether reads of a file may fail is decided when it is opened.
+    machine.set_faults(Faults { short_read: 1_000, ..Faults::default() });
+    let file = machine.open(Path::new(FILE), How::Read).unwrap();
+    machine.set_faults(Faults { read_error: 1_000, ..Faults::default() });
+    let failed = |error: io::Error| assert_eq!(error.raw_os_error(), Some(libc::EIO));
+    machine.open(Path::new(FILE), How::Read).err().map(failed).unwrap();
+    machine.open(Path::new(FILE), How::Write).err().map(failed).unwrap();
+    machine.list(Path::new("/data")).err().map(failed).unwrap();
+    file.len().err().map(failed).unwrap();
+    file.map().err().map(failed).unwrap();
+    file.read_at(&mut bytes, 100).err().map(failed).unwrap();
+    assert_eq!(machine.failed_reads(), 6);
+    machine.set_faults(Faults { short_read: 1_000, ..Faults::default() });
+    assert_eq!(file.read_at(&mut bytes, 100).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!((file.len().unwrap(), machine.failed_reads()), (8 << 10, 7), "only bytes can be too few");
+    machine.set_faults(Faults::default());
+    file.read_at(&mut bytes, 100).unwrap();
+    assert_eq!(&bytes, b"there");
 }
