@@ -6,6 +6,7 @@
 //!  a turn      some of what is on its way arrives: rows and the tick that they were of, in one go
 //!  death       some more arrives, the rest is lost
 //!  checkpoint  everything that was shown arrives before it counts
+//!  savepoint   the job goes back to it: rows of later ticks are taken back, by the sink itself if it is transactional
 //! ```
 
 use pelton::core::checkpoint::notes::Noted;
@@ -29,6 +30,8 @@ type Batch = (u16, Tick, Vec<Shown>);
 #[derive(Clone)]
 pub struct Database {
     delivery: Delivery,
+    /// A mistake that is to be found: it stays as it is when the job goes back to a savepoint.
+    stays: bool,
     tables: Arc<Mutex<Tables>>,
 }
 
@@ -36,6 +39,10 @@ pub struct Database {
 struct Tables {
     /// Every row that was ever shown.
     seen: BTreeMap<Name, Shown>,
+    /// The same, of rows that were taken back: their names do not come again.
+    taken_back: BTreeMap<Name, Shown>,
+    /// The history of the job that it has rows of.
+    generation: u32,
     /// Two rows of one name.
     conflict: Option<String>,
     /// The last tick that these shards have shown.
@@ -52,6 +59,14 @@ impl Tables {
         self.rows.extend(rows.into_iter().zip(0..).map(|(row, seq)| ((tick, shard, seq), row)));
     }
 
+    /// Rows of ticks behind this one are taken back.
+    fn take_back(&mut self, to: Tick) {
+        let behind = self.seen.split_off(&(Tick(to.0 + 1), 0, 0));
+        self.taken_back.extend(behind);
+        self.rows.retain(|((tick, ..), _)| *tick <= to);
+        self.through.values_mut().for_each(|through| *through = to.min(*through));
+    }
+
     /// Everything of a shard arrives.
     fn arrive_all(&mut self, shard: u16) {
         let (mine, others) =
@@ -63,8 +78,8 @@ impl Tables {
 
 impl Database {
     /// An empty one.
-    pub fn new(delivery: Delivery) -> Self {
-        Database { delivery, tables: Arc::default() }
+    pub fn new(delivery: Delivery, stays: bool) -> Self {
+        Database { delivery, stays, tables: Arc::default() }
     }
 
     /// How rows are delivered to it.
@@ -74,6 +89,13 @@ impl Database {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job has gone back to a savepoint. Where it is shown rows and no more, it is for people to take them back.
+    pub fn went_back(&self, to: Tick) {
+        if self.delivery != Delivery::ExactlyOnce {
+            self.tables().take_back(to);
+        }
     }
 
     /// Shards begin, and nothing is durable yet as far as they know.
@@ -129,7 +151,8 @@ impl Sink<Shown> for Database {
 
     fn open(&self, shard: ShardId) -> Writer {
         let (rows, batches) = (Vec::new(), VecDeque::new());
-        Writer { shard: shard.0, rows, shown: Tick(0), batches, database: self.clone() }
+        let (shard, shown, found, database) = (shard.0, Tick(0), None, self.clone());
+        Writer { shard, rows, shown, batches, found, database }
     }
 
     fn is_transactional(&self) -> bool {
@@ -145,6 +168,8 @@ pub struct Writer {
     /// The last tick of which it was shown rows.
     shown: Tick,
     batches: VecDeque<Batch>,
+    /// The history and the checkpoint that a start which is not certain yet goes on from.
+    found: Option<(u32, Tick)>,
     database: Database,
 }
 
@@ -161,7 +186,8 @@ impl SinkWriter<Shown> for Writer {
         // What is shown before it is durable may be computed anew under another name, and another row under its own.
         if self.database.delivery != Delivery::AtMostOnce {
             for (row, seq) in rows.iter().zip(0..) {
-                let before = tables.seen.insert((tick, self.shard, seq), *row);
+                let name = (tick, self.shard, seq);
+                let before = tables.seen.insert(name, *row).or(tables.taken_back.get(&name).copied());
                 if before.is_some_and(|before| before != *row) {
                     let name = (tick.0, self.shard, seq);
                     let conflict =
@@ -209,7 +235,20 @@ impl SinkWriter<Shown> for Writer {
                 tables.conflict.get_or_insert(conflict);
             }
         }
+        self.found = Some((recalled.generation, recalled.checkpoint));
         let through = tables.through.get(&self.shard).copied().unwrap_or_default();
-        Ok(through.max(recalled.checkpoint))
+        // Of another history only what the checkpoint knows of counts.
+        let counts = tables.generation == recalled.generation || self.database.stays;
+        Ok(if counts { through.max(recalled.checkpoint) } else { recalled.checkpoint })
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        let Some((generation, checkpoint)) = self.found.take() else { return Ok(()) };
+        let mut tables = self.database.tables();
+        let is_other = std::mem::replace(&mut tables.generation, generation) != generation;
+        if is_other && self.database.delivery == Delivery::ExactlyOnce && !self.database.stays {
+            tables.take_back(checkpoint);
+        }
+        Ok(())
     }
 }

@@ -67,6 +67,8 @@ struct Service {
     /// Records through this one have been sent, in some run.
     sent: u64,
     acknowledged: u64,
+    /// What was acknowledged may be given up.
+    goes_back: bool,
     connection: Option<Producer<Event>>,
 }
 
@@ -84,13 +86,24 @@ impl Producers {
                 first = end;
             }
             let id = format!("service-{number}");
-            Service { id, number, records, groups, next: 0, sent: 0, acknowledged: 0, connection: None }
+            let (next, sent, acknowledged, goes_back, connection) = (0, 0, 0, false, None);
+            Service { id, number, records, groups, next, sent, acknowledged, goes_back, connection }
         };
         let services = (0..sending.producers).map(&mut service).collect();
         (
             Producers { sending: sending.clone(), data: data.clone(), inlet: Some(entry), services, chance },
             source,
         )
+    }
+
+    /// Whether they can send again what the job gives up: an inlet that was closed stays closed.
+    pub fn may_go_back(&self) -> bool {
+        self.inlet.is_some()
+    }
+
+    /// The job has gone back to a savepoint: what it knows of is all that counts as acknowledged.
+    pub fn went_back(&mut self) {
+        self.services.iter_mut().for_each(|service| service.goes_back = true);
     }
 
     /// They get on.
@@ -151,6 +164,9 @@ impl Service {
                 connection => connection.map_err(told)?,
             };
             let known = connection.next_sequence().map_err(told)? - 1;
+            if std::mem::take(&mut self.goes_back) {
+                self.acknowledged = known.min(self.acknowledged);
+            }
             if known < self.acknowledged {
                 let (id, acknowledged) = (&self.id, self.acknowledged);
                 return Err(format!(

@@ -85,6 +85,7 @@ impl Summary {
             flips,
             checkpoints,
             rescaled,
+            went_back,
             ..
         } = *outcome;
         let total = &mut self.total;
@@ -102,6 +103,7 @@ impl Summary {
         total.flips += flips;
         total.checkpoints += checkpoints;
         total.rescaled += rescaled;
+        total.went_back += went_back;
         total.trace ^= outcome.trace;
     }
 
@@ -120,6 +122,7 @@ impl Summary {
             flips,
             checkpoints,
             rescaled,
+            went_back,
             trace,
             ..
         } = self.total;
@@ -129,7 +132,7 @@ impl Summary {
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
              killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, reads failed {failed_reads} \
              times, which stopped {unreadable} runs, bits turned over {flips} times, of which \
-             {} were refused; {rescaled} changes of shards; trace {trace:016x}",
+             {} were refused; {rescaled} changes of shards, {went_back} starts from savepoints; trace {trace:016x}",
             took.as_secs_f64(),
             self.failed.len(),
             self.refused,

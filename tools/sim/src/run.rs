@@ -23,6 +23,8 @@ pub enum Canary {
     Unflushed,
     /// The first entry of a log is not replayed.
     Skipped,
+    /// A sink that keeps rows is not taken back with the job when that goes back to a savepoint.
+    Untaken,
     /// What cannot be read is taken for something that is not there.
     Absent,
 }
@@ -31,7 +33,7 @@ impl Canary {
     /// If it is one in how the job recovers.
     fn mistake(self) -> Option<Mistake> {
         match self {
-            Canary::Unflushed | Canary::Absent => None,
+            Canary::Unflushed | Canary::Untaken | Canary::Absent => None,
             Canary::Skipped => Some(Mistake::Skipped),
         }
     }
@@ -67,10 +69,12 @@ impl Configuration {
         let shape = Shape::draw(&mut Chance::new(seed, "job"), &data, behind);
         let most = chance.from_to(1, 8);
         let least = if chance.happens(500) { most } else { chance.from_to(1, most) };
+        let restores = *Chance::new(seed, "restores").choose(&[0, 500, 900]);
         let scenario = Scenario {
             seed,
             crashes: chance.below(7) as u32,
-            steps_max: 50 << chance.below(8),
+            // In a few steps no savepoint comes about.
+            steps_max: (50 << chance.below(8)).max(if restores > 0 { 1_600 } else { 0 }),
             shards: least as usize..=most as usize,
             key_groups: most.max(chance.magnitude(256)) as u32,
             ring_bytes: 4_096 << chance.below(4),
@@ -80,7 +84,8 @@ impl Configuration {
             hash_ticks: if chance.happens(700) { 0 } else { chance.magnitude(50) },
             checkpoint_ns: if chance.happens(300) { 0 } else { 100_000 << chance.below(12) },
             keep: chance.from_to(1, 3) as usize,
-            commands: *chance.choose(&[0, 2, 20]),
+            commands: (*chance.choose(&[0, 2, 20])).max(if restores > 0 { 60 } else { 0 }),
+            restores,
             faults: Faults {
                 false_syncs: canary == Some(Canary::Unflushed),
                 false_absence: canary == Some(Canary::Absent),
@@ -143,6 +148,15 @@ struct Outside {
 }
 
 impl Environment for Outside {
+    fn may_go_back(&self) -> bool {
+        self.producers.as_ref().is_none_or(Producers::may_go_back)
+    }
+
+    fn went_back(&mut self, to: Tick) {
+        self.producers.iter_mut().for_each(Producers::went_back);
+        self.databases.iter().for_each(|database| database.went_back(to));
+    }
+
     fn began(&mut self, _: &Moment) {
         self.databases.iter().for_each(Database::began);
     }
@@ -173,7 +187,10 @@ impl Environment for Outside {
 /// What must not be.
 pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
     let Configuration { scenario, data, shape, partitions, sending, deliveries, .. } = configuration;
-    let databases: Vec<Database> = deliveries.iter().map(|delivery| Database::new(*delivery)).collect();
+    let databases: Vec<Database> = deliveries
+        .iter()
+        .map(|delivery| Database::new(*delivery, configuration.canary == Some(Canary::Untaken)))
+        .collect();
     let records = data.records;
     let (producers, job) = match sending {
         Some(sending) => {

@@ -34,6 +34,17 @@ pub enum RunEnd {
 
 /// The environment around a job. Everything in it must follow from what it is told, and from a [`Chance`](super::Chance) of its own.
 pub trait Environment {
+    /// Whether it bears that the job goes back to a savepoint: producers send again what came after it, and outputs that the job does not take
+    /// back by itself are taken back in [`went_back`](Self::went_back).
+    fn may_go_back(&self) -> bool {
+        false
+    }
+
+    /// The job goes on from what it was at the end of this tick; all that came after it is given up.
+    fn went_back(&mut self, to: Tick) {
+        let _ = to;
+    }
+
     /// Shards begin: in each run once, and once before if other shards' state has to be recovered first.
     fn began(&mut self, moment: &Moment) {
         let _ = moment;

@@ -12,6 +12,7 @@ mod environment;
 mod mistake;
 mod outcome;
 mod runs;
+mod savepoints;
 mod scenario;
 mod seeded;
 mod wall;

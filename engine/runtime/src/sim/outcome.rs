@@ -30,6 +30,8 @@ pub struct CrashReport {
     pub checkpoints: u64,
     /// Runs that began with another number of shards than the one before.
     pub rescaled: u32,
+    /// Runs that began from a savepoint, and gave up what came after it.
+    pub went_back: u32,
     /// Why the job would not go on, if bits turned over and it found them.
     pub refused: Option<String>,
     /// Everything that happened, as one number.

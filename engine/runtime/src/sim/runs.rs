@@ -9,6 +9,7 @@
 //! After each step: what is durable never falls, and no shard has released more than that.
 
 use super::cause::{is_of_the_disk, says_what_cannot_be_read};
+use super::savepoints::Savepoints;
 use super::wall::WallClock;
 use super::{Chance, CrashReport, Environment, Failure, Faults, Mistake, Moment, Problem, RunEnd, Scenario};
 use crate::blueprint::Blueprint;
@@ -94,6 +95,7 @@ struct Runs<'a> {
     suspensions: Chance,
     reads: Chance,
     sizes: Chance,
+    savepoints: Savepoints,
     /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
     departures: Chance,
     // The run at hand.
@@ -148,6 +150,7 @@ impl<'a> Runs<'a> {
             suspensions: chance("suspensions"),
             reads: chance("reads"),
             sizes: chance("sizes"),
+            savepoints: Savepoints::new(chance("savepoints")),
             departures: chance("departures"),
             run: 0,
             step: 0,
@@ -356,6 +359,8 @@ impl<'a> Runs<'a> {
     fn rescale(&mut self) -> Result<(Harness, Opened), Halt> {
         let (blueprint, scenario, memory) = (self.blueprint, self.scenario, self.memory.clone());
         sizes::check(self.shards, scenario.key_groups, scenario.ring_bytes)?;
+        let restores = if self.environment.may_go_back() { scenario.restores } else { 0 };
+        let restore = self.savepoints.ask(restores);
         let options = DurabilityOptions {
             durability: match self.durability {
                 Durability::Disk => pelton_storage::Durability::Disk,
@@ -368,13 +373,15 @@ impl<'a> Runs<'a> {
             shards: self.shards as u16,
             segment_bytes: scenario.segment_bytes,
             hash_ticks: scenario.hash_ticks,
-            restore: None,
+            restore: restore.clone(),
             log_id: self.log_id,
             configuration: BTreeMap::new(),
         };
         let shape = blueprint.shape(self.shards, scenario.key_groups);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut opened = Opened::open(&disk, Path::new(DATA), &shape, options).map_err(JobError::Open)?;
+        let earlier = self.savepoints.opened(&opened.manifest, restore.is_some());
+        self.went_back(earlier, "as an earlier run was asked to");
         let coordinator = CoordinatorOptions {
             interval_ns: scenario.checkpoint_ns,
             balance_ns: 0,
@@ -415,7 +422,18 @@ impl<'a> Runs<'a> {
             }
         });
         (self.durable_through, self.quiet) = (Tick(0), 0);
-        Ok(begun?)
+        let begun = begun?;
+        let now = self.savepoints.began();
+        self.went_back(now, &restore.unwrap_or_default());
+        Ok(begun)
+    }
+
+    /// If the job has gone back to a savepoint, those outside hear of it.
+    fn went_back(&mut self, to: Option<Tick>, why: &str) {
+        let Some(to) = to else { return };
+        self.count.went_back += 1;
+        self.tell(format!("the job goes back to tick {}: {why}", to.0));
+        self.environment.went_back(to);
     }
 
     /// A burst of steps of one shard, and what else happens at that time. If it is the end, the run has been ended.
@@ -481,6 +499,9 @@ impl<'a> Runs<'a> {
             let last = harness.coordinator.manifest().checkpoints.last().map_or(0, |last| last.number);
             if last > self.checkpoint {
                 self.count.checkpoints += 1;
+                if harness.mailbox.failure().is_none() && !self.disk.has_ended() {
+                    self.savepoints.are(harness.coordinator.manifest());
+                }
                 self.checkpoint = last;
                 let tick = harness.coordinator.manifest().checkpoints.last().map_or(0, |last| last.tick);
                 self.tell(format!(
@@ -494,7 +515,9 @@ impl<'a> Runs<'a> {
             self.environment.turn(&moment);
         }
         if self.commands.happens(self.scenario.commands) {
-            let name = self.commands.happens(300).then(|| format!("savepoint-{}-{}", self.run, self.step));
+            // Where runs begin from savepoints there must be some.
+            let named = if self.scenario.restores > 0 { 700 } else { 300 };
+            let name = self.commands.happens(named).then(|| format!("savepoint-{}-{}", self.run, self.step));
             harness.mailbox.command(Request::Checkpoint(name));
         }
         if self.moves.happens(self.scenario.commands) {

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub keep: usize,
     /// Of a thousand bursts of steps, after this many somebody commands a checkpoint or a savepoint.
     pub commands: u32,
+    /// Of a thousand runs, this many begin from a savepoint, if there is one and the environment bears it.
+    pub restores: u32,
     /// What the disk does wrong in runs that end early. Errors of reads, writes and syncs, and a full disk, stop a job, and are not in every run. Bits
     /// turn over at one crash in four; the run may then end in a refusal.
     pub faults: Faults,
@@ -60,6 +62,7 @@ impl Default for Scenario {
             checkpoint_ns: 20_000_000,
             keep: 2,
             commands: 2,
+            restores: 0,
             faults: Faults { slow: 0..8, ..Faults::default() },
             mistake: None,
         }
