@@ -90,8 +90,10 @@ impl Shape {
         let sink = sinks[0].clone();
         let delivery = sink.delivery();
         if self.family == Family::Ingested {
+            // In the time that a run takes some of them close.
+            let windows = tumbling(millis(1 + self.window_ms as u64 % 20));
             let counts = records.ingestion_time().key_by(|e| e.key).window(windows).count();
-            return counts.map(|r| [0, r.key as i64, r.value as i64, 0]).deliver(delivery).sink(sink);
+            return counts.map(|r| row(r.window, r.key, r.value as i64)).deliver(delivery).sink(sink);
         }
         let records = records.event_time(Event::time, disorder);
         match self.family {
@@ -198,6 +200,16 @@ impl Shape {
         }
         rows.sort_unstable();
         rows
+    }
+
+    /// A window of a key that there are two rows of. Where windows are of the time at which records enter, none of these is late, so it closes once.
+    pub fn divided(&self, rows: &[Shown]) -> Option<String> {
+        if self.family != Family::Ingested {
+            return None;
+        }
+        let mut windows = BTreeSet::new();
+        let twice = rows.iter().find(|row| !windows.insert((row[0], row[1])));
+        twice.map(|row| format!("there are two rows of the window of {row:?}"))
     }
 
     /// The first row that comes before another one that it should follow. Rows in the order of their names.

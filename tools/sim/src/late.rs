@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// (Virtual nanoseconds at which the record comes, its event time), one list for each partition.
-type Script = Vec<Vec<(u64, i64)>>;
+pub type Script = Vec<Vec<(u64, i64)>>;
 
 /// What the records go through before they are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,17 @@ const NEVER: i64 = i64::MAX;
 /// Early records in a row that are believed.
 const AGREE: usize = 8;
 
+/// A source whose records come when the script says.
 #[derive(Clone)]
-struct Scripted {
-    script: Arc<Script>,
-    ends: u64,
+pub struct Scripted {
+    /// Its records.
+    pub script: Arc<Script>,
+    /// No partition ends before that.
+    pub ends: u64,
 }
 
-struct ScriptedPartition {
+/// One list of them.
+pub struct ScriptedPartition {
     records: Vec<(u64, i64)>,
     next: usize,
     ends: u64,
@@ -248,7 +252,7 @@ impl Lateness {
 }
 
 /// Records of some partitions: mostly in order, with pauses, stragglers, and now and then a time far ahead.
-fn script(chance: &mut Chance, ends: u64) -> Script {
+pub fn script(chance: &mut Chance, ends: u64) -> Script {
     let partition = |chance: &mut Chance| {
         let (mut when, mut at) = (chance.below(ends), chance.below(200) as i64);
         // Much that is there at once shows who has not said anything yet.

@@ -12,6 +12,7 @@
 
 mod data;
 mod database;
+mod ingested;
 mod jobs;
 mod late;
 mod producers;
@@ -80,8 +81,12 @@ fn alone(seed: u64, canary: Option<Canary>) -> bool {
 
 fn one(configuration: &Configuration) -> Result<pelton::sim::CrashReport, String> {
     let seed = configuration.scenario.seed;
-    let both = || late::Lateness::draw(seed).run().and_then(|()| run::run(configuration));
-    catch_unwind(AssertUnwindSafe(both)).unwrap_or_else(|_| Err(report::last_panic()))
+    let all = || {
+        late::Lateness::draw(seed).run()?;
+        ingested::Ingestion::draw(seed).run()?;
+        run::run(configuration)
+    };
+    catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(report::last_panic()))
 }
 
 /// Seeds, on a number of threads; whether any fails.

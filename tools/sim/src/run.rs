@@ -23,6 +23,8 @@ pub enum Canary {
     Unflushed,
     /// The first entry of a log is not replayed.
     Skipped,
+    /// The clock is read anew for what is replayed.
+    Reread,
     /// A sink that keeps rows is not taken back with the job when that goes back to a savepoint.
     Untaken,
     /// What cannot be read is taken for something that is not there.
@@ -35,6 +37,7 @@ impl Canary {
         match self {
             Canary::Unflushed | Canary::Untaken | Canary::Absent => None,
             Canary::Skipped => Some(Mistake::Skipped),
+            Canary::Reread => Some(Mistake::Reread),
         }
     }
 }
@@ -255,6 +258,11 @@ fn compare(
         }
         Delivery::ExactlyOnce | Delivery::AtMostOnce => rows.iter().map(|(_, row)| *row).collect(),
     };
+    if let Some(divided) = shape.divided(&found)
+        && !at_most_once
+    {
+        return Err(divided);
+    }
     let (expected, found) = (shape.comparable(expected), shape.comparable(found));
     let whole = ended && !at_most_once;
     difference(shape, &expected, &found, whole)?;

@@ -2,14 +2,19 @@
 
 use pelton_core::ingress::input_log::Replay;
 use pelton_core::stage::build::ShardBuilder;
-use pelton_core::{Fault, IngressEntry};
+use pelton_core::{EventTime, Fault, IngressEntry};
 use std::sync::Arc;
+
+/// Nanoseconds.
+const LATER: i64 = 10_000_000;
 
 /// A mistake in how a job recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     /// What a log holds is taken in again without the first entry.
     Skipped,
+    /// The time of day at which it was taken in is read anew.
+    Reread,
 }
 
 impl Mistake {
@@ -19,6 +24,7 @@ impl Mistake {
             Mistake::Skipped => Arc::new(|builder| {
                 builder.wrap_replay(|log| Box::new(Skipping { log, skipped: false }));
             }),
+            Mistake::Reread => Arc::new(|builder| builder.wrap_replay(|log| Box::new(Rereading { log }))),
         }
     }
 }
@@ -35,5 +41,17 @@ impl Replay for Skipping {
             self.log.next()?;
         }
         self.log.next()
+    }
+}
+
+/// What a log holds, taken in somewhat later than it was.
+struct Rereading {
+    log: Box<dyn Replay>,
+}
+
+impl Replay for Rereading {
+    fn next(&mut self) -> Result<Option<IngressEntry>, Fault> {
+        let later = |entry: IngressEntry| IngressEntry { wall: EventTime(entry.wall.0 + LATER), ..entry };
+        Ok(self.log.next()?.map(later))
     }
 }
