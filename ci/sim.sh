@@ -8,14 +8,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-CANARY_SEEDS=200
+CANARY_SEEDS=400
 FIXED_SEEDS=2000
 FRESH_SEEDS=2000
 
 cargo build --profile unlinked --locked --package pelton-sim
 sim=target/unlinked/pelton-sim
 
-for mistake in unflushed skipped reread absent untaken; do
+for mistake in unflushed skipped unnamed reread absent untaken; do
     echo "canary: $mistake, within $CANARY_SEEDS seeds"
     if ! said=$("$sim" --canary "$mistake" --seeds "$CANARY_SEEDS"); then
         printf '%s\nthe simulator does not find a mistake that was built in: %s\n' "$said" "$mistake"

@@ -8,7 +8,8 @@
 //! - **Syncs** make a file's content durable, or fail ([`Faults::sync_error`]). After a failed one some of what was not durable is, the
 //!   rest never will be, and a later sync that succeeds says nothing about it. A sync is not of names. Those of what comes from a ring,
 //!   a log's groups, may be said to be done and not be ([`Faults::false_syncs`]): nothing that a job is durable, only to show that it would be noticed.
-//! - **Names** become durable when their directory is synced. Directories right below the root are always there.
+//! - **Writes that block** ([`DiskFile::write_at`], zeros that are filled in) fail as those of a writer do, after a part up to some sector.
+//! - **Names** are not made, changed or removed ([`Faults::name_error`]). They become durable when their directory is synced. Directories right below the root are always there.
 //! - **[`Crash::Process`]**: everything that completed stays, and so do rings that live on the machine. Writes under way are decided as
 //!   above. Locks are free again, rings in the process are gone.
 //! - **[`Crash::Power`]**: that, and then each write that was not synced is there wholly, in some of its sectors, or not, each by itself;
@@ -59,6 +60,12 @@ pub struct Faults {
     pub false_syncs: bool,
     /// Of a thousand writes of a writer, this many fail.
     pub write_error: u32,
+    /// Of a thousand writes that block, this many fail.
+    pub blocking_write_error: u32,
+    /// Of a thousand files and directories that are to be made, renamed or removed, this many stay as they are.
+    pub name_error: u32,
+    /// Of files that are not renamed it is said that they were: nothing that a disk does, only to show that it would be noticed.
+    pub false_renames: bool,
     /// Of a thousand writes of a writer, this many are carried out in two parts.
     pub short_write: u32,
     /// Of a thousand reads (files that are opened, measured, mapped or read, directories that are listed), this many fail.
@@ -129,6 +136,7 @@ struct MachineState {
     numbers: u64,
     operations: u64,
     failed_reads: u64,
+    failed_changes: u64,
     stops_at: Option<u64>,
 }
 
@@ -144,6 +152,7 @@ struct Chance {
     names: Stream,
     flips: Stream,
     reads: Stream,
+    changes: Stream,
 }
 
 /// A file, whatever its name.
@@ -190,6 +199,7 @@ impl Simulated {
             names: stream("names"),
             flips: stream("flips"),
             reads: stream("reads"),
+            changes: stream("changes"),
         };
         let state = MachineState {
             names: Names::default(),
@@ -203,6 +213,7 @@ impl Simulated {
             numbers: 0,
             operations: 0,
             failed_reads: 0,
+            failed_changes: 0,
             stops_at: None,
         };
         Simulated { state: Arc::new(Mutex::new(state)) }
@@ -245,6 +256,11 @@ impl Simulated {
         self.state().failed_reads
     }
 
+    /// Writes that block and changes of names that have failed.
+    pub fn failed_changes(&self) -> u64 {
+        self.state().failed_changes
+    }
+
     /// Whether the process was ended by [`Simulated::stop_after`].
     pub fn has_ended(&self) -> bool {
         self.state().has_ended()
@@ -283,6 +299,14 @@ impl Simulated {
         let mut state = self.state();
         let life = state.life;
         state.operation(life)?;
+        Ok(state)
+    }
+
+    /// The same, of one that changes a name.
+    fn name_operation(&self) -> io::Result<MutexGuard<'_, MachineState>> {
+        let mut state = self.operation()?;
+        let per_mille = state.faults.name_error;
+        state.changes(per_mille)?;
         Ok(state)
     }
 
@@ -336,7 +360,16 @@ impl MachineState {
         Err(io::Error::from_raw_os_error(libc::EIO))
     }
 
-    /// The same, of bytes, which may also end too early.
+    /// Something on the disk is changed, or that fails.
+    fn changes(&mut self, per_mille: u32) -> io::Result<()> {
+        if !self.chance.changes.happens(per_mille) {
+            return Ok(());
+        }
+        self.failed_changes += 1;
+        Err(io::Error::from_raw_os_error(libc::EIO))
+    }
+
+    /// Bytes are read, or that fails; they may also end too early.
     fn reads_bytes(&mut self, concerned: bool) -> io::Result<()> {
         self.reads(concerned)?;
         if !concerned || !self.chance.reads.happens(self.faults.short_read) {
@@ -416,7 +449,7 @@ impl MachineState {
 
 impl Disk for Simulated {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = if how == How::Create { self.operation()? } else { self.read(path)? };
+        let mut state = if how == How::Create { self.name_operation()? } else { self.read(path)? };
         let node = match (state.names.file(path), how) {
             (_, How::Create) => {
                 let number = state.next_number();
@@ -436,15 +469,18 @@ impl Disk for Simulated {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        self.operation()?.names.create_directory(path)
+        self.name_operation()?.names.create_directory(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operation()?.names.rename(from, to)
+        match self.name_operation() {
+            Err(error) if error.raw_os_error().is_some() && self.state().faults.false_renames => Ok(()),
+            state => state?.names.rename(from, to),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.operation()?.names.remove(path)
+        self.name_operation()?.names.remove(path)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -585,9 +621,15 @@ impl DiskFile for SimulatedFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let state = self.change()?;
+        let mut state = self.change()?;
         let end = at.checked_add(bytes.len() as u64).ok_or(ErrorKind::InvalidInput)?;
         state.room_for(&self.node, end)?;
+        let per_mille = state.faults.blocking_write_error;
+        if let Err(error) = state.changes(per_mille) {
+            let part = state.part_of(at, bytes.len());
+            self.node.content().write(at, &bytes[..part]);
+            return Err(error);
+        }
         self.node.content().write(at, bytes);
         Ok(())
     }
@@ -601,6 +643,8 @@ impl DiskFile for SimulatedFile {
     fn fill_zeros(&self, len: u64) -> io::Result<()> {
         let mut state = self.change()?;
         state.room_for(&self.node, len)?;
+        let per_mille = state.faults.blocking_write_error;
+        state.changes(per_mille)?;
         self.node.content().fill_zeros(len);
         state.operation(self.life)?;
         state.sync(&self.node)

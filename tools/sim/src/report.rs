@@ -82,6 +82,7 @@ impl Summary {
             errors,
             unreadable,
             failed_reads,
+            failed_changes,
             flips,
             checkpoints,
             rescaled,
@@ -100,6 +101,7 @@ impl Summary {
         total.errors += errors;
         total.unreadable += unreadable;
         total.failed_reads += failed_reads;
+        total.failed_changes += failed_changes;
         total.flips += flips;
         total.checkpoints += checkpoints;
         total.rescaled += rescaled;
@@ -119,6 +121,7 @@ impl Summary {
             errors,
             unreadable,
             failed_reads,
+            failed_changes,
             flips,
             checkpoints,
             rescaled,
@@ -130,7 +133,7 @@ impl Summary {
         let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
         format!(
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
-             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors}, reads failed {failed_reads} \
+             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors} ({failed_changes} writes that block and changes of names), reads failed {failed_reads} \
              times, which stopped {unreadable} runs, bits turned over {flips} times, of which \
              {} were refused; {rescaled} changes of shards, {went_back} starts from savepoints; trace {trace:016x}",
             took.as_secs_f64(),

@@ -23,6 +23,8 @@ pub enum Canary {
     Unflushed,
     /// The first entry of a log is not replayed.
     Skipped,
+    /// A file that could not be renamed is taken for one that was.
+    Unnamed,
     /// The clock is read anew for what is replayed.
     Reread,
     /// A sink that keeps rows is not taken back with the job when that goes back to a savepoint.
@@ -35,7 +37,7 @@ impl Canary {
     /// If it is one in how the job recovers.
     fn mistake(self) -> Option<Mistake> {
         match self {
-            Canary::Unflushed | Canary::Untaken | Canary::Absent => None,
+            Canary::Unflushed | Canary::Unnamed | Canary::Untaken | Canary::Absent => None,
             Canary::Skipped => Some(Mistake::Skipped),
             Canary::Reread => Some(Mistake::Reread),
         }
@@ -91,6 +93,7 @@ impl Configuration {
             restores,
             faults: Faults {
                 false_syncs: canary == Some(Canary::Unflushed),
+                false_renames: canary == Some(Canary::Unnamed),
                 false_absence: canary == Some(Canary::Absent),
                 ..unreadable(&mut Chance::new(seed, "reads"), faults(&mut Chance::new(seed, "faults"), most))
             },
@@ -116,6 +119,11 @@ fn faults(chance: &mut Chance, shards: u64) -> Faults {
     faults.short_write = *chance.choose(&[0, 20, 300]);
     faults.sync_error = *chance.choose(&[0, 0, 2, 20]);
     faults.write_error = *chance.choose(&[0, 0, 2, 20]);
+    // What is drawn below stays what it was.
+    let mut changes = chance.clone();
+    changes.skip(100);
+    faults.blocking_write_error = *changes.choose(&[0, 5, 50]);
+    faults.name_error = *changes.choose(&[0, 5, 50]);
     if chance.happens(200) {
         faults.full_at_bytes = Some(65_536 * chance.from_to(1, 6 * shards));
     }
@@ -313,7 +321,7 @@ mod tests {
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&configuration)));
                 !matches!(result, Ok(Ok(_)))
             };
-            assert!((0..200).any(fails), "{canary:?}");
+            assert!((0..400).any(fails), "{canary:?}");
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct CrashReport {
     pub unreadable: u32,
     /// Reads that failed or were short, whatever came of it.
     pub failed_reads: u64,
+    /// Writes that block, and changes of names, that failed, whatever came of it.
+    pub failed_changes: u64,
     /// Crashes at which bits turned over.
     pub flips: u32,
     /// Checkpoints, savepoints included.

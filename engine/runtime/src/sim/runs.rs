@@ -94,6 +94,7 @@ struct Runs<'a> {
     crashes: Chance,
     suspensions: Chance,
     reads: Chance,
+    changes: Chance,
     sizes: Chance,
     savepoints: Savepoints,
     /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
@@ -119,6 +120,8 @@ struct Runs<'a> {
     fails: bool,
     /// Reads that had failed when the run began.
     failed_before: u64,
+    /// The same of writes that block and of names.
+    unchanged_before: u64,
     durable_through: Tick,
     quiet: u32,
     checkpoint: u64,
@@ -149,6 +152,7 @@ impl<'a> Runs<'a> {
             crashes: chance("deaths"),
             suspensions: chance("suspensions"),
             reads: chance("reads"),
+            changes: chance("changes"),
             sizes: chance("sizes"),
             savepoints: Savepoints::new(chance("savepoints")),
             departures: chance("departures"),
@@ -165,6 +169,7 @@ impl<'a> Runs<'a> {
             durability: scenario.durability,
             fails: false,
             failed_before: 0,
+            unchanged_before: 0,
             durable_through: Tick(0),
             quiet: 0,
             checkpoint: 0,
@@ -178,6 +183,7 @@ impl<'a> Runs<'a> {
             self.begin(last);
             let lived = self.live();
             self.count.failed_reads = self.disk.failed_reads();
+            self.count.failed_changes = self.disk.failed_changes();
             self.trace(self.disk.snapshot());
             match lived {
                 Ok(()) => break,
@@ -202,7 +208,8 @@ impl<'a> Runs<'a> {
     /// Whether what was done to the disk in this run, and to what is on it before, explains that the job failed. If all that was done is that
     /// reads failed, it has to say so, and where.
     fn explains(&self, error: &JobError) -> Result<bool, Problem> {
-        if self.fails || self.count.flips > 0 {
+        let unchanged = self.count.failed_changes > self.unchanged_before;
+        if self.fails || unchanged || self.count.flips > 0 {
             return Ok(true);
         }
         let unread = self.count.failed_reads > self.failed_before;
@@ -255,10 +262,14 @@ impl<'a> Runs<'a> {
         if !self.reads.happens(400) || last {
             (faults.read_error, faults.short_read) = (0, 0);
         }
+        if !self.changes.happens(250) || last {
+            (faults.blocking_write_error, faults.name_error) = (0, 0);
+        }
         if last || !full {
             faults.full_at_bytes = None;
         }
         self.fails = faults.sync_error + faults.write_error > 0 || faults.full_at_bytes.is_some();
+        self.unchanged_before = self.disk.failed_changes();
         self.disk.set_faults(faults);
         self.disk.stop_after(u64::MAX >> 1);
         if last {

@@ -393,3 +393,28 @@ fn reads_fail_or_are_short_and_leave_all_as_it_was() {
     file.read_at(&mut bytes, 100).unwrap();
     assert_eq!(&bytes, b"there");
 }
+
+#[test]
+fn names_stay_and_blocking_writes_happen_in_part() {
+    let (machine, mut parts) = (machine(7, Faults::default()), BTreeSet::new());
+    let file = durable_file(&machine, 8 << 10);
+    let (from, to) = (Path::new(FILE), Path::new("/data/other"));
+    machine.set_faults(Faults { name_error: 1_000, blocking_write_error: 1_000, ..Faults::default() });
+    let failed = |error: io::Error| assert_eq!(error.raw_os_error(), Some(libc::EIO));
+    machine.rename(from, to).err().map(failed).unwrap();
+    machine.remove(from).err().map(failed).unwrap();
+    machine.create_directory(to).err().map(failed).unwrap();
+    machine.open(to, How::Create).err().map(failed).unwrap();
+    assert_eq!(
+        (machine.list(Path::new("/data")).unwrap(), machine.failed_changes()),
+        (vec!["file".into()], 4)
+    );
+    for byte in 1..50 {
+        file.write_at(&[byte; 2_000], 100).err().map(failed).unwrap();
+        parts.insert(content(&machine).iter().filter(|&&there| there == byte).count());
+    }
+    assert_eq!(parts, BTreeSet::from([0, 412, 924, 1_436, 1_948]), "cut between sectors only");
+    machine.set_faults(Faults { name_error: 1_000, false_renames: true, ..Faults::default() });
+    machine.rename(from, to).unwrap();
+    assert_eq!(machine.list(Path::new("/data")).unwrap(), ["file"]);
+}
