@@ -32,9 +32,13 @@ pub enum Family {
     Ingested,
     /// Nothing but records, as they are.
     Copied,
+    /// Records of even and of odd values that meet by key in windows that may overlap.
+    WindowJoined,
+    /// A timer of either clock for each record, and what was kept of its key.
+    Timed,
 }
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 13] = [
     Family::Count,
     Family::HoppingMax,
     Family::Distinct,
@@ -46,6 +50,8 @@ const FAMILIES: [Family; 11] = [
     Family::JoinedLater,
     Family::Ingested,
     Family::Copied,
+    Family::WindowJoined,
+    Family::Timed,
 ];
 
 /// A job, drawn.
@@ -140,6 +146,24 @@ impl Shape {
                 let sums = left.union(right).key_by(|e| e.key).window(windows).sum(|e| e.value);
                 sums.map(|r| row(r.window, r.key, r.value)).deliver(delivery).sink(sink)
             }
+            Family::WindowJoined => {
+                let size = (self.window_ms * self.hops) as u64;
+                let (even, odd) = records.side_output(|e| e.value % 2 != 0);
+                let joined = even
+                    .key_by(|e| e.key)
+                    .full_join(odd.key_by(|e| e.key))
+                    .window(hopping(millis(size), millis(self.window_ms as u64)))
+                    .aggregate(count(), sum(|e: &Event| e.value));
+                let rows = joined.map(|r| {
+                    let (even, odd) = r.value;
+                    sides(r.window.start.as_millis(), r.key, even.map(|n| n as i64), odd)
+                });
+                rows.deliver(delivery).sink(sink)
+            }
+            Family::Timed => {
+                let rows = records.key_by(|e| e.key).process(Alarm { delay_ms: self.window_ms as u64 });
+                rows.deliver(delivery).sink(sink)
+            }
             Family::Copied | Family::Ingested => records.map(copy).deliver(delivery).sink(sink),
         }
     }
@@ -169,6 +193,25 @@ impl Shape {
                 return vec![
                     greatest.into_iter().map(|((at, key), value)| [at, key as i64, value, 0]).collect(),
                 ];
+            }
+            Family::WindowJoined => {
+                let mut both: BTreeMap<(i64, u64), (Option<i64>, Option<i64>)> = BTreeMap::new();
+                for e in events {
+                    for hop in 0..self.hops {
+                        let (even, odd) = both.entry((start(e) - hop * self.window_ms, e.key)).or_default();
+                        match e.value % 2 {
+                            0 => *even = Some(even.unwrap_or(0) + 1),
+                            _ => *odd = Some(odd.unwrap_or(0) + e.value),
+                        }
+                    }
+                }
+                return vec![both.into_iter().map(|((at, key), (l, r))| sides(at, key, l, r)).collect()];
+            }
+            Family::Timed => {
+                let by_time = |e: &Event| [e.at + self.window_ms, e.key as i64, 0, e.id as i64];
+                let by_clock = |e: &Event| [0, e.key as i64, 1, e.id as i64];
+                let rows: BTreeSet<Shown> = events.iter().flat_map(|e| [by_time(e), by_clock(e)]).collect();
+                return vec![rows.into_iter().collect()];
             }
             Family::Count | Family::Hottest => events.iter().for_each(|e| add(e, 1)),
             Family::Ingested => {
@@ -229,6 +272,46 @@ impl Shape {
         }
         None
     }
+}
+
+/// Says of each record once that its time and a while have passed, and once that the clock has gone on.
+#[derive(Clone)]
+struct Alarm {
+    delay_ms: u64,
+}
+
+impl ProcessFunction<u64, Event> for Alarm {
+    /// The numbers that the clock has been set for.
+    type State = BTreeMap<u64, bool>;
+    type Out = Shown;
+    const PROCESSING_TIMERS: bool = true;
+
+    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, Self::State, Shown>) {
+        key.set_timer(key.time() + millis(self.delay_ms), event.id);
+        if key.state().get_or_insert_default().insert(event.id, false).is_none() {
+            key.set_processing_timer(key.processing_time() + millis(event.id % 5), event.id);
+        }
+    }
+
+    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, Self::State, Shown>) {
+        let (number, id) = (*key.key() as i64, timer.tag as i64);
+        let told = key.state().as_mut().and_then(|ids| ids.get_mut(&timer.tag));
+        // Whoever has lost what was kept says so by a row that nobody expects.
+        let row = match (timer.kind, told) {
+            (TimerKind::Event, Some(_)) => [timer.at.as_millis(), number, 0, id],
+            (TimerKind::Processing, Some(told)) if !*told => {
+                *told = true;
+                [0, number, 1, id]
+            }
+            _ => [-1, number, -1, id],
+        };
+        key.emit(row);
+    }
+}
+
+/// A row of a join.
+fn sides(at: i64, key: u64, left: Option<i64>, right: Option<i64>) -> Shown {
+    [at, key as i64, left.unwrap_or(i64::MIN), right.unwrap_or(i64::MIN)]
 }
 
 fn row(window: Window, key: u64, value: i64) -> Shown {
