@@ -73,6 +73,8 @@ counters! {
     empty_ticks,
     /// Frames read from rings.
     frames,
+    /// Times that a stage looked at one of its inputs for what comes next.
+    looks,
     /// Steps in which a source was not read because a ring had no room.
     stalls,
     /// Rows that a replay brought again and that the sink has already.

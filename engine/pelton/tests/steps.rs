@@ -3,6 +3,9 @@
 
 use pelton::config::{DriverKind, IdleConfig, IdleStrategy};
 use pelton::prelude::*;
+use pelton::sources::{Partition, Poll, Polled, Source};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// How long a core may take to hear that it is to stop, on whatever machine this is.
@@ -50,6 +53,91 @@ fn check(what: &str, job: &Job, records: u64, after: Duration) {
     );
     assert!(heard < HEARD_WITHIN, "{what}: heard after {heard:?}");
     assert!(longest < HEARD_WITHIN, "{what}: a step of {longest:?}");
+}
+
+/// Numbers dealt out to some partitions; the others are open, and say nothing until all has been read.
+#[derive(Clone)]
+struct Dealt {
+    active: usize,
+    numbers: u64,
+    left: Arc<AtomicUsize>,
+}
+
+struct Part {
+    next: u64,
+    of: Dealt,
+    is_active: bool,
+}
+
+impl Source for Dealt {
+    type Item = u64;
+    type Partition = Part;
+
+    fn partitions(&self, shards: usize) -> usize {
+        shards
+    }
+
+    fn open(&self, index: usize, _: usize) -> Part {
+        Part { next: index as u64, of: self.clone(), is_active: index < self.active }
+    }
+}
+
+impl Partition for Part {
+    type Item = u64;
+
+    fn poll(&mut self, poll: Poll, out: &mut impl FnMut(u64)) -> Polled {
+        let mut taken = 0;
+        while self.is_active && self.next < self.of.numbers && taken < poll.records_max {
+            out(self.next);
+            self.next += self.of.active as u64;
+            taken += 1;
+        }
+        if self.is_active && self.next >= self.of.numbers {
+            self.is_active = false;
+            self.of.left.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.of.left.load(Ordering::Relaxed) == 0 { Polled::Done } else { Polled::Open }
+    }
+}
+
+/// What a stage looks at for a tick does not grow with inputs that have nothing to say: each says once, by its clock, how far it has come.
+#[test]
+fn a_tick_costs_a_look_at_each_input_and_few_more() {
+    for shards in [2, 8, 16, 64] {
+        for active in [1, shards] {
+            let left = Arc::new(AtomicUsize::new(active));
+            let rows = fold(0u64, |rows, _: Windowed<u64, u64>| *rows += 1, |a, b| a + b);
+            let source = Dealt { active, numbers: 200_000, left };
+            let job = Job::new("looks")
+                .source(source)
+                .event_time(
+                    |n| EventTime::from_millis(*n as i64),
+                    out_of_order(secs(1)).idle_after(millis(1)),
+                )
+                .key_by(|n| *n % 1_000)
+                .window(tumbling(secs(10)))
+                .count()
+                .sink(rows.clone());
+            let ring_bytes = 16 << 10;
+            let mut config = Config { shards, ring_bytes, memory_bytes: 4 << 30, ..config() };
+            config.tick.records_max = 100;
+            let progress = job.run_with(&config).unwrap();
+            let (total, rows) = (progress.total, rows.take());
+            assert_eq!(rows, 20_000);
+            let of_each = |count: u64| count as f64 / total.ticks as f64 / shards as f64;
+            println!(
+                "{shards} shards, {active} with records: {} ticks; a tick costs each shard {:.1} frames and {:.1} looks, {:.2} for each input",
+                total.ticks,
+                of_each(total.frames),
+                of_each(total.looks),
+                of_each(total.looks) / shards as f64,
+            );
+            assert!(
+                of_each(total.looks) < 4.0 + 2.0 * shards as f64,
+                "an input is looked at again and again"
+            );
+        }
+    }
 }
 
 fn numbers(count: u64) -> impl pelton::sources::Source<Item = u64> {

@@ -57,6 +57,7 @@ impl Stage {
             Ok((watermark, ended, trace, inputs, ports))
         })?;
         self.done = tick;
+        self.is_moved = true;
         match earlier.mine {
             Some(mine) => {
                 let (watermark, ended, trace, inputs, _) = &noted[mine];

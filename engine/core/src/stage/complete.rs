@@ -13,6 +13,10 @@ use alloc::rc::Rc;
 impl Stage {
     /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
     pub(super) fn begin_completing(&mut self) {
+        self.completing = Some(0);
+        if !core::mem::take(&mut self.is_moved) {
+            return;
+        }
         let least = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MAX);
         self.raise_ports();
         if least != IDLE {
@@ -26,7 +30,6 @@ impl Stage {
         self.context.input.set(least);
         self.context.ended.set(least == EventTime::MAX);
         self.context.watermark.set(self.watermark);
-        self.completing = Some(0);
     }
 
     /// Each port's watermark is the least of its inputs' that are not idle, and never falls.

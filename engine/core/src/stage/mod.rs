@@ -15,6 +15,7 @@ pub mod build;
 mod checkpoint;
 mod complete;
 pub mod context;
+mod merge;
 mod rebalance;
 pub(crate) mod segments;
 pub(crate) mod shard;
@@ -32,6 +33,7 @@ use crate::ingress::deadline::StageDeadlines;
 use crate::operator::fork::ForkBuffer;
 use crate::operator::{Due, Operator};
 use crate::stage::context::StageContext;
+use crate::stage::merge::{Bound, Merge};
 use crate::stage::segments::Segments;
 use crate::state::store::StateStore;
 use alloc::boxed::Box;
@@ -57,14 +59,6 @@ pub(crate) struct Input {
     pub(crate) watermark: EventTime,
 }
 
-/// The earliest tick that an input can still hold.
-#[derive(Clone, Copy)]
-struct Bound {
-    tick: Tick,
-    /// Whether a frame of that tick is there.
-    ready: bool,
-}
-
 impl Input {
     fn bound(&mut self) -> Bound {
         if let Some(head) = peek(&mut self.ring) {
@@ -85,6 +79,9 @@ pub(crate) struct Stage {
     context: Rc<StageContext>,
     /// In the order (edge, source shard).
     inputs: Vec<Input>,
+    merge: Merge,
+    /// Whether a frame of the open tick has said another watermark than the one before it.
+    is_moved: bool,
     segments: Segments<dyn Operator>,
     /// The state of each operator.
     stores: Vec<Rc<StateStore>>,
@@ -147,6 +144,8 @@ impl Stage {
         Stage {
             shard,
             context,
+            merge: Merge::new(inputs.len()),
+            is_moved: true,
             inputs,
             segments,
             stores,
@@ -238,12 +237,13 @@ impl Stage {
 
     /// Takes frames up to a bound; `pulse` is called between them.
     pub(crate) fn step(&mut self, stage: StageId, pulse: impl FnMut()) -> Result<Progress, Fault> {
-        let progress = self.merge(stage, pulse).map_err(|fault| fault.within(self.running()))?;
+        let progress = self.merge_some(stage, pulse).map_err(|fault| fault.within(self.running()))?;
+        self.context.stats.looks.add(core::mem::take(&mut self.merge.looks));
         self.tell_due();
         Ok(progress)
     }
 
-    fn merge(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
+    fn merge_some(&mut self, stage: StageId, mut pulse: impl FnMut()) -> Result<Progress, Fault> {
         let mut progress = Progress::default();
         if self.ended() {
             self.moves.clear();
@@ -259,7 +259,7 @@ impl Stage {
                 }
                 progress.published = true;
             }
-            let (least, input) = self.earliest();
+            let (least, input) = self.merge.earliest(&mut self.inputs);
             if self.open.is_none() && self.freezing.is_some_and(|(tick, _)| least > tick) {
                 self.freeze();
             }
@@ -307,18 +307,6 @@ impl Stage {
         Ok(progress)
     }
 
-    /// The earliest tick that can still come, and the input that holds a frame of it, if one is certain to be next.
-    fn earliest(&mut self) -> (Tick, Option<usize>) {
-        let mut earliest = (Tick::END, None);
-        for (index, input) in self.inputs.iter_mut().enumerate() {
-            let bound = input.bound();
-            if bound.tick < earliest.0 {
-                earliest = (bound.tick, bound.ready.then_some(index));
-            }
-        }
-        earliest
-    }
-
     fn can_open(&mut self) -> bool {
         self.segments.heads.iter_mut().all(|operator| operator.can_seal())
             && self.segments.forks.iter_mut().all(|fork| fork.can_seal())
@@ -336,6 +324,8 @@ impl Stage {
             count = frame.count();
             operator.frame(port, frame)
         })?;
+        self.merge.taken(index);
+        self.is_moved |= input.watermark != watermark;
         input.watermark = watermark;
         self.context.stats.frames.add(1);
         self.segments.drain_forks(|_| ());
