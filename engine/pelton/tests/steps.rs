@@ -194,3 +194,31 @@ fn a_million_keys_that_begin_alike() {
         .sink(for_each(|_| ()));
     check("1,000,000 keys customer-…", &job, 1_000_000, Duration::from_millis(100));
 }
+
+/// Records a second of a job over a million numbers, a thousand to a second of event time.
+fn speed(windows: pelton::window::Windows, bound: Duration) -> f64 {
+    let job = Job::new("speed")
+        .source(numbers(1_000_000))
+        .event_time(|n| EventTime::from_millis(*n as i64), out_of_order(bound))
+        .key_by(|n| *n % 100)
+        .window(windows)
+        .count()
+        .sink(for_each(|_| ()));
+    let begun = Instant::now();
+    let progress = job.run_with(&config()).unwrap();
+    assert_eq!(progress.total.records_in, 1_000_000);
+    1.0 / begun.elapsed().as_secs_f64()
+}
+
+#[test]
+#[ignore = "measures"]
+fn what_hops_and_open_panes_cost() {
+    for _ in 0..3 {
+        let even = speed(hopping(secs(60), secs(6)), secs(1));
+        let uneven = speed(hopping(secs(60), millis(7_001)), secs(1));
+        println!("60 s every 6 s: {even:.2} M/s; every 7.001 s: {uneven:.2} M/s, {:.2} of it", uneven / even);
+        let open = |panes: u64| speed(tumbling(millis(20)), millis(20 * panes));
+        let (one, thousand, many) = (open(1), open(1_000), open(36_000));
+        println!("1, 1,000, 36,000 open panes of 20 records: {one:.2}, {thousand:.2}, {many:.2} M/s");
+    }
+}
