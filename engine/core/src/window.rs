@@ -136,6 +136,16 @@ impl fmt::Display for Windows {
 }
 
 impl Windows {
+    /// How long each is, in nanoseconds.
+    pub fn size_nanos(&self) -> i64 {
+        self.size
+    }
+
+    /// How far the beginning of one is from that of the next, in nanoseconds.
+    pub fn slide_nanos(&self) -> i64 {
+        self.slide
+    }
+
     /// Panes that a window is made of.
     pub fn panes_per_window(&self) -> usize {
         let slides = self.size / self.slide;

@@ -4,6 +4,7 @@ use crate::flow::Deduplicated;
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
+use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema, nanos};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ where
     ///
     /// # Panics
     /// When the horizon is zero.
+    #[track_caller]
     pub fn deduplicate(self, horizon: Duration) -> Distinct<F, K> {
         self.deduplicated(horizon, None)
     }
@@ -57,6 +59,7 @@ where
     ///
     /// # Panics
     /// When the horizon is zero.
+    #[track_caller]
     pub fn deduplicate_with_late(self, horizon: Duration) -> (Distinct<F, K>, Late<F>) {
         let queue = self.stream.job.plan().next_queue();
         let passed = self.deduplicated(horizon, Some(queue));
@@ -64,12 +67,23 @@ where
         (passed, late)
     }
 
+    #[track_caller]
     fn deduplicated(self, horizon: Duration, late: Option<usize>) -> Distinct<F, K> {
         assert!(!horizon.is_zero(), "a horizon of no time");
         let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
-        let (job, edge, place) = self.send_whole("deduplicate");
-        let kept = K::SCHEMA;
-        job.plan().describe(format!("`{}`: deduplication within {horizon} ns, keeping {kept}", place.name));
+        let (job, edge, mut place, input) = self.send_whole("deduplicate");
+        let node = PlanNode::new("deduplicate", place.stage)
+            .input(input)
+            .rows(RowSchema::of::<F::Item>())
+            .state("passed", RowSchema::of::<K>(), RowSchema::Type("when".to_owned()))
+            .parameter("horizon", nanos(horizon))
+            .bounded_by("the keys of one to two horizons")
+            .numbers(NodeNumbers {
+                edges: vec![edge],
+                queues: late.into_iter().collect(),
+                ..NodeNumbers::default()
+            });
+        job.plan().begin(&mut place, node);
         let flow = Deduplicated { edge, horizon, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }

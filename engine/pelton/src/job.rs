@@ -12,6 +12,9 @@ use pelton_core::stage::build::{Edge, Generator, Graph, ShardBuilder};
 use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
+use pelton_runtime::plan::{
+    Explanation, LogicalPlan, NodeId, NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema,
+};
 use pelton_runtime::sim::Recording;
 use pelton_runtime::{Blueprint, BuildShard};
 use std::cell::{RefCell, RefMut};
@@ -37,22 +40,6 @@ pub struct Job {
     plan: Rc<RefCell<JobPlan>>,
 }
 
-/// The name of a type without those of modules, so that a type can be moved. For what is not kept and has no schema: what is kept goes by
-/// [`Record::SCHEMA`](pelton_core::Record::SCHEMA).
-pub(crate) fn type_name_alone<T>() -> String {
-    let (mut alone, mut path) = (String::new(), String::new());
-    for letter in std::any::type_name::<T>().chars() {
-        if letter.is_alphanumeric() || matches!(letter, '_' | ':' | '{' | '}' | '#') {
-            path.push(letter);
-        } else {
-            alone.push_str(path.rsplit("::").next().unwrap_or(&path));
-            alone.push(letter);
-            path.clear();
-        }
-    }
-    alone + path.rsplit("::").next().unwrap_or(&path)
-}
-
 /// Wakes the engine.
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -74,8 +61,8 @@ pub(crate) struct JobPlan {
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) builders: Vec<BuildShard>,
     pub(crate) sinks: Vec<AttachSink>,
-    /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
-    pub(crate) shape: Vec<String>,
+    /// The same for people, and for the comparison with what an earlier program left.
+    pub(crate) logical: LogicalPlan,
     /// Operators that wait for a watermark, by stage, as they are called in reports.
     pub(crate) waits: Vec<(StageId, Label)>,
     /// A stream that is to be delivered exactly once by a sink that forgets.
@@ -96,18 +83,30 @@ impl JobPlan {
         StageId((self.graph.stages - 1) as u16)
     }
 
-    /// Adds a line to the job's shape.
-    pub(crate) fn describe(&mut self, line: String) {
-        self.shape.push(line);
-    }
-
     /// An exchange from where `before` is.
     pub(crate) fn next_edge(&mut self, before: &StreamPlace, to: StageId, mesh: bool) -> EdgeId {
         let (from, origins) = (before.stage, before.origins.clone());
-        let how = if mesh { "each shard to each" } else { "each shard to itself" };
-        self.describe(format!("exchange from stage {} to stage {}: {how}", from.0, to.0));
         self.graph.edges.push(Edge { from, to, mesh, origins });
         EdgeId((self.graph.edges.len() - 1) as u16)
+    }
+
+    /// What reads the stream that ends at `place`: stateless operators since the last node become one of their own.
+    pub(crate) fn input(&mut self, place: &StreamPlace, partitioning: Partitioning) -> PlanInput {
+        let input =
+            |partitioning| PlanInput { node: place.node, port: place.port, partitioning, crossing: None };
+        if place.fused.is_empty() {
+            return input(partitioning);
+        }
+        let chain = PlanNode::chain(place.stage, place.fused.clone()).rows(place.rows.clone());
+        PlanInput::of(self.logical.add(chain.input(input(Partitioning::Forward))), partitioning)
+    }
+
+    /// The stream at `place` begins with `node`, in the stage of that.
+    pub(crate) fn begin(&mut self, place: &mut StreamPlace, node: PlanNode) {
+        place.rows = node.rows.clone();
+        place.node = self.logical.add(node);
+        (place.port, place.root_node) = (0, place.node);
+        place.fused.clear();
     }
 
     /// A watermark generator where `place` is.
@@ -132,8 +131,16 @@ impl JobPlan {
     pub(crate) fn behind(&mut self, stage: StageId, before: &StreamPlace, name: String) -> StreamPlace {
         // Without event time before the exchange there is none behind it either.
         let origins = if before.origins.is_empty() { Vec::new() } else { vec![WatermarkOrigin::Input] };
-        let (root, label, delivery) = (self.next_root(&name), Label::new(&name), before.delivery);
-        StreamPlace { stage, root, origins, sources: Vec::new(), name, label, delivery }
+        let root = self.next_root(&name);
+        StreamPlace {
+            stage,
+            root,
+            origins,
+            sources: Vec::new(),
+            label: Label::new(&name),
+            name,
+            ..before.clone()
+        }
     }
 
     /// The place of a stream that begins in a queue, in the stage of `before`.
@@ -165,6 +172,7 @@ impl JobPlan {
         if self.sources.is_empty() {
             return Err(JobError::Empty { job: self.name.clone() });
         }
+        self.logical.check_uids().map_err(|error| JobError::Uid { job: self.name.clone(), error })?;
         Ok(())
     }
 
@@ -172,7 +180,7 @@ impl JobPlan {
     pub(crate) fn blueprint(&self) -> Blueprint<'_> {
         Blueprint {
             name: self.name.clone(),
-            lines: self.shape.clone(),
+            plan: self.logical.clone(),
             graph: Box::new(|shards| self.graph(shards)),
             builders: self.builders.clone(),
         }
@@ -202,7 +210,7 @@ impl Job {
             sources: Vec::new(),
             builders: Vec::new(),
             sinks: Vec::new(),
-            shape: Vec::new(),
+            logical: LogicalPlan::new(name),
             waits: Vec::new(),
             non_transactional: None,
             disputed: None,
@@ -223,6 +231,7 @@ impl Job {
     }
 
     /// A stream of what `source` yields.
+    #[track_caller]
     pub fn source<S: Source>(&self, source: S) -> Stream<SourceRoot<S>> {
         let mut plan = self.plan();
         let number = plan.sources.len();
@@ -236,13 +245,8 @@ impl Job {
             }),
         });
         let name = format!("source {number}");
-        plan.describe(match source.schema() {
-            Some(schema) => format!("{name}: logs records of {schema}"),
-            None => format!("{name}: records of {}", type_name_alone::<S::Item>()),
-        });
         let root = plan.next_root(&name);
-        drop(plan);
-        let place = StreamPlace {
+        let mut place = StreamPlace {
             stage: StageId(0),
             root,
             origins: Vec::new(),
@@ -250,9 +254,56 @@ impl Job {
             label: Label::new(&name),
             name,
             delivery: Delivering::Unsaid,
+            node: NodeId(0),
+            root_node: NodeId(0),
+            port: 0,
+            fused: Vec::new(),
+            rows: RowSchema::None,
         };
+        let mut node = PlanNode::new("source", StageId(0))
+            .numbers(NodeNumbers { source: Some(number), ..NodeNumbers::default() })
+            .state("positions", RowSchema::None, RowSchema::Type("how far each partition is".to_owned()));
+        node = match source.schema() {
+            Some(schema) => node
+                .rows(RowSchema::Record(schema))
+                .state("log", RowSchema::None, RowSchema::Record(schema))
+                .bounded_by("the records that wait in it, on which its capacity is the limit"),
+            None => node.rows(RowSchema::named::<S::Item>()),
+        };
+        if !source.is_replayable() {
+            node = node.beyond_records(
+                "what it yields is gone with the process, so a job with it cannot be durable",
+            );
+        }
+        plan.begin(&mut place, node);
+        drop(plan);
         let label = place.label.clone();
         Stream { job: self.clone(), flow: SourceRoot { source, number, label }, place }
+    }
+
+    /// The job's plan, told: its stages, operators with their uids, what crosses exchanges, what is kept and what bounds it. Nothing is run, and
+    /// the job need not be complete.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let job = Job::new("counts")
+    ///     .source(from_iter(|| 0..1_000u64))
+    ///     .uid("numbers")
+    ///     .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+    ///     .key_by(|n| n % 10)
+    ///     .window(tumbling(secs(1)))
+    ///     .count()
+    ///     .uid("per-digit")
+    ///     .sink(collect());
+    /// let explained = job.explain().to_string();
+    /// assert!(explained.contains("per-digit: window"));
+    /// assert!(explained.contains("parameters: aggregate count, size 1s, slide 1s"));
+    /// // Or as a drawing: `dot -Tsvg`.
+    /// assert!(job.explain().graphviz().contains("by key u64"));
+    /// ```
+    pub fn explain(&self) -> Explanation {
+        self.plan().logical.explain()
     }
 
     /// Runs the job until its sources have ended and every window has closed, configured by the defaults, `./pelton.toml` if there is

@@ -7,6 +7,7 @@ use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord};
 use pelton_core::operator::{JoinKind, Joined};
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
+use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanNode, RowSchema, nanos};
 use std::marker::PhantomData;
 
 /// Two keyed streams that are to meet, made by [`join`](Keyed::join) and its kin.
@@ -115,6 +116,7 @@ where
     ///
     /// Records that come after all of their windows have closed are counted, and lost to the result; see
     /// [`aggregate_with_late`](Self::aggregate_with_late).
+    #[track_caller]
     pub fn aggregate<A, B>(self, left: A, right: B) -> JoinRows<F, G, K, A, B>
     where
         A: Aggregate<F::Item, Out: 'static>,
@@ -124,6 +126,7 @@ where
     }
 
     /// As [`aggregate`](Self::aggregate), with the late records of either stream as streams of their own, whole and with their event time.
+    #[track_caller]
     pub fn aggregate_with_late<A, B>(
         self,
         left: A,
@@ -139,10 +142,11 @@ where
         let late = [(); 2].map(|()| job.plan().next_queue());
         let rows = self.exchange(Whole(left), Whole(right), late.map(Some));
         let [left, right] = late;
-        let late = (rows.late::<F>(left), rows.late::<G>(right));
+        let late = (rows.late_of::<F>(left, 1), rows.late_of::<G>(right, 2));
         (rows, late.0, late.1)
     }
 
+    #[track_caller]
     fn exchange<A, B>(self, left: A, right: B, late: [Option<usize>; 2]) -> JoinRows<F, G, K, A, B>
     where
         A: Aggregate<F::Item, Out: 'static>,
@@ -151,16 +155,36 @@ where
         let JoinedWindows { joining: Joining { left: one, right: other, kind }, windows } = self;
         let job = one.stream.job.clone();
         let to = job.plan().next_stage();
-        let name = format!("({} + {}) > join", one.stream.place.name, other.stream.place.name);
-        let (by, kept) = (K::SCHEMA, (A::Acc::SCHEMA, B::Acc::SCHEMA));
-        let delivery = one.stream.place.delivery.and(other.stream.place.delivery);
-        let mut behind = job.plan().behind(to, &one.stream.place, name.clone());
-        behind.delivery = delivery;
+        let (one_place, other_place) = (&one.stream.place, &other.stream.place);
+        let name = format!("({} + {}) > join", one_place.name, other_place.name);
+        let mut behind = job.plan().behind(to, one_place, name);
+        behind.delivery = one_place.delivery.and(other_place.delivery);
+        let (one_input, other_input) = {
+            let mut plan = job.plan();
+            let (by_one, by_other) =
+                (Partitioning::key::<K>(Some(one.at)), Partitioning::key::<K>(Some(other.at)));
+            let (of_one, of_other) = (plan.input(one_place, by_one), plan.input(other_place, by_other));
+            (of_one.crossing(RowSchema::of::<A::Item>()), of_other.crossing(RowSchema::of::<B::Item>()))
+        };
         let edges = [one.send_items(left.clone(), to), other.send_items(right.clone(), to)];
-        job.plan().describe(format!(
-            "`{name}`: {kind:?} join in {windows} by {by}, keeping {} and {}",
-            kept.0, kept.1
-        ));
+        let node = PlanNode::new("join", to)
+            .input(one_input)
+            .input(other_input)
+            .rows(RowSchema::named::<Joined<K, A::Out, B::Out>>())
+            .state("panes of the left side", RowSchema::of::<K>(), RowSchema::of::<A::Acc>())
+            .state("panes of the right side", RowSchema::of::<K>(), RowSchema::of::<B::Acc>())
+            .parameter("kind", kind.name())
+            .parameter("left", left.kind())
+            .parameter("right", right.kind())
+            .parameter("size", nanos(windows.size_nanos()))
+            .parameter("slide", nanos(windows.slide_nanos()))
+            .bounded_by("the keys of the windows that are open")
+            .numbers(NodeNumbers {
+                edges: edges.to_vec(),
+                queues: late.into_iter().flatten().collect(),
+                ..NodeNumbers::default()
+            });
+        job.plan().begin(&mut behind, node);
         job.plan().waits.push((to, behind.label.clone()));
         let (aggregates, label) = ((left, right), behind.label.clone());
         let flow = WindowJoined { edges, kind, windows, aggregates, late, label, marker: PhantomData };
@@ -174,7 +198,7 @@ where
 {
     /// Ends the stream in the sending end of an exchange by key into stage `to`; what crosses is what the aggregate needs.
     fn send_items<A: Aggregate<F::Item>>(self, aggregate: A, to: StageId) -> EdgeId {
-        let Keyed { stream: Stream { job, flow, place }, key } = self;
+        let Keyed { stream: Stream { job, flow, place }, key, .. } = self;
         let edge = job.plan().next_edge(&place, to, true);
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
@@ -208,6 +232,7 @@ where
     Q: Fn(&G::Item) -> K + Clone + Send + Sync + 'static,
 {
     /// As [`JoinedWindows::aggregate`], for keys with records on both sides alone.
+    #[track_caller]
     pub fn aggregate<A, B>(self, left: A, right: B) -> InnerRows<F, G, K, A, B>
     where
         A: Aggregate<F::Item, Out: 'static>,
@@ -217,6 +242,7 @@ where
     }
 
     /// As [`JoinedWindows::aggregate_with_late`], for keys with records on both sides alone.
+    #[track_caller]
     pub fn aggregate_with_late<A, B>(
         self,
         left: A,

@@ -7,7 +7,10 @@ use pelton_core::aggregate::{self, Number, Overflow, Ranked};
 use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
+use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema, nanos};
+use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::time::Duration;
 
 /// A grouped stream, made by [`key_by`](Stream::key_by).
@@ -15,6 +18,8 @@ use std::time::Duration;
 pub struct Keyed<F, P> {
     pub(crate) stream: Stream<F>,
     pub(crate) key: P,
+    /// Where it was grouped.
+    pub(crate) at: &'static Location<'static>,
 }
 
 impl<F: Flow, P> Keyed<F, P> {
@@ -23,19 +28,20 @@ impl<F: Flow, P> Keyed<F, P> {
     where
         F: Timed,
     {
-        WindowedStream { stream: self.stream, key: self.key, windows }
+        WindowedStream { stream: self.stream, key: self.key, windows, at: self.at }
     }
 }
 
 impl<F: Flow, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
     /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
-    /// `operator` behind the exchange.
-    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, StreamPlace)
+    /// `operator` behind the exchange. With it comes what the operator's node of the plan reads.
+    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, StreamPlace, PlanInput)
     where
         F::Item: Record,
     {
-        let Keyed { stream: Stream { job, flow, place }, key } = self;
+        let Keyed { stream: Stream { job, flow, place }, key, at } = self;
         let to = job.plan().next_stage();
+        let input = job.plan().input(&place, Partitioning::key::<K>(Some(at)));
         let edge = job.plan().next_edge(&place, to, true);
         let behind = job.plan().behind(to, &place, format!("{} > {operator}", place.name));
         job.plan().end(&place, move |shard| {
@@ -43,15 +49,22 @@ impl<F: Flow, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keye
             let end = WholeByKey::new(key.clone(), shard.router(), channels);
             flow.instantiate(shard, end);
         });
-        (job, edge, behind)
+        (job, edge, behind, input.crossing(RowSchema::of::<F::Item>()))
     }
 }
 
 impl<G> Stream<G> {
     /// The stream of late records that the operator which this one begins with puts into `queue`.
     pub(crate) fn late<F: Flow>(&self, queue: usize) -> Late<F> {
+        self.late_of(queue, 1)
+    }
+
+    /// As [`late`](Self::late), where the operator has others: this is output number `port` of its node.
+    pub(crate) fn late_of<F: Flow>(&self, queue: usize, port: u16) -> Late<F> {
         let name = format!("{} > late", self.place.name);
-        let place = self.job.plan().beside(&self.place, name);
+        let mut place = self.job.plan().beside(&self.place, name);
+        place.port = port;
+        place.fused.clear();
         let flow = Forked { stage: self.place.stage, queue, label: place.label.clone(), marker: PhantomData };
         Stream { job: self.job.clone(), flow, place }
     }
@@ -63,6 +76,8 @@ pub struct WindowedStream<F, P> {
     stream: Stream<F>,
     key: P,
     windows: Windows,
+    /// Where it was grouped.
+    at: &'static Location<'static>,
 }
 
 /// The stream of rows that windows over `F` by `K` yield.
@@ -76,11 +91,13 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     ///
     /// Records that come after all of their windows have closed are counted, and lost to the result; see
     /// [`aggregate_with_late`](Self::aggregate_with_late).
+    #[track_caller]
     pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> Rows<F, K, A> {
         self.exchange(aggregate, None)
     }
 
     /// As [`aggregate`](Self::aggregate), with the late records as a second stream, whole and with their event time.
+    #[track_caller]
     pub fn aggregate_with_late<A: Aggregate<F::Item, Out: 'static>>(
         self,
         aggregate: A,
@@ -95,17 +112,33 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// Ends the stream in the sending end of an exchange by key; what crosses is what the aggregate needs.
+    #[track_caller]
     fn exchange<A>(self, aggregate: A, late: Option<usize>) -> Rows<F, K, A>
     where
         A: Aggregate<F::Item, Out: 'static>,
     {
-        let WindowedStream { stream: Stream { job, flow, place }, key, windows } = self;
+        let WindowedStream { stream: Stream { job, flow, place }, key, windows, at } = self;
         let to = job.plan().next_stage();
         let edge = job.plan().next_edge(&place, to, true);
         let name = format!("{} > window", place.name);
-        let (by, kept) = (K::SCHEMA, A::Acc::SCHEMA);
-        job.plan().describe(format!("`{name}`: {windows} by {by}, keeping {kept}"));
-        let behind = job.plan().behind(to, &place, name);
+        let mut plan = job.plan();
+        let mut behind = plan.behind(to, &place, name);
+        let input = plan.input(&place, Partitioning::key::<K>(Some(at))).crossing(RowSchema::of::<A::Item>());
+        let node = PlanNode::new("window", to)
+            .input(input)
+            .rows(RowSchema::named::<Windowed<K, A::Out>>())
+            .state("panes", RowSchema::of::<K>(), RowSchema::of::<A::Acc>())
+            .parameter("aggregate", aggregate.kind())
+            .parameter("size", nanos(windows.size_nanos()))
+            .parameter("slide", nanos(windows.slide_nanos()))
+            .bounded_by("the keys of the windows that are open")
+            .numbers(NodeNumbers {
+                edges: vec![edge],
+                queues: late.into_iter().collect(),
+                ..NodeNumbers::default()
+            });
+        plan.begin(&mut behind, node);
+        drop(plan);
         job.plan().waits.push((to, behind.label.clone()));
         let sends = aggregate.clone();
         job.plan().end(&place, move |shard| {
@@ -119,12 +152,14 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// How many records: `aggregate(count())`.
+    #[track_caller]
     pub fn count(self) -> Rows<F, K, aggregate::Count> {
         self.aggregate(aggregate::count())
     }
 
     /// The sum of `f`: `aggregate(sum(f))`. Of integers it is a `u64` or an `i64`, and one that does not fit stops the job with an error;
     /// floats are added exactly and rounded once. See [`sum`](aggregate::sum()).
+    #[track_caller]
     pub fn sum<V, S>(self, f: S) -> Rows<F, K, aggregate::Sum<S>>
     where
         V: Number,
@@ -134,6 +169,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// The mean of `f`: `aggregate(avg(f))`. It is rounded once, and never overflows.
+    #[track_caller]
     pub fn avg<V, S>(self, f: S) -> Rows<F, K, aggregate::Avg<S>>
     where
         V: Number,
@@ -143,6 +179,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// The least `f`: `aggregate(min(f))`. A NaN is above every number.
+    #[track_caller]
     pub fn min<V, S>(self, f: S) -> Rows<F, K, aggregate::Min<S>>
     where
         V: Ranked,
@@ -152,6 +189,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// The greatest `f`: `aggregate(max(f))`. A NaN is above every number, so it is NaN if there is one.
+    #[track_caller]
     pub fn max<V, S>(self, f: S) -> Rows<F, K, aggregate::Max<S>>
     where
         V: Ranked,
@@ -177,6 +215,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     /// assert_eq!(rows.take()[0].value, (2, 70));
     /// # Ok::<(), pelton::JobError>(())
     /// ```
+    #[track_caller]
     pub fn max_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MaxBy<S>>
     where
         F::Item: Record + Clone + Ord,
@@ -187,6 +226,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     }
 
     /// The record with the least `f`; of several, the least one: `aggregate(min_by(f))`. Whole records cross the exchange.
+    #[track_caller]
     pub fn min_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MinBy<S>>
     where
         F::Item: Record + Clone + Ord,
@@ -218,6 +258,7 @@ where
     F: Flow<Item = Windowed<K, V>> + Timed,
 {
     /// One row for each window, over the rows of all keys.
+    #[track_caller]
     pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> AllRows<F, A> {
         // A row's event time is the last instant of its window, so windows of one instant keep apart exactly what ended together.
         let instants = tumbling(Duration::from_nanos(1));
@@ -226,6 +267,7 @@ where
     }
 
     /// The row with the greatest `f`; of several, the one with the least key: `aggregate(max_by(f))`.
+    #[track_caller]
     pub fn max_by<O, S>(self, f: S) -> AllRows<F, aggregate::MaxBy<S>>
     where
         V: Ord,
@@ -236,6 +278,7 @@ where
     }
 
     /// The row with the least `f`; of several, the one with the least key: `aggregate(min_by(f))`.
+    #[track_caller]
     pub fn min_by<O, S>(self, f: S) -> AllRows<F, aggregate::MinBy<S>>
     where
         V: Ord,
@@ -246,11 +289,13 @@ where
     }
 
     /// How many keys: `aggregate(count())`.
+    #[track_caller]
     pub fn count(self) -> AllRows<F, aggregate::Count> {
         self.aggregate(aggregate::count())
     }
 
     /// The sum of `f` over the keys: `aggregate(sum(f))`.
+    #[track_caller]
     pub fn sum<N, S>(self, f: S) -> AllRows<F, aggregate::Sum<S>>
     where
         N: Number,
@@ -260,6 +305,7 @@ where
     }
 
     /// The mean of `f` over the keys: `aggregate(avg(f))`.
+    #[track_caller]
     pub fn avg<N, S>(self, f: S) -> AllRows<F, aggregate::Avg<S>>
     where
         N: Number,
@@ -269,6 +315,7 @@ where
     }
 
     /// The least value of `f` over the keys: `aggregate(min(f))`.
+    #[track_caller]
     pub fn min<N, S>(self, f: S) -> AllRows<F, aggregate::Min<S>>
     where
         N: Ranked,
@@ -278,6 +325,7 @@ where
     }
 
     /// The greatest value of `f` over the keys: `aggregate(max(f))`.
+    #[track_caller]
     pub fn max<N, S>(self, f: S) -> AllRows<F, aggregate::Max<S>>
     where
         N: Ranked,
@@ -296,6 +344,9 @@ impl<T: Record + Clone, A: Aggregate<T>> Aggregate<T> for Whole<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
+    fn kind(&self) -> Cow<'static, str> {
+        self.0.kind()
+    }
     fn item(&self, record: &T) -> T {
         record.clone()
     }

@@ -83,6 +83,7 @@ pub use pelton_core::{
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};
 pub use pelton_runtime::durability::{CheckpointDone, LateCheckpoint};
+pub use pelton_runtime::plan;
 pub use pelton_runtime::sim::Recording;
 pub use pelton_runtime::{CoreStats, JobError, JobFailure, RunError, StartError, Stop, Stopper};
 pub use running::{Progress, Running};

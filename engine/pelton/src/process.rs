@@ -4,7 +4,9 @@ use crate::flow::{Flow, Processed};
 use crate::keyed::Keyed;
 use crate::stream::Stream;
 use pelton_core::operator::ProcessFunction;
+use pelton_core::state::timers::Timer;
 use pelton_core::{Key, Record};
+use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema};
 use std::marker::PhantomData;
 
 impl<F, K, P> Keyed<F, P>
@@ -71,12 +73,24 @@ where
     /// assert_eq!(rows, [(1, 1), (1, 2), (2, 1)]);
     /// # Ok::<(), pelton::JobError>(())
     /// ```
+    #[track_caller]
     pub fn process<U: ProcessFunction<K, F::Item>>(self, function: U) -> Stream<Processed<F, K, U>> {
-        let (job, edge, place) = self.send_whole("process");
-        let (by, kept) = (K::SCHEMA, U::State::SCHEMA);
-        let clocks = if U::PROCESSING_TIMERS { "both clocks" } else { "event time" };
+        let (job, edge, mut place, input) = self.send_whole("process");
+        let by = RowSchema::of::<K>;
+        let node = PlanNode::new("process", place.stage)
+            .input(input)
+            .rows(RowSchema::named::<U::Out>())
+            .state("state", by(), RowSchema::of::<Option<U::State>>())
+            .state("timers in event time", by(), RowSchema::of::<Timer<K>>())
+            .state("timers in processing time", by(), RowSchema::of::<Timer<K>>())
+            .bounded_by("what the function keeps, and its timers")
+            .numbers(NodeNumbers { edges: vec![edge], ..NodeNumbers::default() });
+        let node = match U::PROCESSING_TIMERS {
+            true => node.beyond_records("timers fire by the clock, whose readings the log keeps"),
+            false => node,
+        };
         let mut plan = job.plan();
-        plan.describe(format!("`{}`: processing by {by}, keeping {kept}, timers in {clocks}", place.name));
+        plan.begin(&mut place, node);
         plan.waits.push((place.stage, place.label.clone()));
         if U::PROCESSING_TIMERS {
             plan.graph.timers.push(place.stage);

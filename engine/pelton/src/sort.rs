@@ -4,6 +4,7 @@ use crate::flow::{Flow, Sorted};
 use crate::keyed::{Keyed, Late};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
+use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema};
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
@@ -40,6 +41,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
     /// assert_eq!(rows.take(), [(10, 'a'), (10, 'b'), (20, 'c'), (30, 'd')]);
     /// # Ok::<(), pelton::JobError>(())
     /// ```
+    #[track_caller]
     pub fn sort(self) -> Ordered<F, ()>
     where
         F::Item: Ord,
@@ -49,6 +51,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
 
     /// As [`sort`](Self::sort), with `compare` for records of one time. Those that compare as equal come in
     /// the order in which they were taken in, which depends on the number of shards; leave none that differ.
+    #[track_caller]
     pub fn sort_by<C>(self, compare: C) -> Stream<Sorted<F, (), C>>
     where
         C: Fn(&F::Item, &F::Item) -> Ordering + Clone + Send + Sync + 'static,
@@ -57,6 +60,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
     }
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
+    #[track_caller]
     pub fn sort_with_late(self) -> (Ordered<F, ()>, Late<F>)
     where
         F::Item: Ord,
@@ -64,6 +68,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
         self.together().sort_with_late()
     }
 
+    #[track_caller]
     fn together(self) -> Keyed<F, Together<F::Item>> {
         self.key_by(|_| ())
     }
@@ -77,6 +82,7 @@ where
 {
     /// The records of each key in the order of their event times, those of one time in their own order;
     /// otherwise as [`Stream::sort`].
+    #[track_caller]
     pub fn sort(self) -> Ordered<F, K>
     where
         F::Item: Ord,
@@ -85,6 +91,7 @@ where
     }
 
     /// As [`sort`](Self::sort), with `compare` for records of one time; see [`Stream::sort_by`].
+    #[track_caller]
     pub fn sort_by<C>(self, compare: C) -> Stream<Sorted<F, K, C>>
     where
         C: Fn(&F::Item, &F::Item) -> Ordering + Clone + Send + Sync + 'static,
@@ -93,6 +100,7 @@ where
     }
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
+    #[track_caller]
     pub fn sort_with_late(self) -> (Ordered<F, K>, Late<F>)
     where
         F::Item: Ord,
@@ -103,10 +111,20 @@ where
         (sorted, late)
     }
 
+    #[track_caller]
     fn sorted<C>(self, compare: C, late: Option<usize>) -> Stream<Sorted<F, K, C>> {
-        let (job, edge, place) = self.send_whole("sort");
-        let (by, kept) = (K::SCHEMA, F::Item::SCHEMA);
-        job.plan().describe(format!("`{}`: sorting by {by}, keeping {kept}", place.name));
+        let (job, edge, mut place, input) = self.send_whole("sort");
+        let node = PlanNode::new("sort", place.stage)
+            .input(input)
+            .rows(RowSchema::of::<F::Item>())
+            .state("waiting", RowSchema::of::<K>(), RowSchema::of::<F::Item>())
+            .bounded_by("the records that the watermark has not passed")
+            .numbers(NodeNumbers {
+                edges: vec![edge],
+                queues: late.into_iter().collect(),
+                ..NodeNumbers::default()
+            });
+        job.plan().begin(&mut place, node);
         job.plan().waits.push((place.stage, place.label.clone()));
         let flow = Sorted { edge, compare, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }

@@ -1,19 +1,24 @@
 //! Streams: the typed graph that a job is written in.
 
+mod branches;
+mod nodes;
+
+use self::nodes::{delivered, timed};
 use crate::flow::{
-    Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Joined, Mapped, Rebalanced, Stamped,
+    Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Mapped, Rebalanced, Stamped,
 };
-use crate::job::{Job, type_name_alone};
+use crate::job::Job;
 use crate::keyed::{AllWindows, Keyed};
 use crate::settings::{Delivering, Label};
 use crate::watermarks::WatermarkStrategy;
 use pelton_core::exchange::partition::{ByTurn, Timed as TimedRecord};
-use pelton_core::operator::fork::{ToBoth, ToQueue};
-use pelton_core::operator::{Side, WatermarkKind};
+use pelton_core::operator::WatermarkKind;
 use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::stage::context::WatermarkOrigin;
-use pelton_core::{EventTime, Key, Record, StageId, Windowed};
+use pelton_core::{EdgeId, EventTime, Key, Record, StageId, Windowed};
+use pelton_runtime::plan::{Fused, NodeId, NodeNumbers, Partitioning, PlanNode, RowSchema};
 use std::marker::PhantomData;
+use std::panic::Location;
 
 /// Streams whose records have an event time.
 #[diagnostic::on_unimplemented(
@@ -56,13 +61,57 @@ pub(crate) struct StreamPlace {
     pub(crate) label: Label,
     /// How its rows are to be delivered.
     pub(crate) delivery: Delivering,
+    /// The last node of the plan that it comes out of.
+    pub(crate) node: NodeId,
+    /// Which of its outputs that is.
+    pub(crate) port: u16,
+    /// The node that the stretch begins with.
+    pub(crate) root_node: NodeId,
+    /// What was done to it since the last node.
+    pub(crate) fused: Vec<Fused>,
+    /// What its records are.
+    pub(crate) rows: RowSchema,
 }
 
 impl<F: Flow> Stream<F> {
-    fn then<G>(self, operator: &str, flow: impl FnOnce(F) -> G) -> Stream<G> {
+    #[track_caller]
+    fn then<G: Flow>(self, operator: &'static str, flow: impl FnOnce(F) -> G) -> Stream<G> {
+        let mut next = self.becomes(operator, flow);
+        next.place.fused.push(Fused { kind: operator, at: Location::caller() });
+        next.place.rows = RowSchema::named::<G::Item>();
+        next
+    }
+
+    fn becomes<G>(self, operator: &str, flow: impl FnOnce(F) -> G) -> Stream<G> {
         let Stream { job, flow: inner, mut place } = self;
         place.name = format!("{} > {operator}", place.name);
         Stream { job, flow: flow(inner), place }
+    }
+
+    /// Gives what the stream begins with a uid: the source, or the window, sort, deduplication, `rebalance`, union or fork that came last.
+    /// That is what it is called in the job's [plan](Job::explain), and by which its state is found again after a change of the job. A stateless
+    /// operator needs none, and both streams of a fork, or the rows and the late records of a window, begin with the same. A sink gets one by
+    /// [`sink_with_uid`](Self::sink_with_uid).
+    ///
+    /// Without this an operator is called by its kind and its number among those of its kind that have no uid: `window-0`. A job in which two have
+    /// the same does not start.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// let job = Job::new("visits")
+    ///     .source(from_iter(|| 0..100u64))
+    ///     .uid("visits")
+    ///     .map(|n| n / 2)
+    ///     .rebalance()
+    ///     .sink_with_uid("pages", collect());
+    /// let explained = job.explain().to_string();
+    /// assert!(["visits: source", "rebalance-0: rebalance", "pages: sink"].iter().all(|line| explained.contains(line)));
+    /// ```
+    #[track_caller]
+    pub fn uid(self, uid: &str) -> Self {
+        self.job.plan().logical.node_mut(self.place.root_node).give_uid(uid);
+        self
     }
 
     /// Calls the stretch so far, back to the source, exchange, window or fork that it begins with, `name` in reports of errors and
@@ -74,6 +123,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// One record in, one out.
+    #[track_caller]
     pub fn map<U: 'static, M: Fn(F::Item) -> U + Clone + Send + Sync + 'static>(
         self,
         f: M,
@@ -82,6 +132,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Keeps the records for which `f` is true.
+    #[track_caller]
     pub fn filter<P: Fn(&F::Item) -> bool + Clone + Send + Sync + 'static>(
         self,
         f: P,
@@ -90,6 +141,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// One record in, everything that `f` yields for it out, at the record's own event time.
+    #[track_caller]
     pub fn flat_map<I, M>(self, f: M) -> Stream<FlatMapped<F, M>>
     where
         I: IntoIterator<Item: 'static>,
@@ -99,6 +151,7 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Shows each record and its event time to `f`, on the core that handles it. Not for results: `f` runs again in a replay.
+    #[track_caller]
     pub fn inspect<P: Fn(EventTime, &F::Item) + Clone + Send + Sync + 'static>(
         self,
         f: P,
@@ -107,25 +160,27 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Gives each record its event time, and the stream its watermark.
+    #[track_caller]
     pub fn event_time<T: Fn(&F::Item) -> EventTime + Clone + Send + Sync + 'static>(
         mut self,
         f: T,
         watermarks: WatermarkStrategy,
     ) -> Stream<Stamped<F, T>> {
-        let generator = self.generator(watermarks.0);
-        self.then("event_time", |inner| Stamped { inner, f, generator, early: None })
+        let generator = self.generator("event_time", watermarks.0);
+        self.becomes("event_time", |inner| Stamped { inner, f, generator, early: None })
     }
 
     /// As [`event_time`](Self::event_time), with the [early](WatermarkStrategy#early-records) records as a second stream. They come with their
     /// times, which are far ahead of the watermark.
+    #[track_caller]
     pub fn event_time_with_early<T: Fn(&F::Item) -> EventTime + Clone + Send + Sync + 'static>(
         mut self,
         f: T,
         watermarks: WatermarkStrategy,
     ) -> (TimedBranch<F, T>, TimedBranch<F, T>) {
-        let generator = self.generator(watermarks.0);
-        let mut stamped = self.then("event_time", |inner| Stamped { inner, f, generator, early: None });
-        let (main, early) = (stamped.branch("main"), stamped.branch("early"));
+        let generator = self.generator("event_time", watermarks.0);
+        let mut stamped = self.becomes("event_time", |inner| Stamped { inner, f, generator, early: None });
+        let (main, early) = (stamped.branch("main", 0), stamped.branch("early", 1));
         stamped.flow.early = Some(early.flow.queue);
         stamped.into_queue(main.flow.queue);
         (main, early)
@@ -137,26 +192,39 @@ impl<F: Flow> Stream<F> {
     ///
     /// Time never falls: when the wall clock is put back, records have the latest time so far until it has caught up, in a job with
     /// [durability](crate::Config::durability) over restarts, too.
+    #[track_caller]
     pub fn ingestion_time(mut self) -> Stream<Ingested<F>> {
-        let generator = self.generator(WatermarkKind::Clock);
-        self.then("ingestion_time", |inner| Ingested { inner, generator })
+        let generator = self.generator("ingestion_time", WatermarkKind::Clock);
+        self.becomes("ingestion_time", |inner| Ingested { inner, generator })
     }
 
-    fn generator(&mut self, timing: WatermarkKind) -> Generator {
+    #[track_caller]
+    fn generator(&mut self, kind: &'static str, timing: WatermarkKind) -> Generator {
         if self.place.stage != StageId(0) && timing.belongs_to_sources() {
             self.job.plan().processing_time.get_or_insert_with(|| self.place.name.clone());
         }
         let index = self.job.plan().next_generator(&self.place, timing == WatermarkKind::Clock);
         self.place.origins = vec![WatermarkOrigin::Generator(index)];
+        let numbers = NodeNumbers { generator: Some(index), ..NodeNumbers::default() };
+        let mut plan = self.job.plan();
+        let input = plan.input(&self.place, Partitioning::Forward);
+        let node =
+            PlanNode::new(kind, self.place.stage).input(input).rows(self.place.rows.clone()).numbers(numbers);
+        self.place.node = plan.logical.add(timed(node, timing));
+        drop(plan);
+        self.place.port = 0;
+        self.place.fused.clear();
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }
     }
 
     /// Groups the stream: records of equal keys meet on one shard.
+    #[track_caller]
     pub fn key_by<K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static>(self, key: P) -> Keyed<F, P> {
-        Keyed { stream: self, key }
+        Keyed { stream: self, key, at: Location::caller() }
     }
 
     /// Spreads the records evenly over the shards, one for each in turn.
+    #[track_caller]
     pub fn rebalance(self) -> Stream<Rebalanced<F>>
     where
         F::Item: Record,
@@ -168,6 +236,7 @@ impl<F: Flow> Stream<F> {
     ///
     /// # Panics
     /// When `chunk` is 0.
+    #[track_caller]
     pub fn rebalance_chunks(self, chunk: usize) -> Stream<Rebalanced<F>>
     where
         F::Item: Record,
@@ -177,14 +246,24 @@ impl<F: Flow> Stream<F> {
         let edge = self.job.plan().next_edge(&self.place, to, true);
         let job = self.job.clone();
         let name = format!("{} > rebalance", self.place.name);
-        let place = job.plan().behind(to, &self.place, name);
+        let mut plan = job.plan();
+        let mut place = plan.behind(to, &self.place, name);
+        let input = plan.input(&self.place, Partitioning::InTurn { chunk });
+        let numbers = NodeNumbers { edges: vec![edge], ..NodeNumbers::default() };
+        let node =
+            PlanNode::new("rebalance", to).input(input).rows(RowSchema::of::<F::Item>()).numbers(numbers);
+        plan.begin(
+            &mut place,
+            node.state("turn", RowSchema::None, RowSchema::Type("whose turn it is".to_owned())),
+        );
+        drop(plan);
         let flow = Rebalanced { edge, label: place.label.clone(), marker: PhantomData };
         self.send_in_turn(edge, chunk);
         Stream { job, flow, place }
     }
 
     /// Ends this stream in the sending end of an exchange that does not group.
-    fn send_in_turn(self, edge: pelton_core::EdgeId, chunk: usize)
+    fn send_in_turn(self, edge: EdgeId, chunk: usize)
     where
         F::Item: Record,
     {
@@ -192,90 +271,6 @@ impl<F: Flow> Stream<F> {
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<TimedRecord<F::Item>>(edge);
             flow.instantiate(shard, ByTurn::new(chunk, channels));
-        });
-    }
-
-    /// Two streams with the same records.
-    pub fn fork(self) -> (Branch<F>, Branch<F>)
-    where
-        F::Item: Clone,
-    {
-        let (left, right) = (self.branch("left"), self.branch("right"));
-        let Stream { job, flow, place } = self;
-        let (l, r) = (left.flow.queue, right.flow.queue);
-        job.plan().end(&place, move |shard| {
-            let end = ToBoth::new(shard.queue(l), shard.queue(r));
-            flow.instantiate(shard, end);
-        });
-        (left, right)
-    }
-
-    /// Splits the stream in two: the records for which `f` is true go to the second one, the side output.
-    pub fn side_output<P: Fn(&F::Item) -> bool + Clone + Send + Sync + 'static>(
-        self,
-        f: P,
-    ) -> (Branch<F>, Branch<F>) {
-        let (main, side) = (self.branch("main"), self.branch("side output"));
-        let Stream { job, flow, place } = self;
-        let (m, s) = (main.flow.queue, side.flow.queue);
-        job.plan().end(&place, move |shard| {
-            let (main, side) = (ToQueue::new(shard.queue(m)), ToQueue::new(shard.queue(s)));
-            flow.instantiate(shard, Side::new(f.clone(), main, side));
-        });
-        (main, side)
-    }
-
-    /// A new stream that begins in a queue where this one is.
-    fn branch(&self, name: &str) -> Stream<Forked<F, F::Item>> {
-        let name = format!("{} > {name}", self.place.name);
-        let place = self.job.plan().beside(&self.place, name);
-        let queue = self.job.plan().next_queue();
-        let flow = Forked { stage: self.place.stage, queue, label: place.label.clone(), marker: PhantomData };
-        Stream { job: self.job.clone(), flow, place }
-    }
-
-    /// The records of both streams. They must be of the same job.
-    ///
-    /// # Panics
-    /// When they are not.
-    pub fn union<G: Flow<Item = F::Item>>(self, other: Stream<G>) -> Stream<Joined<F, G>>
-    where
-        F::Item: Record,
-    {
-        assert!(self.job.is(&other.job), "a union of streams of two jobs");
-        let job = self.job.clone();
-        let name = format!("({} + {})", self.place.name, other.place.name);
-        let queue = job.plan().next_queue();
-        let (stage, edges, mut place);
-        let delivery = self.place.delivery.and(other.place.delivery);
-        if self.place.stage == other.place.stage {
-            (stage, edges) = (self.place.stage, None);
-            let mut both = self.place.clone();
-            both.origins.extend(&other.place.origins);
-            both.sources.extend(&other.place.sources);
-            place = job.plan().beside(&both, name);
-            self.into_queue(queue);
-            other.into_queue(queue);
-        } else {
-            // Streams of two stages are at different ticks: they meet where ticks are merged.
-            stage = job.plan().next_stage();
-            let left = job.plan().next_edge(&self.place, stage, false);
-            let right = job.plan().next_edge(&other.place, stage, false);
-            place = job.plan().behind(stage, &self.place, name);
-            self.send_in_turn(left, 1);
-            other.send_in_turn(right, 1);
-            edges = Some([left, right]);
-        }
-        place.delivery = delivery;
-        let label = place.label.clone();
-        Stream { job, flow: Joined { stage, queue, edges, label, marker: PhantomData }, place }
-    }
-
-    fn into_queue(self, queue: usize) {
-        let Stream { job, flow, place } = self;
-        job.plan().end(&place, move |shard| {
-            let end = ToQueue::new(shard.queue(queue));
-            flow.instantiate(shard, end);
         });
     }
 
@@ -306,7 +301,19 @@ impl<F: Flow> Stream<F> {
     }
 
     /// Ends the stream in `sink`, and gives the job back.
+    #[track_caller]
     pub fn sink<S: Sink<F::Item>>(self, sink: S) -> Job {
+        self.end_in(sink, None)
+    }
+
+    /// As [`sink`](Self::sink), for a sink with a [uid](Self::uid) of its own.
+    #[track_caller]
+    pub fn sink_with_uid<S: Sink<F::Item>>(self, uid: &str, sink: S) -> Job {
+        self.end_in(sink, Some(uid))
+    }
+
+    #[track_caller]
+    fn end_in<S: Sink<F::Item>>(self, sink: S, uid: Option<&str>) -> Job {
         let Stream { job, flow, place } = self;
         let usual = if sink.is_transactional() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
         let mut plan = job.plan();
@@ -321,10 +328,16 @@ impl<F: Flow> Stream<F> {
         if delivery == Delivery::ExactlyOnce && !sink.is_transactional() {
             plan.non_transactional.get_or_insert_with(|| place.name.clone());
         }
-        plan.describe(match sink.schema() {
-            Some(schema) => format!("sink of `{}`: notes rows of {schema}", place.name),
-            None => format!("sink of `{}`: rows of {}", place.name, type_name_alone::<F::Item>()),
-        });
+        let input = plan.input(&place, Partitioning::Forward);
+        let node = delivered(PlanNode::new("sink", place.stage).input(input), delivery);
+        let node = match sink.schema() {
+            Some(schema) => node.state("rows", RowSchema::None, RowSchema::Record(schema)),
+            None => node,
+        };
+        let id = plan.logical.add(node);
+        if let Some(uid) = uid {
+            plan.logical.node_mut(id).give_uid(uid);
+        }
         let (name, attached) = (format!("sink of `{}`", place.name), sink.clone());
         plan.sinks.push(Box::new(move |ending| attached.attach(ending)));
         plan.end(&place, move |shard| {

@@ -1,6 +1,7 @@
 //! A job as far as it takes to run it: what is left of typed streams once they have been put together.
 
 use crate::durability::JobShape;
+use crate::plan::LogicalPlan;
 use pelton_core::stage::build::{Graph, ShardBuilder};
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ pub type BuildShard = Arc<dyn Fn(&mut ShardBuilder) + Send + Sync>;
 pub struct Blueprint<'a> {
     /// The job's name.
     pub name: String,
-    /// What the state of the job is state of: a line for each source, exchange, stateful operator and sink.
-    pub lines: Vec<String>,
+    /// Its plan.
+    pub plan: LogicalPlan,
     /// The graph for a number of shards, on which the sources' partitions may depend.
     pub graph: Box<dyn Fn(usize) -> Graph + 'a>,
     /// What builds the stretches of the job, in order.
@@ -24,7 +25,7 @@ impl Blueprint<'_> {
     /// The shape of the job, for a first start with `shards` shards.
     pub fn shape(&self, shards: usize, key_groups: u32) -> JobShape {
         let partitions = (self.graph)(shards).partitions.iter().map(|count| *count as u32).collect();
-        JobShape { name: self.name.clone(), lines: self.lines.clone(), partitions, key_groups }
+        JobShape { name: self.name.clone(), lines: self.plan.lines(), partitions, key_groups }
     }
 
     /// The graph of the job if its number of partitions was fixed when its data directory was made.
@@ -43,7 +44,7 @@ impl fmt::Debug for Blueprint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blueprint")
             .field("name", &self.name)
-            .field("lines", &self.lines)
+            .field("plan", &self.plan)
             .finish_non_exhaustive()
     }
 }

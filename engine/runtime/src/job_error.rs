@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::durability::OpenError;
 use crate::error::{RunError, StartError};
+use crate::plan::UidError;
 use pelton_core::{Fault, OutOfMemory};
 use std::error::Error;
 use std::fmt;
@@ -36,6 +37,13 @@ pub enum JobError {
         job: String,
         /// The stream that ends in the sink, by what was done to it last.
         stream: String,
+    },
+    /// Operators of the job cannot be told from each other by their uids.
+    Uid {
+        /// The job.
+        job: String,
+        /// Which uid, what is wrong with it, and where.
+        error: UidError,
     },
     /// There is no stream at all.
     Empty {
@@ -106,6 +114,7 @@ impl fmt::Display for JobError {
                  which any was; say which one holds for it: call `.deliver(..)` behind the union"
             ),
             JobError::Size { problem } | JobError::Signals { problem } => f.write_str(problem),
+            JobError::Uid { job, error } => write!(f, "job `{job}`: {error}"),
             JobError::Empty { job } => write!(f, "job `{job}` has no source"),
             JobError::Memory { rings, ring_bytes, error } => write!(
                 f,
@@ -134,6 +143,7 @@ impl Error for JobError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             JobError::Config(error) => Some(error),
+            JobError::Uid { error, .. } => Some(error),
             JobError::Open(error) => Some(error),
             JobError::Start(error) => Some(error),
             JobError::Run(error) => Some(error),

@@ -51,6 +51,7 @@ mod memory;
 mod on_core;
 pub mod panics;
 mod pin;
+pub mod plan;
 mod probe;
 mod running;
 pub mod signals;

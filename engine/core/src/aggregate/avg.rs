@@ -1,6 +1,7 @@
 //! The mean of a field.
 
 use super::{Adds, Aggregate, Number};
+use alloc::borrow::Cow;
 
 /// Made by [`avg`].
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,10 @@ impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> 
     type Item = V;
     type Acc = (u64, V::Mean);
     type Out = f64;
+
+    fn kind(&self) -> Cow<'static, str> {
+        "avg".into()
+    }
 
     #[inline(always)]
     fn item(&self, record: &T) -> V {

@@ -1,6 +1,7 @@
 //! How many records.
 
 use super::Aggregate;
+use alloc::borrow::Cow;
 
 /// Made by [`count`].
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,10 @@ impl<T> Aggregate<T> for Count {
     type Item = ();
     type Acc = u64;
     type Out = u64;
+
+    fn kind(&self) -> Cow<'static, str> {
+        "count".into()
+    }
 
     #[inline(always)]
     fn item(&self, _: &T) {}

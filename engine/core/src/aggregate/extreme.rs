@@ -3,6 +3,7 @@
 use super::Aggregate;
 use crate::ids::EventTime;
 use crate::record::Record;
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::cmp::Ordering;
 
@@ -54,6 +55,10 @@ macro_rules! extreme {
             type Item = V;
             type Acc = Option<V>;
             type Out = V;
+
+            fn kind(&self) -> Cow<'static, str> {
+                stringify!($function).into()
+            }
 
             #[inline(always)]
             fn item(&self, record: &T) -> V {

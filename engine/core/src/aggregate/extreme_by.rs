@@ -2,6 +2,7 @@
 
 use super::Aggregate;
 use crate::record::Record;
+use alloc::borrow::Cow;
 
 macro_rules! extreme_by {
     ($(#[$doc:meta])* $function:ident, $type:ident, $better:tt) => {
@@ -23,6 +24,10 @@ macro_rules! extreme_by {
             type Item = T;
             type Acc = Option<T>;
             type Out = T;
+
+            fn kind(&self) -> Cow<'static, str> {
+                stringify!($function).into()
+            }
 
             fn item(&self, record: &T) -> T {
                 record.clone()

@@ -33,6 +33,7 @@ pub use unsigned::UnsignedSum;
 pub use wide::WideSum;
 
 use crate::record::Record;
+use alloc::borrow::Cow;
 
 /// What to keep of the records of one key and window.
 ///
@@ -72,6 +73,12 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     type Acc: Record + Clone;
     /// The result.
     type Out;
+
+    /// What it computes, for people and for the comparison of a job with the one that left its state: a sum is not taken for a maximum, though
+    /// both keep a number. All of one's own are `custom` unless they say more; what is said must not change from one version to the next.
+    fn kind(&self) -> Cow<'static, str> {
+        "custom".into()
+    }
 
     /// Takes from a record what this aggregate needs.
     fn item(&self, record: &T) -> Self::Item;

@@ -1,6 +1,7 @@
 //! The sum of a field.
 
 use super::{Adds, Aggregate, Number, Overflow};
+use alloc::borrow::Cow;
 
 /// Made by [`sum`].
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,10 @@ impl<T, V: Number, F: Fn(&T) -> V + Clone + Send + Sync + 'static> Aggregate<T> 
     type Item = V;
     type Acc = V::Sum;
     type Out = V::Total;
+
+    fn kind(&self) -> Cow<'static, str> {
+        "sum".into()
+    }
 
     #[inline(always)]
     fn item(&self, record: &T) -> V {

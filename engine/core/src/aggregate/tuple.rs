@@ -1,6 +1,7 @@
 //! Several aggregates at once.
 
 use super::{Aggregate, Overflow};
+use alloc::borrow::Cow;
 
 macro_rules! tuples {
     ($(($($name:ident $index:tt),+))*) => { $(
@@ -8,6 +9,11 @@ macro_rules! tuples {
             type Item = ($($name::Item,)+);
             type Acc = ($($name::Acc,)+);
             type Out = ($($name::Out,)+);
+
+            fn kind(&self) -> Cow<'static, str> {
+                let kinds = [$(self.$index.kind()),+];
+                ["(", &kinds.join(", "), ")"].concat().into()
+            }
 
             #[inline(always)]
             fn item(&self, record: &T) -> Self::Item {

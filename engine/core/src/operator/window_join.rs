@@ -36,6 +36,16 @@ pub enum JoinKind {
 }
 
 impl JoinKind {
+    /// Its name, which never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Right => "right",
+            JoinKind::Full => "full",
+        }
+    }
+
     /// The sides that a key must have records on.
     const fn needs(self) -> u8 {
         match self {

@@ -41,6 +41,7 @@ fn all() -> Made {
     let rows = || windows().count().window_all();
     let keyed = || stream().key_by(|n| n % 3);
     made.one("named", stream().map(|n| n).named("orders, again"));
+    made.one("uid", stream().rebalance().uid(&format!("spread-{}", line!())));
     made.one("map", stream().map(|n| n + 1));
     made.one("filter", stream().filter(|n| *n > 1));
     made.one("flat_map", stream().flat_map(|n| [n, n]));
@@ -97,6 +98,7 @@ fn a_delivery_and_a_name_hold_for_all_that_comes_of_the_stream() {
 fn every_method_is_looked_at() {
     let sources = [
         include_str!("../stream.rs"),
+        include_str!("../stream/branches.rs"),
         include_str!("../keyed.rs"),
         include_str!("../sort.rs"),
         include_str!("../deduplicate.rs"),
@@ -113,6 +115,7 @@ fn every_method_is_looked_at() {
     }
     // Where streams end.
     methods.remove("sink");
+    methods.remove("sink_with_uid");
     let looked_at: BTreeSet<String> = all().0.iter().map(|made| made.0.to_owned()).collect();
     assert_eq!(methods, looked_at);
 }

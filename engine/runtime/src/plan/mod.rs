@@ -1,0 +1,123 @@
+//! The plan of a job, as data: its operators, what goes from one to the next, and what each of them keeps.
+//!
+//! The typed API adds a [`PlanNode`] for each source, stateful operator, fork, union and sink as it goes. What a `map`, a `filter` and their like
+//! do lies in closures, so a stretch of them is one node, the chain, which knows where in the program the closures are. Nothing here runs a
+//! record: the graph in `pelton-core` and the closures that build shards do. What reads the plan is whoever explains a job to people
+//! ([`LogicalPlan::explain`]), and whoever compares it with what an earlier program left.
+//!
+//! An operator is added with one call:
+//!
+//! ```
+//! use pelton_core::StageId;
+//! use pelton_runtime::plan::{LogicalPlan, Partitioning, PlanInput, PlanNode, RowSchema};
+//!
+//! let mut plan = LogicalPlan::new("matches");
+//! let orders = plan.add(PlanNode::new("source", StageId(0)).rows(RowSchema::of::<(u64, u64)>()));
+//! let payments = plan.add(PlanNode::new("source", StageId(0)).rows(RowSchema::of::<(u64, String)>()));
+//! // Two inputs, each by a key.
+//! let by_id = |node| PlanInput::of(node, Partitioning::key::<u64>(None));
+//! plan.add(
+//!     PlanNode::new("join", StageId(1))
+//!         .input(by_id(orders))
+//!         .input(by_id(payments))
+//!         .state("waiting", RowSchema::of::<u64>(), RowSchema::of::<(u64, u64)>())
+//!         .parameter("within", "5s")
+//!         .bounded_by("records that wait for a partner"),
+//! );
+//! assert_eq!(plan.uids(), ["source-0", "source-1", "join-0"]);
+//! assert!(plan.explain().to_string().contains("join-0"));
+//! ```
+
+mod explain;
+mod graphviz;
+mod node;
+mod uid;
+
+pub use explain::Explanation;
+pub use node::{Fused, NodeNumbers, Partitioning, PlanInput, PlanNode, PlanState, RowSchema, nanos};
+pub use uid::{UidError, UidProblem};
+
+/// The number of a node in its plan: nodes are numbered as they are added, so that inputs come before what reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// A job's operators and what goes from one to the next.
+#[derive(Clone, Debug, Default)]
+pub struct LogicalPlan {
+    job: String,
+    nodes: Vec<PlanNode>,
+}
+
+impl LogicalPlan {
+    /// A plan without operators.
+    pub fn new(job: &str) -> Self {
+        LogicalPlan { job: job.to_owned(), nodes: Vec::new() }
+    }
+
+    /// What the job is called.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Adds a node.
+    ///
+    /// # Panics
+    /// When one of its inputs has not been added.
+    pub fn add(&mut self, node: PlanNode) -> NodeId {
+        assert!(
+            node.inputs.iter().all(|input| input.node.0 < self.nodes.len()),
+            "an input that is not there"
+        );
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// All nodes; the place of one is its [`NodeId`].
+    pub fn nodes(&self) -> &[PlanNode] {
+        &self.nodes
+    }
+
+    /// The node of that number.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn node(&self, id: NodeId) -> &PlanNode {
+        &self.nodes[id.0]
+    }
+
+    /// As [`node`](Self::node), to say more of it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn node_mut(&mut self, id: NodeId) -> &mut PlanNode {
+        &mut self.nodes[id.0]
+    }
+
+    /// What the state of the job is state of: a line for each node but the chains.
+    pub fn lines(&self) -> Vec<String> {
+        let uids = self.uids();
+        let stored = self.nodes.iter().zip(&uids).filter(|(node, _)| node.kind != "chain");
+        let line = |(node, uid): (&PlanNode, &String)| {
+            let inputs: Vec<String> = node
+                .inputs
+                .iter()
+                .map(|input| {
+                    let mut of = input;
+                    while self.node(of.node).kind == "chain" {
+                        of = &self.node(of.node).inputs[0];
+                    }
+                    format!("{}/{} {}", uids[of.node.0], of.port, input.partitioning)
+                })
+                .collect();
+            let inputs = inputs.join(" and ");
+            let (state, parameters) = (explain::kept_all(node), explain::named(&node.parameters));
+            format!("{uid}: {} of {inputs}, {parameters}, keeping {state}", node.kind)
+        };
+        stored.map(line).collect()
+    }
+
+    /// The plan for people.
+    pub fn explain(&self) -> Explanation {
+        Explanation::new(self.clone())
+    }
+}
