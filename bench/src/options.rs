@@ -56,6 +56,12 @@ impl Options {
         named.into_iter().map(|workload| Ok((workload, self.applied_to(workload.load)?))).collect()
     }
 
+    /// What the jobs of these runs are: their plans. Nothing is run.
+    pub fn plans(&self) -> Result<Vec<pelton::plan::Explanation>, BenchError> {
+        let explain = |(workload, load): &Planned<'_>| Ok((workload.prepare)(load)?.job.explain());
+        self.plan()?.iter().map(explain).collect()
+    }
+
     /// Of several workloads each takes the options that it can; one that none of them takes is a mistake.
     fn check_use(&self, named: &[&Workload]) -> Result<(), BenchError> {
         let throughput = named.iter().any(|workload| matches!(workload.load, Load::Throughput { .. }));

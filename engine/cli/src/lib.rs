@@ -21,6 +21,7 @@ mod count;
 mod data;
 mod data_command;
 pub mod exit;
+mod explain;
 mod interrupt;
 mod log;
 mod moment;
@@ -40,6 +41,7 @@ pub use control_command::{CheckpointCommand, RebalanceCommand, SavepointCommand}
 pub use count::{count, count_in};
 pub use data::{Data, DataArg, LogPlace};
 pub use data_command::DataCommand;
+pub use explain::{ExplainFlag, ExplainForm};
 pub use interrupt::Interrupt;
 pub use log::LogCommand;
 pub use moment::{Moment, local_time, show_tick, utc_time};

@@ -4,6 +4,7 @@ use crate::interrupt::Interrupt;
 use pelton_core::Tick;
 use pelton_runtime::config::Config;
 use pelton_runtime::durability::{Replayed, StateHash};
+use pelton_runtime::plan::Explanation;
 use std::error::Error;
 use std::path::Path;
 
@@ -22,6 +23,9 @@ pub trait Program {
 
 /// A program with a job to run.
 pub trait Runnable: Program {
+    /// The plan of the job.
+    fn explain(&self) -> Explanation;
+
     /// Runs the job until its input ends, or until `interrupt` is raised: then it is stopped in order.
     ///
     /// # Errors

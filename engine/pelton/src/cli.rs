@@ -16,6 +16,7 @@
 //!
 //! ```text
 //! evens run                             until the input ends, or Ctrl-C or SIGTERM; every key of the configuration is a flag
+//! evens run --explain                   its plan: operators, exchanges, what is kept; `--explain=dot` for Graphviz
 //! evens data show                       the job, its shards, checkpoints and savepoints
 //! evens log inspect | export | hashes   what was taken in, tick by tick, with the time on the wall
 //! evens log replay --from 14:03         the state after each tick from 14:03 today on, made again from what was logged
@@ -36,6 +37,7 @@ use pelton_cli::exit::Interrupted;
 use pelton_cli::{Interrupt, ReplayRequest, Runnable, note};
 use pelton_runtime::Stop;
 use pelton_runtime::config::{Config, Durability};
+use pelton_runtime::plan::Explanation;
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -113,6 +115,10 @@ impl pelton_cli::Program for Program {
 }
 
 impl Runnable for Program {
+    fn explain(&self) -> Explanation {
+        self.job.explain()
+    }
+
     fn run(&self, config: &Config, interrupt: &Interrupt) -> Result<(), Box<dyn Error>> {
         let running = self.job.start_with(config)?;
         running.notes().iter().for_each(|text| note(text));

@@ -239,3 +239,21 @@ fn a_job_that_keeps_nothing_and_is_interrupted_has_not_done_its_work() {
     assert!(said.error.contains("note: stopped, and nothing is kept: "), "{}", said.error);
     assert!(said.error.ends_with("error: interrupted\n"), "{}", said.error);
 }
+
+/// The plan needs no configuration that a job could run with, and nothing is run.
+#[test]
+fn explained_and_not_run() {
+    let place = Place::new("explained");
+    let said = Said::of(place.bare("run|--explain").output().unwrap());
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(
+        said.out.contains("job `checkout`") && said.out.contains("aggregate sum, size 1s"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.ends_with('\n'));
+    let dot = place.succeeds("run|--explain=dot");
+    assert!(dot.starts_with("digraph \"checkout\" {") && dot.ends_with("}\n"), "{dot}");
+    assert!(!place.0.join("data").exists(), "nothing was run");
+    assert_eq!(place.output("run|--explain=svg").code, Some(2));
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::{Args, Subcommand, ValueEnum};
 use pelton_bench::state::{Life, StateOptions, checkpoint, live, recovery};
 use pelton_bench::{BenchError, Interrupt, Options};
-use pelton_cli::{ConfigFlags, count, exit, note};
+use pelton_cli::{ConfigFlags, ExplainFlag, count, exit, note};
 use pelton_runtime::StartError;
 use pelton_runtime::config::{Config, ConfigError, Durability};
 
@@ -39,6 +39,8 @@ pub struct BenchCommand {
     /// Write an HTML page with the curves to this file.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    explain: ExplainFlag,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -130,6 +132,10 @@ impl BenchCommand {
             report: self.report,
             config: on_this_machine(load(&self.config)?)?,
         };
+        if let Some(form) = self.explain.form() {
+            drop(out);
+            return options.plans()?.iter().try_for_each(|plan| Ok(form.print(plan)?));
+        }
         Ok(pelton_bench::run(&options, &mut out, &Interrupt::on_ctrl_c())?)
     }
 }

@@ -25,6 +25,18 @@ fn check_refused(args: &[&str], code: i32, says: &str) {
     assert!(!message.contains("panicked"), "{args:?}: {message}");
 }
 
+/// The plan of a workload's job, and no run of it.
+#[test]
+fn a_workload_is_explained() {
+    let output = bench(&["tumble_count", "--explain"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.starts_with("job `") && told.contains("window-0: window, "), "{told}");
+    assert!(!told.contains("events/s"), "{told}");
+    let output = bench(&["hop_max", "--explain=dot"]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("digraph "));
+}
+
 #[test]
 fn bad_input_is_refused_with_one_message() {
     check_refused(&["tumble_cuont"], 2, "did you mean `tumble_count`?");
