@@ -205,7 +205,7 @@ impl fmt::Display for StorageError {
             ),
             StorageError::Older { what, found, known, .. } => write!(
                 text,
-                "this {what} has format version {found}, and this program takes none below {known}: the state of operators had another \
+                "this {what} has format version {found}, and this program takes none below {known}: what it says of operators and their state had another \
                  form. Nothing was changed: let the program that wrote it run until its input has ended, or begin anew in an empty \
                  directory."
             ),

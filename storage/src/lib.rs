@@ -13,6 +13,7 @@ mod erase;
 mod error;
 mod file_system;
 mod find;
+mod fingerprint;
 mod group;
 mod inspect;
 mod log;
@@ -36,9 +37,12 @@ pub use bounds::BLOCK_BYTES;
 pub use directory::{DataDirectory, DirectoryOptions, log_directory};
 pub use entry::{Entry, Kind};
 pub use error::StorageError;
+pub use fingerprint::{
+    FINGERPRINT_VERSION, Job, StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState,
+};
 pub use inspect::{GroupFacts, LogScan, Look, SegmentFacts};
 pub use log::{COMMIT_BUCKETS, Durability, Log, LogOptions, LogStats};
-pub use manifest::{Checkpoint, Job, Manifest, Moved};
+pub use manifest::{Checkpoint, Manifest, Moved};
 pub use mark::{Kept, Positions, Witness};
 pub use presence::{Presence, presence};
 pub use proof::{Proof, proofs};

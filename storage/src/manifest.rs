@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! {                                        JSON in UTF-8
-//!   "format": 2,
+//!   "format": 3,
 //!   ...
 //! }
 //! crc32c 1a2b3c4d                          CRC32C of all bytes before this line
@@ -17,6 +17,7 @@
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
+use crate::fingerprint::Job;
 use crate::mark;
 use crate::snapshot::{SnapshotId, SnapshotReader, snapshot_path};
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The format version that this program writes, and the latest that it reads.
-pub(crate) const VERSION: u32 = 2;
+/// The format version that this program writes, and the only one that it reads: earlier ones say of a job only lines of text.
+pub(crate) const VERSION: u32 = 3;
 
 const NAME: &str = "MANIFEST";
 const NEW_NAME: &str = "MANIFEST.new";
@@ -106,18 +107,6 @@ pub struct Moved {
     pub tick: u64,
     /// The shard of each key group from then on.
     pub owners: Vec<u16>,
-}
-
-/// The program that a data directory belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Job {
-    /// Its name.
-    pub name: String,
-    /// One line for each source, operator, sink and type, in the job's order: what differs can be named.
-    pub fingerprint: Vec<String>,
-    /// The number of partitions of each source, fixed when the directory was made.
-    pub partitions: Vec<u32>,
 }
 
 /// A checkpoint: a tick, and a snapshot of each shard after it.
@@ -223,7 +212,7 @@ impl Manifest {
     /// Reads the manifest of the data directory `data`; `None` if nothing has been stored there yet.
     ///
     /// # Errors
-    /// When it cannot be read, is damaged or of a newer version; and when there is none although there are logs or checkpoints, because a
+    /// When it cannot be read, is damaged or of another version; and when there is none although there are logs or checkpoints, because a
     /// manifest is stored before the first of these.
     pub fn load(disk: &Arc<dyn Disk>, data: &Path) -> Result<Option<Manifest>, StorageError> {
         let path = Manifest::path(data);
@@ -331,7 +320,7 @@ impl Manifest {
     /// Reads a file's content; `path` is for errors only. Public for fuzzing and inspection.
     ///
     /// # Errors
-    /// When it is damaged or of a newer version.
+    /// When it is damaged or of another version.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Manifest, StorageError> {
         Manifest::parse(path, bytes).map(|(manifest, _)| manifest)
     }
@@ -361,8 +350,12 @@ impl Manifest {
             let path = path.to_path_buf();
             return Err(StorageError::Newer { what: "manifest", path, found: format.format, known: VERSION });
         }
+        if format.format < VERSION {
+            let path = path.to_path_buf();
+            return Err(StorageError::Older { what: "manifest", path, found: format.format, known: VERSION });
+        }
         let mut manifest: Manifest =
-            parse(json).map_err(|error| damaged(0, "a manifest of format version 2", error))?;
+            parse(json).map_err(|error| damaged(0, "a manifest of format version 3", error))?;
         match manifest.flaw() {
             None => {
                 let number = std::mem::take(&mut manifest.stored);

@@ -239,3 +239,40 @@ fn variants_that_changed_places_are_refused_by_name() {
         changed("variants-logged", logged::<before::Trade>(), logged::<variants::Trade>()).unwrap_err();
     assert!(said.contains(refused), "{said}");
 }
+
+/// Keeps a number for each digit, whatever it is the number of.
+fn windows<A: pelton::Aggregate<u64, Out = u64>>(aggregate: A) -> Job {
+    Job::new("digits")
+        .source(from_iter(|| 0..u64::MAX))
+        .event_time(|_| EventTime::from_secs(0), in_order())
+        .key_by(|n| n % 10)
+        .window(tumbling(secs(60)))
+        .aggregate(aggregate)
+        .uid("per-digit")
+        .sink(for_each(drop))
+}
+
+/// Both keep an optional number.
+#[test]
+fn a_maximum_is_not_taken_for_a_minimum() {
+    let said = changed("aggregates", windows(max(|n: &u64| *n)), windows(min(|n: &u64| *n))).unwrap_err();
+    let refused = "the operator `per-digit` (window) had aggregate max where it now has aggregate min";
+    assert!(said.contains(refused), "{said}");
+}
+
+#[test]
+fn stateless_operators_and_rows_that_are_not_kept_may_change() {
+    let timed = |job: &Job| job.source(from_iter(|| 0..u64::MAX)).filter(|n| *n != 7);
+    let before = timed(&Job::new("rows")).rebalance().sink(for_each(|_: u64| ()));
+    let now = timed(&Job::new("rows")).map(|n| n + 1).rebalance().map(|n| n.to_string());
+    changed("rows", before, now.sink(for_each(|_: String| ()))).unwrap();
+}
+
+#[test]
+fn an_operator_that_was_renamed_is_told_by_both_uids() {
+    let job = |uid: &str| {
+        Job::new("uids").source(from_iter(|| 0..u64::MAX)).rebalance().uid(uid).sink(for_each(drop))
+    };
+    let said = changed("uids", job("spread"), job("deal")).unwrap_err();
+    assert!(said.contains("`spread` (rebalance)") && said.contains("called `deal` now"), "{said}");
+}

@@ -25,7 +25,7 @@ impl Blueprint<'_> {
     /// The shape of the job, for a first start with `shards` shards.
     pub fn shape(&self, shards: usize, key_groups: u32) -> JobShape {
         let partitions = (self.graph)(shards).partitions.iter().map(|count| *count as u32).collect();
-        JobShape { name: self.name.clone(), lines: self.plan.lines(), partitions, key_groups }
+        JobShape { name: self.name.clone(), operators: self.plan.fingerprint(), partitions, key_groups }
     }
 
     /// The graph of the job if its number of partitions was fixed when its data directory was made.

@@ -36,8 +36,9 @@ fn a_manifest_is_read_as_it_was_stored_and_is_for_people() {
     assert_eq!(parse(&bytes).unwrap(), some());
     let text = String::from_utf8(bytes).unwrap();
     for line in [
-        "  \"format\": 2,",
+        "  \"format\": 3,",
         "  \"log_id\": \"feed000000000000000000000000beef\",",
+        "      \"uid\": \"per-word\",",
         "    \"name\": \"größe \\\"x\\\"\",",
         "    \"owners\": [0, 1, 2, 3, 3],",
         "    \"digests\": [\"0000000000000000\", \"ffffffffffffffff\"],",
@@ -65,11 +66,18 @@ fn damage_at_any_place_is_an_error() {
 
 #[test]
 fn a_newer_version_is_refused_whatever_else_it_holds() {
-    let error = parse(&sealed("{ \"format\": 3, \"log\": { \"id\": 7 } }")).unwrap_err();
-    assert!(matches!(error, StorageError::Newer { what: "manifest", found: 3, known: 2, .. }), "{error:?}");
-    for json in ["", "[]", "{}", "{ \"format\": 2 }", "{ \"format\": -1 }", "{ \"format\": \"1\" }"] {
+    let error = parse(&sealed("{ \"format\": 4, \"log\": { \"id\": 7 } }")).unwrap_err();
+    assert!(matches!(error, StorageError::Newer { what: "manifest", found: 4, known: 3, .. }), "{error:?}");
+    for json in ["", "[]", "{}", "{ \"format\": 3 }", "{ \"format\": -1 }", "{ \"format\": \"1\" }"] {
         assert!(matches!(parse(&sealed(json)), Err(StorageError::Damaged { .. })), "{json}");
     }
+}
+
+#[test]
+fn an_older_version_is_refused_and_says_what_to_do() {
+    let error = parse(&sealed("{ \"format\": 2, \"job\": { \"fingerprint\": [\"a line\"] } }")).unwrap_err();
+    assert!(matches!(error, StorageError::Older { what: "manifest", found: 2, known: 3, .. }), "{error:?}");
+    assert!(error.to_string().contains("let the program that wrote it run"), "{error}");
 }
 
 #[test]

@@ -13,7 +13,9 @@ use crate::disk::{Disk, DiskFile, How, Lifetime, Owner, Writer};
 use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter};
 use crate::staging::Staging;
-use crate::{BLOCK_BYTES, StorageError};
+use crate::{
+    BLOCK_BYTES, StorageError, StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -147,7 +149,18 @@ fn manifest(checkpoints: Vec<Checkpoint>) -> Manifest {
     let mut manifest =
         Manifest { log_id: LOG_ID, generation: 1, shards: SHARD + 1, checkpoints, ..Manifest::default() };
     manifest.job.name = "größe \"x\"".into();
-    manifest.job.fingerprint = vec!["source lines: Line".into(), "count by word: (String, u64)".into()];
+    let text = "Line { word: String }".to_owned();
+    let schema = StoredSchema { id: "0123456789abcdef".into(), text };
+    let kept = StoredState { name: "panes".into(), key: Some(schema.clone()), value: Some(schema.clone()) };
+    let input = StoredInput { from: "lines".into(), how: "key".into(), key: Some(schema) };
+    manifest.job.operators.push(StoredOperator {
+        uid: "per-word".into(),
+        kind: "window".into(),
+        inputs: vec![input],
+        state: vec![kept],
+        parameters: [("size".to_owned(), "60s".to_owned())].into(),
+        numbers: StoredNumbers { stage: 1, edges: vec![0], queues: vec![3], ..StoredNumbers::default() },
+    });
     manifest.configuration.insert("shards".into(), "4".into());
     manifest
 }

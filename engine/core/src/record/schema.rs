@@ -7,6 +7,7 @@
 //! A schema has names of types, fields and variants, but not of modules, so a type may move. It is a constant, made by `#[pelton::record]`;
 //! printing it is for starts only.
 
+use crate::exchange::hash;
 use crate::record::Record;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -70,6 +71,31 @@ pub enum Schema {
         /// Its variants.
         variants: &'static [Variant],
     },
+}
+
+/// Tells schemas from each other: XXH3 of the text that one prints. It is kept, so it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SchemaId(pub u64);
+
+impl SchemaId {
+    /// That of the schema which prints `text`.
+    ///
+    /// ```
+    /// use pelton_core::Record;
+    /// use pelton_core::record::schema::SchemaId;
+    ///
+    /// let id = SchemaId::of(&<(u64, String)>::SCHEMA.to_string());
+    /// assert_eq!(id.to_string(), "c0e40d32d9def80a");
+    /// ```
+    pub fn of(text: &str) -> Self {
+        SchemaId(hash::bytes(text.as_bytes()))
+    }
+}
+
+impl fmt::Display for SchemaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// A field of a struct or of a variant.

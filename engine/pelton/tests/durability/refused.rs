@@ -71,7 +71,7 @@ fn a_newer_format_is_left_alone() {
     };
 
     let path = scratch.path().join("MANIFEST");
-    let text = fs::read_to_string(&path).unwrap().replacen("\"format\": 2", "\"format\": 9", 1);
+    let text = fs::read_to_string(&path).unwrap().replacen("\"format\": 3", "\"format\": 9", 1);
     let json = &text[..text.rfind("crc32c").unwrap()];
     newer("manifest", &path, format!("{json}crc32c {:08x}\n", crc32c(json.bytes())).into_bytes());
 
@@ -127,7 +127,7 @@ fn the_state_of_another_job_is_left_alone() {
         .count()
         .sink(collect());
     for (job, about) in
-        [(other, "it is of job `digits`, and this is job `other`"), (changed, "where the job had")]
+        [(other, "it is of job `digits`, and this is job `other`"), (changed, "where it now has")]
     {
         let error = job.start_with(&config).unwrap_err();
         assert!(matches!(error, JobError::Open(_)) && error.to_string().contains(about), "{error}");

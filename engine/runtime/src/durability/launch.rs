@@ -342,7 +342,7 @@ mod tests {
     fn a_coordinator_that_panics_ends_the_job() {
         let disk: Arc<dyn Disk> = Arc::new(Simulated::new(1, Faults::default()));
         let shape =
-            JobShape { name: "job".to_owned(), lines: Vec::new(), partitions: vec![1], key_groups: 1 };
+            JobShape { name: "job".to_owned(), operators: Vec::new(), partitions: vec![1], key_groups: 1 };
         let options = DurabilityOptions {
             durability: pelton_storage::Durability::Disk,
             shards: 0,

@@ -19,13 +19,13 @@ use super::checkpoint::Restored;
 use super::durable_shard::DurableShardParts;
 use super::mailbox::Mailbox;
 use crate::bounds::UNKNOWN_TICKS;
+use crate::plan;
 use pelton_core::Tick;
 use pelton_core::exchange::router::Router;
-use pelton_core::record::schema::Difference;
 use pelton_storage::disk::{Disk, Lifetime};
 use pelton_storage::{
-    Checkpoint, DataDirectory, DirectoryOptions, Durability, Job, LogOptions, LogReader, Manifest, Proof,
-    StorageError, proofs as proofs_of,
+    Checkpoint, DataDirectory, DirectoryOptions, Durability, FINGERPRINT_VERSION, Job, LogOptions, LogReader,
+    Manifest, Proof, StorageError, StoredOperator, proofs as proofs_of,
 };
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -37,8 +37,8 @@ use std::sync::Arc;
 pub struct JobShape {
     /// Its name.
     pub name: String,
-    /// A line for each source, exchange, stateful operator and sink.
-    pub lines: Vec<String>,
+    /// Its operators: see [`fingerprint`](crate::plan::LogicalPlan::fingerprint).
+    pub operators: Vec<StoredOperator>,
     /// Partitions of each source, should the job begin anew.
     pub partitions: Vec<u32>,
     /// Key groups.
@@ -130,7 +130,8 @@ impl Opened {
                 log_id,
                 job: Job {
                     name: shape.name.clone(),
-                    fingerprint: shape.lines.clone(),
+                    operators: shape.operators.clone(),
+                    fingerprint: FINGERPRINT_VERSION,
                     partitions: shape.partitions.clone(),
                 },
                 key_groups: shape.key_groups,
@@ -513,15 +514,14 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
     if job.name != shape.name {
         return Some(format!("it is of job `{}`, and this is job `{}`", job.name, shape.name));
     }
-    let both = job.fingerprint.iter().zip(&shape.lines);
-    if let Some((before, now)) = both.clone().find(|(before, now)| before != now) {
-        return Some(line_difference(before, now));
+    if job.fingerprint != FINGERPRINT_VERSION {
+        let found = job.fingerprint;
+        return Some(format!(
+            "what it says of operators has version {found}, and this program knows version {FINGERPRINT_VERSION}"
+        ));
     }
-    if let Some(before) = job.fingerprint.get(shape.lines.len()) {
-        return Some(format!("the job had \"{before}\", which it has no more"));
-    }
-    if let Some(now) = shape.lines.get(job.fingerprint.len()) {
-        return Some(format!("the job has \"{now}\", which it had not"));
+    if let Some(difference) = plan::difference(&job.operators, &shape.operators) {
+        return Some(difference);
     }
     if *key_groups != shape.key_groups {
         return Some(format!(
@@ -533,21 +533,6 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
         return Some("it has another number of sources".to_owned());
     }
     None
-}
-
-/// In what a line of the job differs, with the record and the field if it is one that is kept.
-fn line_difference(before: &str, now: &str) -> String {
-    let lines = format!("where the job had \"{before}\" it now has \"{now}\"");
-    let quote =
-        |part: &Option<String>| part.as_ref().map_or("nothing".to_owned(), |part| format!("`{part}`"));
-    match pelton_core::record::schema::difference(before, now) {
-        Some(Difference { within, before, now }) => format!(
-            "the record `{within}` had {} where it now has {}, and what was saved by one would be read wrongly by the other ({lines})",
-            quote(&before),
-            quote(&now)
-        ),
-        None => lines,
-    }
 }
 
 #[cfg(test)]
@@ -577,7 +562,7 @@ mod tests {
     fn what_has_no_log_behind_it_is_no_candidate() {
         let disk: Arc<dyn Disk> = Arc::new(Simulated::new(1, Faults::default()));
         let shape =
-            JobShape { name: "job".to_owned(), lines: Vec::new(), partitions: vec![1], key_groups: 1 };
+            JobShape { name: "job".to_owned(), operators: Vec::new(), partitions: vec![1], key_groups: 1 };
         let options = DurabilityOptions {
             durability: Durability::Disk,
             shards: 1,

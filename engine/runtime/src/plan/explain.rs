@@ -93,11 +93,6 @@ pub(super) fn kept(state: &PlanState) -> String {
     }
 }
 
-/// All that an operator keeps.
-pub(super) fn kept_all(node: &PlanNode) -> String {
-    list(node.state.iter().map(kept))
-}
-
 pub(super) fn named(all: &[(&'static str, String)]) -> String {
     list(all.iter().map(|(name, value)| format!("{name} {value}")))
 }

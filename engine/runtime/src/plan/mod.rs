@@ -29,11 +29,13 @@
 //! ```
 
 mod explain;
+mod fingerprint;
 mod graphviz;
 mod node;
 mod uid;
 
 pub use explain::Explanation;
+pub use fingerprint::difference;
 pub use node::{Fused, NodeNumbers, Partitioning, PlanInput, PlanNode, PlanState, RowSchema, nanos};
 pub use uid::{UidError, UidProblem};
 
@@ -91,29 +93,6 @@ impl LogicalPlan {
     /// When there is none.
     pub fn node_mut(&mut self, id: NodeId) -> &mut PlanNode {
         &mut self.nodes[id.0]
-    }
-
-    /// What the state of the job is state of: a line for each node but the chains.
-    pub fn lines(&self) -> Vec<String> {
-        let uids = self.uids();
-        let stored = self.nodes.iter().zip(&uids).filter(|(node, _)| node.kind != "chain");
-        let line = |(node, uid): (&PlanNode, &String)| {
-            let inputs: Vec<String> = node
-                .inputs
-                .iter()
-                .map(|input| {
-                    let mut of = input;
-                    while self.node(of.node).kind == "chain" {
-                        of = &self.node(of.node).inputs[0];
-                    }
-                    format!("{}/{} {}", uids[of.node.0], of.port, input.partitioning)
-                })
-                .collect();
-            let inputs = inputs.join(" and ");
-            let (state, parameters) = (explain::kept_all(node), explain::named(&node.parameters));
-            format!("{uid}: {} of {inputs}, {parameters}, keeping {state}", node.kind)
-        };
-        stored.map(line).collect()
     }
 
     /// The plan for people.
