@@ -265,8 +265,8 @@ impl Job {
             .state("positions", RowSchema::None, RowSchema::Type("how far each partition is".to_owned()));
         node = match source.schema() {
             Some(schema) => node
-                .rows(RowSchema::Record(schema))
-                .state("log", RowSchema::None, RowSchema::Record(schema))
+                .rows(RowSchema::Schema(schema))
+                .state("log", RowSchema::None, RowSchema::Schema(schema))
                 .bounded_by("the records that wait in it, on which its capacity is the limit"),
             None => node.rows(RowSchema::named::<S::Item>()),
         };

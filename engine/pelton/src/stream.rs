@@ -331,7 +331,7 @@ impl<F: Flow> Stream<F> {
         let input = plan.input(&place, Partitioning::Forward);
         let node = delivered(PlanNode::new("sink", place.stage).input(input), delivery);
         let node = match sink.schema() {
-            Some(schema) => node.state("rows", RowSchema::None, RowSchema::Record(schema)),
+            Some(schema) => node.state("rows", RowSchema::None, RowSchema::Schema(schema)),
             None => node,
         };
         let id = plan.logical.add(node);

@@ -15,7 +15,7 @@ fn stored(schema: &Schema) -> StoredSchema {
 
 fn kept(rows: &RowSchema) -> Option<StoredSchema> {
     match rows {
-        RowSchema::Record(schema) => Some(stored(schema)),
+        RowSchema::Schema(schema) => Some(stored(schema)),
         RowSchema::Type(_) | RowSchema::None => None,
     }
 }

@@ -13,7 +13,7 @@ type Place = &'static Location<'static>;
 #[derive(Clone, Debug, Default)]
 pub enum RowSchema {
     /// Records: what may cross an exchange and be kept.
-    Record(&'static Schema),
+    Schema(&'static Schema),
     /// Any other type, by the name that it has for people. It is never compared.
     Type(String),
     /// There are none.
@@ -24,7 +24,7 @@ pub enum RowSchema {
 impl RowSchema {
     /// The schema of records.
     pub fn of<T: Record>() -> Self {
-        RowSchema::Record(T::SCHEMA)
+        RowSchema::Schema(T::SCHEMA)
     }
 
     /// The name of a type, without those of modules.
@@ -46,7 +46,7 @@ impl RowSchema {
 impl fmt::Display for RowSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RowSchema::Record(schema) => schema.fmt(f),
+            RowSchema::Schema(schema) => schema.fmt(f),
             RowSchema::Type(name) => f.write_str(name),
             RowSchema::None => f.write_str("nothing"),
         }
