@@ -238,23 +238,30 @@ impl Channel {
         self.ring.commit(len);
     }
 
-    /// Ends a tick: what it sent becomes visible, with the sender's `watermark` as of the tick's end. Returns whether
-    /// anything was sent.
-    pub(crate) fn seal(&mut self, now: TickTime, watermark: EventTime) -> bool {
+    /// Ends a tick: what it sent becomes visible, with the sender's `watermark` as of the tick's end, and the `latest` time that the sender has
+    /// heard of in the tick, if the receiver waits for that. Returns whether anything was sent.
+    pub(crate) fn seal(&mut self, now: TickTime, latest: EventTime, watermark: EventTime) -> bool {
         // An idle shard says so by a watermark beyond all others, and takes that back when it speaks again.
-        let news = watermark != self.sent || self.is_timed;
         if self.large.is_some() {
             self.sent = watermark;
             self.send_large(now);
         } else if !self.frame.is_null() {
             self.sent = watermark;
             self.close(now);
-        } else if news {
-            let (span, _) = self.claim_reserved(FRAME_HEADER);
-            self.sent = watermark;
-            self.commit(Some(span), FRAME_HEADER, KIND_MARK, now, 0);
+        } else if watermark != self.sent && !self.is_timed {
+            self.mark(now, watermark);
+        }
+        if self.is_timed {
+            // Of its own, whatever came before: how records lie in frames depends on the room for them.
+            self.mark(TickTime { time: latest, ..now }, watermark);
         }
         self.ring.publish()
+    }
+
+    fn mark(&mut self, now: TickTime, watermark: EventTime) {
+        let (span, _) = self.claim_reserved(FRAME_HEADER);
+        self.sent = watermark;
+        self.commit(Some(span), FRAME_HEADER, KIND_MARK, now, 0);
     }
 
     /// Claims a part of the reserve, which [`can_seal`](Self::can_seal) has seen to be there before the tick began.
@@ -378,7 +385,7 @@ mod tests {
                 // It rises, rests, and now and then falls back, as that of a shard which was idle does.
                 let watermark = EventTime((chance >> 8) as i64 % 3 + tick as i64 / 5);
                 let quiet = records.is_empty() && sent.last().is_some_and(|last| last.2 == watermark);
-                let news = channel.seal(now(tick), watermark);
+                let news = channel.seal(now(tick), EventTime::MIN, watermark);
                 assert!(!(news && quiet), "a tick without news costs nothing");
                 if !quiet {
                     sent.push((Tick(tick), records, watermark));
@@ -413,7 +420,7 @@ mod tests {
     fn what_the_ring_cannot_hold_goes_beside_it_in_order() {
         let (mut channel, mut consumer) = channel::<u64>(heap());
         (0..100_000).for_each(|n: u64| channel.push(&n, 0, now(1)).unwrap());
-        channel.seal(now(1), EventTime(5));
+        channel.seal(now(1), EventTime::MIN, EventTime(5));
         let mut seen: Vec<Step<u64>> = Vec::new();
         assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
         assert!(seen == [(Tick(1), (0..100_000).collect(), EventTime(5))]);
@@ -429,7 +436,7 @@ mod tests {
                 let room = channel.room() / part;
                 (0..room as u64).for_each(|n| channel.push(&(n, n, n), 0, now(tick)).unwrap());
             }
-            channel.seal(now(tick), EventTime::MIN);
+            channel.seal(now(tick), EventTime::MIN, EventTime::MIN);
             assert_eq!(receive::<(u64, u64, u64)>(&mut consumer, tick as usize % 3, &mut seen), 0);
         }
         assert!(seen.len() > 100);
@@ -441,12 +448,12 @@ mod tests {
         let mut seen: Vec<Step<String>> = Vec::new();
         let room = channel.room();
         channel.push(&"x".repeat(100_000), 0, now(1)).unwrap();
-        channel.seal(now(1), EventTime::MIN);
+        channel.seal(now(1), EventTime::MIN, EventTime::MIN);
         assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
         for tick in 2..400 {
             assert!(channel.room() > 0, "an empty ring has room for one");
             channel.push(&String::from("short"), 0, now(tick)).unwrap();
-            channel.seal(now(tick), EventTime::MIN);
+            channel.seal(now(tick), EventTime::MIN, EventTime::MIN);
             assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 0, "tick {tick}");
         }
         assert!(channel.room() >= room / 2, "{} of {room}", channel.room());
@@ -459,7 +466,7 @@ mod tests {
         while channel.can_seal() {
             ticks += 1;
             (0..1_000).for_each(|n: u64| channel.push(&n, 0, now(ticks)).unwrap());
-            channel.seal(now(ticks), EventTime::MIN);
+            channel.seal(now(ticks), EventTime::MIN, EventTime::MIN);
         }
         // Frames beside the ring are limited by what the ring says of them.
         assert!(ticks < 80, "{ticks} ticks of 8,000 bytes each");
@@ -506,7 +513,7 @@ mod tests {
         assert!(matches!(fault, Some(Fault::OutOfMemory(_))));
         // Whoever goes on all the same is refused again, and may still end the tick.
         assert!((0..100_000).any(|n: u64| channel.push(&n, 0, now(1)).is_err()));
-        channel.seal(now(1), EventTime::MIN);
+        channel.seal(now(1), EventTime::MIN, EventTime::MIN);
         assert!(in_use.load(core::sync::atomic::Ordering::Relaxed) > 0);
         drop(channel);
         discard(&mut consumer);
@@ -519,7 +526,7 @@ mod tests {
         let in_use = Arc::new(core::sync::atomic::AtomicUsize::new(0));
         let (mut channel, mut consumer) = channel::<u64>(Arc::new(Limited(in_use.clone(), usize::MAX)));
         (0..10_000).for_each(|n: u64| channel.push(&n, 0, now(1)).unwrap());
-        channel.seal(now(1), EventTime::MIN);
+        channel.seal(now(1), EventTime::MIN, EventTime::MIN);
         let panics = std::panic::AssertUnwindSafe(|| {
             while let Some(head) = peek(&mut consumer) {
                 let _ = take::<()>(&mut consumer, head, RowFormat::of::<u64>(), |frame| {

@@ -13,7 +13,7 @@
 //!
 //! Integers are in the machine's order: a frame in a ring never leaves the process. `watermark` is the sender's as of the
 //! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record. `time` is the
-//! processing time of the tick, as the sender knows it.
+//! processing time of the tick, as the sender knew it at its first frame; in a mark, as it knows it at the end.
 //! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record.
 //!
 //! This file and `channel.rs` hold the unsafe code that interprets frame bytes. Operators see a [`Batch`]: rows of a type that the frame is

@@ -114,8 +114,9 @@ impl Pipe for ExchangeWriter {
 impl Link for ExchangeWriter {
     fn seal(&mut self) {
         let (now, watermark) = (self.context.tick_time(), self.context.watermark(&self.origins));
+        let latest = self.context.wall.get();
         self.channels.iter_mut().for_each(|channel| {
-            channel.seal(now, watermark);
+            channel.seal(now, latest, watermark);
         });
     }
 

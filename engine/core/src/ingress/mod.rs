@@ -392,7 +392,7 @@ impl Ingress {
         self.context.now.set(time);
         // A wall clock that was put back stands still here until it has caught up.
         let wall = EventTime((now.0 as i64).wrapping_add(self.wall_offset)).max(self.latest_wall);
-        self.context.wall.set(wall);
+        self.context.begin_time(wall);
         let done = self.read(self.budget.records_max.max(1).min(room), logged_max)?;
         self.end_tick(tick, now, done)
     }

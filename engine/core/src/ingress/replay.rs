@@ -72,7 +72,7 @@ impl Ingress {
         }
         self.context.tick.set(entry.tick);
         self.context.now.set(entry.now);
-        self.context.wall.set(entry.wall);
+        self.context.begin_time(entry.wall);
         let (mut number, mut done) = (0, true);
         for reader in 0..self.segments.heads.len() {
             self.segments.running = reader;

@@ -7,7 +7,7 @@ mod function;
 
 pub use self::function::{FiredTimer, KeyContext, ProcessFunction};
 
-use self::function::Now;
+use self::function::{Fired, Now};
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::exchange::frame::Frame;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
@@ -34,6 +34,8 @@ where
     /// One table.
     states: Rc<RefCell<Arena<K, Option<P::State>>>>,
     timers: Timers<K>,
+    /// In the tick that completes.
+    fired: Fired,
     may_wait: bool,
     next: N,
     context: Rc<StageContext>,
@@ -47,6 +49,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
             function,
             states: at.store.arena(),
             timers: at.store.timers(),
+            fired: Fired::default(),
             may_wait: at.may_wait,
             next,
             context: at.context,
@@ -59,7 +62,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         &mut self,
         (hash, key): (u64, &K),
         (time, now): (EventTime, Now),
-        fired: Option<FiredTimer>,
+        fired: Option<&Fired>,
         call: impl FnOnce(&P, &mut KeyContext<'_, K, P::State, P::Out>),
     ) -> Result<(), Fault> {
         let mut states = self.states.borrow_mut();
@@ -115,11 +118,16 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for 
             }
             budget -= 1;
             let Some((kind, Timer { at, key, tag })) = self.timers.pop_due(tick)? else {
+                self.fired = Fired::default();
+                // What was let go of as keys moved.
+                self.states.borrow_mut().clear_some(&mut budget);
                 return self.context.check().map(|()| true);
             };
+            *self.fired.of(kind) = Some(at);
             let time = if kind == TimerKind::Event { at } else { tick.watermark };
             let fired = FiredTimer { kind, at, tag };
-            self.call((key.hash(), &key), (time, now), Some(fired), |function, key| {
+            let so_far = self.fired;
+            self.call((key.hash(), &key), (time, now), Some(&so_far), |function, key| {
                 function.timer(fired, key)
             })?;
             self.context.check()?;

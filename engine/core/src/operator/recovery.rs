@@ -493,7 +493,9 @@ impl<K: Key> ProcessFunction<K, u64> for AddUp {
         let at = |value: u64| EventTime(1_000 + (value % 3_000) as i64);
         match value % 5 {
             0 => *key.state() = None,
-            1 => key.set_processing_timer(at(value), value % 3),
+            1 => {
+                key.set_processing_timer(at(value), value % 3);
+            }
             2 => drop(key.cancel_timer(TimerKind::Event, at(value / 7), 1)),
             _ => {
                 key.state().get_or_insert_default().push(value);

@@ -58,6 +58,9 @@ pub struct StageContext {
     /// The processing time of the tick: what the wall clock showed as it was made, as time since 1970. Never falls. Behind an exchange the
     /// latest that any shard has said.
     pub wall: Cell<EventTime>,
+    /// What frames say of that: as of the first frame of the tick in progress. It stays the same for all frames of a tick, whose borders depend on
+    /// the room in the ring.
+    pub frame_time: Cell<EventTime>,
     /// The source partition, counted within this shard, that is being read: from before its records come.
     pub partition: Cell<usize>,
     /// Whether everything that will ever enter this stage has entered.
@@ -90,6 +93,7 @@ impl StageContext {
             tick: Cell::new(Tick(0)),
             now: Cell::new(Nanos(0)),
             wall: Cell::new(EventTime::MIN),
+            frame_time: Cell::new(EventTime::MIN),
             partition: Cell::new(0),
             ended: Cell::new(false),
             input: Cell::new(EventTime::MIN),
@@ -108,7 +112,13 @@ impl StageContext {
     /// What frames of the tick in progress say of it.
     #[inline(always)]
     pub(crate) fn tick_time(&self) -> TickTime {
-        TickTime { tick: self.tick.get(), time: self.wall.get() }
+        TickTime { tick: self.tick.get(), time: self.frame_time.get() }
+    }
+
+    /// The tick in progress begins, at `time`.
+    pub(crate) fn begin_time(&self, time: EventTime) {
+        self.wall.set(time);
+        self.frame_time.set(time);
     }
 
     /// What is known of the run.
@@ -190,8 +200,9 @@ impl StageContext {
             let generators = (0..noted.number()?).map(|_| Ok((noted.number()?, noted.time()?)));
             Ok((generators.collect::<Result<Vec<_>, Fault>>()?, noted.time()?, noted.time()?))
         })?;
-        // No shard's time goes back.
-        self.wall.set(noted.iter().map(|noted| noted.2).max().unwrap_or(EventTime::MIN));
+        // Shards hear of different times; on others none may go back.
+        let latest = || noted.iter().map(|noted| noted.2).max();
+        self.wall.set(earlier.mine.map_or_else(latest, |mine| Some(noted[mine].2)).unwrap_or(EventTime::MIN));
         match earlier.mine {
             Some(mine) => {
                 for &(number, watermark) in &noted[mine].0 {

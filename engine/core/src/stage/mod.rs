@@ -80,6 +80,8 @@ pub(crate) struct Stage {
     /// In the order (edge, source shard).
     inputs: Vec<Input>,
     merge: Merge,
+    /// Whether the next frame is the first of its tick.
+    begins: bool,
     /// Whether a frame of the open tick has said another watermark than the one before it.
     is_moved: bool,
     segments: Segments<dyn Operator>,
@@ -145,6 +147,7 @@ impl Stage {
             shard,
             context,
             merge: Merge::new(inputs.len()),
+            begins: false,
             is_moved: true,
             inputs,
             segments,
@@ -293,6 +296,7 @@ impl Stage {
                 (Some(open), _) if least > open => self.begin_completing(),
                 (None, Some(_)) if !self.can_open() => break,
                 (_, Some(input)) => {
+                    self.begins |= self.open.is_none();
                     self.open = Some(least);
                     self.context.tick.set(least);
                     progress.work += self.take(input)?;
@@ -320,6 +324,9 @@ impl Stage {
         let mut count = 0;
         let (format, port) = (input.format, input.port);
         self.context.wall.set(self.context.wall.get().max(head.time));
+        if core::mem::take(&mut self.begins) {
+            self.context.frame_time.set(self.context.wall.get());
+        }
         let watermark = take(&mut input.ring, head, format, |frame| {
             count = frame.count();
             operator.frame(port, frame)

@@ -122,7 +122,7 @@ impl ProcessFunction<u64, Event> for Odd {
     fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, u64, Self::Out>) {
         let row = (*key.key(), timer.tag, timer.at.0);
         key.emit(row);
-        // One that sets itself for its own time, some times over, and at the end of time.
+        // One that sets itself for its own time, some times over, and one that would do so behind the end of time.
         if timer.tag == 3 && timer.at < EventTime(1_005) {
             key.set_timer(timer.at, 3);
         }
@@ -141,7 +141,7 @@ fn timers_in_the_past_and_at_the_ends_of_time_fire_once_each() {
         .into_iter()
         .flat_map(|key| {
             let own = (1_000..=1_005).map(move |time| (key, 3, time));
-            let ends = std::iter::repeat_n((key, 2, i64::MAX), 4);
+            let ends = std::iter::once((key, 2, i64::MAX));
             [(key, 1, i64::MIN), (key, 4, 1_000)].into_iter().chain(own).chain(ends)
         })
         .collect();
@@ -208,8 +208,12 @@ impl ProcessFunction<u64, Event> for Random {
         let mut chance = Chance(event.time as u64 ^ event.key << 40);
         let (soon, now) = (nanos(chance.below(400)), key.processing_time());
         match chance.below(5) {
-            0 => key.set_timer(key.time() + soon, chance.below(3)),
-            1 => key.set_processing_timer(now + nanos(chance.below(4_000_000)), chance.below(3)),
+            0 => {
+                key.set_timer(key.time() + soon, chance.below(3));
+            }
+            1 => {
+                key.set_processing_timer(now + nanos(chance.below(4_000_000)), chance.below(3));
+            }
             2 => drop(key.cancel_timer(TimerKind::Event, key.time() + soon, chance.below(3))),
             3 => *key.state() = None,
             _ => key.state().get_or_insert_default().push(event.value),
@@ -239,6 +243,82 @@ fn whatever_a_function_does_is_the_same_in_every_replay() {
         .sink(rows.clone());
     // Which rows there are depends on the ticks: that each replay has the same is what is checked.
     crate::check::check_by(&job, &rows, |found| assert!(found.len() > 100));
+}
+
+/// What a function sees of the clock, far behind the sources, where several shards send at different times.
+#[derive(Clone)]
+struct Seen;
+
+impl ProcessFunction<u64, Event> for Seen {
+    type State = i64;
+    type Out = (u64, i64, i64);
+
+    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, i64, Self::Out>) {
+        let now = key.processing_time().0;
+        *key.state() = Some(now ^ key.state().unwrap_or(0));
+        let row = (*key.key(), event.time, now);
+        key.emit(row);
+    }
+}
+
+#[test]
+fn the_clock_is_the_same_in_every_replay_whatever_the_rings() {
+    let mut events = events(86, 4_000, 50);
+    events.iter_mut().zip(0..).for_each(|(event, n)| event.value = n);
+    let rows = collect();
+    let job = Job::new("seen")
+        .source(from_vec(events))
+        .rebalance()
+        .map(|e| e)
+        .rebalance_chunks(7)
+        .key_by(|e| e.key)
+        .process(Seen)
+        .sink(rows.clone());
+    crate::check::check_by(&job, &rows, |found| assert_eq!(found.len(), 4_000));
+}
+
+/// A timer of each clock that sets one of the other, without end.
+#[derive(Clone)]
+struct PingPong;
+
+impl ProcessFunction<u64, Event> for PingPong {
+    type State = u64;
+    type Out = u64;
+    const PROCESSING_TIMERS: bool = true;
+
+    fn record(&self, _: Event, key: &mut KeyContext<'_, u64, u64, u64>) {
+        if key.state().is_none() {
+            *key.state() = Some(0);
+            key.set_timer(EventTime::MIN, 0);
+        }
+    }
+
+    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, u64, u64>) {
+        if key.has_ended() {
+            return;
+        }
+        let number = key.state().map_or(0, |number| number + 1);
+        *key.state() = Some(number);
+        let (watermark, now) = (key.watermark(), key.processing_time());
+        let at = match timer.kind {
+            TimerKind::Event => key.set_processing_timer(now, 0),
+            TimerKind::Processing => key.set_timer(watermark, 0),
+        };
+        assert!(at > timer.at || timer.at <= now.max(watermark));
+        key.emit(number);
+    }
+}
+
+#[test]
+fn timers_that_set_each_other_let_the_tick_end() {
+    let rows = collect();
+    let job = Job::new("ping pong")
+        .source(from_vec(events(87, 500, 3)))
+        .event_time(at, disorder())
+        .key_by(|e| e.key)
+        .process(PingPong)
+        .sink(rows.clone());
+    crate::check::check_by(&job, &rows, |found| assert!(found.len() < 20_000));
 }
 
 /// A function that sets what it has not announced.

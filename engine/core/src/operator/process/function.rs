@@ -47,13 +47,37 @@ pub struct KeyContext<'a, K, S, O> {
     pub(super) key: &'a K,
     pub(super) time: EventTime,
     pub(super) now: Now,
-    /// The timer that fires.
-    pub(super) fired: Option<FiredTimer>,
+    /// While timers fire: the time of the last one of each kind in this tick.
+    pub(super) fired: Option<&'a Fired>,
     pub(super) state: &'a mut Option<S>,
     pub(super) timers: &'a Timers<K>,
     pub(super) out: &'a mut dyn FnMut(EventTime, O),
     pub(super) context: &'a StageContext,
     pub(super) may_wait_for_time: bool,
+}
+
+/// The times of the last timers that have fired in a tick, of each kind; none before the first.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fired {
+    event: Option<EventTime>,
+    processing: Option<EventTime>,
+}
+
+impl Fired {
+    fn last(&self, kind: TimerKind) -> Option<EventTime> {
+        match kind {
+            TimerKind::Event => self.event,
+            TimerKind::Processing => self.processing,
+        }
+    }
+
+    /// Of one kind.
+    pub(super) fn of(&mut self, kind: TimerKind) -> &mut Option<EventTime> {
+        match kind {
+            TimerKind::Event => &mut self.event,
+            TimerKind::Processing => &mut self.processing,
+        }
+    }
 }
 
 /// What the clocks show.
@@ -99,28 +123,37 @@ impl<K: Key, S, O> KeyContext<'_, K, S, O> {
         (self.out)(at, row);
     }
 
-    /// Has [`timer`](ProcessFunction::timer) called for this key when the watermark is at or past `at`: as the tick completes, if it is there already. A
-    /// timer is there once for each time and tag, however often it is set. One that a timer sets for its own time or before fires a nanosecond
-    /// after that.
+    /// Whether the input has ended. Timers fire then whatever their time, and so do those that they set: a function that sets a timer again and again
+    /// has to stop here.
+    pub fn has_ended(&self) -> bool {
+        self.now.watermark == EventTime::MAX
+    }
+
+    /// Has [`timer`](ProcessFunction::timer) called for this key when the watermark is at or past `at`: as the tick completes, if it is there already.
+    /// Returns the time that it is set for. A timer is there once for each time and tag, however often it is set.
     ///
-    /// At the end of the input all timers fire, and what those set.
-    pub fn set_timer(&mut self, at: EventTime, tag: u64) {
-        self.set(TimerKind::Event, at, tag);
+    /// That time is `at`, but where timers fire it is later than that of the last one of its kind, by a nanosecond at least, so that a tick ends. One that
+    /// would be set behind the end of time is not set.
+    ///
+    /// At the end of the input all timers fire, and what those set: see [`has_ended`](Self::has_ended).
+    pub fn set_timer(&mut self, at: EventTime, tag: u64) -> EventTime {
+        self.set(TimerKind::Event, at, tag)
     }
 
     /// As [`set_timer`](Self::set_timer), for the time of day; the job makes a tick for it when nothing else does.
-    pub fn set_processing_timer(&mut self, at: EventTime, tag: u64) {
+    pub fn set_processing_timer(&mut self, at: EventTime, tag: u64) -> EventTime {
         if !self.may_wait_for_time {
             let message = alloc::format!(
                 "key {}: a timer in processing time was set by a function that does not say so: give it `const PROCESSING_TIMERS: bool = true`",
                 self.key.describe()
             );
-            return self.context.fail(Fault::External { shard: self.context.shard, message });
+            self.context.fail(Fault::External { shard: self.context.shard, message });
+            return at;
         }
-        self.set(TimerKind::Processing, at, tag);
+        self.set(TimerKind::Processing, at, tag)
     }
 
-    /// Takes a timer back; false if it is not set.
+    /// Takes a timer back that is set for `at`; false if it is not set.
     pub fn cancel_timer(&mut self, kind: TimerKind, at: EventTime, tag: u64) -> bool {
         let cancelled = self.timers.cancel(kind, &Timer { at, key: self.key.clone(), tag });
         cancelled.unwrap_or_else(|fault| {
@@ -129,13 +162,15 @@ impl<K: Key, S, O> KeyContext<'_, K, S, O> {
         })
     }
 
-    fn set(&self, kind: TimerKind, at: EventTime, tag: u64) {
-        // Time goes on with each timer, so a tick completes.
-        let least =
-            self.fired.filter(|fired| fired.kind == kind).map_or(EventTime::MIN, |fired| fired.at.plus(1));
-        let timer = Timer { at: at.max(least), key: self.key.clone(), tag };
-        if let Err(fault) = self.timers.set(kind, timer) {
+    fn set(&self, kind: TimerKind, at: EventTime, tag: u64) -> EventTime {
+        let last = self.fired.and_then(|fired| fired.last(kind));
+        if last == Some(EventTime::MAX) {
+            return EventTime::MAX;
+        }
+        let at = last.map_or(at, |last| at.max(last.plus(1)));
+        if let Err(fault) = self.timers.set(kind, Timer { at, key: self.key.clone(), tag }) {
             self.context.fail(fault);
         }
+        at
     }
 }
