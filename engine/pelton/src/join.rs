@@ -39,6 +39,12 @@ pub type InnerRows<F, G, K, A, B> = Stream<
     >,
 >;
 
+/// The rows of a join, and the late records of either stream.
+pub type JoinRowsWithLate<F, G, K, A, B> = (JoinRows<F, G, K, Whole<A>, Whole<B>>, Late<F>, Late<G>);
+
+/// The rows of an inner join, and the late records of either stream.
+pub type InnerRowsWithLate<F, G, K, A, B> = (InnerRows<F, G, K, Whole<A>, Whole<B>>, Late<F>, Late<G>);
+
 impl<F: Timed, P> Keyed<F, P> {
     /// Joins with `other`, which is grouped by keys of the same type: a row for each key and window in which *both* streams have records.
     /// What it holds of either side an aggregate says.
@@ -127,11 +133,7 @@ where
 
     /// As [`aggregate`](Self::aggregate), with the late records of either stream as streams of their own, whole and with their event time.
     #[track_caller]
-    pub fn aggregate_with_late<A, B>(
-        self,
-        left: A,
-        right: B,
-    ) -> (JoinRows<F, G, K, Whole<A>, Whole<B>>, Late<F>, Late<G>)
+    pub fn aggregate_with_late<A, B>(self, left: A, right: B) -> JoinRowsWithLate<F, G, K, A, B>
     where
         A: Aggregate<F::Item, Out: 'static>,
         B: Aggregate<G::Item, Out: 'static>,
@@ -243,11 +245,7 @@ where
 
     /// As [`JoinedWindows::aggregate_with_late`], for keys with records on both sides alone.
     #[track_caller]
-    pub fn aggregate_with_late<A, B>(
-        self,
-        left: A,
-        right: B,
-    ) -> (InnerRows<F, G, K, Whole<A>, Whole<B>>, Late<F>, Late<G>)
+    pub fn aggregate_with_late<A, B>(self, left: A, right: B) -> InnerRowsWithLate<F, G, K, A, B>
     where
         A: Aggregate<F::Item, Out: 'static>,
         B: Aggregate<G::Item, Out: 'static>,

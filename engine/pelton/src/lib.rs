@@ -72,7 +72,9 @@ pub use pelton_core as core;
 pub use rkyv;
 
 pub use job::Job;
-pub use join::{Inner, InnerRows, InnerWindows, JoinRows, JoinedWindows, Joining};
+pub use join::{
+    Inner, InnerRows, InnerRowsWithLate, InnerWindows, JoinRows, JoinRowsWithLate, JoinedWindows, Joining,
+};
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::sink::Delivery;

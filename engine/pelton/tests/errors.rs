@@ -9,6 +9,7 @@ use pelton::sinks::NoRow;
 use pelton::sources::{SendError, TrySendError};
 use pelton::{Fault, Outcome, RunError, ShardId, StartError};
 use pelton_runtime::durability::OpenError;
+use pelton_runtime::plan::{UidError, UidProblem};
 use pelton_runtime::{IoUringBlocked, Panicked, PinCause, PinError};
 use pelton_storage::StorageError;
 use std::collections::BTreeSet;
@@ -102,6 +103,8 @@ fn debug_is_display_for_every_public_error() {
     same(seen, JobError::Memory { rings: 4, ring_bytes: 4_096, error: out_of_memory() });
     same(seen, JobError::Storage("cannot write".to_owned()));
     same(seen, JobError::Signals { problem: "another handler".to_owned() });
+    let here = std::panic::Location::caller();
+    same(seen, UidError { uid: "orders".to_owned(), problem: UidProblem::Twice, at: here, other: here });
     same(seen, NoRow::Yet);
     same(seen, NoRow::OnCore);
     same(seen, NoRow::Ended(Outcome::Failed(Arc::new(panicked()))));

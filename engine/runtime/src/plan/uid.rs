@@ -23,7 +23,7 @@ pub enum UidProblem {
 }
 
 /// A uid that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UidError {
     /// The uid.
     pub uid: String,
@@ -54,6 +54,13 @@ impl fmt::Display for UidError {
                  with, which is the same for both streams of a fork, and `.sink_with_uid(..)` names a sink"
             ),
         }
+    }
+}
+
+impl fmt::Debug for UidError {
+    /// The same text as `Display`: it is what `main` prints of an error that it returns, and `unwrap` of one that it meets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
