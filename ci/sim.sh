@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-CANARY_SEEDS=400
+CANARY_SEEDS=200
 FIXED_SEEDS=2000
 FRESH_SEEDS=2000
 

@@ -8,8 +8,9 @@ use crate::stream::{Stream, StreamPlace};
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::ingress::source::{FailureOfJob, Source};
 use pelton_core::sink::Ending;
-use pelton_core::stage::build::{Edge, Generator, Graph, ShardBuilder};
+use pelton_core::stage::build::ShardBuilder;
 use pelton_core::stage::context::WatermarkOrigin;
+use pelton_core::stage::graph::{Edge, Generator, Graph};
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
 use pelton_runtime::plan::{

@@ -4,8 +4,8 @@
 //! of a core.
 
 use crate::job::JobPlan;
-use pelton_core::stage::build::Edge;
 use pelton_core::stage::context::WatermarkOrigin;
+use pelton_core::stage::graph::Edge;
 use pelton_core::stats::{HeardState, ShardStats};
 use pelton_core::{EventTime, Nanos, StageId};
 use std::fmt;

@@ -2,7 +2,8 @@
 
 use crate::durability::JobShape;
 use crate::plan::LogicalPlan;
-use pelton_core::stage::build::{Graph, ShardBuilder};
+use pelton_core::stage::build::ShardBuilder;
+use pelton_core::stage::graph::Graph;
 use std::fmt;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::job_error::JobError;
 use pelton_core::TickBudget;
 use pelton_core::bounds::{RING_BYTES_MIN, SHARDS_MAX};
-use pelton_core::stage::build::Sizes;
+use pelton_core::stage::wiring::Sizes;
 
 /// The sizes that a configuration gives a job.
 pub fn of(config: &Config) -> Sizes {

@@ -64,8 +64,9 @@ pub struct Faults {
     pub blocking_write_error: u32,
     /// Of a thousand files and directories that are to be made, renamed or removed, this many stay as they are.
     pub name_error: u32,
-    /// Of files that are not renamed it is said that they were: nothing that a disk does, only to show that it would be noticed.
-    pub false_renames: bool,
+    /// Of a thousand files that are to be renamed, so many are said to have been and were not: nothing that a disk does, only to show that it would
+    /// be noticed.
+    pub false_renames: u32,
     /// Of a thousand writes of a writer, this many are carried out in two parts.
     pub short_write: u32,
     /// Of a thousand reads (files that are opened, measured, mapped or read, directories that are listed), this many fail.
@@ -473,10 +474,10 @@ impl Disk for Simulated {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match self.name_operation() {
-            Err(error) if error.raw_os_error().is_some() && self.state().faults.false_renames => Ok(()),
-            state => state?.names.rename(from, to),
-        }
+        let mut state = self.name_operation()?;
+        let per_mille = state.faults.false_renames;
+        // Nobody is told, so it is no failure that is counted.
+        if state.chance.changes.happens(per_mille) { Ok(()) } else { state.names.rename(from, to) }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

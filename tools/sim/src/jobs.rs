@@ -234,12 +234,16 @@ impl Shape {
         [rows].into_iter().chain(side).collect()
     }
 
-    /// What is compared with the twin: rows as they are, but where windows depend on the clock, their sums by key.
+    /// What is compared with the twin: rows as they are, but where windows depend on the clock, their sums by key, and timers of the clock without
+    /// their times.
     pub fn comparable(&self, mut rows: Vec<Shown>) -> Vec<Shown> {
         if self.family == Family::Ingested {
             let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
             rows.iter().for_each(|row| *counts.entry(row[1]).or_insert(0) += row[2]);
             rows = counts.into_iter().map(|(key, count)| [0, key, count, 0]).collect();
+        }
+        if self.family == Family::Timed {
+            rows.iter_mut().filter(|row| row[2] == 1).for_each(|row| row[0] = 0);
         }
         rows.sort_unstable();
         rows
@@ -301,7 +305,8 @@ impl ProcessFunction<u64, Event> for Alarm {
             (TimerKind::Event, Some(_)) => [timer.at.as_millis(), number, 0, id],
             (TimerKind::Processing, Some(told)) if !*told => {
                 *told = true;
-                [0, number, 1, id]
+                // What the function saw of the clock: whatever is stopped, it is the same under the row's name.
+                [timer.at.as_nanos(), number, 1, id]
             }
             _ => [-1, number, -1, id],
         };

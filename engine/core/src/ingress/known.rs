@@ -13,8 +13,8 @@
 
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::source::reader_of;
-use crate::stage::build::{Edge, Graph};
 use crate::stage::context::WatermarkOrigin;
+use crate::stage::graph::{Edge, Graph};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -36,7 +36,7 @@ pub(crate) struct Known {
 impl Known {
     /// What follows from how the job is built, for `shards` shards.
     pub(crate) fn new(graph: Arc<Graph>, shards: usize) -> Self {
-        let on = |generator: &crate::stage::build::Generator| {
+        let on = |generator: &crate::stage::graph::Generator| {
             let hears = |shard: usize| {
                 let partitions =
                     |source: &usize| graph.partitions_on(*source, ShardId(shard as u16), shards) > 0;
@@ -100,8 +100,8 @@ impl Known {
 mod tests {
     use super::*;
     use crate::ingress::source::partition_name;
-    use crate::stage::build::Generator;
     use crate::stage::context::IDLE;
+    use crate::stage::graph::Generator;
 
     const MIN: EventTime = EventTime::MIN;
     const MAX: EventTime = EventTime::MAX;

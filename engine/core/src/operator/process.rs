@@ -82,6 +82,19 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         Ok(())
     }
 
+    /// Up to [`BATCH`] records of fixed size: their lookups overlap.
+    fn take_batch(&mut self, rows: &[ArchivedKeyed<K, T>]) -> Result<(), Fault> {
+        let mut hashes = [0; BATCH];
+        for (hash, keyed) in hashes.iter_mut().zip(rows) {
+            *hash = read::<K>(&keyed.key).hash();
+        }
+        if self.states.borrow().len() > 0 {
+            let states = self.states.borrow();
+            hashes[..rows.len()].iter().for_each(|hash| states.table(0).prefetch(*hash));
+        }
+        hashes.iter().zip(rows).try_for_each(|(hash, keyed)| self.take(*hash, keyed))
+    }
+
     fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
         let (key, record) = (read::<K>(&keyed.key), read::<T>(&keyed.item));
         let now = Now { watermark: self.context.watermark.get(), time: self.context.wall.get() };
@@ -93,17 +106,9 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
 impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for ProcessOperator<K, T, P, N> {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let batch = frame.batch::<Keyed<K, T>>();
-        for rows in batch.fixed().unwrap_or_default().chunks(BATCH) {
-            let hashes = rows.iter().map(|keyed| read::<K>(&keyed.key).hash());
-            let states = self.states.borrow();
-            if states.len() > 0 {
-                hashes.for_each(|hash| states.table(0).prefetch(hash));
-            }
-            drop(states);
-            rows.iter().try_for_each(|keyed| self.take(read::<K>(&keyed.key).hash(), keyed))?;
-        }
-        if batch.fixed().is_none() {
-            batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?;
+        match batch.fixed() {
+            Some(rows) => rows.chunks(BATCH).try_for_each(|rows| self.take_batch(rows))?,
+            None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?,
         }
         self.context.check()
     }

@@ -1,17 +1,13 @@
-//! From a job's graph to its shards: which rings, clocks and contexts there are, and what is built where.
+//! From a job's graph to its shards: what is built where.
 //!
-//! 1. [`Graph`] describes stages, exchanges and sources, with numbers only.
-//! 2. [`wire`] makes the rings and clock lines and divides them among the shards, before any thread begins.
+//! 1. [`Graph`](crate::stage::graph::Graph) describes stages, exchanges and sources, with numbers only.
+//! 2. [`wire`](crate::stage::wiring::wire) makes the rings and clock lines and divides them among the shards, before any thread begins.
 //! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
 
-use crate::exchange::clock::Clocks;
 use crate::exchange::frame::RowFormat;
 use crate::exchange::partition::{ExchangeWriter, Timed};
-use crate::exchange::ring::{Consumer, Producer, ring};
 use crate::exchange::router::Router;
-use crate::fault::OutOfMemory;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
-use crate::ingress::deadline::{Deadlines, StageDeadlines};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
 use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_name};
@@ -20,14 +16,15 @@ use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::operator::push::Push;
 use crate::operator::{Operator, Pass, Port};
 use crate::record::{Record, is_fixed};
-use crate::stage::context::{RunInfo, StageContext, WatermarkOrigin};
+use crate::stage::context::{RunInfo, StageContext};
+use crate::stage::graph::Edge;
 use crate::stage::segments::Segments;
 use crate::stage::shard::Shard;
+use crate::stage::wiring::Wiring;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
 use crate::state::slab::Slabs;
 use crate::state::store::StateStore;
-use crate::stats::{Heard, ShardStats};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
@@ -36,203 +33,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::AtomicU64;
-
-/// An exchange of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// The stage that sends.
-    pub from: StageId,
-    /// The stage that receives.
-    pub to: StageId,
-    /// Whether every shard sends to every shard; otherwise each sends to itself only.
-    pub mesh: bool,
-    /// Where its watermark comes from; empty where there is no event time.
-    pub origins: Vec<WatermarkOrigin>,
-}
-
-/// A watermark generator of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generator {
-    /// The stage that it is in.
-    pub stage: StageId,
-    /// The sources that feed it, in stage 0. Elsewhere the exchange into the stage feeds it, on each shard.
-    pub sources: Vec<usize>,
-    /// Whether its time is the wall clock's.
-    pub is_clock: bool,
-}
-
-/// The shape of a job: everything about it but the code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Graph {
-    /// Stages, stage 0 included.
-    pub stages: usize,
-    /// Exchanges; the number of one is its [`EdgeId`].
-    pub edges: Vec<Edge>,
-    /// For each source the number of its partitions.
-    pub partitions: Vec<usize>,
-    /// Watermark generators; the place of one is its number.
-    pub generators: Vec<Generator>,
-    /// Stages with timers in processing time, which are told the time of every tick.
-    pub timers: Vec<StageId>,
-}
-
-impl Graph {
-    /// Rings of the job on `shards` shards.
-    pub fn rings(&self, shards: usize) -> usize {
-        let rings = |edge: &Edge| if edge.mesh { shards.saturating_mul(shards) } else { shards };
-        self.edges.iter().map(rings).fold(0, usize::saturating_add)
-    }
-
-    /// Whether a stage that is slow to be read may simply wait: nothing that it sends to waits for another of its outputs.
-    fn may_wait(&self, stage: StageId) -> bool {
-        let mut outputs = self.edges.iter().filter(|edge| edge.from == stage);
-        match (outputs.next(), outputs.next()) {
-            (Some(only), None) => self.edges.iter().filter(|edge| edge.to == only.to).count() == 1,
-            _ => false,
-        }
-    }
-
-    /// Of each stage, whether it, or one behind it, has timers in processing time.
-    fn timed(&self) -> Vec<bool> {
-        let mut timed = alloc::vec![false; self.stages];
-        // Exchanges lead into later stages.
-        for stage in (0..self.stages).rev() {
-            let mut behind = self.edges.iter().filter(|edge| usize::from(edge.from.0) == stage);
-            timed[stage] = self.timers.contains(&StageId(stage as u16))
-                || behind.any(|edge| timed[usize::from(edge.to.0)]);
-        }
-        timed
-    }
-
-    /// Of each stage, whether time passes there without any record: a clock has a part in its watermark.
-    fn driven_by_clock(&self) -> Vec<bool> {
-        let mut driven = alloc::vec![false; self.stages];
-        for stage in 1..self.stages {
-            let clock = |edge: &Edge| {
-                edge.origins.iter().any(|origin| match *origin {
-                    WatermarkOrigin::Generator(index) => self.generators[index].is_clock,
-                    WatermarkOrigin::Input => driven[usize::from(edge.from.0)],
-                })
-            };
-            driven[stage] = self.edges.iter().filter(|edge| usize::from(edge.to.0) == stage).any(clock);
-        }
-        driven
-    }
-
-    /// What each generator hears on a shard, in the order in which it counts it.
-    fn heard_on(&self, shard: ShardId, shards: usize) -> Vec<Heard> {
-        let mut heard = Vec::new();
-        for (index, generator) in self.generators.iter().enumerate() {
-            if generator.stage != StageId(0) {
-                heard.push(Heard::new(index, 0));
-                continue;
-            }
-            for source in (0..self.partitions.len()).filter(|source| generator.sources.contains(source)) {
-                let names = (0..self.partitions_on(source, shard, shards))
-                    .map(|number| partition_name(source, usize::from(shard.0) + number * shards));
-                heard.extend(names.map(|name| Heard::new(index, name)));
-            }
-        }
-        heard
-    }
-
-    pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
-        self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
-    }
-}
-
-/// How a job is sized.
-#[derive(Clone)]
-pub struct Sizes {
-    /// Shards.
-    pub shards: u16,
-    /// Key groups.
-    pub key_groups: u32,
-    /// Bytes of each ring, a power of two.
-    pub ring_bytes: usize,
-    /// Records and intervals of ticks.
-    pub tick: TickBudget,
-    /// Bytes of records that one tick sends at most.
-    pub tick_bytes_max: usize,
-}
-
-/// One shard's ends of everything shared.
-pub struct Wiring {
-    shard: ShardId,
-    sizes: Sizes,
-    graph: Arc<Graph>,
-    router: Arc<Router>,
-    clocks: Vec<Clocks>,
-    /// Of the stages that a clock drives.
-    deadlines: BTreeMap<usize, StageDeadlines>,
-    outputs: BTreeMap<EdgeId, Vec<Producer>>,
-    inputs: BTreeMap<EdgeId, Vec<(ShardId, Consumer)>>,
-    stats: Arc<ShardStats>,
-}
-
-/// Makes the rings and clock lines of a job, and divides them among its shards.
-///
-/// # Errors
-/// When the memory limit does not hold the rings.
-pub fn wire(graph: &Graph, sizes: &Sizes, memory: &dyn Memory) -> Result<Vec<Wiring>, OutOfMemory> {
-    wire_by(graph, sizes, Router::new(sizes.key_groups, sizes.shards), memory)
-}
-
-/// As [`wire`], with keys where `router` says.
-///
-/// # Errors
-/// As for [`wire`].
-pub fn wire_by(
-    graph: &Graph,
-    sizes: &Sizes,
-    router: Router,
-    memory: &dyn Memory,
-) -> Result<Vec<Wiring>, OutOfMemory> {
-    let clocks: Vec<Clocks> = (0..graph.stages).map(|_| Clocks::new(usize::from(sizes.shards))).collect();
-    let driven = graph.driven_by_clock().into_iter().enumerate();
-    let lines = |wanted: bool| wanted.then(|| Deadlines::new(usize::from(sizes.shards)));
-    let deadlines = driven.map(|(stage, driven)| {
-        let timers = graph.timers.contains(&StageId(stage as u16));
-        (stage, StageDeadlines { watermark: lines(driven), time: lines(timers) })
-    });
-    let deadlines: BTreeMap<usize, StageDeadlines> = deadlines.collect();
-    let (router, graph) = (Arc::new(router), Arc::new(graph.clone()));
-    let mut wirings: Vec<Wiring> = (0..sizes.shards)
-        .map(|shard| Wiring {
-            shard: ShardId(shard),
-            sizes: sizes.clone(),
-            graph: graph.clone(),
-            router: router.clone(),
-            clocks: clocks.clone(),
-            deadlines: deadlines.clone(),
-            outputs: BTreeMap::new(),
-            inputs: BTreeMap::new(),
-            stats: Arc::new(ShardStats::new(
-                graph.heard_on(ShardId(shard), sizes.shards.into()),
-                graph.stages,
-            )),
-        })
-        .collect();
-    for (number, edge) in graph.edges.iter().enumerate() {
-        let id = EdgeId(number as u16);
-        for source in 0..wirings.len() {
-            let targets = if edge.mesh { 0..wirings.len() } else { source..source + 1 };
-            for target in targets {
-                let (producer, consumer) = ring(memory, sizes.ring_bytes)?;
-                wirings[source].outputs.entry(id).or_default().push(producer);
-                wirings[target].inputs.entry(id).or_default().push((ShardId(source as u16), consumer));
-            }
-        }
-    }
-    Ok(wirings)
-}
-
-impl Wiring {
-    /// The shard's counters.
-    pub fn stats(&self) -> Arc<ShardStats> {
-        self.stats.clone()
-    }
-}
 
 /// Where a stateful operator is built, and what it may use there.
 pub struct OperatorContext {

@@ -15,10 +15,12 @@ pub mod build;
 mod checkpoint;
 mod complete;
 pub mod context;
+pub mod graph;
 mod merge;
 mod rebalance;
 pub(crate) mod segments;
 pub(crate) mod shard;
+pub mod wiring;
 
 use crate::bounds::STEP_RECORDS_MAX;
 use crate::checkpoint::moving::Move;

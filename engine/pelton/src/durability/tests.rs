@@ -6,7 +6,7 @@ use crate::sinks::Collect;
 use crate::sinks::{Sink, SinkWriter};
 use crate::sources::{Inlet, inlet};
 use pelton_core::sink::SinkNotes;
-use pelton_core::stage::build::Sizes;
+use pelton_core::stage::wiring::Sizes;
 use pelton_core::state::memory::{HeapMemory, Memory};
 use pelton_core::{Fault, Nanos, ShardId, Tick, TickBudget};
 use pelton_runtime::Duty as _;

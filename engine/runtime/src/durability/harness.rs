@@ -4,7 +4,8 @@
 use super::{Coordinator, CoordinatorOptions, DurableShard, Mailbox, Opened, Restored};
 use crate::blueprint::Blueprint;
 use crate::{Duty, JobError};
-use pelton_core::stage::build::{ShardBuilder, Sizes, wire_by};
+use pelton_core::stage::build::ShardBuilder;
+use pelton_core::stage::wiring::{Sizes, wire_by};
 use pelton_core::state::memory::Memory;
 use pelton_core::{EventTime, Fault, Nanos, Step};
 use std::sync::Arc;

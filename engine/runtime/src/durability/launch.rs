@@ -11,7 +11,8 @@ use crate::config::{Config, DriverKind, Durability};
 use crate::{
     Bells, Duty, JobError, MemoryBudget, OnCore, Running as Cores, StartError, clock, panics, prepare, sizes,
 };
-use pelton_core::stage::build::{ShardBuilder, Wiring, wire_by};
+use pelton_core::stage::build::ShardBuilder;
+use pelton_core::stage::wiring::{Wiring, wire_by};
 use pelton_core::state::memory::Memory;
 use pelton_core::stats::ShardStats;
 use pelton_core::{Nanos, ShardId};

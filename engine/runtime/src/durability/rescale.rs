@@ -5,7 +5,7 @@ use super::harness::Harness;
 use super::{CoordinatorOptions, Opened, Request, storage};
 use crate::JobError;
 use crate::blueprint::Blueprint;
-use pelton_core::stage::build::Sizes;
+use pelton_core::stage::wiring::Sizes;
 use pelton_core::state::memory::Memory;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use super::{Faults, Mistake};
 use crate::config::Durability;
 use pelton_core::TickBudget;
-use pelton_core::stage::build::Sizes;
+use pelton_core::stage::wiring::Sizes;
 use std::ops::RangeInclusive;
 
 /// What a scenario of several runs is like. Two runs of equal scenarios are equal, byte for byte.

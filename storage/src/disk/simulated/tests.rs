@@ -414,7 +414,7 @@ fn names_stay_and_blocking_writes_happen_in_part() {
         parts.insert(content(&machine).iter().filter(|&&there| there == byte).count());
     }
     assert_eq!(parts, BTreeSet::from([0, 412, 924, 1_436, 1_948]), "cut between sectors only");
-    machine.set_faults(Faults { name_error: 1_000, false_renames: true, ..Faults::default() });
+    machine.set_faults(Faults { false_renames: 1_000, ..Faults::default() });
     machine.rename(from, to).unwrap();
     assert_eq!(machine.list(Path::new("/data")).unwrap(), ["file"]);
 }

@@ -1,0 +1,111 @@
+//! The graph of a job: stages, exchanges, sources and generators, with numbers only, and what follows from it.
+
+use crate::ids::{ShardId, StageId};
+use crate::ingress::source::partition_name;
+use crate::stage::context::WatermarkOrigin;
+use crate::stats::Heard;
+use alloc::vec::Vec;
+
+/// An exchange of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The stage that sends.
+    pub from: StageId,
+    /// The stage that receives.
+    pub to: StageId,
+    /// Whether every shard sends to every shard; otherwise each sends to itself only.
+    pub mesh: bool,
+    /// Where its watermark comes from; empty where there is no event time.
+    pub origins: Vec<WatermarkOrigin>,
+}
+
+/// A watermark generator of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generator {
+    /// The stage that it is in.
+    pub stage: StageId,
+    /// The sources that feed it, in stage 0. Elsewhere the exchange into the stage feeds it, on each shard.
+    pub sources: Vec<usize>,
+    /// Whether its time is the wall clock's.
+    pub is_clock: bool,
+}
+
+/// The shape of a job: everything about it but the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Stages, stage 0 included.
+    pub stages: usize,
+    /// Exchanges; the number of one is its [`EdgeId`].
+    pub edges: Vec<Edge>,
+    /// For each source the number of its partitions.
+    pub partitions: Vec<usize>,
+    /// Watermark generators; the place of one is its number.
+    pub generators: Vec<Generator>,
+    /// Stages with timers in processing time, which are told the time of every tick.
+    pub timers: Vec<StageId>,
+}
+
+impl Graph {
+    /// Rings of the job on `shards` shards.
+    pub fn rings(&self, shards: usize) -> usize {
+        let rings = |edge: &Edge| if edge.mesh { shards.saturating_mul(shards) } else { shards };
+        self.edges.iter().map(rings).fold(0, usize::saturating_add)
+    }
+
+    /// Whether a stage that is slow to be read may simply wait: nothing that it sends to waits for another of its outputs.
+    pub(super) fn may_wait(&self, stage: StageId) -> bool {
+        let mut outputs = self.edges.iter().filter(|edge| edge.from == stage);
+        match (outputs.next(), outputs.next()) {
+            (Some(only), None) => self.edges.iter().filter(|edge| edge.to == only.to).count() == 1,
+            _ => false,
+        }
+    }
+
+    /// Of each stage, whether it, or one behind it, has timers in processing time.
+    pub(super) fn timed(&self) -> Vec<bool> {
+        let mut timed = alloc::vec![false; self.stages];
+        // Exchanges lead into later stages.
+        for stage in (0..self.stages).rev() {
+            let mut behind = self.edges.iter().filter(|edge| usize::from(edge.from.0) == stage);
+            timed[stage] = self.timers.contains(&StageId(stage as u16))
+                || behind.any(|edge| timed[usize::from(edge.to.0)]);
+        }
+        timed
+    }
+
+    /// Of each stage, whether time passes there without any record: a clock has a part in its watermark.
+    pub(super) fn driven_by_clock(&self) -> Vec<bool> {
+        let mut driven = alloc::vec![false; self.stages];
+        for stage in 1..self.stages {
+            let clock = |edge: &Edge| {
+                edge.origins.iter().any(|origin| match *origin {
+                    WatermarkOrigin::Generator(index) => self.generators[index].is_clock,
+                    WatermarkOrigin::Input => driven[usize::from(edge.from.0)],
+                })
+            };
+            driven[stage] = self.edges.iter().filter(|edge| usize::from(edge.to.0) == stage).any(clock);
+        }
+        driven
+    }
+
+    /// What each generator hears on a shard, in the order in which it counts it.
+    pub(super) fn heard_on(&self, shard: ShardId, shards: usize) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for (index, generator) in self.generators.iter().enumerate() {
+            if generator.stage != StageId(0) {
+                heard.push(Heard::new(index, 0));
+                continue;
+            }
+            for source in (0..self.partitions.len()).filter(|source| generator.sources.contains(source)) {
+                let names = (0..self.partitions_on(source, shard, shards))
+                    .map(|number| partition_name(source, usize::from(shard.0) + number * shards));
+                heard.extend(names.map(|name| Heard::new(index, name)));
+            }
+        }
+        heard
+    }
+
+    pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {
+        self.partitions[source].saturating_sub(usize::from(shard.0)).div_ceil(shards)
+    }
+}
