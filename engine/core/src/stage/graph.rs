@@ -35,7 +35,7 @@ pub struct Generator {
 pub struct Graph {
     /// Stages, stage 0 included.
     pub stages: usize,
-    /// Exchanges; the number of one is its [`EdgeId`].
+    /// Exchanges; the place of one is its [`EdgeId`](crate::EdgeId).
     pub edges: Vec<Edge>,
     /// For each source the number of its partitions.
     pub partitions: Vec<usize>,
