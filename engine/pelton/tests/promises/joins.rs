@@ -29,6 +29,9 @@ fn twin<K: Ord + Clone>(
     windows.into_iter().map(|((window, key), [l, r])| (window, key, came_to(&l), came_to(&r))).collect()
 }
 
+/// Which rows a kind of join has.
+type Keep = fn(&Row<u64>) -> bool;
+
 /// A join of two sources, the right one having gone through another stage.
 macro_rules! job {
     ($join:expr, $left:expr, $right:expr, $geometry:expr, $key:expr, $rows:expr) => {{
@@ -63,7 +66,7 @@ fn each_kind_of_join_has_the_rows_that_its_name_says() {
     let (left, right) = (events(70, 500, 40), events(71, 300, 60));
     let geometry = (1_000, 300);
     let all = twin(geometry, &left, &right, |e| e.key);
-    let of = |keep: fn(&Row<u64>) -> bool| all.iter().copied().filter(keep).collect::<Vec<_>>();
+    let of = |keep: Keep| all.iter().copied().filter(keep).collect::<Vec<_>>();
     assert!(all.iter().any(|row| row.2.is_none()) && all.iter().any(|row| row.3.is_none()));
     let rows = collect();
     let inner = |left: Keyed<_, _>, right| left.join(right);
@@ -72,7 +75,7 @@ fn each_kind_of_join_has_the_rows_that_its_name_says() {
         &rows,
         of(|row| row.2.is_some() && row.3.is_some()),
     );
-    let kinds: [(&str, fn(&Row<u64>) -> bool); 3] =
+    let kinds: [(&str, Keep); 3] =
         [("left", |row| row.2.is_some()), ("right", |row| row.3.is_some()), ("full", |_| true)];
     for (kind, keep) in kinds {
         let join = |left, right| outer(kind, left, right);
