@@ -29,6 +29,10 @@ pub const ASIDE_BYTES: usize = 256 * 1024;
 /// As many of these blocks stay for the next checkpoint: getting them anew would cost page faults in the middle of a
 /// batch.
 pub const ASIDE_SPARE_MAX: usize = 32;
+/// Types within each other in a schema that is read back from its text.
+pub(crate) const SCHEMA_DEPTH_MAX: usize = 96;
+/// Bytes of a row that is converted from one schema to another, at most: its parts point to each other with 32 bits and a sign.
+pub(crate) const CONVERTED_BYTES_MAX: usize = i32::MAX as usize;
 /// Bytes that are reserved for a block of a checkpoint at most before its rows are seen.
 pub(crate) const HINT_BYTES_MAX: usize = 1 << 20;
 /// What chains keep is saved in blocks of this size.

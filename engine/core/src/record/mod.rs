@@ -6,6 +6,7 @@
 //!
 //! This file holds the unsafe code that writes and reads archived bytes.
 
+pub mod convert;
 pub mod key;
 pub mod rows;
 pub mod schema;

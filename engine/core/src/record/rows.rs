@@ -29,9 +29,9 @@ use rkyv::rancor::{Failure, Strategy};
 use rkyv::validation::archive::ArchiveValidator;
 
 /// Bytes before the rows of a block, and before each row of varying size.
-const HEADER: usize = FRAME_ALIGN;
+pub(super) const HEADER: usize = FRAME_ALIGN;
 /// The stride of rows that differ in size.
-const VARYING: u32 = u32::MAX;
+pub(super) const VARYING: u32 = u32::MAX;
 
 const fn stride<R: Record>() -> u32 {
     if is_fixed::<R>() { size_of::<R::Archived>() as u32 } else { VARYING }
@@ -76,7 +76,7 @@ pub fn encode<'a, R: Record>(into: &mut Vec<u8>, rows: impl IntoIterator<Item = 
     Ok(())
 }
 
-fn header(first: u32, second: u32) -> [u8; HEADER] {
+pub(super) fn header(first: u32, second: u32) -> [u8; HEADER] {
     (u128::from(first) | u128::from(second) << 32).to_le_bytes()
 }
 
