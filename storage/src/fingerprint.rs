@@ -19,7 +19,7 @@ pub struct Job {
     pub fingerprint: u32,
     /// Its operators but the stateless ones.
     pub operators: Vec<StoredOperator>,
-    /// The number of partitions of each source, fixed when the directory was made.
+    /// The number of partitions of each source, in the order of the program: fixed when the source was there first.
     pub partitions: Vec<u32>,
 }
 
@@ -40,6 +40,8 @@ impl Default for Job {
 pub struct StoredOperator {
     /// By which it is found again.
     pub uid: String,
+    /// Whether the program says so. Otherwise it is its kind and its place among those of its kind of which the program says nothing.
+    pub given: bool,
     /// What it is: `source`, `window` and so on.
     pub kind: String,
     /// What it reads.
@@ -48,7 +50,9 @@ pub struct StoredOperator {
     pub state: Vec<StoredState>,
     /// What its state depends on.
     pub parameters: BTreeMap<String, String>,
-    /// Where the graph had it when the directory was made: these numbers stand in logs and snapshots.
+    /// Streams that it fills besides its main one.
+    pub side_outputs: u16,
+    /// By which numbers what it keeps is known in logs and snapshots. An operator has them as long as the directory lives.
     pub numbers: StoredNumbers,
 }
 
@@ -86,18 +90,28 @@ pub struct StoredSchema {
     pub text: String,
 }
 
-/// The numbers that the graph of a job has for an operator.
+/// By which numbers what an operator keeps is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredNumbers {
-    /// The stage.
-    pub stage: u16,
+    /// Its stage.
+    pub stage: u32,
+    /// Its place among the operators of the stage, if exchanges lead to it.
+    pub place: Option<u16>,
     /// The source.
     pub source: Option<u32>,
-    /// The exchanges that lead to it.
-    pub edges: Vec<u16>,
-    /// The queues that it puts rows into.
-    pub queues: Vec<u32>,
     /// The watermark generator.
     pub generator: Option<u32>,
+    /// The sink.
+    pub sink: Option<u32>,
+}
+
+/// A program that a data directory belonged to before it was changed, and whose checkpoints are still there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierJob {
+    /// The last generation of shards that ran it.
+    pub through: u32,
+    /// What it was.
+    pub job: Job,
 }

@@ -38,7 +38,8 @@ pub use directory::{DataDirectory, DirectoryOptions, log_directory};
 pub use entry::{Entry, Kind};
 pub use error::StorageError;
 pub use fingerprint::{
-    FINGERPRINT_VERSION, Job, StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState,
+    EarlierJob, FINGERPRINT_VERSION, Job, StoredInput, StoredNumbers, StoredOperator, StoredSchema,
+    StoredState,
 };
 pub use inspect::{GroupFacts, LogScan, Look, SegmentFacts};
 pub use log::{COMMIT_BUCKETS, Durability, Log, LogOptions, LogStats};

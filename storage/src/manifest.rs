@@ -17,7 +17,7 @@
 
 use crate::disk::{Disk, How};
 use crate::error::StorageError;
-use crate::fingerprint::Job;
+use crate::fingerprint::{EarlierJob, Job};
 use crate::mark;
 use crate::snapshot::{SnapshotId, SnapshotReader, snapshot_path};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,8 @@ pub struct Manifest {
     pub log_id: u128,
     /// The program.
     pub job: Job,
+    /// Programs of before it, ascending: see [`job_of`](Self::job_of).
+    pub earlier: Vec<EarlierJob>,
     /// Number of key groups, which never changes.
     pub key_groups: u32,
     /// What an acknowledged record is safe from: "process" or "disk".
@@ -185,6 +187,7 @@ impl Default for Manifest {
             stored: 0,
             log_id: 0,
             job: Job::default(),
+            earlier: Vec::new(),
             key_groups: 0,
             durability: String::new(),
             generation: 0,
@@ -204,6 +207,38 @@ impl Default for Manifest {
 }
 
 impl Manifest {
+    /// The program that a generation of shards ran.
+    ///
+    /// ```
+    /// use pelton_storage::{EarlierJob, Job, Manifest};
+    ///
+    /// let named = |name: &str| Job { name: name.to_owned(), ..Job::default() };
+    /// let manifest = Manifest {
+    ///     generation: 5,
+    ///     job: named("now"),
+    ///     earlier: vec![EarlierJob { through: 2, job: named("first") }, EarlierJob { through: 4, job: named("second") }],
+    ///     ..Manifest::default()
+    /// };
+    /// let names: Vec<_> = (0..=5).map(|generation| &*manifest.job_of(generation).name).collect();
+    /// assert_eq!(names, ["first", "first", "first", "second", "second", "now"]);
+    /// ```
+    pub fn job_of(&self, generation: u32) -> &Job {
+        self.earlier
+            .iter()
+            .find(|earlier| generation <= earlier.through)
+            .map_or(&self.job, |earlier| &earlier.job)
+    }
+
+    /// The job was changed: the generation that begins runs another program.
+    pub fn change_job(&mut self, job: Job) {
+        let before = std::mem::replace(&mut self.job, job);
+        let oldest =
+            self.checkpoints.iter().map(|checkpoint| checkpoint.generation).min().unwrap_or(u32::MAX);
+        self.earlier.push(EarlierJob { through: self.generation, job: before });
+        // Nobody asks any more for one of which there is no checkpoint.
+        self.earlier.retain(|earlier| earlier.through >= oldest);
+    }
+
     /// Where the manifest of a data directory is.
     pub fn path(data: &Path) -> PathBuf {
         data.join(NAME)

@@ -109,6 +109,7 @@ fn value_name(kind: &Kind) -> &'static str {
         Kind::Switch => "BOOL",
         Kind::Path => "PATH",
         Kind::Name => "NAME",
+        Kind::Uids => "UIDS",
     }
 }
 

@@ -14,7 +14,7 @@
 //!  checkpoint                   once its ticks are released, the writer notes what it keeps
 //! ```
 
-use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::checkpoint::notes::{EarlierParts, Noted, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::push::{Link, Pipe, Push, SinkLink};
@@ -224,6 +224,8 @@ pub struct ToSink<T, W> {
     closed: bool,
     /// The sink's number in its stage.
     number: usize,
+    /// What its notes are called.
+    part: Part,
     context: Rc<StageContext>,
 }
 
@@ -241,9 +243,12 @@ impl Drop for Blame<'_> {
 
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`, which is called `name` in reports.
-    pub fn new(writer: W, delivery: Delivery, name: String, context: Rc<StageContext>) -> Self {
+    ///
+    /// `sink` is its number in the job.
+    pub fn new(writer: W, delivery: Delivery, sink: usize, name: String, context: Rc<StageContext>) -> Self {
         let holds = context.run().durable;
         let number = context.add_sink(name);
+        let part = Part::sink(context.ids(|ids| ids.sink(sink)));
         ToSink {
             writer,
             delivery,
@@ -256,6 +261,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             finished: false,
             closed: false,
             number,
+            part,
             context,
         }
     }
@@ -385,7 +391,7 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
     fn note(&mut self, notes: &mut SinkNotes) -> Result<(), Fault> {
         let mut mine = SinkNotes::default();
         self.try_on_writer(|writer| writer.note(&mut mine))?;
-        notes.notes.bytes(mine.notes.as_slice());
+        notes.notes.part(self.part, |notes| notes.append(&mine.notes));
         let named = |run| SinkSync { sink: self.context.sink_name(self.number), run };
         notes.named.extend(mine.syncs.into_iter().map(named));
         Ok(())
@@ -395,14 +401,15 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
         if self.closed || self.context.run().dry_run { Ok(()) } else { self.try_on_writer(W::suspend) }
     }
 
-    fn recall(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<Tick, Fault> {
-        let shards = earlier.each(Noted::bytes)?;
+    fn recall(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<Tick, Fault> {
+        let (shards, mine) =
+            earlier.recall(self.part, |earlier| Ok((earlier.each(Noted::rest)?, earlier.mine)))?;
         let RunInfo { log, generation, begins, is_rescale, dry_run, .. } = self.context.run();
         if dry_run {
             self.shown = Tick::END;
             return Ok(Tick(0));
         }
-        let (delivery, mine) = (self.delivery, earlier.mine);
+        let delivery = self.delivery;
         let recalled = Recalled { log, generation, begins, delivery, checkpoint, shards, mine, is_rescale };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
         self.shown = match self.delivery {

@@ -330,6 +330,8 @@ impl<F: Flow> Stream<F> {
         }
         let input = plan.input(&place, Partitioning::Forward);
         let node = delivered(PlanNode::new("sink", place.stage).input(input), delivery);
+        let number = plan.sinks.len();
+        let node = node.numbers(NodeNumbers { sink: Some(number), ..NodeNumbers::default() });
         let node = match sink.schema() {
             Some(schema) => node.state("rows", RowSchema::None, RowSchema::Schema(schema)),
             None => node,
@@ -341,8 +343,8 @@ impl<F: Flow> Stream<F> {
         let (name, attached) = (format!("sink of `{}`", place.name), sink.clone());
         plan.sinks.push(Box::new(move |ending| attached.attach(ending)));
         plan.end(&place, move |shard| {
-            let end =
-                ToSink::new(sink.open(shard.shard()), delivery, name.clone(), shard.context(place.stage));
+            let (writer, context) = (sink.open(shard.shard()), shard.context(place.stage));
+            let end = ToSink::new(writer, delivery, number, name.clone(), context);
             flow.instantiate(shard, end);
         });
         drop(plan);

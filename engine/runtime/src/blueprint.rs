@@ -1,9 +1,10 @@
 //! A job as far as it takes to run it: what is left of typed streams once they have been put together.
 
 use crate::durability::JobShape;
-use crate::plan::LogicalPlan;
+use crate::plan::{self, LogicalPlan};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::stage::graph::Graph;
+use pelton_storage::Job;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,10 +30,10 @@ impl Blueprint<'_> {
         JobShape { name: self.name.clone(), operators: self.plan.fingerprint(), partitions, key_groups }
     }
 
-    /// The graph of the job if its number of partitions was fixed when its data directory was made.
-    pub fn graph_with(&self, partitions: &[u32]) -> Graph {
-        let partitions = partitions.iter().map(|count| *count as usize).collect();
-        Graph { partitions, ..(self.graph)(1) }
+    /// The graph of the job as a data directory knows it: with the partitions that its sources had first, and the numbers of its operators.
+    pub fn graph_with(&self, job: &Job) -> Graph {
+        let partitions = job.partitions.iter().map(|count| *count as usize).collect();
+        Graph { partitions, ids: plan::ids(&self.plan, &job.operators), ..(self.graph)(1) }
     }
 
     /// Builds the whole job on one shard.

@@ -14,7 +14,8 @@ use crate::manifest::{Checkpoint, Manifest};
 use crate::snapshot::{SnapshotFile, SnapshotId, SnapshotIndex, SnapshotReader, SnapshotWriter};
 use crate::staging::Staging;
 use crate::{
-    BLOCK_BYTES, StorageError, StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState,
+    BLOCK_BYTES, EarlierJob, StorageError, StoredInput, StoredNumbers, StoredOperator, StoredSchema,
+    StoredState,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -159,8 +160,11 @@ fn manifest(checkpoints: Vec<Checkpoint>) -> Manifest {
         inputs: vec![input],
         state: vec![kept],
         parameters: [("size".to_owned(), "60s".to_owned())].into(),
-        numbers: StoredNumbers { stage: 1, edges: vec![0], queues: vec![3], ..StoredNumbers::default() },
+        given: true,
+        side_outputs: 1,
+        numbers: StoredNumbers { stage: 1, place: Some(0), ..StoredNumbers::default() },
     });
+    manifest.earlier.push(EarlierJob { through: 0, job: manifest.job.clone() });
     manifest.configuration.insert("shards".into(), "4".into());
     manifest
 }

@@ -45,7 +45,7 @@ impl Section {
     ///
     /// # Panics
     /// When it has a number beyond 15.
-    pub(crate) const fn state(self, state: usize) -> Self {
+    pub const fn state(self, state: usize) -> Self {
         assert!(state < 1 << 4 && self.0 & 0xf == 0, "states have numbers of 4 bits");
         Section(self.0 | state as u32)
     }
@@ -89,6 +89,11 @@ pub trait Checkpoint: Send + Sync {
 
     /// Shards of the run that took it.
     fn shards(&self) -> usize;
+
+    /// Whether a program took it whose operators were others, so that some of what this one keeps may not be in it.
+    fn is_of_another_program(&self) -> bool {
+        false
+    }
 
     /// Hands every block of a section of an earlier shard that is wanted to `take`, in the order (table, chunk). The others are not read. Whether
     /// a block is wanted is asked once, when those before it have been taken.

@@ -5,7 +5,7 @@
 
 use crate::aggregate::Aggregate;
 use crate::bounds::LOAD_SAMPLE;
-use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::checkpoint::notes::{Earlier, Noted, Notes, Part};
 use crate::exchange::channel::Channel;
 use crate::exchange::ring::Producer;
 use crate::exchange::router::Router;
@@ -131,6 +131,10 @@ impl Link for ExchangeWriter {
 
     fn can_seal(&mut self) -> bool {
         self.channels.iter_mut().all(Channel::can_seal)
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::exchange(self.edge))
     }
 
     fn note(&mut self, notes: &mut Notes) {
@@ -270,6 +274,10 @@ impl Pipe for ByTurn {
 }
 
 impl Link for ByTurn {
+    fn part(&self) -> Option<Part> {
+        Some(Part::turn(self.channels.edge))
+    }
+
     fn note(&mut self, notes: &mut Notes) {
         notes.number(self.left as u64);
         notes.number(self.channel as u64);

@@ -14,7 +14,7 @@
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::source::reader_of;
 use crate::stage::context::WatermarkOrigin;
-use crate::stage::graph::{Edge, Graph};
+use crate::stage::graph::{Edge, Graph, Ids};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -47,6 +47,11 @@ impl Known {
         };
         let generators = graph.generators.iter().map(on).collect();
         Known { graph, shards, generators: RefCell::new(generators), edges: RefCell::new(None) }
+    }
+
+    /// By which numbers what the job keeps is known.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.graph.ids
     }
 
     /// Generator number `index` goes on from a checkpoint: on each shard with the `watermark` of those partitions that it hears there.

@@ -244,9 +244,9 @@ impl Position {
     }
 }
 
-/// The name in the job of partition `index` of source number `source`.
-pub(crate) fn partition_name(source: usize, index: usize) -> u64 {
-    (source as u64) << 32 | index as u64
+/// The name in the job of partition `index` of the source of that id.
+pub(crate) fn partition_name(source: u32, index: usize) -> u64 {
+    u64::from(source) << 32 | index as u64
 }
 
 /// The shard, of so many, that reads the partition of this name.

@@ -16,7 +16,7 @@ mod early;
 
 use self::early::Trend;
 
-use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::checkpoint::notes::{Earlier, Noted, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::ingress::Taken;
@@ -279,6 +279,10 @@ impl Generator {
 impl Link for Generator {
     fn mark(&mut self, taken: &Taken) -> bool {
         self.progress(taken)
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::generator(self.context.ids(|ids| ids.generator(self.index))))
     }
 
     fn note(&mut self, notes: &mut Notes) {

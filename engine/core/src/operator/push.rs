@@ -4,7 +4,7 @@
 //! whatever reads them. What happens once per tick, or less often, goes to the few [`Link`]s of the chain that have a part in it: a chain
 //! shows them one after the other, and an operator without state between two records is none.
 
-use crate::checkpoint::notes::{Earlier, Notes};
+use crate::checkpoint::notes::{Earlier, EarlierParts, Notes, Part};
 use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
@@ -45,15 +45,20 @@ pub trait Link {
         let _ = through;
     }
 
-    /// Notes what the link keeps between ticks, sinks aside. Called between two ticks.
+    /// What its notes are called, if it keeps anything between ticks, sinks aside.
+    fn part(&self) -> Option<Part> {
+        None
+    }
+
+    /// Notes what the link keeps between ticks. Called between two ticks.
     fn note(&mut self, notes: &mut Notes) {
         let _ = notes;
     }
 
-    /// Takes back what [`note`](Self::note) wrote.
+    /// Takes back what [`note`](Self::note) wrote on each shard; on none where the program that wrote it had no such link.
     ///
     /// # Errors
-    /// When the notes are of another chain.
+    /// When the notes are of another kind of link.
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let _ = earlier;
         Ok(())
@@ -88,7 +93,7 @@ pub trait SinkLink {
     ///
     /// # Errors
     /// When the notes are of another sink, or the sink has lost what it kept.
-    fn recall(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<Tick, Fault>;
+    fn recall(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<Tick, Fault>;
 
     /// The start that [`recall`](Self::recall) was part of is certain: the sink takes back what does not count.
     ///
@@ -145,18 +150,24 @@ pub trait Pipe: 'static {
 
     /// See [`Link::note`].
     fn note(&mut self, notes: &mut Notes) {
-        self.each_link(&mut |link| link.note(notes));
+        self.each_link(&mut |link| {
+            if let Some(part) = link.part() {
+                notes.part(part, |notes| link.note(notes));
+            }
+        });
     }
 
     /// See [`Link::recall`].
     ///
     /// # Errors
     /// The first of any link.
-    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+    fn recall(&mut self, earlier: &mut EarlierParts<'_>) -> Result<(), Fault> {
         let mut outcome = Ok(());
         self.each_link(&mut |link| {
-            if outcome.is_ok() {
-                outcome = link.recall(earlier);
+            if outcome.is_ok()
+                && let Some(part) = link.part()
+            {
+                outcome = earlier.recall(part, |earlier| link.recall(earlier));
             }
         });
         outcome

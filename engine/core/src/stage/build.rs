@@ -10,7 +10,7 @@ use crate::exchange::router::Router;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
-use crate::ingress::source::{FromSource, Partition, Reader, Source, partition_name};
+use crate::ingress::source::{FromSource, Partition, Reader, Source};
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::operator::push::Push;
@@ -253,7 +253,7 @@ impl ShardBuilder {
             if sources.contains(&source) {
                 let name = |number| {
                     let index = usize::from(self.wiring.shard.0) + number * shards;
-                    (first + number, partition_name(source, index))
+                    (first + number, graph.partition_name(source, index))
                 };
                 numbers.extend((0..here).map(name));
             }
@@ -272,7 +272,7 @@ impl ShardBuilder {
     ) {
         let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
         let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
-        let names = mine.clone().map(|index| partition_name(number, index)).collect();
+        let names = mine.clone().map(|index| self.wiring.graph.partition_name(number, index)).collect();
         let partitions = mine.map(|index| source.open(index, of)).collect();
         let before: Vec<usize> = (0..number).collect();
         let first = self.partitions_of(&before).len();
@@ -394,6 +394,6 @@ impl ShardBuilder {
             log,
             clocked,
         );
-        Shard::new(self.wiring.router, ingress, context, stages)
+        Shard::new(self.wiring.router, ingress, context, stages, self.wiring.graph.stage_ids())
     }
 }

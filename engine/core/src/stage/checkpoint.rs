@@ -1,7 +1,7 @@
 //! A stage in a checkpoint: it freezes when everything through a tick is done, notes what it keeps, and takes that back at a start.
 
 use super::Stage;
-use crate::checkpoint::notes::{Earlier, Notes};
+use crate::checkpoint::notes::{Earlier, EarlierParts, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Tick};
 use alloc::vec::Vec;
@@ -34,13 +34,15 @@ impl Stage {
     pub(super) fn freeze(&mut self) {
         let Some((_, full)) = self.freezing.take() else { return };
         let mut notes = Notes::default();
-        notes.time(self.watermark);
-        notes.number(u64::from(self.ended()));
-        notes.number(self.trace.unwrap_or(0));
-        notes.number(self.inputs.len() as u64);
-        self.inputs.iter().for_each(|input| notes.time(input.watermark));
-        self.ports.iter().flatten().for_each(|watermark| notes.time(*watermark));
-        self.context.note(&mut notes);
+        notes.part(Part::STAGE, |notes| {
+            notes.time(self.watermark);
+            notes.number(u64::from(self.ended()));
+            notes.number(self.trace.unwrap_or(0));
+            notes.number(self.inputs.len() as u64);
+            self.inputs.iter().for_each(|input| notes.time(input.watermark));
+            self.ports.iter().flatten().for_each(|watermark| notes.time(*watermark));
+        });
+        notes.part(Part::CONTEXT, |notes| self.context.note(notes));
         self.segments.heads.iter_mut().for_each(|operator| operator.note(&mut notes));
         self.segments.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
         self.stores.iter().for_each(|store| store.freeze(full));
@@ -48,7 +50,17 @@ impl Stage {
     }
 
     /// Goes on behind a checkpoint at `tick`, as far as notes go.
-    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+    pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut EarlierParts<'_>) -> Result<(), Fault> {
+        earlier.recall(Part::STAGE, |earlier| self.recall_own(tick, earlier))?;
+        self.context.watermark.set(self.watermark);
+        earlier.recall(Part::CONTEXT, |earlier| self.context.recall(earlier))?;
+        self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
+        self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
+        self.clocks.publish(self.shard, self.done);
+        Ok(())
+    }
+
+    fn recall_own(&mut self, tick: Tick, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
         let noted = earlier.each(|noted| {
             let (watermark, ended, trace) = (noted.time()?, noted.number()? != 0, noted.number()?);
             let inputs = (0..noted.number()?).map(|_| noted.time()).collect::<Result<Vec<_>, Fault>>()?;
@@ -87,11 +99,6 @@ impl Stage {
         for (at, port) in self.ports.iter_mut().flatten().enumerate() {
             *port = shards.iter().map(|ports| ports[at]).min().unwrap_or(EventTime::MIN);
         }
-        self.context.watermark.set(self.watermark);
-        self.context.recall(earlier)?;
-        self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
-        self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
-        self.clocks.publish(self.shard, self.done);
         Ok(())
     }
 

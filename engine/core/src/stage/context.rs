@@ -5,6 +5,7 @@ use crate::exchange::frame::TickTime;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};
+use crate::stage::graph::Ids;
 use crate::stats::ShardStats;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -216,6 +217,14 @@ impl StageContext {
             }
         }
         Ok(())
+    }
+
+    /// By which numbers what the job keeps is known.
+    pub(crate) fn ids<T>(&self, look: impl FnOnce(&Ids) -> T) -> T {
+        match &*self.known.borrow() {
+            Some(known) => look(known.ids()),
+            None => look(&Ids::default()),
+        }
     }
 
     /// The number of a sink that is called `name`, for reports.

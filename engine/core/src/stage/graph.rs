@@ -30,6 +30,44 @@ pub struct Generator {
     pub is_clock: bool,
 }
 
+/// By which numbers what a job keeps is known: those of the graph, unless a data directory knows its operators by others.
+///
+/// Each list is by the number in the graph. Whoever opens a data directory fills them, so that what an operator kept is found again though
+/// other operators came or went before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Of stages. Stage 0 is 0.
+    pub stages: Vec<u32>,
+    /// Of sources.
+    pub sources: Vec<u32>,
+    /// Of watermark generators.
+    pub generators: Vec<u32>,
+    /// Of sinks.
+    pub sinks: Vec<u32>,
+}
+
+fn id(ids: &[u32], number: usize) -> u32 {
+    ids.get(number).copied().unwrap_or(number as u32)
+}
+
+impl Ids {
+    pub(crate) fn stage(&self, number: usize) -> u32 {
+        id(&self.stages, number)
+    }
+
+    pub(crate) fn source(&self, number: usize) -> u32 {
+        id(&self.sources, number)
+    }
+
+    pub(crate) fn generator(&self, number: usize) -> u32 {
+        id(&self.generators, number)
+    }
+
+    pub(crate) fn sink(&self, number: usize) -> u32 {
+        id(&self.sinks, number)
+    }
+}
+
 /// The shape of a job: everything about it but the code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
@@ -43,6 +81,8 @@ pub struct Graph {
     pub generators: Vec<Generator>,
     /// Stages with timers in processing time, which are told the time of every tick.
     pub timers: Vec<StageId>,
+    /// By which numbers what it keeps is known.
+    pub ids: Ids,
 }
 
 impl Graph {
@@ -98,11 +138,21 @@ impl Graph {
             }
             for source in (0..self.partitions.len()).filter(|source| generator.sources.contains(source)) {
                 let names = (0..self.partitions_on(source, shard, shards))
-                    .map(|number| partition_name(source, usize::from(shard.0) + number * shards));
+                    .map(|number| self.partition_name(source, usize::from(shard.0) + number * shards));
                 heard.extend(names.map(|name| Heard::new(index, name)));
             }
         }
         heard
+    }
+
+    /// By which number what a stage keeps is known, of each.
+    pub(super) fn stage_ids(&self) -> Vec<usize> {
+        (0..self.stages).map(|stage| self.ids.stage(stage) as usize).collect()
+    }
+
+    /// The name in the job of partition `index` of source number `source`.
+    pub(crate) fn partition_name(&self, source: usize, index: usize) -> u64 {
+        partition_name(self.ids.source(source), index)
     }
 
     pub(crate) fn partitions_on(&self, source: usize, shard: ShardId, shards: usize) -> usize {

@@ -54,6 +54,8 @@ pub struct Shard {
     ingress: Ingress,
     first: Rc<StageContext>,
     stages: Vec<Stage>,
+    /// By which number what a stage keeps is known, stage 0 included.
+    ids: Vec<usize>,
     /// Steps in a row that had work.
     streak: u32,
     /// The stage that runs, for reports.
@@ -74,6 +76,7 @@ impl Shard {
         ingress: Ingress,
         first: Rc<StageContext>,
         stages: Vec<Stage>,
+        ids: Vec<usize>,
     ) -> Self {
         let durable_through = if first.run().durable { Tick(0) } else { Tick::END };
         let (released, saving) = (durable_through, None);
@@ -83,6 +86,7 @@ impl Shard {
             ingress,
             first,
             stages,
+            ids,
             streak: 0,
             running: 0,
             durable_through,

@@ -34,6 +34,7 @@ fn options(durability: Durability) -> DurabilityOptions {
         segment_bytes: SEGMENT_BYTES,
         hash_ticks: 0,
         restore: None,
+        drop_state: Vec::new(),
         log_id: 7,
         configuration: BTreeMap::new(),
     }

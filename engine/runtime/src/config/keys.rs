@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::cores::CoresSpec;
 use super::machine::Machine;
 use super::model::{Config, DriverKind, Durability, IdleStrategy};
-use super::value::{Fallback, Kind, Value};
+use super::value::{Fallback, Kind, Value, uids};
 
 /// One key of the configuration.
 #[derive(Debug)]
@@ -169,6 +169,19 @@ pub static KEYS: &[Key] = &[
         default: Fallback::Fixed(""),
         suggest: |_| Value::Text(String::new()),
         set: |config, value| config.restore = value.text().map(str::to_owned),
+    },
+    Key {
+        name: "drop_state",
+        flag: "drop-state",
+        doc: "Operators, by uid and with commas between them, whose state may be given up where a changed job has them no more or keeps \
+              something else in them. Without it such a job is refused, and says which. It does nothing where the state fits, so \
+              it may stay, and better does not.",
+        kind: Kind::Uids,
+        default: Fallback::Fixed(""),
+        suggest: |_| Value::Text(String::new()),
+        set: |config, value| {
+            config.drop_state = value.text().map(|text| uids(text).collect()).unwrap_or_default()
+        },
     },
     Key {
         name: "tick.records_max",

@@ -37,6 +37,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// What to begin from instead of the newest state: the name of a savepoint, or the number of a checkpoint.
     pub restore: Option<String>,
+    /// Operators, by uid, whose state may be given up where it does not fit the job.
+    pub drop_state: Vec<String>,
     /// When state is saved, and how much of it is kept.
     pub checkpoint: CheckpointConfig,
     /// Whether key groups move by themselves.
@@ -221,6 +223,7 @@ impl Config {
             durability: Durability::None,
             data: None,
             restore: None,
+            drop_state: Vec::new(),
             checkpoint: CheckpointConfig { interval_s: 0, keep: 0 },
             balance: BalanceConfig { interval_s: 0 },
             log: LogConfig { segment_bytes: 0, direct: false, hash_ticks: 0 },

@@ -53,6 +53,7 @@ fn the_defaults_are_the_documented_ones() {
         durability: Durability::None,
         data: None,
         restore: None,
+        drop_state: Vec::new(),
         checkpoint: CheckpointConfig { interval_s: 60, keep: 2 },
         balance: BalanceConfig { interval_s: 0 },
         log: LogConfig { segment_bytes: 64 << 20, direct: false, hash_ticks: 0 },
@@ -118,7 +119,7 @@ fn every_key_reaches_its_field_from_every_layer() {
     let file = "cores = [2, 1]\nshards = 3\nkey_groups = 7\nmemory = '3 GB'\nbuffer = '2 MB'\ndriver = 'threads'\n\
                 pin = false\ntick.records_max = 5\ntick.bytes_max = 2048\ntick.interval_idle_us = 6\n\
                 tick.interval_busy_us = 8\nidle.strategy = 'park'\nidle.spin_us = 9\nidle.park_us = 10\n\
-                durability = 'disk'\ndata = 'kept here'\nrestore = 'before-1.2'\ncheckpoint.interval_s = 11\n\
+                durability = 'disk'\ndata = 'kept here'\nrestore = 'before-1.2'\ndrop_state = 'window-0, sorted'\ncheckpoint.interval_s = 11\n\
                 checkpoint.keep = 12\nbalance.interval_s = 13\nlog.segment = '8 MB'\nlog.direct = true\nlog.hash_ticks = 13\n";
     let expected = Config {
         cores: vec![2, 1],
@@ -133,6 +134,7 @@ fn every_key_reaches_its_field_from_every_layer() {
         durability: Durability::Disk,
         data: Some("kept here".into()),
         restore: Some("before-1.2".to_owned()),
+        drop_state: vec!["window-0".to_owned(), "sorted".to_owned()],
         checkpoint: CheckpointConfig { interval_s: 11, keep: 12 },
         balance: BalanceConfig { interval_s: 13 },
         log: LogConfig { segment_bytes: 8 << 20, direct: true, hash_ticks: 13 },
@@ -312,6 +314,7 @@ pin                   = true       # default
 durability            = \"none\"     # default
 data                  = \"\"         # default
 restore               = \"\"         # default
+drop_state            = \"\"         # default
 tick.records_max      = 4096       # default
 tick.bytes_max        = \"256 KB\"   # default
 tick.interval_idle_us = 0          # default

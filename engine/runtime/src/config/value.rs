@@ -3,6 +3,7 @@
 //! A [`Kind`] holds the bounds that hold on every machine; the sentence that tells the user what is allowed is made
 //! from the same numbers. What depends on the machine or on another key is checked later, in `limits`.
 
+use crate::plan;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -46,6 +47,8 @@ pub enum Kind {
     Path,
     /// A name or number of something kept; the empty text stands for none.
     Name,
+    /// Names of operators, with commas between them; the empty text stands for none.
+    Uids,
 }
 
 /// A value of a key.
@@ -116,6 +119,7 @@ impl Kind {
             Kind::Name => format!(
                 "a name of at most {NAME_MAX} letters, digits, `-`, `_` and `.`, or a number, perhaps with `@` and a number, or \"\" for none"
             ),
+            Kind::Uids => "names of operators with commas between them, or \"\" for none".to_owned(),
         }
     }
 
@@ -145,7 +149,8 @@ impl Kind {
             },
             Kind::Path if text.contains('\0') => Err("no path holds a zero byte")?,
             Kind::Name if !is_name(text) => Err("")?,
-            Kind::Path | Kind::Name => Ok(Value::Text(text.to_owned())),
+            Kind::Uids if !uids(text).all(|uid| plan::is_uid(&uid)) => Err("")?,
+            Kind::Path | Kind::Name | Kind::Uids => Ok(Value::Text(text.to_owned())),
         }
     }
 
@@ -160,7 +165,7 @@ impl Kind {
             // A checkpoint's number reads well without quotes.
             (Kind::Name, DeValue::Integer(_)) => Ok(Value::Text(integer(value)?.to_string())),
             (
-                Kind::Cores | Kind::Size { .. } | Kind::Choice(_) | Kind::Path | Kind::Name,
+                Kind::Cores | Kind::Size { .. } | Kind::Choice(_) | Kind::Path | Kind::Name | Kind::Uids,
                 DeValue::String(text),
             ) => self.read_text(text),
             // What TOML itself writes without quotes must be so; it knows no `1M`.
@@ -280,6 +285,12 @@ fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Whether `text` may name a savepoint, or is empty. Such names are parts of paths on some tools' command lines, so
 /// they are kept plain.
 /// A name, and which request for it: `monday`, `monday@2`. Or nothing.
+/// The names in a text of [`Kind::Uids`].
+pub(super) fn uids(text: &str) -> impl Iterator<Item = String> {
+    let none = text.trim().is_empty();
+    text.split(',').filter(move |_| !none).map(|uid| uid.trim().to_owned())
+}
+
 fn is_name(text: &str) -> bool {
     let (name, number) = text.split_once('@').map_or((text, None), |(name, number)| (name, Some(number)));
     let is_number =
@@ -337,6 +348,12 @@ mod tests {
             (Kind::Path, "''", "", Value::Text(String::new())),
             (Kind::Name, "12", " 12", Value::Text("12".to_owned())),
             (Kind::Name, "'monday@2'", "monday@2", Value::Text("monday@2".to_owned())),
+            (
+                Kind::Uids,
+                "'window-0, per.shop'",
+                "window-0, per.shop",
+                Value::Text("window-0, per.shop".to_owned()),
+            ),
             (Kind::Name, "'before-1.2_x'", "before-1.2_x", Value::Text("before-1.2_x".to_owned())),
         ] {
             assert_eq!(toml(kind, in_toml).as_ref(), Ok(&value), "{in_toml}");

@@ -1,11 +1,14 @@
 //! A checkpoint on disk as the core sees it: written to through [`Blocks`], read from through [`Restored`].
 
 use super::input_log::fault;
+use crate::plan;
 use pelton_core::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut, TakeBlock};
+use pelton_core::record::convert::Conversion;
 use pelton_core::state::prefetch::prefetch_soon;
 use pelton_core::{Fault, Tick};
 use pelton_storage::disk::Disk;
-use pelton_storage::{BlockEntry, Checkpoint as Kept, SnapshotReader, SnapshotWriter, StorageError};
+use pelton_storage::{BlockEntry, Checkpoint as Kept, Job, SnapshotReader, SnapshotWriter, StorageError};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -33,6 +36,10 @@ pub struct Restored {
     readers: Vec<SnapshotReader>,
     /// Whether a block was found damaged.
     damaged: AtomicBool,
+    /// Whether it was taken by a program with other operators.
+    is_of_another: bool,
+    /// Sections whose rows are converted as they are read.
+    conversions: BTreeMap<Section, Conversion>,
 }
 
 impl Restored {
@@ -48,7 +55,28 @@ impl Restored {
     ) -> Result<Self, StorageError> {
         let open = |shard| checkpoint.snapshot(disk, checkpoints, log, shard);
         let readers = (0..checkpoint.shards).map(open).collect::<Result<Vec<_>, _>>()?;
-        Ok(Restored { tick: Tick(checkpoint.tick), readers, damaged: AtomicBool::new(false) })
+        Ok(Restored {
+            tick: Tick(checkpoint.tick),
+            readers,
+            damaged: AtomicBool::new(false),
+            is_of_another: false,
+            conversions: BTreeMap::new(),
+        })
+    }
+
+    /// For a job that is `now`, of a checkpoint that was taken when it was `before`.
+    ///
+    /// # Errors
+    /// When the job keeps other records, and those that are there cannot be converted.
+    pub(crate) fn for_job(self, before: &Job, now: &Job, data: &Path) -> Result<Self, StorageError> {
+        if before.operators == now.operators {
+            return Ok(self);
+        }
+        let conversions = plan::conversions(&before.operators, &now.operators).map_err(|reason| {
+            let advice = "Start the program that the checkpoint is of.";
+            StorageError::Unusable { path: data.to_owned(), reason, advice }
+        })?;
+        Ok(Restored { is_of_another: true, conversions, ..self })
     }
 
     /// Reads all of it.
@@ -76,6 +104,10 @@ impl Checkpoint for Restored {
         self.readers.len()
     }
 
+    fn is_of_another_program(&self) -> bool {
+        self.is_of_another
+    }
+
     fn blocks(
         &self,
         shard: usize,
@@ -87,13 +119,22 @@ impl Checkpoint for Restored {
         let entries = reader.index().entries();
         let first = entries.partition_point(|entry| entry.section < section.0);
         let behind = first + entries[first..].partition_point(|entry| entry.section == section.0);
+        // The header of a state, which is table 0, has no rows in it.
+        let (conversion, mut converted) = (self.conversions.get(&section), Vec::new());
         let named = |entry: &BlockEntry| BlockId { section, table: entry.table, chunk: entry.chunk };
         for (entry, bytes) in blocks_of(reader, &entries[first..behind], |entry| wanted(named(entry))) {
             let bytes = bytes.map_err(|error| {
                 self.damaged.store(true, Relaxed);
                 fault(error)
             })?;
-            take(named(entry), bytes)?;
+            match conversion.filter(|_| entry.table > 0) {
+                None => take(named(entry), bytes)?,
+                Some(conversion) => {
+                    converted.clear();
+                    conversion.block(bytes, &mut converted)?;
+                    take(named(entry), &converted)?;
+                }
+            }
         }
         Ok(())
     }

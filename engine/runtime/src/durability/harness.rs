@@ -36,7 +36,7 @@ impl Harness {
         paused: bool,
         coordinator: CoordinatorOptions,
     ) -> Result<Self, JobError> {
-        let graph = blueprint.graph_with(&opened.manifest.job.partitions);
+        let graph = blueprint.graph_with(&opened.manifest.job);
         let wirings = wire_by(&graph, sizes, opened.router(checkpoint), &**memory).map_err(|error| {
             JobError::Memory {
                 rings: graph.rings(usize::from(sizes.shards)),

@@ -146,6 +146,7 @@ fn open(blueprint: &Blueprint<'_>, config: &Config) -> Result<Opened, JobError> 
         segment_bytes: config.log.segment_bytes,
         hash_ticks: config.log.hash_ticks,
         restore: config.restore.clone(),
+        drop_state: config.drop_state.clone(),
         log_id: u128::from(draw()) << 64 | u128::from(draw()),
         configuration: BTreeMap::from([("config".to_owned(), format!("{config:?}"))]),
     };
@@ -197,7 +198,7 @@ fn attempt(
     mut opened: Opened,
     checkpoint: Option<&Arc<Restored>>,
 ) -> Result<Started, NotBegun> {
-    let graph = blueprint.graph_with(&opened.manifest.job.partitions);
+    let graph = blueprint.graph_with(&opened.manifest.job);
     let wirings = match wire_by(&graph, &sizes::of(config), opened.router(checkpoint), &**memory) {
         Ok(wirings) => wirings,
         Err(error) => {
@@ -350,6 +351,7 @@ mod tests {
             segment_bytes: 64 << 10,
             hash_ticks: 0,
             restore: None,
+            drop_state: Vec::new(),
             log_id: 7,
             configuration: BTreeMap::new(),
         };

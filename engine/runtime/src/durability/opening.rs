@@ -6,7 +6,8 @@
 //! | a log                                      | from the newest checkpoint, and replays the log behind it               |
 //! | a log of another number of shards          | with a [`Task::Rescale`]: replays it with those shards first            |
 //! | a savepoint, and it is asked for           | from the savepoint; what was logged after it does not count any more    |
-//! | another job's log, or a changed job's      | not: the difference is named                                            |
+//! | a suspended job's log, and the job changed | from what it was suspended with, as far as that fits: [`plan::change`]  |
+//! | another job's log, or what does not fit    | not: the difference is named                                            |
 //! | logs that end before what is known of them | not: what is missing is named                                           |
 //!
 //! Until it is certain that the job begins ([`Opened::commit`]), nothing is changed that a later start could miss: a new manifest is only
@@ -58,6 +59,8 @@ pub struct DurabilityOptions {
     pub hash_ticks: u64,
     /// The savepoint or the number of the checkpoint to begin from.
     pub restore: Option<String>,
+    /// Operators whose state may be given up, should it not fit.
+    pub drop_state: Vec<String>,
     /// A number drawn for a new log.
     pub log_id: u128,
     /// The configuration, for people.
@@ -93,7 +96,7 @@ pub struct Opened {
     /// What the manifest said before shards were run only to recover what was there.
     durability_before: String,
     /// What people should know before it runs.
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Drop for Opened {
@@ -130,7 +133,7 @@ impl Opened {
                 log_id,
                 job: Job {
                     name: shape.name.clone(),
-                    operators: shape.operators.clone(),
+                    operators: plan::numbered(&shape.operators, &[]),
                     fingerprint: FINGERPRINT_VERSION,
                     partitions: shape.partitions.clone(),
                 },
@@ -141,7 +144,7 @@ impl Opened {
                 ..Manifest::default()
             },
             Some(manifest) => {
-                if let Some(difference) = difference(&manifest, shape) {
+                if let Some(difference) = other_job(&manifest, shape) {
                     return Err(OpenError::OtherJob { path: path.to_owned(), difference });
                 }
                 manifest
@@ -151,7 +154,7 @@ impl Opened {
         let mut opened = Opened {
             data: Arc::new(data),
             durability_before: manifest.durability.clone(),
-            note: memory_is_gone(&manifest, &disk.boot_id()),
+            notes: memory_is_gone(&manifest, &disk.boot_id()).into_iter().collect(),
             manifest,
             options,
             proofs: Vec::new(),
@@ -161,7 +164,7 @@ impl Opened {
         };
         // What a start has left that did not begin.
         opened.data.remove_unused_logs(opened.manifest.log_id, unknown)?;
-        opened.begin_at_savepoint()?;
+        opened.begin_elsewhere(shape)?;
         opened.check_room()?;
         let is_new = opened.manifest.generation >= unknown;
         if !is_new
@@ -246,13 +249,36 @@ impl Opened {
         self.manifest.store(self.data.disk(), self.data.path())
     }
 
-    /// If a savepoint is asked for, a new generation of shards begins from it. That is a request for one start: whoever starts the same command
-    /// again after a crash must not lose what came since, and whoever asks for it again must not be passed over, so what cannot be told is refused.
-    fn begin_at_savepoint(&mut self) -> Result<(), OpenError> {
+    /// If a savepoint is asked for, or the job is another than the one that was suspended, a new generation of shards begins from what is there.
+    fn begin_elsewhere(&mut self, shape: &JobShape) -> Result<(), OpenError> {
+        let difference = (self.manifest.begun).then(|| difference(&self.manifest, shape)).flatten();
+        let found = match (self.savepoint()?, &difference) {
+            (None, None) => return Ok(()),
+            (Some(found), _) => found,
+            (None, Some(difference)) => self.suspended(difference)?,
+        };
+        let job = self.changed(&found, shape)?;
+        let last = self.last_tick();
+        if difference.is_some() {
+            self.manifest.change_job(job);
+        }
+        // Before anything is given up for it: it must be whole.
+        self.restore(&found)?.verify()?;
+        // Checkpoints that were taken after it are of a history that is given up.
+        self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
+        self.begin_generation(&found, self.options.shards);
+        // No tick of the history that is given up comes again: rows are known by their ticks.
+        self.manifest.first_tick = last.max(found.tick) + 1;
+        Ok(())
+    }
+
+    /// The savepoint that is asked for. That is a request for one start: whoever starts the same command again after a crash must not lose what
+    /// came since, and whoever asks for it again must not be passed over, so what cannot be told is refused.
+    fn savepoint(&mut self) -> Result<Option<Checkpoint>, OpenError> {
         let Some(wanted) = self.options.restore.clone() else {
             // It was taken out: asked for again, it is another request.
             self.manifest.restored = None;
-            return Ok(());
+            return Ok(None);
         };
         // Which request for it stands behind the name.
         let name = wanted.split_once('@').map_or(&*wanted, |(name, _)| name);
@@ -266,7 +292,7 @@ impl Opened {
                 return Err(OpenError::RestoredBefore { path: self.data.path().to_owned(), wanted });
             }
             // Nothing has come since: a start that was cut short.
-            return Ok(());
+            return Ok(None);
         }
         let Some(found) = checkpoints.iter().rev().find(named).cloned() else {
             let name = |checkpoint: &Checkpoint| match &checkpoint.savepoint {
@@ -275,16 +301,49 @@ impl Opened {
             };
             return Err(OpenError::NoCheckpoint { wanted, there: checkpoints.iter().map(name).collect() });
         };
-        // Before anything is given up for it: it must be whole.
-        self.restore(&found)?.verify()?;
-        let last = self.last_tick();
-        // Checkpoints that were taken after it are of a history that is given up.
-        self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
         self.manifest.restored = Some(wanted);
-        self.begin_generation(&found, self.options.shards);
-        // No tick of the history that is given up comes again: rows are known by their ticks.
-        self.manifest.first_tick = last.max(found.tick) + 1;
-        Ok(())
+        Ok(Some(found))
+    }
+
+    /// What a changed job can begin from without being told: the checkpoint with which it was suspended. What was logged after a checkpoint is
+    /// the input of the program that logged it, whose rows others may have seen.
+    fn suspended(&self, difference: &str) -> Result<Checkpoint, OpenError> {
+        let newest = self.candidates().into_iter().next();
+        let whole = |newest: &Checkpoint| self.last_tick() <= newest.tick;
+        let is_base = |newest: &Checkpoint| Some(newest.number) == self.manifest.base;
+        let newest = match newest {
+            Some(newest) if self.manifest.clean && whole(&newest) => Some(newest),
+            Some(newest) if is_base(&newest) && !self.has_begun()? => Some(newest),
+            _ => None,
+        };
+        let way_on = if self.manifest.clean {
+            "this one has come to the end of its input: begin from a savepoint (`restore`), or anew"
+        } else {
+            "this one was not: start it as it was and suspend it (`Stop::Suspend`, or SIGTERM), or begin from a savepoint (`restore`)"
+        };
+        newest.ok_or_else(|| OpenError::OtherJob {
+            path: self.data.path().to_owned(),
+            difference: format!(
+                "{difference}. A job that has changed begins from where it was suspended, and {way_on}"
+            ),
+        })
+    }
+
+    /// The job as it is now, if the state that a checkpoint holds fits it.
+    fn changed(&mut self, from: &Checkpoint, shape: &JobShape) -> Result<Job, OpenError> {
+        let before = self.manifest.job_of(from.generation);
+        let change = plan::change(
+            &before.operators,
+            &shape.operators,
+            &programs(&self.manifest),
+            &self.options.drop_state,
+        )
+        .map_err(|difference| OpenError::OtherJob { path: self.data.path().to_owned(), difference })?;
+        let partitions = partitions(&self.manifest, &change.operators, &shape.partitions);
+        if before.operators != change.operators {
+            self.notes.extend(change.notes);
+        }
+        Ok(Job { operators: change.operators, partitions, ..self.manifest.job.clone() })
     }
 
     /// Whether anything has been taken in, or saved, by this generation of shards. What is damaged was.
@@ -421,7 +480,9 @@ impl Opened {
     /// When it is not whole.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<Arc<Restored>, StorageError> {
         let (disk, directory) = (self.data.disk(), self.data.checkpoints());
-        Restored::open(disk, &directory, checkpoint, self.manifest.log_id).map(Arc::new)
+        let restored = Restored::open(disk, &directory, checkpoint, self.manifest.log_id)?;
+        let taken_by = self.manifest.job_of(checkpoint.generation);
+        restored.for_job(taken_by, &self.manifest.job, self.data.path()).map(Arc::new)
     }
 
     /// The mailbox of a run that begins from `checkpoint`.
@@ -433,7 +494,7 @@ impl Opened {
         let mailbox = Mailbox::new(self.manifest.shards, self.manifest.key_groups, moves);
         // New ticks come after all that any earlier history used, too.
         mailbox.recovered(Tick(self.manifest.first_tick.saturating_sub(1)));
-        self.note.iter().for_each(|note| mailbox.note(note.clone()));
+        self.notes.iter().for_each(|note| mailbox.note(note.clone()));
         mailbox
     }
 
@@ -508,8 +569,37 @@ pub fn router(manifest: &Manifest, tick: Option<Tick>) -> Router {
     }
 }
 
+/// Whose operators the directory knows, the newest first.
+fn programs(manifest: &Manifest) -> Vec<&[StoredOperator]> {
+    let earlier = manifest.earlier.iter().rev().map(|earlier| &earlier.job);
+    std::iter::once(&manifest.job).chain(earlier).map(|job| &*job.operators).collect()
+}
+
+/// The number of partitions of each source: what it was when the source was there first.
+fn partitions(manifest: &Manifest, operators: &[StoredOperator], here: &[u32]) -> Vec<u32> {
+    let sources = |operators: &[StoredOperator]| -> Vec<String> {
+        let sources = operators.iter().filter(|operator| operator.numbers.source.is_some());
+        sources.map(|operator| operator.uid.clone()).collect()
+    };
+    let jobs =
+        || std::iter::once(&manifest.job).chain(manifest.earlier.iter().rev().map(|earlier| &earlier.job));
+    let before = |uid: &String| {
+        jobs().find_map(|job| {
+            let place = sources(&job.operators).iter().position(|other| other == uid)?;
+            job.partitions.get(place).copied()
+        })
+    };
+    sources(operators).iter().zip(here).map(|(uid, here)| before(uid).unwrap_or(*here)).collect()
+}
+
 /// The first thing in which the job is not the one that left the state.
 pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
+    let operators = plan::numbered(&shape.operators, &programs(manifest));
+    other_job(manifest, shape).or_else(|| plan::difference(&manifest.job.operators, &operators))
+}
+
+/// Why no state of the job that left it can be this one's, if that is so.
+fn other_job(manifest: &Manifest, shape: &JobShape) -> Option<String> {
     let Manifest { job, key_groups, .. } = manifest;
     if job.name != shape.name {
         return Some(format!("it is of job `{}`, and this is job `{}`", job.name, shape.name));
@@ -520,19 +610,9 @@ pub fn difference(manifest: &Manifest, shape: &JobShape) -> Option<String> {
             "what it says of operators has version {found}, and this program knows version {FINGERPRINT_VERSION}"
         ));
     }
-    if let Some(difference) = plan::difference(&job.operators, &shape.operators) {
-        return Some(difference);
-    }
-    if *key_groups != shape.key_groups {
-        return Some(format!(
-            "it has {key_groups} key groups, and the job {}; set `key_groups` back",
-            shape.key_groups
-        ));
-    }
-    if job.partitions.len() != shape.partitions.len() {
-        return Some("it has another number of sources".to_owned());
-    }
-    None
+    (*key_groups != shape.key_groups).then(|| {
+        format!("it has {key_groups} key groups, and the job {}; set `key_groups` back", shape.key_groups)
+    })
 }
 
 #[cfg(test)]
@@ -569,6 +649,7 @@ mod tests {
             segment_bytes: 64 << 10,
             hash_ticks: 0,
             restore: None,
+            drop_state: Vec::new(),
             log_id: 7,
             configuration: BTreeMap::new(),
         };

@@ -57,7 +57,8 @@ pub fn replay(
     let begin = manifest.checkpoints.iter().filter(fits).max_by_key(|checkpoint| checkpoint.tick);
     let restored = begin.map(|begin| {
         let directory = data.join("checkpoint");
-        Restored::open(&disk, &directory, begin, manifest.log_id)
+        let restored = Restored::open(&disk, &directory, begin, manifest.log_id)?;
+        restored.for_job(manifest.job_of(begin.generation), &manifest.job, data)
     });
     let restored = restored.transpose().map_err(storage)?;
     let after = restored.as_ref().map_or(Tick(0), |restored| restored.tick());
@@ -67,7 +68,7 @@ pub fn replay(
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
     let mut sizes = sizes::resized(&sizes::of(config), manifest.shards);
     sizes.key_groups = manifest.key_groups;
-    let graph = blueprint.graph_with(&manifest.job.partitions);
+    let graph = blueprint.graph_with(&manifest.job);
     let router = router(&manifest, restored.as_ref().map(|restored| restored.tick()));
     // Moves before the oldest checkpoint are not kept.
     let here = manifest.checkpoints.iter().filter(|other| other.generation == manifest.generation);

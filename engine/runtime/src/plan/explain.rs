@@ -8,7 +8,7 @@ use std::fmt;
 /// ```text
 /// stage 1
 ///   per-shop: window, src/main.rs:26
-///     reads: event_time-0, by key u64 (src/main.rs:24), as u64
+///     reads: source-0.event_time, by key u64 (src/main.rs:24), as u64
 ///     rows: Windowed<u64, u64>
 ///     parameters: aggregate sum, size 60s, slide 60s
 ///     keeps: panes: u64 to CarriedSum { low: u64, high: i64 }

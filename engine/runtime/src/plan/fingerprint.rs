@@ -1,9 +1,9 @@
 //! A plan as the manifest keeps it, and in what two of them differ.
 //!
-//! Operators are compared by uid, wherever in the program they stand. Settings, places, types that are not kept and stateless operators are no
-//! part of it, and the numbers of the graph are not compared: they say where things are.
+//! Operators are compared by uid. Settings, places, types that are not kept and stateless operators are no part of it. What to make of a
+//! difference is another question: [`change`](super::change).
 
-use super::{LogicalPlan, NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema};
+use super::{LogicalPlan, Partitioning, PlanInput, PlanNode, RowSchema};
 use pelton_core::record::schema::{self, Schema, SchemaId};
 use pelton_storage::{StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState};
 use std::collections::BTreeMap;
@@ -20,24 +20,26 @@ fn kept(rows: &RowSchema) -> Option<StoredSchema> {
     }
 }
 
-fn numbers(node: &PlanNode) -> StoredNumbers {
-    let NodeNumbers { source, edges, queues, generator } = &node.numbers;
-    StoredNumbers {
-        stage: node.stage.0,
-        source: source.map(|source| source as u32),
-        edges: edges.iter().map(|edge| edge.0).collect(),
-        queues: queues.iter().map(|queue| *queue as u32).collect(),
-        generator: generator.map(|generator| generator as u32),
-    }
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or_else(|_| unreachable!("a graph has no such numbers"))
 }
 
 impl LogicalPlan {
-    /// What the state of the job is state of.
+    /// What the state of the job is state of, with the numbers of the graph.
     pub fn fingerprint(&self) -> Vec<StoredOperator> {
         let uids = self.uids();
         let operators = self.nodes.iter().zip(&uids).filter(|(node, _)| node.fused.is_empty());
+        // As a shard is built: operators of a stage stand in the order of their exchanges.
+        let place = |node: &PlanNode| {
+            let first = node.numbers.edges.first()?;
+            let before = self.nodes.iter().filter(|other| other.stage == node.stage);
+            let before =
+                before.filter(|other| other.numbers.edges.first().is_some_and(|other| other < first));
+            Some(small(before.count()) as u16)
+        };
         let operator = |(node, uid): (&PlanNode, &String)| StoredOperator {
             uid: uid.clone(),
+            given: self.is_named(node),
             kind: node.kind.to_owned(),
             inputs: node.inputs.iter().map(|input| self.stored_input(input, &uids)).collect(),
             state: node
@@ -54,18 +56,20 @@ impl LogicalPlan {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect(),
-            numbers: numbers(node),
+            side_outputs: node.numbers.queues.len() as u16,
+            numbers: StoredNumbers {
+                stage: u32::from(node.stage.0),
+                place: place(node),
+                source: node.numbers.source.map(small),
+                generator: node.numbers.generator.map(small),
+                sink: node.numbers.sink.map(small),
+            },
         };
         operators.map(operator).collect()
     }
 
     fn stored_input(&self, input: &PlanInput, uids: &[String]) -> StoredInput {
-        let mut of = input;
-        while let [before, ..] = &*self.node(of.node).inputs
-            && !self.node(of.node).fused.is_empty()
-        {
-            of = before;
-        }
+        let of = self.behind_chains(input);
         let uid = &uids[of.node.0];
         let from = if of.port == 0 { uid.clone() } else { format!("{uid}/{}", of.port) };
         let (how, key) = match &input.partitioning {
@@ -91,7 +95,7 @@ pub fn difference(before: &[StoredOperator], now: &[StoredOperator]) -> Option<S
             let renamed = now.iter().find(|new| new.kind == old.kind && !there.contains_key(&new.uid));
             return Some(missing(old, renamed));
         };
-        if let Some(differs) = operator_difference(old, new) {
+        if let Some(differs) = operator_difference(old, new).or_else(|| input_difference(old, new)) {
             return Some(differs);
         }
     }
@@ -101,14 +105,11 @@ pub fn difference(before: &[StoredOperator], now: &[StoredOperator]) -> Option<S
             new.uid, new.kind
         ));
     }
-    let moved = before.iter().find(|old| here[&old.uid].numbers != old.numbers)?;
-    Some(format!(
-        "the operator `{}` ({}) stands elsewhere in the program: put it back where it was",
-        moved.uid, moved.kind
-    ))
+    let moved = before.iter().zip(now).find(|(old, new)| old.uid != new.uid || old.numbers != new.numbers)?.0;
+    Some(format!("the operator `{}` ({}) stands elsewhere in the program", moved.uid, moved.kind))
 }
 
-fn missing(old: &StoredOperator, renamed: Option<&StoredOperator>) -> String {
+pub(super) fn missing(old: &StoredOperator, renamed: Option<&StoredOperator>) -> String {
     let StoredOperator { uid, kind, .. } = old;
     let gone = format!(
         "the job had the operator `{uid}` ({kind}), which it has no more, and what that has kept would be lost"
@@ -123,7 +124,8 @@ fn missing(old: &StoredOperator, renamed: Option<&StoredOperator>) -> String {
     }
 }
 
-fn operator_difference(old: &StoredOperator, new: &StoredOperator) -> Option<String> {
+/// The first thing in which an operator, or what it keeps, is not what it was.
+pub(super) fn operator_difference(old: &StoredOperator, new: &StoredOperator) -> Option<String> {
     let uid = &old.uid;
     if old.kind != new.kind {
         return Some(format!("the operator `{uid}` was a {} and is a {} now", old.kind, new.kind));
@@ -139,6 +141,31 @@ fn operator_difference(old: &StoredOperator, new: &StoredOperator) -> Option<Str
             return Some(format!("the operator `{uid}` ({}) had {before} where it now has {now}", old.kind));
         }
     }
+    for number in 0..old.state.len().max(new.state.len()) {
+        let (before, now) = (old.state.get(number), new.state.get(number));
+        let name =
+            |state: Option<&StoredState>| state.map_or("nothing".to_owned(), |state| state.name.clone());
+        if name(before) != name(now) {
+            return Some(format!(
+                "the operator `{uid}` kept {} where it now keeps {}",
+                name(before),
+                name(now)
+            ));
+        }
+        let (Some(before), Some(now)) = (before, now) else { continue };
+        let what = format!("what `{uid}` keeps (`{}`)", before.name);
+        let differs = schema_difference(&what, before.key.as_ref(), now.key.as_ref())
+            .or_else(|| schema_difference(&what, before.value.as_ref(), now.value.as_ref()));
+        if differs.is_some() {
+            return differs;
+        }
+    }
+    None
+}
+
+/// The first thing in which what an operator reads is not what it was, or whither its rows go.
+fn input_difference(old: &StoredOperator, new: &StoredOperator) -> Option<String> {
+    let uid = &old.uid;
     for number in 0..old.inputs.len().max(new.inputs.len()) {
         let (before, now) = (old.inputs.get(number), new.inputs.get(number));
         if let (Some(before), Some(now)) = (before, now)
@@ -163,32 +190,16 @@ fn operator_difference(old: &StoredOperator, new: &StoredOperator) -> Option<Str
             told(now)
         ));
     }
-    for number in 0..old.state.len().max(new.state.len()) {
-        let (before, now) = (old.state.get(number), new.state.get(number));
-        let name =
-            |state: Option<&StoredState>| state.map_or("nothing".to_owned(), |state| state.name.clone());
-        if name(before) != name(now) {
-            return Some(format!(
-                "the operator `{uid}` kept {} where it now keeps {}",
-                name(before),
-                name(now)
-            ));
-        }
-        let (Some(before), Some(now)) = (before, now) else { continue };
-        let what = format!("what `{uid}` keeps (`{}`)", before.name);
-        let differs = schema_difference(&what, before.key.as_ref(), now.key.as_ref())
-            .or_else(|| schema_difference(&what, before.value.as_ref(), now.value.as_ref()));
-        if differs.is_some() {
-            return differs;
-        }
-    }
-    let counts = |operator: &StoredOperator| (operator.numbers.edges.len(), operator.numbers.queues.len());
-    (counts(old) != counts(new)).then(|| {
+    (old.side_outputs != new.side_outputs).then(|| {
         format!("the operator `{uid}` has another number of outputs: late or early records are a stream of their own, or are no more")
     })
 }
 
-fn schema_difference(of: &str, before: Option<&StoredSchema>, now: Option<&StoredSchema>) -> Option<String> {
+pub(super) fn schema_difference(
+    of: &str,
+    before: Option<&StoredSchema>,
+    now: Option<&StoredSchema>,
+) -> Option<String> {
     if before.map(|schema| &schema.id) == now.map(|schema| &schema.id) {
         return None;
     }
@@ -210,6 +221,7 @@ fn schema_difference(of: &str, before: Option<&StoredSchema>, now: Option<&Store
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::numbered;
     use super::super::{PlanNode, RowSchema};
     use super::*;
     use pelton_core::StageId;
@@ -239,7 +251,8 @@ mod tests {
         let same = |_: &str, node| node;
         let before = plan("a", "b", "60s", same);
         assert_eq!(difference(&before, &before), None);
-        let moved = difference(&before, &plan("b", "a", "60s", same)).unwrap();
+        let moved = plan("b", "a", "60s", same);
+        let moved = difference(&before, &numbered(&moved, &[&before])).unwrap();
         assert!(moved.contains("`a` (window) stands elsewhere"), "{moved}");
         let told = |now: &[StoredOperator]| difference(&before, now).unwrap();
         let other = told(&plan("a", "b", "30s", same));

@@ -28,16 +28,18 @@
 //! assert!(plan.explain().to_string().contains("join-0"));
 //! ```
 
+mod change;
 mod explain;
 mod fingerprint;
 mod graphviz;
 mod node;
 mod uid;
 
+pub use change::{Change, change, conversions, ids, numbered};
 pub use explain::Explanation;
 pub use fingerprint::difference;
 pub use node::{Fused, NodeNumbers, Partitioning, PlanInput, PlanNode, PlanState, RowSchema, nanos};
-pub use uid::{UidError, UidProblem};
+pub use uid::{UidError, UidProblem, is_uid};
 
 /// The number of a node in its plan: nodes are numbered as they are added, so that inputs come before what reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

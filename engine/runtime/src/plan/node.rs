@@ -150,6 +150,8 @@ pub struct NodeNumbers {
     pub queues: Vec<usize>,
     /// The watermark generator.
     pub generator: Option<usize>,
+    /// The sink.
+    pub sink: Option<usize>,
 }
 
 /// An operator of a job, or a chain of stateless ones.

@@ -1,15 +1,22 @@
 //! Uids: what an operator is called wherever it has to be found again, in messages and in what an earlier program left.
 //!
 //! An operator without one of its own is called by its kind and its place among those of its kind that have none either, in the order of the
-//! program. So neither a stateless operator more nor one that has a uid changes what the others are called.
+//! program. So neither a stateless operator more nor one that has a uid changes what the others are called. A watermark generator is called after
+//! the operator whose records it gives times to.
 
-use super::LogicalPlan;
+use super::{LogicalPlan, PlanInput, PlanNode};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 
 /// The longest uid.
 const BYTES_MAX: usize = 100;
+
+/// Whether a text can be a uid: a word of letters, digits, `-`, `_` and `.`, not too long.
+pub fn is_uid(text: &str) -> bool {
+    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= BYTES_MAX && text.chars().all(fits)
+}
 
 /// What is wrong with a plan's uids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +77,42 @@ impl LogicalPlan {
     /// The uid of each node, whether or not [all differ](Self::check_uids).
     pub fn uids(&self) -> Vec<String> {
         let mut counts = BTreeMap::new();
-        let uid = |node: &super::PlanNode| match node.given.last() {
-            Some((uid, _)) => uid.clone(),
-            None => {
-                let count = counts.entry(node.kind).or_insert(0);
-                *count += 1;
-                format!("{}-{}", node.kind, *count - 1)
-            }
-        };
-        self.nodes.iter().map(uid).collect()
+        let mut uids: Vec<String> = Vec::new();
+        for node in &self.nodes {
+            let uid = match (node.given.last(), self.timed_by(node)) {
+                (Some((uid, _)), _) => uid.clone(),
+                (None, Some(PlanInput { node: of, port: 0, .. })) => format!("{}.{}", uids[of.0], node.kind),
+                (None, Some(PlanInput { node: of, port, .. })) => {
+                    format!("{}.{port}.{}", uids[of.0], node.kind)
+                }
+                (None, None) => {
+                    let count = counts.entry(node.kind).or_insert(0);
+                    *count += 1;
+                    format!("{}-{}", node.kind, *count - 1)
+                }
+            };
+            uids.push(uid);
+        }
+        uids
+    }
+
+    /// What a watermark generator reads, stateless operators aside.
+    fn timed_by<'a>(&'a self, node: &'a PlanNode) -> Option<&'a PlanInput> {
+        node.numbers.generator?;
+        Some(self.behind_chains(node.inputs.first()?))
+    }
+
+    /// The output that rows come from, stateless operators in between aside.
+    pub(super) fn behind_chains<'a>(&'a self, input: &'a PlanInput) -> &'a PlanInput {
+        match &*self.node(input.node).inputs {
+            [before, ..] if !self.node(input.node).fused.is_empty() => self.behind_chains(before),
+            _ => input,
+        }
+    }
+
+    /// Whether the program says what a node is called, or what the one is called that it is called after.
+    pub(super) fn is_named(&self, node: &PlanNode) -> bool {
+        !node.given.is_empty() || self.timed_by(node).is_some_and(|of| self.is_named(self.node(of.node)))
     }
 
     /// Whether every operator has a uid, and one only.
@@ -87,8 +121,7 @@ impl LogicalPlan {
     /// The first that is malformed, is given twice, or is one of two.
     pub fn check_uids(&self) -> Result<(), UidError> {
         for (uid, at) in self.nodes.iter().flat_map(|node| &node.given) {
-            let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
-            if uid.is_empty() || uid.len() > BYTES_MAX || !uid.chars().all(fits) {
+            if !is_uid(uid) {
                 return Err(UidError { uid: uid.clone(), problem: UidProblem::Malformed, at, other: at });
             }
         }
@@ -112,7 +145,6 @@ impl LogicalPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PlanNode;
     use super::*;
     use pelton_core::StageId;
 

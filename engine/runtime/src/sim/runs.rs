@@ -385,6 +385,7 @@ impl<'a> Runs<'a> {
             segment_bytes: scenario.segment_bytes,
             hash_ticks: scenario.hash_ticks,
             restore: restore.clone(),
+            drop_state: Vec::new(),
             log_id: self.log_id,
             configuration: BTreeMap::new(),
         };

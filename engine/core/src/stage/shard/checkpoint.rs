@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::bounds::NOTES_BLOCK_BYTES;
-use crate::checkpoint::notes::{Earlier, Noted, Notes};
+use crate::checkpoint::notes::{EarlierParts, Notes};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::{BlockId, Checkpoint, Section, SnapshotOut};
 use crate::fault::Fault;
@@ -12,6 +12,7 @@ use crate::sink::{SinkNotes, SinkSync};
 use crate::stage::Stage;
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Blocks of so many bytes of notes; there is one at any rate.
 fn blocks_of(bytes: usize) -> usize {
@@ -136,7 +137,7 @@ impl Shard {
                     continue;
                 };
                 saving.operators[number] = Some(0);
-                if !saving.put(Some((Section::notes(number), notes)), out) {
+                if !saving.put(Some((Section::notes(self.ids[number]), notes)), out) {
                     return Ok(Saved::Pending);
                 }
             }
@@ -144,7 +145,7 @@ impl Shard {
             let stores = self.stages[index].stores();
             let next = saving.operators[number].get_or_insert(0);
             while *next < stores.len() {
-                if !stores[*next].save(Section::operator(number, *next), out)? {
+                if !stores[*next].save(Section::operator(self.ids[number], *next), out)? {
                     return Ok(Saved::Pending);
                 }
                 *next += 1;
@@ -190,8 +191,7 @@ impl Shard {
     pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
         self.first.check()?;
         let Some(checkpoint) = checkpoint else {
-            let mut nobody = Earlier { shards: Vec::new(), mine: None };
-            return self.recall_sinks(&mut nobody, Tick(0));
+            return self.recall_sinks(&mut EarlierParts::none(), Tick(0));
         };
         let (tick, before) = (checkpoint.tick(), checkpoint.shards());
         let mine = (before == usize::from(self.first.run().shards)).then_some(usize::from(self.id.0));
@@ -207,7 +207,9 @@ impl Shard {
                     blocks += 1;
                     Ok(())
                 })?;
-                if blocks_of(notes.len()) != blocks {
+                // Of a stage that another program did not have there is nothing.
+                let absent = blocks == 0 && checkpoint.is_of_another_program();
+                if blocks_of(notes.len()) != blocks && !absent {
                     let message =
                         format!("the checkpoint at tick {} lacks notes of a shard ({section:?})", tick.0);
                     return Err(Fault::Restore { message });
@@ -216,24 +218,26 @@ impl Shard {
             }
             Ok(all)
         };
+        let is_of_another = checkpoint.is_of_another_program();
+        let other = |what: &dyn fmt::Display| Fault::Restore {
+            message: format!("the checkpoint at tick {} is of a job whose {what} is another", tick.0),
+        };
         for number in 0..=self.stages.len() {
-            let all = noted(Section::notes(number))?;
-            let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
+            let all = noted(Section::notes(self.ids[number]))?;
+            let mut earlier = EarlierParts::of(&all, mine, is_of_another)?;
             match number.checked_sub(1) {
                 None => self.ingress.recall(tick, &mut earlier)?,
                 Some(index) => self.stages[index].recall(tick, &mut earlier)?,
             }
-            if !earlier.shards.iter().all(Noted::is_empty) {
-                let message =
-                    format!("the checkpoint at tick {} is of a job whose stage {number} is another", tick.0);
-                return Err(Fault::Restore { message });
+            if !earlier.is_done() {
+                return Err(other(&format_args!("stage {number}")));
             }
         }
         let router = self.router.clone();
         let owned = Owned::new(&router, self.id);
         for (index, stage) in self.stages.iter_mut().enumerate() {
             for (number, store) in stage.stores().iter().enumerate() {
-                for section in store.sections(Section::operator(index + 1, number)) {
+                for section in store.sections(Section::operator(self.ids[index + 1], number)) {
                     for shard in 0..before {
                         let wants = &mut |block| store.wants(block, &owned);
                         let take = &mut |block, bytes: &[u8]| store.restore(block, bytes, &owned);
@@ -245,11 +249,12 @@ impl Shard {
             stage.operators().iter_mut().try_for_each(|operator| operator.restored())?;
         }
         let all = noted(Section::SINKS)?;
-        let mut earlier = Earlier { shards: all.iter().map(|bytes| Noted::new(bytes)).collect(), mine };
-        self.recall_sinks(&mut earlier, tick)
+        let mut earlier = EarlierParts::of(&all, mine, is_of_another)?;
+        self.recall_sinks(&mut earlier, tick)?;
+        if earlier.is_done() { Ok(()) } else { Err(other(&"last sink")) }
     }
 
-    fn recall_sinks(&mut self, earlier: &mut Earlier<'_>, checkpoint: Tick) -> Result<(), Fault> {
+    fn recall_sinks(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<(), Fault> {
         let mut kept = Tick(0);
         self.each_sink(|sink| {
             kept = kept.max(sink.recall(earlier, checkpoint)?);

@@ -1,0 +1,365 @@
+//! Jobs that are changed: what their operators kept is found by uid, whatever came, went or changed places around them.
+
+use crate::support::{Scratch, config, twin};
+use pelton::config::Durability;
+use pelton::flow::Flow;
+use pelton::prelude::*;
+use pelton::sinks::Collect;
+use pelton::{JobError, Stream, Timed};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+type Counted = Windowed<u64, u64>;
+
+const NUMBERS: u64 = 300_000;
+
+/// Windows of the numbers, each with a name, a divisor for their keys, and where their rows go.
+struct Counts {
+    name: &'static str,
+    keys: u64,
+    seconds: u64,
+    rows: Collect<Counted>,
+}
+
+fn counts(name: &'static str, keys: u64) -> Counts {
+    Counts { name, keys, seconds: 1, rows: collect() }
+}
+
+/// The job with these windows, in this order; `spread` has the numbers go in turn to all shards before they are grouped.
+fn job(windows: &[&Counts], spread: bool) -> Job {
+    let job = Job::new("changed");
+    let source = generate(move |w, of| (w as u64..NUMBERS).step_by(of)).partitions(3);
+    let numbers = job.source(source).uid("numbers");
+    let timed = numbers.event_time(|n| EventTime::from_millis(*n as i64), in_order());
+    if spread {
+        all(timed.rebalance().uid("spread"), windows);
+    } else {
+        all(timed, windows);
+    }
+    job
+}
+
+fn all<F: Timed + Flow<Item = u64>>(timed: Stream<F>, windows: &[&Counts]) {
+    match windows {
+        [one] => counted(timed, one),
+        [one, two] => {
+            let (left, right) = timed.fork();
+            counted(left, one);
+            counted(right, two);
+        }
+        [one, two, three] => {
+            let (left, right) = timed.fork();
+            counted(left, one);
+            let (left, right) = right.fork();
+            counted(left, two);
+            counted(right, three);
+        }
+        _ => panic!("{} windows", windows.len()),
+    }
+}
+
+fn counted<F: Timed + Flow<Item = u64>>(numbers: Stream<F>, window: &Counts) {
+    let keys = window.keys;
+    let _ = numbers
+        .key_by(move |n| n % keys)
+        .window(tumbling(secs(window.seconds)))
+        .count()
+        .uid(window.name)
+        .sink_with_uid(&format!("{}-rows", window.name), window.rows.clone());
+}
+
+/// Adds rows. After a kill some come again, and are the same.
+fn add(found: &mut BTreeMap<(i64, u64), u64>, rows: &Collect<Counted>) {
+    for row in rows.take() {
+        let before = found.insert((row.window.start.as_secs(), row.key), row.value);
+        assert!(before.is_none_or(|before| before == row.value), "{before:?} came again as {row:?}");
+    }
+}
+
+/// Runs the job for some rows, and suspends it. Whether its input has ended meanwhile.
+fn begin(job: &Job, config: &Config, rows: &Collect<Counted>) -> BTreeMap<(i64, u64), u64> {
+    let running = job.start_with(config).unwrap();
+    let mut found = BTreeMap::new();
+    while found.len() < 2_000 {
+        add(&mut found, rows);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.stop(Stop::Suspend);
+    running.wait().unwrap();
+    add(&mut found, rows);
+    found
+}
+
+fn refusal(job: &Job, config: &Config) -> String {
+    match job.start_with(config) {
+        Err(error @ JobError::Open(_)) => error.to_string(),
+        other => panic!("{:?}", other.map(|running| running.stop(Stop::Now))),
+    }
+}
+
+fn slow(data: &Path, shards: usize) -> Config {
+    let mut config = config(data, Durability::Disk, shards);
+    // So that there is something left when the job is suspended.
+    config.tick.records_max = 16;
+    config
+}
+
+#[test]
+fn operators_are_found_wherever_they_stand() {
+    for (before, after) in [(2, 2), (1, 3), (3, 2)] {
+        let scratch = Scratch::new("changed-places");
+        let (digits, thirds, new) = (counts("digits", 97), counts("thirds", 3), counts("new", 5));
+        let mut found = begin(&job(&[&digits, &thirds], false), &slow(scratch.path(), before), &digits.rows);
+        assert!(found.len() < twin(NUMBERS).len(), "something is left");
+        let mut of_thirds = BTreeMap::new();
+        add(&mut of_thirds, &thirds.rows);
+        // Another operator in front, the two others the other way round, and an exchange before them all.
+        let now = job(&[&new, &thirds, &digits], true);
+        let running = now.start_with(&slow(scratch.path(), after)).unwrap();
+        let notes = running.notes().join("\n");
+        assert!(notes.contains("`new` (window) is new"), "{notes}");
+        running.wait().unwrap();
+        add(&mut found, &digits.rows);
+        add(&mut of_thirds, &thirds.rows);
+        assert!(found == twin(NUMBERS), "{} of {} rows", found.len(), twin(NUMBERS).len());
+        assert_eq!(of_thirds.values().sum::<u64>(), NUMBERS);
+        assert!(of_thirds.keys().all(|(second, _)| (0..300).contains(second)) && of_thirds.len() == 900);
+        // What is new has what came since.
+        let mut of_new = BTreeMap::new();
+        add(&mut of_new, &new.rows);
+        let counted = of_new.values().sum::<u64>();
+        assert!(0 < counted && counted < NUMBERS, "{counted}");
+    }
+}
+
+#[test]
+fn a_job_may_be_changed_back_and_forth() {
+    let scratch = Scratch::new("changed-back");
+    let (digits, other) = (counts("digits", 97), counts("other", 11));
+    let programs = [job(&[&digits], false), job(&[&other, &digits], false)];
+    let config = slow(scratch.path(), 2);
+    let mut config = Config { drop_state: vec!["other".to_owned(), "other-rows".to_owned()], ..config };
+    let (mut found, mut changes) = (BTreeMap::new(), 0);
+    // Until the input has ended: a job that has come to its end is not gone on with.
+    for round in 0..100 {
+        let program = &programs[round % 2];
+        let mut running = match program.start_with(&config) {
+            // It came to its end just as it was suspended.
+            Err(error) if error.to_string().contains("has come to the end of its input") => break,
+            started => started.unwrap(),
+        };
+        let mut ended = running.wait_for(Duration::from_millis(5));
+        // Killed in one round of three: the same program goes on then, from wherever it had begun, and with other shards.
+        if round % 3 == 1 && !ended {
+            running.stop(Stop::Now);
+            running.wait().unwrap();
+            add(&mut found, &digits.rows);
+            config.shards = 1 + config.shards % 3;
+            running = program.start_with(&config).unwrap();
+            ended = running.wait_for(Duration::from_millis(1));
+        }
+        running.stop(Stop::Suspend);
+        running.wait().unwrap();
+        add(&mut found, &digits.rows);
+        other.rows.take();
+        if ended || matches!(digits.rows.outcome(), Some(pelton::Outcome::Complete)) {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes > 5, "{changes}");
+    assert!(found == twin(NUMBERS), "{} of {} rows", found.len(), twin(NUMBERS).len());
+}
+
+#[test]
+fn a_changed_job_begins_where_it_was_suspended_or_from_a_savepoint() {
+    let scratch = Scratch::new("changed-savepoint");
+    let (digits, new) = (counts("digits", 97), counts("new", 5));
+    let (before, now) = (job(&[&digits], false), job(&[&new, &digits], false));
+    let config = slow(scratch.path(), 2);
+    let running = before.start_with(&config).unwrap();
+    let mut found = BTreeMap::new();
+    while found.len() < 500 {
+        add(&mut found, &digits.rows);
+    }
+    running.checkpoint(Some("monday")).unwrap();
+    // What was shown up to here is what the savepoint holds, or more.
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    let refused = refusal(&now, &config);
+    assert!(refused.contains("begins from where it was suspended"), "{refused}");
+    // Nothing has changed: the job as it was goes on.
+    let running = before.start_with(&config).unwrap();
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    digits.rows.take();
+    let back = Config { restore: Some("monday".to_owned()), shards: 3, ..config.clone() };
+    let running = now.start_with(&back).unwrap();
+    // Cut short before it made a checkpoint: it is the changed job that goes on from the savepoint.
+    running.stop(Stop::Now);
+    running.wait().unwrap();
+    let mut since = BTreeMap::new();
+    add(&mut since, &digits.rows);
+    now.start_with(&Config { restore: None, ..back.clone() }).unwrap().wait().unwrap();
+    add(&mut since, &digits.rows);
+    let first = since.keys().next().unwrap().0;
+    assert!((1..300).contains(&first), "{first}");
+    let whole: BTreeMap<_, _> =
+        twin(NUMBERS).into_iter().filter(|((second, _), _)| *second >= first).collect();
+    assert!(since == whole, "{} of {} rows", since.len(), whole.len());
+    // And the first program from its savepoint, though the directory is the other's by now.
+    let drop_state = vec!["new".to_owned(), "new-rows".to_owned()];
+    let back = Config { restore: Some("monday@2".to_owned()), drop_state, ..back };
+    before.start_with(&back).unwrap().wait().unwrap();
+    let mut again = BTreeMap::new();
+    add(&mut again, &digits.rows);
+    assert!(again == whole, "{} of {} rows", again.len(), whole.len());
+}
+
+#[test]
+fn state_that_does_not_fit_is_given_up_only_if_that_is_said() {
+    let scratch = Scratch::new("changed-dropped");
+    let (digits, thirds) = (counts("digits", 97), counts("thirds", 3));
+    let config = slow(scratch.path(), 2);
+    let mut found = begin(&job(&[&digits, &thirds], false), &config, &digits.rows);
+    thirds.rows.take();
+    let without = job(&[&digits], false);
+    let refused = refusal(&without, &config);
+    assert!(refused.contains("`thirds` (window), which it has no more"), "{refused}");
+    let wider = Counts { seconds: 10, ..counts("thirds", 3) };
+    let wider_job = job(&[&digits, &wider], false);
+    let refused = refusal(&wider_job, &config);
+    assert!(refused.contains("`thirds` (window) had size 1s where it now has size 10s"), "{refused}");
+    assert!(refused.contains("drop_state = \"thirds\""), "{refused}");
+    let permitted = Config { drop_state: vec!["thirds".to_owned()], ..config.clone() };
+    let running = wider_job.start_with(&permitted).unwrap();
+    assert!(running.notes().join("").contains("what `thirds` had kept is given up"), "{:?}", running.notes());
+    running.stop(Stop::Suspend);
+    running.wait().unwrap();
+    add(&mut found, &digits.rows);
+    // The permission may stay: what is kept now is not given up again.
+    wider_job.start_with(&permitted).unwrap().wait().unwrap();
+    add(&mut found, &digits.rows);
+    assert!(found == twin(NUMBERS), "{} of {} rows", found.len(), twin(NUMBERS).len());
+    let mut of_wider = BTreeMap::new();
+    add(&mut of_wider, &wider.rows);
+    assert_eq!(
+        of_wider.get(&(290, 0)),
+        Some(&3_333),
+        "10,000 numbers from 290,000 on, of which every third is 0 modulo 3"
+    );
+}
+
+/// What was counted of a key, before and after the program was changed.
+mod before {
+    #[pelton::record]
+    #[derive(Clone, Debug)]
+    pub struct Seen {
+        pub count: u32,
+        pub gone: Vec<u8>,
+        pub last: String,
+    }
+}
+
+mod after {
+    #[pelton::record]
+    #[derive(Clone, Debug)]
+    pub struct Seen {
+        pub last: String,
+        pub sum: Option<u64>,
+        pub count: u64,
+        pub more: String,
+    }
+}
+
+mod narrow {
+    #[pelton::record]
+    #[derive(Clone, Debug)]
+    pub struct Seen {
+        pub count: u8,
+        pub last: String,
+    }
+}
+
+/// Numbers through a function with a state `S`, of whose rows those at the end of the input count.
+fn processed<S: Record + Clone>(
+    numbers: u64,
+    rows: &Collect<(u64, u64, String)>,
+    step: impl Fn(&mut Option<S>, u64) -> (u64, String) + Clone + Send + Sync + 'static,
+) -> Job {
+    Job::new("processed")
+        .source(generate(move |w, of| (w as u64..numbers).step_by(of)).partitions(2))
+        .uid("numbers")
+        .key_by(|n| n % 7)
+        .process(Counting { step, state: std::marker::PhantomData })
+        .uid("seen")
+        .sink_with_uid("rows", rows.clone())
+}
+
+#[derive(Clone)]
+struct Counting<S, F> {
+    step: F,
+    state: std::marker::PhantomData<fn() -> S>,
+}
+
+impl<S, F> ProcessFunction<u64, u64> for Counting<S, F>
+where
+    S: Record + Clone,
+    F: Fn(&mut Option<S>, u64) -> (u64, String) + Clone + Send + Sync + 'static,
+{
+    type State = S;
+    type Out = (u64, u64, String);
+
+    fn record(&self, n: u64, key: &mut KeyContext<'_, u64, S, Self::Out>) {
+        let of = *key.key();
+        let (count, last) = (self.step)(key.state(), n);
+        key.emit((of, count, last));
+    }
+}
+
+#[test]
+fn fields_of_what_is_kept_are_converted_by_name() {
+    let rows = collect();
+    let numbers = 200_000;
+    let old = processed(numbers, &rows, |state: &mut Option<before::Seen>, n| {
+        let seen =
+            state.get_or_insert_with(|| before::Seen { count: 0, gone: vec![1; 20], last: String::new() });
+        seen.count += 1;
+        seen.last = format!("the number {n}");
+        (seen.count.into(), seen.last.clone())
+    });
+    let new = processed(numbers, &rows, |state: &mut Option<after::Seen>, n| {
+        let seen = state.get_or_insert_with(|| panic!("there is a state of every key"));
+        assert_eq!((seen.more.as_str(), seen.last.starts_with("the number ")), ("", true), "{seen:?}");
+        seen.count += 1;
+        seen.sum = Some(seen.sum.unwrap_or(0) + n);
+        seen.last = format!("the number {n}");
+        (seen.count, seen.last.clone())
+    });
+    let narrow = processed(numbers, &rows, |state: &mut Option<narrow::Seen>, _| {
+        (state.take().map_or(0, |seen| seen.count.into()), String::new())
+    });
+    for (before, after) in [(2, 2), (2, 3), (3, 1)] {
+        let scratch = Scratch::new("changed-fields");
+        let running = old.start_with(&slow(scratch.path(), before)).unwrap();
+        while rows.take().len() < 1_000 {}
+        running.stop(Stop::Suspend);
+        running.wait().unwrap();
+        let taken: usize = rows.take().len();
+        let refused = refusal(&narrow, &slow(scratch.path(), after));
+        assert!(refused.contains("field `count` was `u32` and is `u8` now"), "{refused}");
+        let running = new.start_with(&slow(scratch.path(), after)).unwrap();
+        let notes = running.notes().join("\n");
+        assert!(
+            notes.contains("`seen` has kept") && notes.contains("`gone`") && notes.contains("`more`"),
+            "{notes}"
+        );
+        running.wait().unwrap();
+        let mut last = BTreeMap::new();
+        for (key, count, _) in rows.take() {
+            let highest: &mut u64 = last.entry(key).or_default();
+            *highest = count.max(*highest);
+        }
+        assert_eq!(last.values().sum::<u64>(), numbers, "{taken}");
+    }
+}
