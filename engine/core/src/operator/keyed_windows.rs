@@ -2,7 +2,8 @@
 //!
 //! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
 //! window closes: its panes are merged, sorted by key, and leave as rows in the order (window end, key), never in
-//! hash order. A record costs one lookup; closing costs O(rows of the window), however many panes it has, in bounded steps.
+//! hash order. A record costs one lookup; closing costs O(rows of the window + rows of a pane * log panes), taken over
+//! all windows, in bounded steps.
 //!
 //! ```text
 //!  pane       table: key -> value                        records are added here, as long as any window of the pane is open
