@@ -217,6 +217,8 @@ fn what_hops_and_open_panes_cost() {
         let even = speed(hopping(secs(60), secs(6)), secs(1));
         let uneven = speed(hopping(secs(60), millis(7_001)), secs(1));
         println!("60 s every 6 s: {even:.2} M/s; every 7.001 s: {uneven:.2} M/s, {:.2} of it", uneven / even);
+        let many = speed(hopping(secs(60), millis(200)), secs(1));
+        println!("60 s every 200 ms: {many:.2} M/s");
         let open = |panes: u64| speed(tumbling(millis(20)), millis(20 * panes));
         let (one, thousand, many) = (open(1), open(1_000), open(36_000));
         println!("1, 1,000, 36,000 open panes of 20 records: {one:.2}, {thousand:.2}, {many:.2} M/s");

@@ -2,19 +2,24 @@
 //!
 //! A record enters once through a frame and is added to its pane's table. When the watermark passes a window's end, the
 //! window closes: its panes are merged, sorted by key, and leave as rows in the order (window end, key), never in
-//! hash order. A record costs one lookup; closing costs O(rows), in bounded steps.
+//! hash order. A record costs one lookup; closing costs O(rows of the window + rows of a pane * log panes), taken over
+//! all windows, in bounded steps.
 //!
 //! ```text
 //!  pane       table: key -> value                        records are added here, as long as any window of the pane is open
-//!  merged     table of all panes of the window that closes, if it has several
+//!  suffixes   tables of several panes each, which windows of many panes share
+//!  merged     table of all panes of the window that closes, if it has several and does not share them
 //!  order      its keys sorted, one row each
 //! ```
 //!
 //! This module never reads a clock and never iterates a table to produce output.
 
 mod closing;
+mod merging;
+mod suffixes;
 
 use self::closing::Closing;
+use self::suffixes::Suffixes;
 use crate::aggregate::Overflow;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::exchange::frame::Batch;
@@ -82,6 +87,9 @@ pub(crate) struct KeyedWindows<K, V> {
     end: i128,
     /// What is merged of the window that is closing: one table, no part of the state, since windows close within a tick.
     merged: Arena<K, V>,
+    suffixes: Suffixes<K, V>,
+    /// Rows of panes that have been added up for the window that is closing.
+    added: usize,
     order: Order,
     /// Whether a closing window may pause when its output is full.
     may_wait: bool,
@@ -99,6 +107,8 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
             due: Some(None),
             end: i64::MIN.into(),
             merged: at.store.scratch(),
+            suffixes: Suffixes::new(&at.store),
+            added: 0,
             order: Order::new(&at.memory),
             may_wait: at.may_wait,
             context: at.context.clone(),
@@ -173,7 +183,12 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
             |number, key| *key == read::<K>(&batch[number].key),
             |number| (read(&batch[number].key), to.empty()),
             |number, value, _| to.add(value, read(&batch[number].item)),
-        )
+        )?;
+        if self.suffixes.has(start) {
+            let mut rows = hashes.iter().zip(batch);
+            rows.try_for_each(|(hash, keyed)| self.suffixes.add_late(start, *hash, keyed, to))?;
+        }
+        Ok(())
     }
 
     fn add_one<I: Record>(
@@ -182,7 +197,8 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         keyed: &ArchivedKeyed<K, I>,
         to: &mut impl Adds<K, V, I>,
     ) -> Result<(), Fault> {
-        let Some(pane) = self.pane(self.windows.pane(keyed.at.into())) else {
+        let start = self.windows.pane(keyed.at.into());
+        let Some(pane) = self.pane(start) else {
             self.add_late(keyed, to);
             return Ok(());
         };
@@ -190,6 +206,9 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         let (table, saver) = panes.table_mut(pane);
         let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
         to.add(table.value_mut(place), read(&keyed.item));
+        if self.suffixes.has(start) {
+            self.suffixes.add_late(start, hash, keyed, to)?;
+        }
         Ok(())
     }
 
@@ -254,6 +273,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     /// When the panes are of other windows.
     pub(crate) fn restored(&mut self) -> Result<(), Fault> {
         self.due = None;
+        self.suffixes.reset();
         let panes = self.panes.borrow();
         let starts = (0..panes.len()).filter_map(|pane| panes.number(pane));
         if starts.into_iter().any(|start| self.windows.pane(start) != start) {

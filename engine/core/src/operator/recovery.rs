@@ -1,6 +1,7 @@
 //! The stateful operators, saved while they go on, restored, split, merged and taken apart. What comes back
 //! must be what was frozen, and must go on as the original did.
 
+mod hopping;
 mod speed;
 
 use crate::aggregate::{Aggregate, count, max, max_by, sum};
@@ -397,6 +398,11 @@ fn windows_with_keys_of_fixed_size() {
             .check(seed, false);
         same += window_case!(u64, sum(|n: &u64| *n), hopping(nanos(1_000), nanos(300)), record, 2_000)
             .check(seed, true);
+        // Windows of so many panes share what these come to.
+        same += window_case!(u64, sum(|n: &u64| *n), hopping(nanos(1_000), nanos(20)), record, 40)
+            .check(seed, true);
+        same += window_case!(u64, sum(|n: &u64| *n), hopping(nanos(600), nanos(7)), record, 40)
+            .check(seed, false);
         same += window_case!(u64, sum(|n: &u64| *n), tumbling(nanos(100)), record, 40).check(seed, true);
     }
     assert!(same > 0, "no checkpoint was incremental");
@@ -476,6 +482,14 @@ fn windows_that_are_joined() {
         same += case(|| window_join(JoinKind::Inner, tumbling(nanos(900)))).check(seed, false);
         same += case(|| window_join(JoinKind::Left, hopping(nanos(1_000), nanos(300)))).check(seed, true);
         same += case(|| window_join(JoinKind::Full, tumbling(nanos(100)))).check(seed, true);
+        let few = Case {
+            make: || window_join(JoinKind::Full, hopping(nanos(900), nanos(40))),
+            record,
+            keys: 30,
+            ports: 2,
+            adds_up: true,
+        };
+        same += few.check(seed, true);
     }
     assert!(same > 0, "no checkpoint was incremental");
 }

@@ -47,6 +47,12 @@ struct Row<K, V> {
 }
 struct_record!(Row<K, V> { number: i64, key: K, value: V });
 
+/// A table, and what it needs to be changed.
+pub(crate) type ToChange<'a, K, V> = (&'a mut KeyedTable<K, V>, &'a mut Saver);
+
+/// The first table, to be changed, and the second one.
+pub(crate) type FirstTwo<'a, K, V> = (ToChange<'a, K, V>, &'a KeyedTable<K, V>);
+
 /// See the [module](self).
 pub struct Arena<K, V> {
     /// In the order of their numbers.
@@ -124,8 +130,15 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
 
     /// The table at a place, and what it needs to be changed.
     #[inline]
-    pub(crate) fn table_mut(&mut self, at: usize) -> (&mut KeyedTable<K, V>, &mut Saver) {
+    pub(crate) fn table_mut(&mut self, at: usize) -> ToChange<'_, K, V> {
         (&mut self.open[at].1, &mut self.saver)
+    }
+
+    /// The first table and the second one, if there are two.
+    pub(crate) fn first_two(&mut self) -> Option<FirstTwo<'_, K, V>> {
+        let mut tables = self.open.iter_mut();
+        let ((_, first), (_, second)) = (tables.next()?, tables.next()?);
+        Some(((first, &mut self.saver), second))
     }
 
     /// Lets go of the first table.
@@ -133,6 +146,19 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
         if let Some((_, table)) = self.open.pop_front() {
             self.retire(table);
         }
+    }
+
+    /// Lets go of all tables.
+    pub(crate) fn retire_all(&mut self) {
+        while !self.open.is_empty() {
+            self.retire_first();
+        }
+    }
+
+    /// Has the memory of all tables given back that are not open, spare ones included, as they are cleared.
+    pub(crate) fn give_back(&mut self) {
+        self.stale.append(&mut self.spare);
+        self.most = (0, self.open.len());
     }
 
     fn retire(&mut self, table: KeyedTable<K, V>) {

@@ -61,6 +61,14 @@ fn hopping_windows_whose_size_is_no_multiple_of_the_slide() {
     }
 }
 
+/// Windows with far more panes than keys share what their panes come to.
+#[test]
+fn hopping_windows_of_many_panes() {
+    for (size, slide) in [(1_000, 30), (2_100, 20)] {
+        counts_and_sums(events(14, 400, 3), size, slide);
+    }
+}
+
 #[test]
 fn negative_and_large_times() {
     for start in [i64::MIN / 2, -1 << 40, 1 << 40, i64::MAX / 2] {

@@ -1,8 +1,13 @@
 //! Windows that close: their panes are merged, sorted by key, and leave in slices.
+//!
+//! A window of few panes is the sum of its panes, which are added up for it alone; one of many shares what they come to with the windows around it
+//! ([`suffixes`](super::suffixes)).
 
+use super::merging::{Rest, merge_some};
+use super::suffixes::{Adding, Way};
 use super::{Closes, KeyedWindows};
 use crate::aggregate::Overflow;
-use crate::bounds::{BATCH, EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
+use crate::bounds::{EMIT_AHEAD, PANE_ROWS, WINDOW_ROWS};
 use crate::fault::Fault;
 use crate::record::Record;
 use crate::record::key::Key;
@@ -12,23 +17,32 @@ use alloc::string::String;
 /// What a closing window is at.
 pub(super) enum Closing {
     No,
-    /// Merging panes: `pane`, of which the rows before entry `entry` of leaf `leaf` have been.
-    Merging {
-        pane: usize,
-        leaf: usize,
-        entry: usize,
-    },
-    /// Sorting the only pane with rows, or what was merged of several.
+    /// Merging the panes that are left.
+    Merging(Rest),
+    /// The same by way of what windows share.
+    Adding(Adding),
+    /// Sorting the rows.
     Sorting {
-        alone: Option<usize>,
+        of: Rows,
     },
     /// Writing what is sorted out as rows.
     Emitting {
-        alone: Option<usize>,
+        of: Rows,
         at: usize,
     },
     /// The window has left: letting go of the panes that no later window holds.
     Leaving,
+}
+
+/// The table that holds the rows of the window that closes.
+#[derive(Clone, Copy)]
+pub(super) enum Rows {
+    /// That of its only pane with rows.
+    Pane(usize),
+    /// What was merged of several.
+    Merged,
+    /// The suffix of its first pane.
+    Suffix,
 }
 
 impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
@@ -40,8 +54,9 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         rows: &mut impl Closes<K, V>,
     ) -> Result<bool, Fault> {
         match self.closing {
-            Closing::No if !self.panes.borrow().is_clean() || !self.merged.is_clean() => {
+            Closing::No if !self.is_clean() => {
                 self.merged.clear_some(budget);
+                self.suffixes.clear_some(budget);
                 self.panes.borrow_mut().clear_some(budget);
             }
             Closing::No => match self.next_due().filter(|&end| end <= passed) {
@@ -52,21 +67,32 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
                 }
                 None => return Ok(true),
             },
-            Closing::Merging { pane, leaf, entry } => self.merge(pane, leaf, entry, budget, &*rows)?,
-            Closing::Sorting { alone } => self.sort(alone, budget)?,
-            Closing::Emitting { alone, at } => self.emit(alone, at, budget, rows),
+            Closing::Merging(rest) => self.merge(rest, budget, &*rows)?,
+            Closing::Adding(phase) => self.add_some(phase, budget, &*rows)?,
+            Closing::Sorting { of } => self.sort(of, budget)?,
+            Closing::Emitting { of, at } => self.emit(of, at, budget, rows),
             Closing::Leaving => self.leave(budget),
         }
         Ok(false)
     }
 
+    fn is_clean(&self) -> bool {
+        self.panes.borrow().is_clean() && self.merged.is_clean() && self.suffixes.is_clean()
+    }
+
     fn begin_closing(&mut self) {
         let panes = self.panes.borrow();
-        let mut with_rows = self.panes_of(self.end).filter(|pane| !panes.table(*pane).is_empty());
-        self.closing = match (with_rows.next(), with_rows.next()) {
-            (None, _) => Closing::Leaving,
-            (Some(pane), None) => Closing::Sorting { alone: Some(pane) },
-            (Some(pane), Some(_)) => Closing::Merging { pane, leaf: 0, entry: 0 },
+        let window = self.panes_of(self.end);
+        let mut with_rows = window.clone().filter(|pane| !panes.table(*pane).is_empty());
+        self.added = 0;
+        self.closing = match (with_rows.next(), with_rows.next(), panes.number(window.start)) {
+            (Some(_), Some(_), Some(first)) => match self.suffixes.way(first, self.end) {
+                Way::Alone => Closing::Merging(Rest::new(window.start, window.end)),
+                Way::Shared => Closing::Adding(Adding::Choosing),
+                Way::Later => Closing::No,
+            },
+            (Some(pane), ..) => Closing::Sorting { of: Rows::Pane(pane) },
+            (None, ..) => Closing::Leaving,
         };
         drop(panes);
         match self.closing {
@@ -79,77 +105,53 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     /// Adds rows of the window's panes to what is merged.
     fn merge(
         &mut self,
-        pane: usize,
-        leaf: usize,
-        entry: usize,
+        Rest { next, end, mut at }: Rest,
         budget: &mut usize,
         closes: &impl Closes<K, V>,
     ) -> Result<(), Fault> {
-        let panes = self.panes.borrow();
-        if pane == self.panes_of(self.end).end {
-            drop(panes);
+        if next == end {
+            let panes = self.panes_of(self.end).len();
+            self.suffixes.weigh(self.added, panes, self.merged.table(0).len());
             self.order.begin();
-            self.closing = Closing::Sorting { alone: None };
+            self.closing = Closing::Sorting { of: Rows::Merged };
             return Ok(());
         }
-        let table = panes.table(pane);
-        if leaf == table.leaves() {
+        let (panes, one) = (self.panes.borrow(), self.merged.open(0));
+        let table = panes.table(next);
+        self.closing = if merge_some(self.merged.table_mut(one), table, &mut at, budget, closes)? {
             *budget = budget.saturating_sub(PANE_ROWS);
-            self.closing = Closing::Merging { pane: pane + 1, leaf: 0, entry: 0 };
-            return Ok(());
-        }
-        let (_, rows) = table.leaf(leaf);
-        let to = rows.len().min(entry + *budget);
-        let at = self.merged.open(0);
-        let (merged, saver) = self.merged.table_mut(at);
-        let mut hashes = [0; BATCH];
-        for batch in rows[entry..to].chunks(BATCH) {
-            for (hash, (key, _)) in hashes.iter_mut().zip(batch) {
-                *hash = key.hash();
-            }
-            merged.upsert_batch(
-                &hashes[..batch.len()],
-                saver,
-                |number, key| *key == batch[number].0,
-                |number| batch[number].clone(),
-                |number, acc, made| {
-                    if !made {
-                        closes.merge(acc, &batch[number].1);
-                    }
-                },
-            )?;
-        }
-        *budget = budget.saturating_sub((to - entry).max(1));
-        self.closing = if to < rows.len() {
-            Closing::Merging { pane, leaf, entry: to }
+            self.added += table.len();
+            Closing::Merging(Rest::new(next + 1, end))
         } else {
-            Closing::Merging { pane, leaf: leaf + 1, entry: 0 }
+            Closing::Merging(Rest { next, end, at })
         };
         Ok(())
     }
 
-    fn sort(&mut self, alone: Option<usize>, budget: &mut usize) -> Result<(), Fault> {
+    fn sort(&mut self, of: Rows, budget: &mut usize) -> Result<(), Fault> {
         let panes = self.panes.borrow();
-        let table = alone.map_or_else(|| self.merged.table(0), |pane| panes.table(pane));
+        let table = match of {
+            Rows::Pane(pane) => panes.table(pane),
+            Rows::Merged => self.merged.table(0),
+            Rows::Suffix => self.suffixes.first(),
+        };
         if self.order.step(table, budget)? {
-            self.closing = Closing::Emitting { alone, at: 0 };
+            self.closing = Closing::Emitting { of, at: 0 };
         }
         Ok(())
     }
 
-    fn emit(
-        &mut self,
-        alone: Option<usize>,
-        from: usize,
-        budget: &mut usize,
-        closes: &mut impl Closes<K, V>,
-    ) {
+    fn emit(&mut self, of: Rows, from: usize, budget: &mut usize, closes: &mut impl Closes<K, V>) {
         let at = within(self.end - 1);
         let rows = self.order.rows().len();
         let to = rows.min(from + *budget);
         {
             let panes = self.panes.borrow();
-            let table = alone.map_or_else(|| self.merged.table(0), |pane| panes.table(pane));
+            let table = match of {
+                Rows::Pane(pane) => panes.table(pane),
+                Rows::Merged => self.merged.table(0),
+                Rows::Suffix => self.suffixes.first(),
+            };
             for index in from..to {
                 if let Some(ahead) = self.order.rows().get(index + EMIT_AHEAD) {
                     table.prefetch_entry(ahead.1);
@@ -162,7 +164,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         }
         *budget -= to - from;
         self.closing = if to < rows {
-            Closing::Emitting { alone, at: to }
+            Closing::Emitting { of, at: to }
         } else {
             self.has_left();
             Closing::Leaving
@@ -171,9 +173,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
 
     /// The last row of the window has left.
     fn has_left(&mut self) {
-        if self.merged.len() > 0 {
-            self.merged.retire_first();
-        }
+        self.merged.retire_all();
         self.closed.borrow_mut().raise(self.end);
         self.context.stats.windows.add(1);
     }
@@ -181,6 +181,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     /// Lets go of the panes that no later window holds, within `budget`.
     fn leave(&mut self, budget: &mut usize) {
         let (mut panes, closed) = (self.panes.borrow_mut(), self.closed.borrow().get());
+        self.suffixes.leave(|first| self.windows.last_end(first) <= closed);
         while panes.number(0).is_some_and(|start| self.windows.last_end(start) <= closed) {
             if *budget == 0 {
                 return;
