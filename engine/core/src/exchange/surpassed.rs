@@ -96,7 +96,7 @@ mod tests {
     use crate::exchange::ring::{Consumer, ring};
     use crate::exchange::router::Router;
     use crate::ids::{EdgeId, ShardId};
-    use crate::operator::push::{Pipe, Push};
+    use crate::operator::push::Push;
     use crate::stage::context::{IDLE, StageContext, WatermarkOrigin};
     use crate::state::memory::HeapMemory;
     use crate::window::{hopping, tumbling};
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn large_items_have_fewer_slots() {
         assert_eq!(Surpassed::<u64, char>::SLOTS, SURPASSED_SLOTS);
-        assert!(Surpassed::<u64, [u64; 1_000]>::SLOTS * 8_000 <= SURPASSED_BYTES_MAX);
+        const { assert!(Surpassed::<u64, [u64; 1_000]>::SLOTS * 8_000 <= SURPASSED_BYTES_MAX) };
         assert_eq!(Surpassed::<u64, [u64; 1_000_000]>::SLOTS, 1);
     }
 
