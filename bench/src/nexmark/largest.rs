@@ -2,32 +2,44 @@
 //!
 //! The library's `max_by` keeps one record of several equal ones. q5 and q7 want every one. Of each record `largest`
 //! takes a rank and the rows that come with it; rows of a lower rank are dropped as soon as a higher one is seen,
-//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties.
+//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties: rows of a lower rank than one
+//! that was sent before are not made, and those that cross are rebuilt if they stay.
 
+use pelton::core::record::{Archived, read};
 use pelton::prelude::*;
 
 /// Made by [`largest`].
 #[derive(Clone)]
-pub(super) struct Largest<F>(F);
-
-/// All rows of the records with the largest rank, in their own order. `f(record)` is a record's rank and its rows: an
-/// `Option` where it has one, a `Vec` where it was made by an earlier `largest`.
-pub(super) fn largest<F>(f: F) -> Largest<F> {
-    Largest(f)
+pub(super) struct Largest<F, G> {
+    rank: F,
+    rows: G,
 }
 
-impl<T, Rows, F> Aggregate<T> for Largest<F>
+/// All rows of the records with the largest `rank(record)`, in their own order. `rows(record)` are a record's rows: an
+/// `Option` where it has one, a `Vec` where it was made by an earlier `largest`.
+pub(super) fn largest<F, G>(rank: F, rows: G) -> Largest<F, G> {
+    Largest { rank, rows }
+}
+
+impl<T, Rows, F, G> Aggregate<T> for Largest<F, G>
 where
     Rows: Record + IntoIterator,
     Rows::Item: Record + Clone + Ord,
-    F: Fn(&T) -> (u64, Rows) + Clone + Send + Sync + 'static,
+    F: Fn(&T) -> u64 + Clone + Send + Sync + 'static,
+    G: Fn(&T) -> Rows + Clone + Send + Sync + 'static,
 {
     type Item = (u64, Rows);
     type Acc = (u64, Vec<Rows::Item>);
     type Out = Vec<Rows::Item>;
 
+    const SELECTS: bool = true;
+
     fn item(&self, record: &T) -> Self::Item {
-        (self.0)(record)
+        ((self.rank)(record), (self.rows)(record))
+    }
+
+    fn adds_nothing(&self, record: &T, (sent, _): &Self::Item) -> bool {
+        (self.rank)(record) < *sent
     }
 
     fn empty(&self) -> Self::Acc {
@@ -41,6 +53,12 @@ where
         }
         if rank == *largest {
             rows.extend(more);
+        }
+    }
+
+    fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
+        if item.0 >= acc.0 {
+            self.add(acc, read(item));
         }
     }
 
@@ -65,7 +83,7 @@ mod tests {
 
     /// Ranks by the tens.
     fn aggregate() -> impl Aggregate<u64, Item = (u64, Option<u64>), Acc = (u64, Vec<u64>), Out = Vec<u64>> {
-        largest(|n: &u64| (n / 10, Some(*n)))
+        largest(|n: &u64| n / 10, |n: &u64| Some(*n))
     }
 
     fn acc(records: &[u64]) -> (u64, Vec<u64>) {

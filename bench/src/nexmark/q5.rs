@@ -32,7 +32,10 @@ pub(super) fn prepare(events: Events) -> Prepared {
         .window(hopping(secs(10), secs(2)))
         .aggregate(count())
         .window_all()
-        .aggregate(largest(|row: &Windowed<u64, u64>| (row.value, Some((row.key, row.value)))))
+        .aggregate(largest(
+            |row: &Windowed<u64, u64>| row.value,
+            |row: &Windowed<u64, u64>| Some((row.key, row.value)),
+        ))
         .flat_map(|hottest| {
             let end_ms = hottest.window.end.as_millis() as u64;
             hottest.value.into_iter().map(move |(auction, num)| Row::new().int(end_ms).int(auction).int(num))

@@ -48,9 +48,12 @@ pub(super) fn prepare(events: Events) -> Prepared {
         .flat_map(|event| event.bid())
         .key_by(|bid| bid.auction)
         .window(tumbling(secs(10)))
-        .aggregate(largest(|bid: &BidRef| (bid.price, Some(Offer::from(bid)))))
+        .aggregate(largest(|bid: &BidRef| bid.price, |bid: &BidRef| Some(Offer::from(bid))))
         .window_all()
-        .aggregate(largest(|best: &Windowed<u64, Vec<Offer>>| (best.value[0].price, best.value.clone())))
+        .aggregate(largest(
+            |best: &Windowed<u64, Vec<Offer>>| best.value[0].price,
+            |best: &Windowed<u64, Vec<Offer>>| best.value.clone(),
+        ))
         .flat_map(|highest| highest.value)
         .map(|offer| {
             let row = Row::new().int(offer.auction).int(offer.price).int(offer.bidder);

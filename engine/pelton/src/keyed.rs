@@ -143,7 +143,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let sends = aggregate.clone();
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), sends.clone(), shard.router(), channels);
+            let end = ByKey::new(key.clone(), sends.clone(), windows, shard.router(), channels);
             flow.instantiate(shard, end);
         });
         let label = behind.label.clone();
@@ -350,11 +350,14 @@ impl<T: Record + Clone, A: Aggregate<T>> Aggregate<T> for Whole<A> {
     fn item(&self, record: &T) -> T {
         record.clone()
     }
+    fn take_item(&self, record: T) -> T {
+        record
+    }
     fn empty(&self) -> A::Acc {
         self.0.empty()
     }
     fn add(&self, acc: &mut A::Acc, record: T) {
-        self.0.add(acc, self.0.item(&record));
+        self.0.add(acc, self.0.take_item(record));
     }
     fn merge(&self, acc: &mut A::Acc, other: &A::Acc) {
         self.0.merge(acc, other);

@@ -2,7 +2,7 @@
 
 use super::Aggregate;
 use crate::ids::EventTime;
-use crate::record::Record;
+use crate::record::{Archived, Record, read};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::cmp::Ordering;
@@ -20,6 +20,12 @@ use core::cmp::Ordering;
 pub trait Ranked: Record + Clone {
     /// How the two compare.
     fn rank(&self, other: &Self) -> Ordering;
+
+    /// As [`rank`](Self::rank), where the other lies in the memory in which it came.
+    #[inline(always)]
+    fn rank_archived(&self, other: &Archived<Self>) -> Ordering {
+        self.rank(&read(other))
+    }
 }
 
 macro_rules! ranked {
@@ -38,7 +44,16 @@ macro_rules! ranked {
         })*
     };
 }
-ranked!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, bool, char, String, EventTime; f32, f64);
+ranked!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, bool, char, EventTime; f32, f64);
+
+impl Ranked for String {
+    fn rank(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+    fn rank_archived(&self, other: &Archived<Self>) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
 
 macro_rules! extreme {
     ($(#[$doc:meta])* $function:ident, $type:ident, $wins:pat) => {
@@ -71,6 +86,12 @@ macro_rules! extreme {
             fn add(&self, acc: &mut Option<V>, item: V) {
                 if acc.as_ref().is_none_or(|best| matches!(item.rank(best), $wins)) {
                     *acc = Some(item);
+                }
+            }
+            #[inline(always)]
+            fn add_archived(&self, acc: &mut Option<V>, item: &Archived<V>) {
+                if acc.as_ref().is_none_or(|best| matches!(best.rank_archived(item).reverse(), $wins)) {
+                    *acc = Some(read(item));
                 }
             }
             fn merge(&self, acc: &mut Option<V>, other: &Option<V>) {

@@ -32,7 +32,7 @@ pub use sum::{Sum, sum};
 pub use unsigned::UnsignedSum;
 pub use wide::WideSum;
 
-use crate::record::Record;
+use crate::record::{Archived, Record, read};
 use alloc::borrow::Cow;
 
 /// What to keep of the records of one key and window.
@@ -74,6 +74,9 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     /// The result.
     type Out;
 
+    /// Whether some records add nothing to a window that has others, so that senders ask [`adds_nothing`](Self::adds_nothing).
+    const SELECTS: bool = false;
+
     /// What it computes, for people and for the comparison of a job with the one that left its state: a sum is not taken for a maximum, though
     /// both keep a number. All of one's own are `custom` unless they say more; what is said must not change from one version to the next.
     fn kind(&self) -> Cow<'static, str> {
@@ -82,10 +85,29 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
 
     /// Takes from a record what this aggregate needs.
     fn item(&self, record: &T) -> Self::Item;
+    /// As [`item`](Self::item), of a record that nobody needs any more: the engine asks this one. What is moved need not be copied.
+    #[inline(always)]
+    fn take_item(&self, record: T) -> Self::Item {
+        self.item(&record)
+    }
+    /// Whether `record` adds nothing to a window that `sent` was added to, whatever else was: the window's state would be the same without it. Such a
+    /// record does not cross the exchange. By default none is such; asked only where [`SELECTS`](Self::SELECTS) is true and items own memory.
+    #[inline(always)]
+    fn adds_nothing(&self, record: &T, sent: &Self::Item) -> bool {
+        let _ = (record, sent);
+        false
+    }
     /// The state before any record.
     fn empty(&self) -> Self::Acc;
     /// Adds one record's item.
     fn add(&self, acc: &mut Self::Acc, item: Self::Item);
+    /// As [`add`](Self::add), of an item that lies in the memory in which it came: the engine asks this one. By default the item is
+    /// rebuilt, with its text and lists; an aggregate that drops most of them looks first, and rebuilds what it keeps
+    /// ([`read`](crate::record::read)).
+    #[inline(always)]
+    fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
+        self.add(acc, read(item));
+    }
     /// Adds everything that `other` holds.
     fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc);
     /// The result for what was added, which is at least one record.

@@ -52,6 +52,11 @@ impl Part {
     pub(crate) const fn sink(id: u32) -> Self {
         Part::of(4, id)
     }
+
+    /// Whether the name has the number of an exchange in it, which another program gives to another.
+    const fn is_of_exchange(self) -> bool {
+        matches!(self.0 >> 32, 2 | 3)
+    }
 }
 
 /// Notes being written.
@@ -225,7 +230,10 @@ impl<'a> EarlierParts<'a> {
         part: Part,
         recall: impl FnOnce(&mut Earlier<'a>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let shards: Vec<_> = self.shards.iter_mut().filter_map(|parts| parts.remove(&part)).collect();
+        let mut shards: Vec<_> = self.shards.iter_mut().filter_map(|parts| parts.remove(&part)).collect();
+        if self.is_of_another && part.is_of_exchange() {
+            shards.clear();
+        }
         if shards.len() != self.shards.len() && !(self.is_of_another && shards.is_empty()) {
             return Err(short());
         }
@@ -283,6 +291,12 @@ mod tests {
             // Of what the program that wrote them did not have there is nothing.
             let absent = parts.recall(Part::STAGE, numbers);
             assert_eq!(absent.ok(), is_of_another.then(Vec::new));
+        }
+        // What is called by an exchange may be of another one.
+        let of_exchange = [noted(&[(Part::turn(EdgeId(1)), 5)])];
+        for (is_of_another, found) in [(false, alloc::vec![5]), (true, Vec::new())] {
+            let mut parts = EarlierParts::of(&of_exchange, None, is_of_another).unwrap();
+            assert_eq!(parts.recall(Part::turn(EdgeId(1)), numbers).unwrap(), found);
         }
         let refused = |shards: &[Vec<u8>]| EarlierParts::of(shards, None, true).is_err();
         assert!(refused(&[noted(&[(a, 1), (a, 1)])]), "twice");

@@ -17,3 +17,4 @@ pub mod hash;
 pub mod partition;
 pub mod ring;
 pub mod router;
+pub(crate) mod surpassed;

@@ -27,7 +27,7 @@ use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::record::key::Key;
-use crate::record::{Record, read};
+use crate::record::{Archived, Record, read};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
 use crate::state::arena::Arena;
@@ -44,12 +44,12 @@ use core::ops::Range;
 const BEYOND_TIME: i128 = 1 << 66;
 
 /// What is added to windows, and what becomes of it.
-pub(crate) trait Adds<K, V, I> {
+pub(crate) trait Adds<K, V, I: Record> {
     /// The value of a key before any record.
     fn empty(&self) -> V;
 
-    /// Adds the item of a record.
-    fn add(&self, value: &mut V, item: I);
+    /// Adds the item of a record, which lies in its frame.
+    fn add(&self, value: &mut V, item: &Archived<I>);
 
     /// All windows of a record have closed.
     fn late(&mut self, at: EventTime, item: I);
@@ -140,7 +140,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         to: &mut impl Adds<K, V, I>,
     ) -> Result<(), Fault> {
         let Some(records) = batch.fixed() else {
-            return batch.entries().try_for_each(|(hash, keyed)| self.add_one(hash, keyed, to));
+            return self.add_entries(batch.entries(), to);
         };
         prefetch_slice(&records[..records.len().min(BATCH)]);
         for (number, batch) in records.chunks(BATCH).enumerate() {
@@ -152,41 +152,78 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         Ok(())
     }
 
-    /// Adds up to [`BATCH`] records of fixed size: where all are of one pane their lookups overlap.
+    /// Adds records that differ in size.
+    fn add_entries<'a, I: Record>(
+        &mut self,
+        mut entries: impl Iterator<Item = (u64, &'a ArchivedKeyed<K, I>)>,
+        to: &mut impl Adds<K, V, I>,
+    ) -> Result<(), Fault>
+    where
+        ArchivedKeyed<K, I>: 'a,
+    {
+        while let Some((hash, keyed)) = entries.next() {
+            let (mut hashes, mut batch, mut len) = ([hash; BATCH], [keyed; BATCH], 1);
+            for (hash, keyed) in entries.by_ref().take(BATCH - 1) {
+                (hashes[len], batch[len]) = (hash, keyed);
+                len += 1;
+            }
+            let batch = &batch[..len];
+            self.add_together(len, |number| batch[number], |number| hashes[number], to)?;
+        }
+        Ok(())
+    }
+
+    /// Adds up to [`BATCH`] records of fixed size.
     fn add_batch<I: Record>(
         &mut self,
         batch: &[ArchivedKeyed<K, I>],
         to: &mut impl Adds<K, V, I>,
     ) -> Result<(), Fault> {
-        let start = self.windows.pane(batch[0].at.into());
+        let hash = |number: usize| read::<K>(&batch[number].key).hash();
+        self.add_together(batch.len(), |number| &batch[number], hash, to)
+    }
+
+    /// Adds `len` records, which are no more than [`BATCH`]: where all are of one pane their lookups overlap.
+    #[inline(always)]
+    fn add_together<'a, I: Record>(
+        &mut self,
+        len: usize,
+        record: impl Fn(usize) -> &'a ArchivedKeyed<K, I>,
+        hash: impl Fn(usize) -> u64,
+        to: &mut impl Adds<K, V, I>,
+    ) -> Result<(), Fault>
+    where
+        ArchivedKeyed<K, I>: 'a,
+    {
+        let start = self.windows.pane(record(0).at.into());
         let end = self.windows.pane_end(start);
-        let together = batch.iter().fold(true, |together, keyed| {
-            let at: i64 = keyed.at.into();
+        let together = (0..len).fold(true, |together, number| {
+            let at: i64 = record(number).at.into();
             together & (at >= start) & (at < end)
         });
         if !together {
-            return batch.iter().try_for_each(|keyed| self.add_one(read::<K>(&keyed.key).hash(), keyed, to));
+            return (0..len).try_for_each(|number| self.add_one(hash(number), record(number), to));
         }
         let Some(pane) = self.pane(start) else {
-            batch.iter().for_each(|keyed| self.add_late(keyed, to));
+            (0..len).for_each(|number| self.add_late(record(number), to));
             return Ok(());
         };
         let mut hashes = [0; BATCH];
-        for (hash, keyed) in hashes.iter_mut().zip(batch) {
-            *hash = read::<K>(&keyed.key).hash();
+        for (number, place) in hashes[..len].iter_mut().enumerate() {
+            *place = hash(number);
         }
         let mut panes = self.panes.borrow_mut();
         let (table, saver) = panes.table_mut(pane);
         table.upsert_batch(
-            &hashes[..batch.len()],
+            &hashes[..len],
             saver,
-            |number, key| *key == read::<K>(&batch[number].key),
-            |number| (read(&batch[number].key), to.empty()),
-            |number, value, _| to.add(value, read(&batch[number].item)),
+            |number, key| key.is(&record(number).key),
+            |number| (read(&record(number).key), to.empty()),
+            |number, value, _| to.add(value, &record(number).item),
         )?;
         if self.suffixes.has(start) {
-            let mut rows = hashes.iter().zip(batch);
-            rows.try_for_each(|(hash, keyed)| self.suffixes.add_late(start, *hash, keyed, to))?;
+            (0..len)
+                .try_for_each(|number| self.suffixes.add_late(start, hashes[number], record(number), to))?;
         }
         Ok(())
     }
@@ -205,7 +242,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         let mut panes = self.panes.borrow_mut();
         let (table, saver) = panes.table_mut(pane);
         let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
-        to.add(table.value_mut(place), read(&keyed.item));
+        to.add(table.value_mut(place), &keyed.item);
         if self.suffixes.has(start) {
             self.suffixes.add_late(start, hash, keyed, to)?;
         }

@@ -9,6 +9,7 @@ use crate::operator::fork::SideOutput;
 use crate::operator::keyed_windows::{Adds, Closes, KeyedWindows};
 use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{Due, Operator, TickInfo};
+use crate::record::Archived;
 use crate::record::key::Key;
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
@@ -37,8 +38,8 @@ impl<T, K, A: Aggregate<T>, N> Adds<K, A::Acc, A::Item> for Aggregated<T, A, N> 
         self.aggregate.empty()
     }
     #[inline(always)]
-    fn add(&self, acc: &mut A::Acc, item: A::Item) {
-        self.aggregate.add(acc, item);
+    fn add(&self, acc: &mut A::Acc, item: &Archived<A::Item>) {
+        self.aggregate.add_archived(acc, item);
     }
     fn late(&mut self, at: EventTime, item: A::Item) {
         self.late.push(at, item);

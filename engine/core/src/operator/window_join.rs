@@ -13,6 +13,7 @@ use crate::operator::fork::SideOutput;
 use crate::operator::keyed_windows::{Adds, Closes, KeyedWindows};
 use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{Due, Operator, TickInfo};
+use crate::record::Archived;
 use crate::record::key::Key;
 use crate::record::struct_record;
 use crate::stage::build::OperatorContext;
@@ -100,8 +101,8 @@ impl<T, U, K, A: Aggregate<T>, B: Aggregate<U>, N> Adds<K, BothSides<A::Acc, B::
         self.0.empty()
     }
     #[inline(always)]
-    fn add(&self, sides: &mut BothSides<A::Acc, B::Acc>, item: A::Item) {
-        self.0.left.add(&mut sides.left, item);
+    fn add(&self, sides: &mut BothSides<A::Acc, B::Acc>, item: &Archived<A::Item>) {
+        self.0.left.add_archived(&mut sides.left, item);
         sides.seen |= LEFT;
     }
     fn late(&mut self, at: EventTime, item: A::Item) {
@@ -117,8 +118,8 @@ impl<T, U, K, A: Aggregate<T>, B: Aggregate<U>, N> Adds<K, BothSides<A::Acc, B::
         self.0.empty()
     }
     #[inline(always)]
-    fn add(&self, sides: &mut BothSides<A::Acc, B::Acc>, item: B::Item) {
-        self.0.right.add(&mut sides.right, item);
+    fn add(&self, sides: &mut BothSides<A::Acc, B::Acc>, item: &Archived<B::Item>) {
+        self.0.right.add_archived(&mut sides.right, item);
         sides.seen |= RIGHT;
     }
     fn late(&mut self, at: EventTime, item: B::Item) {

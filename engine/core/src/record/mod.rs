@@ -57,6 +57,9 @@ impl<T: Archive<Archived: Deserialize<T, D>>, D: Fallible + ?Sized> Rebuilt<D> f
 pub trait Checked<C: Fallible + ?Sized>: Archive<Archived: CheckBytes<C>> {}
 impl<T: Archive<Archived: CheckBytes<C>>, C: Fallible + ?Sized> Checked<C> for T {}
 
+/// A value as it lies in a frame: text and lists are read in place.
+pub type Archived<T> = <T as Archive>::Archived;
+
 /// Whether every value of `T` archives to the same number of bytes, with nothing out of line.
 pub const fn is_fixed<T>() -> bool {
     !core::mem::needs_drop::<T>()

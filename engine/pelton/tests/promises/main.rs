@@ -15,6 +15,7 @@ mod keys;
 mod late;
 mod process;
 mod records;
+mod selected;
 mod sources;
 mod times;
 mod windows;
