@@ -105,6 +105,7 @@ fn debug_is_display_for_every_public_error() {
     same(seen, JobError::Signals { problem: "another handler".to_owned() });
     let here = std::panic::Location::caller();
     same(seen, UidError { uid: "orders".to_owned(), problem: UidProblem::Twice, at: here, other: here });
+    same(seen, pelton::core::record::convert::Conversion::between("u64", "u8").unwrap_err());
     same(seen, NoRow::Yet);
     same(seen, NoRow::OnCore);
     same(seen, NoRow::Ended(Outcome::Failed(Arc::new(panicked()))));

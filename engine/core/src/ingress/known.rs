@@ -12,7 +12,6 @@
 //! Built once per shard; looked at when a shard is built and restored, never while it runs.
 
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
-use crate::ingress::source::reader_of;
 use crate::stage::context::WatermarkOrigin;
 use crate::stage::graph::{Edge, Graph, Ids};
 use alloc::sync::Arc;
@@ -20,8 +19,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-/// The watermark of a generator of which it is given which partitions it hears, by their names in the job.
-pub(crate) type WatermarkOf<'a> = dyn Fn(&dyn Fn(u64) -> bool) -> EventTime + 'a;
+/// The watermark of a generator that hears these partitions, by their names in the job.
+pub(crate) type WatermarkOf<'a> = dyn Fn(&[u64]) -> EventTime + 'a;
 
 /// What is known of watermarks on one shard. See the [module](self).
 pub(crate) struct Known {
@@ -56,12 +55,23 @@ impl Known {
 
     /// Generator number `index` goes on from a checkpoint: on each shard with the `watermark` of those partitions that it hears there.
     pub(crate) fn restore(&self, index: usize, watermark: &WatermarkOf<'_>) {
-        let everywhere =
-            self.graph.generators.get(index).is_none_or(|generator| generator.stage != StageId(0));
-        if let Some(generator) = self.generators.borrow_mut().get_mut(index) {
-            for (shard, known) in generator.iter_mut().enumerate() {
-                *known = watermark(&|name| everywhere || reader_of(name, self.shards) == shard);
+        // Those that it hears now: what an earlier program had besides says nothing of them.
+        let heard = |shard: usize| -> Vec<u64> {
+            match self.graph.generators.get(index).filter(|generator| generator.stage == StageId(0)) {
+                // Behind an exchange there is one on each shard, the exchange.
+                None => vec![0],
+                Some(generator) => {
+                    let partitions = |source: &usize| {
+                        let count = self.graph.partitions_on(*source, ShardId(shard as u16), self.shards);
+                        let name = |number| self.graph.partition_name(*source, shard + number * self.shards);
+                        (0..count).map(name).collect::<Vec<_>>()
+                    };
+                    generator.sources.iter().flat_map(partitions).collect()
+                }
             }
+        };
+        if let Some(generator) = self.generators.borrow_mut().get_mut(index) {
+            generator.iter_mut().enumerate().for_each(|(shard, known)| *known = watermark(&heard(shard)));
         }
         self.edges.replace(None);
     }
@@ -149,12 +159,15 @@ mod tests {
         let known = Known::new(graph(), 3);
         let _ = said(&known, 3);
         // Partition 0 of source 0 is at 50; of source 1, partition 0 is idle, and partition 1 is at 20.
-        let of = |hears: &dyn Fn(u64) -> bool, names: &[(u64, EventTime)]| {
-            names.iter().filter(|(name, _)| hears(*name)).map(|(_, at)| *at).min().unwrap_or(MAX)
+        let of = |heard: &[u64], names: &[(u64, EventTime)]| {
+            let at = |name: &u64| names.iter().find(|(other, _)| other == name).map_or(MIN, |(_, at)| *at);
+            heard.iter().map(at).min().unwrap_or(MAX)
         };
-        known.restore(0, &|hears| of(hears, &[(partition_name(0, 0), EventTime(50))]));
+        // Of a partition that nobody hears any more nothing follows.
+        let of_0 = [(partition_name(0, 0), EventTime(50)), (partition_name(0, 1), EventTime(7))];
+        known.restore(0, &|heard| of(heard, &of_0));
         let of_1 = [(partition_name(1, 0), IDLE), (partition_name(1, 1), EventTime(20))];
-        known.restore(1, &|hears| of(hears, &of_1));
+        known.restore(1, &|heard| of(heard, &of_1));
         let (at_20, at_50) = (EventTime(20), EventTime(50));
         assert_eq!(
             said(&known, 3),

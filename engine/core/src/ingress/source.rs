@@ -249,11 +249,6 @@ pub(crate) fn partition_name(source: u32, index: usize) -> u64 {
     u64::from(source) << 32 | index as u64
 }
 
-/// The shard, of so many, that reads the partition of this name.
-pub(crate) fn reader_of(name: u64, shards: usize) -> usize {
-    name as u32 as usize % shards
-}
-
 /// The reader of a [`Source`].
 pub(crate) struct FromSource<P, N> {
     partitions: Vec<Option<P>>,

@@ -116,6 +116,19 @@ struct Progress {
 }
 
 impl Progress {
+    /// Of a partition, by its number here and its name in the job, that has said nothing yet.
+    fn silent((partition, name): (usize, u64)) -> Self {
+        Progress {
+            partition,
+            name,
+            watermark: EventTime::MIN,
+            trend: Trend::NONE,
+            heard: Nanos(0),
+            idle: false,
+            done: false,
+        }
+    }
+
     fn note(&self, notes: &mut Notes) {
         notes.number(self.name);
         notes.time(self.watermark);
@@ -161,17 +174,8 @@ impl Generator {
         partitions: Vec<(usize, u64)>,
         context: Rc<StageContext>,
     ) -> Self {
-        let silent = |(partition, name)| Progress {
-            partition,
-            name,
-            watermark: EventTime::MIN,
-            trend: Trend::NONE,
-            heard: Nanos(0),
-            idle: false,
-            done: false,
-        };
         let watermark = context.generator(index);
-        let partitions: Vec<Progress> = partitions.into_iter().map(silent).collect();
+        let partitions: Vec<Progress> = partitions.into_iter().map(Progress::silent).collect();
         if partitions.is_empty() {
             // A shard without a partition has nothing that could come late.
             watermark.set(EventTime::MAX);
@@ -313,8 +317,11 @@ impl Link for Generator {
         (0..self.partitions.len()).for_each(|place| self.tell(place, self.partitions[place].heard));
         if earlier.mine.is_none() {
             self.watermark.set(Self::least(&self.partitions));
-            self.context.restore_known(self.index, &|hears| {
-                Self::least(found.values().filter(|progress| hears(progress.name)))
+            // A partition that nothing was noted of has yet to say something, whoever reads it.
+            self.context.restore_known(self.index, &|heard| {
+                let of =
+                    |name: &u64| found.get(name).copied().unwrap_or_else(|| Progress::silent((0, *name)));
+                Self::least(&heard.iter().map(of).collect::<Vec<_>>())
             });
         }
         Ok(())

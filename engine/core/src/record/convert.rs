@@ -98,6 +98,7 @@ pub struct Conversion {
     now: Rows,
     plan: Plan,
     notes: Vec<String>,
+    losses: Vec<String>,
 }
 
 /// How rows of one schema stand in a block.
@@ -135,8 +136,8 @@ impl Conversion {
                 message: format!("{strange}, and has changed: it cannot be converted"),
             });
         }
-        let mut notes = Vec::new();
-        let plan = plan::plan(&before, &now, &mut notes)?;
+        let (mut notes, mut losses) = (Vec::new(), Vec::new());
+        let plan = plan::plan(&before, &now, &mut notes, &mut losses)?;
         let record = now.to_string();
         let (before, now) = (Rows::of(&before)?, Rows::of(&now)?);
         // How many there are would be all that is known of them, and damage could make it anything.
@@ -145,13 +146,19 @@ impl Conversion {
                 message: format!("the record `{record}`: it had no bytes, and cannot get any"),
             });
         }
-        Ok(Some(Conversion { record, before, now, plan, notes }))
+        Ok(Some(Conversion { record, before, now, plan, notes, losses }))
     }
 
     /// What people should know, a sentence each: fields whose values are dropped, fields that are new and what they begin with, what has
     /// got more room, variants that are gone.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Of the [notes](Self::notes) those that something is lost by: fields and variants that are gone. One that was given another name is gone, and
+    /// another is new.
+    pub fn losses(&self) -> &[String] {
+        &self.losses
     }
 
     /// Appends to `into` the block that [`decode`](crate::record::rows::decode) reads, from one that

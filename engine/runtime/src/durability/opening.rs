@@ -259,7 +259,8 @@ impl Opened {
         };
         let job = self.changed(&found, shape)?;
         let last = self.last_tick();
-        if difference.is_some() {
+        // Be it only that the program of the savepoint knew its operators by other numbers.
+        if job != self.manifest.job {
             self.manifest.change_job(job);
         }
         // Before anything is given up for it: it must be whole.

@@ -110,11 +110,16 @@ fn rows_of(kind: &str, state: &StoredState) -> Option<String> {
     }
 }
 
-/// How what `old` kept becomes what `new` keeps: the number of each state whose rows are converted.
+/// How what `old` kept becomes what `new` keeps: the number of each state whose rows are converted. If it `may_lose` something, that may be
+/// fields and variants that are gone.
 ///
 /// # Errors
 /// In what they differ, if it cannot.
-fn converted(old: &StoredOperator, new: &StoredOperator) -> Result<Vec<(usize, Conversion)>, String> {
+fn converted(
+    old: &StoredOperator,
+    new: &StoredOperator,
+    may_lose: bool,
+) -> Result<Vec<(usize, Conversion)>, String> {
     let (mut as_new, new) = (without_log(old), without_log(new));
     let mut conversions = Vec::new();
     for (number, (before, now)) in as_new.state.iter_mut().zip(&new.state).enumerate() {
@@ -124,6 +129,9 @@ fn converted(old: &StoredOperator, new: &StoredOperator) -> Result<Vec<(usize, C
             let conversion = Conversion::between(&rows, &wanted).map_err(|why| {
                 format!("what `{}` keeps (`{}`) cannot be converted: {why}", old.uid, before.name)
             })?;
+            if let Some(lost) = conversion.iter().flat_map(Conversion::losses).next().filter(|_| !may_lose) {
+                return Err(format!("what `{}` keeps (`{}`): {lost}", old.uid, before.name));
+            }
             conversions.extend(conversion.map(|conversion| (number, conversion)));
             before.value.clone_from(&now.value);
         }
@@ -146,7 +154,7 @@ pub fn conversions(
         // One that begins anew is not found by these numbers.
         let Some(new) = by_uid(now, &old.uid).filter(|new| new.numbers == old.numbers) else { continue };
         let first = Section::operator(stage as usize, usize::from(place));
-        all.extend(converted(old, new)?.into_iter().map(|(state, how)| (first.state(state), how)));
+        all.extend(converted(old, new, true)?.into_iter().map(|(state, how)| (first.state(state), how)));
     }
     Ok(all)
 }
@@ -163,12 +171,14 @@ pub fn change(
     drop_state: &[String],
 ) -> Result<Change, String> {
     unnamed(before, now)?;
+    // The program that left the state knows it by its own numbers.
+    let programs: Vec<_> = std::iter::once(before).chain(programs.iter().copied()).collect();
     let may_go = |uid: &str| drop_state.iter().any(|drop| drop == uid);
-    let (mut notes, mut converts, mut anew) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut notes, mut converts, mut anew) = (Vec::new(), Vec::new(), doubtful(before, now));
     let mut give_up = |uid: &str, why: String| {
         if !may_go(uid) {
             return Err(format!(
-                "{why}. To give up what `{uid}` has kept, start once with `drop_state = \"{uid}\"`"
+                "{why}. To give up what of it does not fit, start once with `drop_state = \"{uid}\"`"
             ));
         }
         notes.push(format!("what `{uid}` had kept is given up, as `drop_state` says: {why}"));
@@ -181,24 +191,26 @@ pub fn change(
                     now.iter().find(|new| new.kind == old.kind && by_uid(before, &new.uid).is_none());
                 give_up(&old.uid, missing(old, renamed))?;
             }
-            Some(new) => match converted(old, new) {
-                Ok(conversions) => {
-                    let said = conversions.iter().flat_map(|(_, conversion)| conversion.notes());
-                    converts.extend(said.map(|note| format!("what `{}` has kept: {note}", old.uid)));
+            Some(new) => {
+                match converted(old, new, may_go(&old.uid)).and_then(|kept| sides(old, new).map(|()| kept)) {
+                    Ok(conversions) => {
+                        let said = conversions.iter().flat_map(|(_, conversion)| conversion.notes());
+                        converts.extend(said.map(|note| format!("what `{}` has kept: {note}", old.uid)));
+                    }
+                    Err(differs) => {
+                        give_up(&old.uid, differs)?;
+                        anew.insert(old.uid.clone());
+                    }
                 }
-                Err(differs) => {
-                    give_up(&old.uid, differs)?;
-                    anew.insert(old.uid.clone());
-                }
-            },
+            }
         }
     }
-    let operators = with_numbers(now, programs, &anew);
+    let operators = with_numbers(now, &programs, &anew);
     // A watermark generator and a sink are found in whatever stage they are; a generator in another one begins with what it hears.
     let found = |StoredNumbers { stage, place, source, generator, sink }: StoredNumbers| {
         (place.map(|place| (stage, place)), source, generator, sink)
     };
-    for old in before.iter().filter(|old| !anew.contains(&old.uid)) {
+    for old in before.iter().filter(|old| keeps(old) && !anew.contains(&old.uid)) {
         if let Some(new) = by_uid(&operators, &old.uid)
             && found(new.numbers.clone()) != found(old.numbers.clone())
         {
@@ -217,8 +229,47 @@ pub fn change(
     Ok(Change { operators, notes })
 }
 
-/// Whether operators without a uid of their own can be told from each other: those of a kind are as many as before.
+/// Whether what an operator reads is what it read.
+fn reads_the_same(old: &StoredOperator, new: &StoredOperator) -> bool {
+    old.inputs == new.inputs
+}
+
+/// Whether the inputs of an operator have not changed sides: what it keeps of one would be taken for what it keeps of another.
+fn sides(old: &StoredOperator, new: &StoredOperator) -> Result<(), String> {
+    for (number, input) in old.inputs.iter().enumerate() {
+        let other = new.inputs.iter().position(|other| other.from == input.from);
+        if let Some(other) = other.filter(|other| *other != number && new.inputs[number].from != input.from) {
+            let (uid, kind, from) = (&old.uid, &old.kind, &input.from);
+            return Err(format!(
+                "the operator `{uid}` ({kind}) read `{from}` as its input {number}, and reads it as its input {other} now"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Operators that have nothing anybody would miss, and of which it is not certain that they are those of before: they begin anew. So does a
+/// watermark generator that is called after one of them.
+fn doubtful(before: &[StoredOperator], now: &[StoredOperator]) -> BTreeSet<String> {
+    let mut doubtful = BTreeSet::new();
+    // Inputs come before what reads them.
+    for new in now.iter().filter(|new| !new.given && !keeps(new)) {
+        let after_doubtful = new.numbers.generator.is_some()
+            && new
+                .inputs
+                .iter()
+                .any(|input| doubtful.contains(input.from.split('/').next().unwrap_or_default()));
+        let is_another = by_uid(before, &new.uid).is_some_and(|old| !reads_the_same(old, new));
+        if after_doubtful || is_another {
+            doubtful.insert(new.uid.clone());
+        }
+    }
+    doubtful
+}
+
+/// Whether operators without a uid of their own can be told from each other: those of a kind are as many as before, and read what they read.
 fn unnamed(before: &[StoredOperator], now: &[StoredOperator]) -> Result<(), String> {
+    const WAY_ON: &str = "give every one of them a uid, those of before the one that they had (`.uid(..)`, or `.sink_with_uid(..)` for a sink)";
     for operator in before.iter().chain(now) {
         let kind = &operator.kind;
         let of = |operators: &[StoredOperator]| -> BTreeSet<String> {
@@ -234,13 +285,22 @@ fn unnamed(before: &[StoredOperator], now: &[StoredOperator]) -> Result<(), Stri
         if had != has && !had.is_empty() && !has.is_empty() {
             let list = |uids: BTreeSet<String>| {
                 let uids: Vec<String> = uids.iter().map(|uid| format!("`{uid}`")).collect();
-                if uids.is_empty() { "none".to_owned() } else { uids.join(", ") }
+                uids.join(", ")
             };
             return Err(format!(
-                "the job had other operators ({kind}) without a uid than it has now ({} and {}), so that nobody can tell which is which: give                  every one of them a uid, those of before the one that they had (`.uid(..)`, or `.sink_with_uid(..)` for a sink)",
+                "the job had other operators ({kind}) without a uid than it has now ({} and {}), so that nobody can tell which is which: {WAY_ON}",
                 list(had),
                 list(has)
             ));
+        }
+        for uid in &has {
+            if let (Some(old), Some(new)) = (by_uid(before, uid), by_uid(now, uid))
+                && !reads_the_same(old, new)
+            {
+                return Err(format!(
+                    "the operators ({kind}) without a uid read other streams than before, so that nobody can tell which is which: {WAY_ON}"
+                ));
+            }
         }
     }
     Ok(())

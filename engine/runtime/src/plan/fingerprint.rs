@@ -35,7 +35,10 @@ impl LogicalPlan {
             let before = self.nodes.iter().filter(|other| other.stage == node.stage);
             let before =
                 before.filter(|other| other.numbers.edges.first().is_some_and(|other| other < first));
-            Some(small(before.count()) as u16)
+            let place = small(before.count()) as u16;
+            // So that a stage is known by its operator: see `change`.
+            assert!(place == 0, "a stage has one operator that exchanges lead to");
+            Some(place)
         };
         let operator = |(node, uid): (&PlanNode, &String)| StoredOperator {
             uid: uid.clone(),

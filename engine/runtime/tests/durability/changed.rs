@@ -29,6 +29,11 @@ fn counts(name: &'static str, keys: u64) -> Counts {
 /// The job with these windows, in this order; `spread` has the numbers go in turn to all shards before they are grouped.
 fn job(windows: &[&Counts], spread: bool) -> Job {
     let job = Job::new("changed");
+    into(&job, windows, spread);
+    job
+}
+
+fn into(job: &Job, windows: &[&Counts], spread: bool) {
     let source = generate(move |w, of| (w as u64..NUMBERS).step_by(of)).partitions(3);
     let numbers = job.source(source).uid("numbers");
     let timed = numbers.event_time(|n| EventTime::from_millis(*n as i64), in_order());
@@ -37,7 +42,6 @@ fn job(windows: &[&Counts], spread: bool) -> Job {
     } else {
         all(timed, windows);
     }
-    job
 }
 
 fn all<F: Timed + Flow<Item = u64>>(timed: Stream<F>, windows: &[&Counts]) {
@@ -251,6 +255,30 @@ fn state_that_does_not_fit_is_given_up_only_if_that_is_said() {
     );
 }
 
+/// A second source with times of its own: until all of its partitions have spoken nothing of it is late, whoever is first.
+#[test]
+fn a_new_source_begins_at_its_beginning_and_loses_nothing() {
+    const MORE: u64 = 60_000;
+    for (before, after) in [(2, 3), (2, 2), (1, 3), (3, 3)] {
+        let scratch = Scratch::new("changed-source");
+        let (digits, more) = (counts("digits", 97), counts("more", 7));
+        let mut found = begin(&job(&[&digits], false), &slow(scratch.path(), before), &digits.rows);
+        let now = Job::new("changed");
+        let source = generate(|w, of| (w as u64..MORE).step_by(of)).partitions(5);
+        let timed = now.source(source).uid("more-numbers");
+        counted(timed.event_time(|n| EventTime::from_millis(*n as i64), in_order()), &more);
+        into(&now, &[&digits], false);
+        let progress = now.start_with(&slow(scratch.path(), after)).unwrap().wait().unwrap();
+        assert_eq!(progress.total.late, 0);
+        add(&mut found, &digits.rows);
+        assert!(found == twin(NUMBERS), "{} of {} rows", found.len(), twin(NUMBERS).len());
+        let mut of_more = BTreeMap::new();
+        add(&mut of_more, &more.rows);
+        assert_eq!(of_more.values().sum::<u64>(), MORE);
+        assert_eq!(of_more.len(), 60 * 7, "a window of a key comes once");
+    }
+}
+
 /// What was counted of a key, before and after the program was changed.
 mod before {
     #[pelton::record]
@@ -356,7 +384,13 @@ fn fields_of_what_is_kept_are_converted_by_name() {
         rows.take();
         let refused = refusal(&narrow, &slow(scratch.path(), after));
         assert!(refused.contains("field `count` was `u32` and is `u8` now"), "{refused}");
-        let running = new.start_with(&slow(scratch.path(), after)).unwrap();
+        let refused = refusal(&new, &slow(scratch.path(), after));
+        assert!(
+            refused.contains("field `gone` is gone") && refused.contains("drop_state = \"seen\""),
+            "{refused}"
+        );
+        let permitted = Config { drop_state: vec!["seen".to_owned()], ..slow(scratch.path(), after) };
+        let running = new.start_with(&permitted).unwrap();
         let notes = running.notes().join("\n");
         assert!(
             notes.contains("`seen` has kept") && notes.contains("`gone`") && notes.contains("`more`"),
@@ -417,7 +451,7 @@ fn a_directory_of_an_earlier_build_is_gone_on_with() {
         let scratch = Scratch::new("changed-kept");
         copy(Path::new(KEPT), scratch.path());
         let ((numbers, source), rows) = (inlet(64), collect());
-        let config = Config { shards, ..small(scratch.path()) };
+        let config = Config { shards, drop_state: vec!["seen".to_owned()], ..small(scratch.path()) };
         let running = second(source, &rows).start_with(&config).unwrap();
         let mut producer = numbers.producer("a").unwrap();
         assert_eq!(producer.next_sequence(), Ok(101));

@@ -124,17 +124,20 @@ fn some(of: &Type<'_>) -> Result<usize, Unconvertible> {
     Ok(layout_of(of)?.align)
 }
 
-/// The plan for a record, with what people should know of it added to `notes`. Neither type has anything strange in it.
+/// The plan for a record, with what people should know of it added to `notes`, and to `losses` what is dropped. Neither type has anything
+/// strange in it.
 pub(super) fn plan(
     before: &Type<'_>,
     now: &Type<'_>,
     notes: &mut Vec<String>,
+    losses: &mut Vec<String>,
 ) -> Result<Plan, Unconvertible> {
-    Planner { notes }.value(&At { field: None, before, now }, before, now)
+    Planner { notes, losses }.value(&At { field: None, before, now }, before, now)
 }
 
 struct Planner<'n> {
     notes: &'n mut Vec<String>,
+    losses: &'n mut Vec<String>,
 }
 
 impl Planner<'_> {
@@ -142,6 +145,11 @@ impl Planner<'_> {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    fn lose(&mut self, note: String) {
+        self.losses.push(note.clone());
+        self.note(note);
     }
 
     /// The types are those of `at`, or parts of them.
@@ -221,7 +229,7 @@ impl Planner<'_> {
                 Some((now.tag.unwrap_or_default(), self.fields(&variant, &before.fields, &now.fields, 1)?))
             }
             None => {
-                self.note(format!("the variant `{variant}` is gone, and no row can be restored that has it"));
+                self.lose(format!("the variant `{variant}` is gone, and no row can be restored that has it"));
                 None
             }
         };
@@ -250,7 +258,7 @@ impl Planner<'_> {
             return Err(too_large());
         };
         for gone in before.iter().filter(|was| now.iter().all(|is| is.name != was.name)) {
-            self.note(format!(
+            self.lose(format!(
                 "the record `{record}`: field `{}` is gone, and its values are dropped",
                 gone.name
             ));

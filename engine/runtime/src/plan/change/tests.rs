@@ -1,6 +1,7 @@
 use super::super::{NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema};
 use super::*;
 use pelton_core::{EdgeId, StageId};
+use pelton_storage::StoredInput;
 
 /// A source, a generator, and windows of it by uid and size, each in a stage of its own and with a sink; those without a uid are `""`.
 fn plan(windows: &[(&str, &str)]) -> LogicalPlan {
@@ -86,7 +87,7 @@ fn what_keeps_something_else_is_refused_or_begins_anew() {
     let refused = change(&before, &now, &[&before], &["b".into()]).unwrap_err();
     assert_eq!(
         refused,
-        "the operator `a` (window) had size 60s where it now has size 30s. To give up what `a` has kept, start once with `drop_state = \"a\"`"
+        "the operator `a` (window) had size 60s where it now has size 30s. To give up what of it does not fit, start once with `drop_state = \"a\"`"
     );
     let change = change(&before, &now, &[&before], &["a".into()]).unwrap();
     assert_eq!(
@@ -135,4 +136,80 @@ fn the_graph_knows_its_operators_by_their_numbers() {
     let now = plan(&[("c", "1s"), ("b", "60s"), ("a", "60s")]);
     let ids = ids(&now, &numbered(&now.fingerprint(), &[&first]));
     assert_eq!((ids.stages, ids.sinks, ids.sources), (vec![0, 3, 2, 1], vec![2, 1, 0], vec![0]));
+}
+
+#[test]
+fn a_savepoint_is_gone_back_to_after_state_was_given_up() {
+    let first = numbered(&operators(&[("a", "60s")]), &[]);
+    let drop = ["a".to_owned()];
+    let second = change(&first, &operators(&[("a", "30s")]), &[&first], &drop).unwrap().operators;
+    assert_eq!(stage(&second, "a").0, 2);
+    let back = change(&first, &operators(&[("a", "60s")]), &[&second, &first], &[]).unwrap();
+    assert_eq!((back.operators, back.notes), (first, Vec::new()));
+}
+
+/// Two sources that are named, and what is said of each: with a window, or with an exchange and a generator behind it.
+fn pipelines(sources: [&str; 2], windows: bool) -> Vec<StoredOperator> {
+    let mut plan = LogicalPlan::new("job");
+    for (number, uid) in sources.into_iter().enumerate() {
+        let numbers = NodeNumbers { source: Some(number), ..NodeNumbers::default() };
+        let source = PlanNode::new("source", StageId(0)).numbers(numbers);
+        let source = plan.add(source.state("positions", RowSchema::None, RowSchema::None));
+        plan.node_mut(source).give_uid(uid);
+        let numbers = NodeNumbers { edges: vec![EdgeId(number as u16)], ..NodeNumbers::default() };
+        let stage = StageId(number as u16 + 1);
+        if windows {
+            let input = PlanInput::of(source, Partitioning::key::<u64>(None));
+            let window = PlanNode::new("window", stage).input(input).numbers(numbers);
+            plan.add(window.state("panes", RowSchema::of::<u64>(), RowSchema::of::<u64>()));
+        } else {
+            let input = PlanInput::of(source, Partitioning::InTurn { chunk: 1 });
+            let exchange = PlanNode::new("rebalance", stage).input(input).numbers(numbers);
+            let exchange = plan.add(exchange.state("turn", RowSchema::None, RowSchema::None));
+            let numbers = NodeNumbers { generator: Some(number), ..NodeNumbers::default() };
+            let times = PlanNode::new("event_time", stage).numbers(numbers);
+            let times = times.input(PlanInput::of(exchange, Partitioning::Forward));
+            plan.add(times.state("watermark", RowSchema::None, RowSchema::None));
+        }
+    }
+    plan.fingerprint()
+}
+
+#[test]
+fn operators_without_uids_that_read_other_streams_are_not_guessed() {
+    let before = numbered(&pipelines(["orders", "clicks"], true), &[]);
+    let swapped = pipelines(["clicks", "orders"], true);
+    let refused = change(&before, &swapped, &[&before], &[]).unwrap_err();
+    assert!(refused.contains("operators (window) without a uid read other streams than before"), "{refused}");
+    // What nobody would miss begins anew: the watermark of one stream is not taken for the other's.
+    let before = numbered(&pipelines(["orders", "clicks"], false), &[]);
+    let swapped =
+        change(&before, &pipelines(["clicks", "orders"], false), &[&before], &[]).unwrap().operators;
+    let numbers = |operators: &[StoredOperator], uid: &str| by_uid(operators, uid).unwrap().numbers.clone();
+    let times = |number| format!("rebalance-{number}.event_time");
+    let had: Vec<_> = (0..2).map(|number| numbers(&before, &times(number)).generator).collect();
+    assert_eq!(had, [Some(0), Some(1)]);
+    let has: Vec<_> = (0..2).map(|number| numbers(&swapped, &times(number)).generator).collect();
+    assert_eq!(has, [Some(2), Some(3)]);
+    assert_eq!(numbers(&swapped, "orders").source, Some(0));
+}
+
+#[test]
+fn sides_that_were_swapped_are_not_taken_for_each_other() {
+    let join = |left: &str, right: &str| StoredOperator {
+        inputs: [left, right]
+            .map(|from| StoredInput { from: from.to_owned(), ..StoredInput::default() })
+            .into(),
+        ..StoredOperator { uid: "j".to_owned(), kind: "join".to_owned(), ..StoredOperator::default() }
+    };
+    assert!(
+        sides(&join("a", "b"), &join("b", "a"))
+            .unwrap_err()
+            .contains("read `a` as its input 0, and reads it as its input 1")
+    );
+    for same in [join("a", "b"), join("fork-0", "b"), join("a", "fork-0/1")] {
+        assert_eq!(sides(&join("a", "b"), &same), Ok(()));
+    }
+    // A join of a stream with itself.
+    assert_eq!(sides(&join("a", "a"), &join("a", "a")), Ok(()));
 }
