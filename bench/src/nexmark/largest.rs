@@ -2,8 +2,8 @@
 //!
 //! The library's `max_by` keeps one record of several equal ones. q5 and q7 want every one. Of each record `largest`
 //! takes a rank and the rows that come with it; rows of a lower rank are dropped as soon as a higher one is seen,
-//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties: rows of a lower rank than one
-//! that was sent before are not made, and those that cross are rebuilt if they stay.
+//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties: rows are rebuilt at the receiver
+//! if they stay.
 
 use pelton::core::record::{Archived, read};
 use pelton::prelude::*;
@@ -32,14 +32,8 @@ where
     type Acc = (u64, Vec<Rows::Item>);
     type Out = Vec<Rows::Item>;
 
-    const SELECTS: bool = true;
-
     fn item(&self, record: &T) -> Self::Item {
         ((self.rank)(record), (self.rows)(record))
-    }
-
-    fn adds_nothing(&self, record: &T, (sent, _): &Self::Item) -> bool {
-        (self.rank)(record) < *sent
     }
 
     fn empty(&self) -> Self::Acc {

@@ -71,11 +71,6 @@ pub(crate) const ORDER_CHEAP_ROWS: usize = 8;
 pub(crate) const BUSY_STEPS: u32 = 64;
 /// One of so many records is looked at for where the load is. A prime, so that keys that come in turn are seen in turn.
 pub(crate) const LOAD_SAMPLE: u32 = 61;
-/// Keys of which a sender remembers what it sent last, so that what adds nothing need not cross: as many as are busy at a time, few enough for
-/// a core's own cache.
-pub(crate) const SURPASSED_SLOTS: usize = 1024;
-/// And the bytes that they take at most, unless one alone is larger.
-pub(crate) const SURPASSED_BYTES_MAX: usize = 256 * 1024;
 /// Partitions of one source: each is asked in every tick.
 pub const PARTITIONS_MAX: usize = 1 << 16;
 /// Shards of one job: beyond it the rings, whose number is its square, fit no machine.

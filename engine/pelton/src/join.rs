@@ -168,7 +168,7 @@ where
             let (of_one, of_other) = (plan.input(one_place, by_one), plan.input(other_place, by_other));
             (of_one.crossing(RowSchema::of::<A::Item>()), of_other.crossing(RowSchema::of::<B::Item>()))
         };
-        let edges = [one.send_items(left.clone(), windows, to), other.send_items(right.clone(), windows, to)];
+        let edges = [one.send_items(left.clone(), to), other.send_items(right.clone(), to)];
         let node = PlanNode::new("join", to)
             .input(one_input)
             .input(other_input)
@@ -199,13 +199,12 @@ where
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
 {
     /// Ends the stream in the sending end of an exchange by key into stage `to`; what crosses is what the aggregate needs.
-    fn send_items<A: Aggregate<F::Item>>(self, aggregate: A, windows: Windows, to: StageId) -> EdgeId {
+    fn send_items<A: Aggregate<F::Item>>(self, aggregate: A, to: StageId) -> EdgeId {
         let Keyed { stream: Stream { job, flow, place }, key, .. } = self;
         let edge = job.plan().next_edge(&place, to, true);
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), aggregate.clone(), windows, shard.router(), channels);
-            flow.instantiate(shard, end);
+            flow.instantiate(shard, ByKey::new(key.clone(), aggregate.clone(), shard.router(), channels));
         });
         edge
     }

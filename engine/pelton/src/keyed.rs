@@ -143,7 +143,7 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
         let sends = aggregate.clone();
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), sends.clone(), windows, shard.router(), channels);
+            let end = ByKey::new(key.clone(), sends.clone(), shard.router(), channels);
             flow.instantiate(shard, end);
         });
         let label = behind.label.clone();

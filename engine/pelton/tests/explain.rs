@@ -107,7 +107,7 @@ fn places_are_those_of_the_closures() {
         ("source-0: source, ", 2),
         ("map at ", 3),
         ("filter at ", 4),
-        ("orders.event_time: event_time, ", 5),
+        ("source-0.event_time: event_time, ", 5),
         ("by key u64 (", 6),
         ("window-0: window, ", 7),
         ("sink-0: sink, ", 7),

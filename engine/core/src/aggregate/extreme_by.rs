@@ -25,8 +25,6 @@ macro_rules! extreme_by {
             type Acc = Option<T>;
             type Out = T;
 
-            const SELECTS: bool = true;
-
             fn kind(&self) -> Cow<'static, str> {
                 stringify!($function).into()
             }
@@ -38,16 +36,15 @@ macro_rules! extreme_by {
             fn take_item(&self, record: T) -> T {
                 record
             }
-            #[inline(always)]
-            fn adds_nothing(&self, record: &T, sent: &T) -> bool {
-                let (new, old) = ((self.0)(record), (self.0)(sent));
-                !(new $better old || (new == old && *record < *sent))
-            }
             fn empty(&self) -> Option<T> {
                 None
             }
             fn add(&self, acc: &mut Option<T>, item: T) {
-                if acc.as_ref().is_none_or(|best| !self.adds_nothing(&item, best)) {
+                let wins = acc.as_ref().is_none_or(|best| {
+                    let (new, old) = ((self.0)(&item), (self.0)(best));
+                    new $better old || (new == old && item < *best)
+                });
+                if wins {
                     *acc = Some(item);
                 }
             }

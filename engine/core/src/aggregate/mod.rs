@@ -74,9 +74,6 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     /// The result.
     type Out;
 
-    /// Whether some records add nothing to a window that has others, so that senders ask [`adds_nothing`](Self::adds_nothing).
-    const SELECTS: bool = false;
-
     /// What it computes, for people and for the comparison of a job with the one that left its state: a sum is not taken for a maximum, though
     /// both keep a number. All of one's own are `custom` unless they say more; what is said must not change from one version to the next.
     fn kind(&self) -> Cow<'static, str> {
@@ -89,13 +86,6 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     #[inline(always)]
     fn take_item(&self, record: T) -> Self::Item {
         self.item(&record)
-    }
-    /// Whether `record` adds nothing to a window that `sent` was added to, whatever else was: the window's state would be the same without it. Such a
-    /// record does not cross the exchange. By default none is such; asked only where [`SELECTS`](Self::SELECTS) is true and items own memory.
-    #[inline(always)]
-    fn adds_nothing(&self, record: &T, sent: &Self::Item) -> bool {
-        let _ = (record, sent);
-        false
     }
     /// The state before any record.
     fn empty(&self) -> Self::Acc;

@@ -1,6 +1,7 @@
 //! Several aggregates at once.
 
 use super::{Aggregate, Overflow};
+use crate::record::Archived;
 use alloc::borrow::Cow;
 
 macro_rules! tuples {
@@ -26,6 +27,10 @@ macro_rules! tuples {
             #[inline(always)]
             fn add(&self, acc: &mut Self::Acc, item: Self::Item) {
                 $(self.$index.add(&mut acc.$index, item.$index);)+
+            }
+            #[inline(always)]
+            fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
+                $(self.$index.add_archived(&mut acc.$index, &item.$index);)+
             }
             fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc) {
                 $(self.$index.merge(&mut acc.$index, &other.$index);)+

@@ -17,4 +17,3 @@ pub mod hash;
 pub mod partition;
 pub mod ring;
 pub mod router;
-pub(crate) mod surpassed;

@@ -5,19 +5,17 @@
 
 use crate::aggregate::Aggregate;
 use crate::bounds::LOAD_SAMPLE;
-use crate::checkpoint::notes::{Earlier, Notes, Part};
+use crate::checkpoint::notes::{Earlier, Noted, Notes, Part};
 use crate::exchange::channel::Channel;
 use crate::exchange::ring::Producer;
 use crate::exchange::router::Router;
-use crate::exchange::surpassed::Surpassed;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime};
 use crate::operator::push::{Link, Pipe, Push};
 use crate::record::key::Key;
-use crate::record::{Record, is_fixed, struct_record};
+use crate::record::{Record, struct_record};
 use crate::stage::context::{StageContext, WatermarkOrigin};
 use crate::state::memory::Memory;
-use crate::window::Windows;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,9 +54,6 @@ pub struct ExchangeWriter {
     edge: EdgeId,
     context: Rc<StageContext>,
     origins: Vec<WatermarkOrigin>,
-    /// The highest watermark that receivers may have acted on.
-    risen: EventTime,
-    memory: Arc<dyn Memory>,
 }
 
 impl ExchangeWriter {
@@ -82,17 +77,7 @@ impl ExchangeWriter {
             channel
         };
         let channels = rings.into_iter().map(channel).collect();
-        let memory = memory.clone();
-        ExchangeWriter {
-            channels,
-            unsampled: LOAD_SAMPLE,
-            loads,
-            edge,
-            context,
-            origins,
-            risen: known,
-            memory,
-        }
+        ExchangeWriter { channels, unsampled: LOAD_SAMPLE, loads, edge, context, origins }
     }
 
     /// Notes for every so many records which key group one of them went to.
@@ -130,7 +115,6 @@ impl Link for ExchangeWriter {
     fn seal(&mut self) {
         let (now, watermark) = (self.context.tick_time(), self.context.watermark(&self.origins));
         let latest = self.context.wall.get();
-        self.risen = self.risen.max(watermark);
         self.channels.iter_mut().for_each(|channel| {
             channel.seal(now, latest, watermark);
         });
@@ -156,77 +140,53 @@ impl Link for ExchangeWriter {
     fn note(&mut self, notes: &mut Notes) {
         // All channels are told the same watermark.
         notes.time(self.channels.first().map_or(EventTime::MIN, Channel::sent));
-        notes.time(self.risen);
     }
 
     fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
-        let (sent, risen): (Vec<_>, Vec<_>) =
-            earlier.each(|noted| Ok((noted.time()?, noted.time()?)))?.into_iter().unzip();
+        let sent = earlier.each(Noted::time)?;
         // With another number of shards, receivers know what follows from what the partitions of this one had reached.
         let known = || self.context.known(self.edge, self.context.shard);
         let sent = earlier.mine.map_or_else(known, |mine| sent[mine]);
         self.channels.iter_mut().for_each(|channel| channel.recall_sent(sent));
-        // Nobody acted on more than the least of what all had said, nor will before this shard has said more than it has. What the senders of
-        // another program had said is not known.
-        self.risen = risen.into_iter().min().unwrap_or(EventTime::MAX).max(sent);
         Ok(())
     }
 }
 
 /// The sending end of `key_by`: `key` chooses the shard, and what `aggregate` needs of a record crosses.
-pub struct ByKey<FK, A, K, I> {
+pub struct ByKey<FK, A> {
     key: FK,
     aggregate: A,
     router: Arc<Router>,
     channels: ExchangeWriter,
-    surpassed: Surpassed<K, I>,
 }
 
-impl<FK, A, K: Key, I: Record> ByKey<FK, A, K, I> {
-    /// Sends what `aggregate` needs of a record to the owner of `key(record)`, which has `windows`.
-    pub fn new(
-        key: FK,
-        aggregate: A,
-        windows: Windows,
-        router: Arc<Router>,
-        channels: ExchangeWriter,
-    ) -> Self {
-        let surpassed = Surpassed::new(windows, &channels.memory);
-        ByKey { key, aggregate, router, channels, surpassed }
+impl<FK, A> ByKey<FK, A> {
+    /// Sends what `aggregate` needs of a record to the owner of `key(record)`.
+    pub fn new(key: FK, aggregate: A, router: Arc<Router>, channels: ExchangeWriter) -> Self {
+        ByKey { key, aggregate, router, channels }
     }
 }
 
-impl<T, K: Key, FK: Fn(&T) -> K + 'static, A: Aggregate<T>> Push<T> for ByKey<FK, A, K, A::Item> {
+impl<T, K: Key, FK: Fn(&T) -> K + 'static, A: Aggregate<T>> Push<T> for ByKey<FK, A> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         let key = (self.key)(&record);
         let hash = key.hash();
-        // Only of items that own memory: all others are sent with a copy, and added many at a time.
-        let selects = const { A::SELECTS && !is_fixed::<A::Item>() };
-        if selects
-            && let Some(sent) = self.surpassed.sent((hash, &key), at, self.channels.risen)
-            && self.aggregate.adds_nothing(&record, sent)
-        {
-            return;
-        }
         let shard = self.router.shard(hash);
         self.channels.sample(&self.router, hash);
         let keyed = Keyed { at: at.0, key, item: self.aggregate.take_item(record) };
         self.channels.push(usize::from(shard.0), &keyed, hash);
-        if selects {
-            self.surpassed.remember((hash, keyed.key), at, keyed.item);
-        }
     }
 }
 
-impl<FK: 'static, A: 'static, K: 'static, I: 'static> Pipe for ByKey<FK, A, K, I> {
+impl<FK: 'static, A: 'static> Pipe for ByKey<FK, A> {
     fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
         visit(self);
         self.channels.each_link(visit);
     }
 }
 
-impl<FK: 'static, A: 'static, K: 'static, I: 'static> Link for ByKey<FK, A, K, I> {
+impl<FK: 'static, A: 'static> Link for ByKey<FK, A> {
     fn reroute(&mut self, router: &Arc<Router>) {
         self.router = router.clone();
     }

@@ -1,4 +1,4 @@
-//! Aggregates that keep few of their records: what adds nothing does not cross, and nobody can tell.
+//! Aggregates that keep few of their records, and look at them where they lie.
 
 use crate::check::{check, config};
 use crate::data::{Chance, DISORDER, disorder, nanos, twin, windows_of};
@@ -63,7 +63,7 @@ fn items(offers: &[Offer]) -> impl Iterator<Item = (i64, u64, Offer)> {
     offers.iter().map(|offer| (offer.time, offer.key, offer.clone()))
 }
 
-/// Seeds, records, keys and prices: a few keys with many records each, more keys than are remembered, and nothing but ties.
+/// Seeds, records, keys and prices: a few keys with many records each, many keys, and nothing but ties.
 const INPUTS: [(u64, usize, u64, u64); 3] = [(1, 900, 7, 1_000), (2, 1_500, 3_000, 40), (3, 600, 3, 2)];
 
 #[test]
