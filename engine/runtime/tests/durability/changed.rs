@@ -255,6 +255,68 @@ fn state_that_does_not_fit_is_given_up_only_if_that_is_said() {
     );
 }
 
+/// The lines of all parts of a file sink.
+fn lines(directory: &Path) -> Vec<String> {
+    let parts = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let parts = parts.filter(|path| path.extension().is_some_and(|kind| kind == "txt"));
+    parts
+        .flat_map(|path| {
+            std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Exactly once, in files: over changes with the same and with other shards, kills before and after the first checkpoint, and a sink that is new.
+#[test]
+fn rows_in_files_come_once_whatever_is_changed() {
+    let scratch = Scratch::new("changed-files");
+    let (data, files, more) =
+        (scratch.path().join("data"), scratch.path().join("rows"), scratch.path().join("more"));
+    let program = |with_more: bool| {
+        let job = Job::new("files");
+        let source = generate(move |w, of| (w as u64..NUMBERS).step_by(of)).partitions(3);
+        let timed =
+            job.source(source).uid("numbers").event_time(|n| EventTime::from_millis(*n as i64), in_order());
+        let line = |row: &Counted, into: &mut Vec<u8>| {
+            into.extend_from_slice(
+                format!("{} {} {}\n", row.window.start.as_secs(), row.key, row.value).as_bytes(),
+            );
+        };
+        let sink = |directory: &Path| file_with(directory.to_owned(), "txt", line);
+        if with_more {
+            let (of_more, of_digits) = timed.fork();
+            let of_more = of_more.key_by(|n| n % 7).window(tumbling(secs(10))).count().uid("more");
+            let _ = of_more.sink_with_uid("more-rows", sink(&more));
+            let of_digits = of_digits.key_by(|n| n % 97).window(tumbling(secs(1))).count().uid("digits");
+            let _ = of_digits.sink_with_uid("digits-rows", sink(&files));
+        } else {
+            let of_digits = timed.key_by(|n| n % 97).window(tumbling(secs(1))).count().uid("digits");
+            let _ = of_digits.sink_with_uid("digits-rows", sink(&files));
+        }
+        job
+    };
+    let programs = [program(false), program(true)];
+    let mut config = slow(&data, 2);
+    for (round, with_more) in [(0, false), (1, true), (2, true), (3, true)] {
+        // Another program with the same number of shards, and then others.
+        config.shards = [2, 2, 3, 1][round];
+        for ending in [Stop::Now, Stop::Now, Stop::Suspend] {
+            let running = programs[usize::from(with_more)].start_with(&config).unwrap();
+            running.wait_for(Duration::from_millis(20));
+            running.stop(ending);
+            running.wait().unwrap();
+        }
+    }
+    programs[1].start_with(&config).unwrap().wait().unwrap();
+    let expected = twin(NUMBERS).into_iter().map(|((second, key), count)| format!("{second} {key} {count}"));
+    let (mut found, mut expected) = (lines(&files), expected.collect::<Vec<_>>());
+    (found.sort(), expected.sort());
+    assert!(found == expected, "{} of {} lines", found.len(), expected.len());
+    let counted =
+        lines(&more).iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>();
+    assert!(0 < counted && counted < NUMBERS, "{counted}");
+}
+
 /// A second source with times of its own: until all of its partitions have spoken nothing of it is late, whoever is first.
 #[test]
 fn a_new_source_begins_at_its_beginning_and_loses_nothing() {
