@@ -336,7 +336,8 @@ fn rows_in_files_come_once_whatever_is_changed() {
     programs[1].start_with(&config).unwrap().wait().unwrap();
     let expected = twin(NUMBERS).into_iter().map(|((second, key), count)| format!("{second} {key} {count}"));
     let (mut found, mut expected) = (lines(&files), expected.collect::<Vec<_>>());
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert!(found == expected, "{} of {} lines", found.len(), expected.len());
     let counted =
         lines(&more).iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>();
