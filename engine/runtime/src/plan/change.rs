@@ -100,12 +100,14 @@ fn with_numbers(
 }
 
 /// The rows in the blocks of state number `state` of an operator, as their schema prints: what can be converted by name, for the kinds of state
-/// of which that is known.
+/// of which that is known: as `state/arena.rs`, and `state/bag.rs` with `operator/sort.rs`, have them.
 fn rows_of(kind: &str, state: &StoredState) -> Option<String> {
     let (key, value) = (&state.key.as_ref()?.text, &state.value.as_ref()?.text);
     match (kind, &*state.name) {
         ("window", "panes") | ("process", "state") => Some(format!("({key}, {value})")),
-        ("sort", "waiting") => Some(format!("Waiting {{ arrival: u64, hash: u64, row: {value} }}")),
+        ("sort", "waiting") => {
+            Some(format!("Waiting {{ arrival: u64, hash: u64, row: Held {{ at: i64, record: {value} }} }}"))
+        }
         _ => None,
     }
 }

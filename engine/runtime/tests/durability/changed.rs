@@ -566,3 +566,102 @@ fn a_directory_of_an_earlier_build_is_gone_on_with() {
         assert_eq!(found, expected.collect::<Vec<_>>());
     }
 }
+
+/// Records that wait to be sorted, and those that windows keep whole, before and after a field came.
+mod narrower {
+    #[pelton::record]
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Reading {
+        pub n: u32,
+        pub name: String,
+    }
+}
+
+mod wider {
+    #[pelton::record]
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Reading {
+        pub name: String,
+        pub more: Option<String>,
+        pub n: u64,
+    }
+}
+
+impl From<u64> for narrower::Reading {
+    fn from(n: u64) -> Self {
+        narrower::Reading { n: n as u32, name: format!("the number {n}") }
+    }
+}
+
+impl From<u64> for wider::Reading {
+    fn from(n: u64) -> Self {
+        wider::Reading { name: format!("the number {n}"), more: Some("more".to_owned()), n }
+    }
+}
+
+/// Numbers sorted, and the greatest of each window, both with 7 keys and half a minute of disorder.
+fn readings<R: Record + Clone + Ord + From<u64> + Send>(
+    pace: &Pace,
+    sorted: &Collect<u64>,
+    greatest: &Collect<(i64, u64, u64)>,
+    n: impl Fn(&R) -> u64 + Clone + Send + Sync + 'static,
+) -> Job {
+    let (job, pace) = (Job::new("readings"), pace.clone());
+    let source = generate(move |w, of| (w as u64..NUMBERS).step_by(of)).partitions(3);
+    let timed = job
+        .source(source)
+        .uid("numbers")
+        .inspect(move |_, n| pace.keep(*n))
+        .event_time(|n| EventTime::from_millis(*n as i64), out_of_order(secs(30)))
+        .map(R::from);
+    let (left, right) = timed.fork();
+    let (key, rank, shown) = (n.clone(), n.clone(), n.clone());
+    let _ = left
+        .key_by(move |row| key(row) % 7)
+        .sort()
+        .uid("sorted")
+        .map(move |row| shown(&row))
+        .sink_with_uid("sorted-rows", sorted.clone());
+    let (key, shown) = (n.clone(), n);
+    let windows = right.key_by(move |row| key(row) % 7).window(tumbling(secs(1)));
+    let _ = windows
+        .max_by(move |row| rank(row))
+        .uid("greatest")
+        .map(move |row| (row.window.start.as_secs(), row.key, shown(&row.value)))
+        .sink_with_uid("greatest-rows", greatest.clone());
+    job
+}
+
+#[test]
+fn records_that_wait_are_converted_too() {
+    for (before, after) in [(2, 2), (1, 3)] {
+        let (scratch, pace) = (Scratch::new("changed-waiting"), Pace::default());
+        let (sorted, greatest) = (collect(), collect());
+        let old = readings(&pace, &sorted, &greatest, |row: &narrower::Reading| row.n.into());
+        let new = readings(&pace, &sorted, &greatest, |row: &wider::Reading| row.n);
+        let running = old.start_with(&slow(scratch.path(), before)).unwrap();
+        let mut all = sorted.take();
+        while all.len() < 1_000 {
+            std::thread::sleep(Duration::from_millis(1));
+            all.extend(sorted.take());
+        }
+        running.stop(Stop::Suspend);
+        running.wait().unwrap();
+        let running = new.start_with(&slow(scratch.path(), after)).unwrap();
+        let notes = running.notes().join("\n");
+        assert!(notes.contains("`sorted` has kept") && notes.contains("`greatest` has kept"), "{notes}");
+        pace.let_go();
+        running.wait().unwrap();
+        all.extend(sorted.take());
+        all.sort_unstable();
+        assert!(all == (0..NUMBERS).collect::<Vec<_>>(), "{} numbers", all.len());
+        let mut rows = greatest.take();
+        rows.sort_unstable();
+        let greatest = |(second, key): (u64, u64)| {
+            let last = second * 1_000 + 999;
+            (second as i64, key, (last - 6..=last).find(|n| n % 7 == key).unwrap())
+        };
+        let pairs = (0..NUMBERS / 1_000).flat_map(|second| (0..7).map(move |key| (second, key)));
+        assert!(rows == pairs.map(greatest).collect::<Vec<_>>(), "{} rows", rows.len());
+    }
+}
