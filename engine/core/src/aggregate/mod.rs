@@ -93,7 +93,7 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     fn add(&self, acc: &mut Self::Acc, item: Self::Item);
     /// As [`add`](Self::add), of an item that lies in the memory in which it came: the engine asks this one. By default the item is
     /// rebuilt, with its text and lists; an aggregate that drops most of them looks first, and rebuilds what it keeps
-    /// ([`read`](crate::record::read)).
+    /// ([`read`]).
     #[inline(always)]
     fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
         self.add(acc, read(item));
