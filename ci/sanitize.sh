@@ -2,7 +2,8 @@
 # The core's unit tests under AddressSanitizer: no read or write outside of a block that the unsafe code was given, none
 # after it was freed, and nothing leaked. Skipped where the toolchain has no sanitizer runtime.
 #
-# `ci/sanitize.sh all` also runs whole jobs: the tests of the promises and of faults, on both drivers. That takes minutes.
+# What has no unsafe code of its own and takes long is left out, for it takes ten times as long here: operators, ordered state, the conversion
+# of rows. `ci/sanitize.sh all` runs these as well, and whole jobs: the tests of the promises and of faults, on both drivers. That takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +14,9 @@ if ! ls "$(rustc --print sysroot)/lib/rustlib/$host/lib/"librustc*rt.asan.a >/de
 fi
 # The flag is not stable yet; the pinned toolchain knows it all the same. A directory of its own: it changes every crate.
 export CARGO_TARGET_DIR="$PWD/target/sanitize" RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address"
-cargo test --quiet --locked --package pelton-core --lib --target "$host"
+left_out=(--skip operator::recovery --skip state::ordered --skip record::convert)
+[ "${1:-}" != all ] || left_out=()
+cargo test --quiet --locked --package pelton-core --lib --target "$host" -- ${left_out[@]+"${left_out[@]}"}
 
 if [ "${1:-}" = all ]; then
     # glommio 0.9 keeps the queue of a task that was cancelled when its executor ended: some 250 bytes for each core of a run.
