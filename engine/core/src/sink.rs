@@ -14,7 +14,7 @@
 //!  checkpoint                   once its ticks are released, the writer notes what it keeps
 //! ```
 
-use crate::checkpoint::notes::{EarlierParts, Noted, Notes, Part};
+use crate::checkpoint::notes::{EarlierParts, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::push::{Link, Pipe, Push, SinkLink};
@@ -402,8 +402,8 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
     }
 
     fn recall(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<Tick, Fault> {
-        let (shards, mine) =
-            earlier.recall(self.part, |earlier| Ok((earlier.each(Noted::rest)?, earlier.mine)))?;
+        let (shards, mine) = earlier
+            .recall(self.part, |earlier| Ok((earlier.each(|noted| Ok(noted.rest()))?, earlier.mine)))?;
         let RunInfo { log, generation, begins, is_rescale, dry_run, .. } = self.context.run();
         if dry_run {
             self.shown = Tick::END;

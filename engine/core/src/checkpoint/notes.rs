@@ -149,11 +149,8 @@ impl<'a> Noted<'a> {
     }
 
     /// Reads all that there still is.
-    ///
-    /// # Errors
-    /// Never; it is one of several that read.
-    pub fn rest(&mut self) -> Result<&'a [u8], Fault> {
-        self.take(self.rest.len())
+    pub fn rest(&mut self) -> &'a [u8] {
+        core::mem::take(&mut self.rest)
     }
 
     /// Whether everything was read.

@@ -173,9 +173,9 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "drop_state",
         flag: "drop-state",
-        doc: "Operators, by uid and with commas between them, whose state may be given up where a changed job has them no more or keeps \
-              something else in them. Without it such a job is refused, and says which. It does nothing where the state fits, so \
-              it may stay, and better does not.",
+        doc: "Operators, by uid and with commas between them, whose state may be given up as far as it does not fit: where a \
+              changed job has them no more, keeps something else in them, or has dropped fields of what they keep. Without it such a \
+              job is refused, and says which. It does nothing where the state fits.",
         kind: Kind::Uids,
         default: Fallback::Fixed(""),
         suggest: |_| Value::Text(String::new()),

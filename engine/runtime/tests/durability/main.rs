@@ -1,6 +1,7 @@
 //! Jobs that are stopped, killed, changed, resized and left alone, and give the results that they would have given.
 
 mod changed;
+mod converted;
 mod given_up;
 mod idle;
 mod many;

@@ -1,0 +1,158 @@
+//! A start that does not go on from where the directory is: from a savepoint, or with a job that was changed.
+//!
+//! Either begins a new generation of shards. Nothing is stored here: what is decided stands in the manifest in memory.
+
+use super::{JobShape, OpenError, Opened, difference};
+use crate::plan;
+use pelton_storage::{Checkpoint, Job, LogReader, Manifest, StorageError, StoredOperator};
+use std::io::ErrorKind;
+
+impl Opened {
+    /// If a savepoint is asked for, or the job is another than the one that was suspended, a new generation of shards begins from what is there.
+    pub(super) fn begin_elsewhere(&mut self, shape: &JobShape) -> Result<(), OpenError> {
+        let difference = (self.manifest.begun).then(|| difference(&self.manifest, shape)).flatten();
+        let found = match (self.savepoint()?, &difference) {
+            (None, None) => return Ok(()),
+            (Some(found), _) => found,
+            (None, Some(difference)) => self.suspended(difference)?,
+        };
+        let job = self.changed(&found, shape)?;
+        let last = self.last_tick();
+        // Be it only that the program of the savepoint knew its operators by other numbers.
+        if job != self.manifest.job {
+            self.manifest.change_job(job);
+        }
+        // Before anything is given up for it: it must be whole.
+        self.restore(&found)?.verify()?;
+        // Checkpoints that were taken after it are of a history that is given up.
+        self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
+        self.begin_generation(&found, self.options.shards);
+        // No tick of the history that is given up comes again: rows are known by their ticks.
+        self.manifest.first_tick = last.max(found.tick) + 1;
+        Ok(())
+    }
+
+    /// The savepoint that is asked for. That is a request for one start: whoever starts the same command again after a crash must not lose what
+    /// came since, and whoever asks for it again must not be passed over, so what cannot be told is refused.
+    fn savepoint(&mut self) -> Result<Option<Checkpoint>, OpenError> {
+        let Some(wanted) = self.options.restore.clone() else {
+            // It was taken out: asked for again, it is another request.
+            self.manifest.restored = None;
+            return Ok(None);
+        };
+        // Which request for it stands behind the name.
+        let name = wanted.split_once('@').map_or(&*wanted, |(name, _)| name);
+        let checkpoints = &self.manifest.checkpoints;
+        let named = |checkpoint: &&Checkpoint| {
+            checkpoint.savepoint.as_deref() == Some(name) || checkpoint.number.to_string() == name
+        };
+        if self.manifest.restored.as_ref() == Some(&wanted) {
+            let base = checkpoints.iter().rev().find(named).map(|checkpoint| checkpoint.number);
+            if base.is_none() || base != self.manifest.base || self.has_begun()? {
+                return Err(OpenError::RestoredBefore { path: self.data.path().to_owned(), wanted });
+            }
+            // Nothing has come since: a start that was cut short.
+            return Ok(None);
+        }
+        let Some(found) = checkpoints.iter().rev().find(named).cloned() else {
+            let name = |checkpoint: &Checkpoint| match &checkpoint.savepoint {
+                Some(name) => format!("`{name}`"),
+                None => format!("number {}", checkpoint.number),
+            };
+            return Err(OpenError::NoCheckpoint { wanted, there: checkpoints.iter().map(name).collect() });
+        };
+        self.manifest.restored = Some(wanted);
+        Ok(Some(found))
+    }
+
+    /// What a changed job can begin from without being told: the checkpoint with which it was suspended. What was logged after a checkpoint is
+    /// the input of the program that logged it, whose rows others may have seen.
+    fn suspended(&self, difference: &str) -> Result<Checkpoint, OpenError> {
+        let newest = self.candidates().into_iter().next();
+        let whole = |newest: &Checkpoint| self.last_tick() <= newest.tick;
+        let is_base = |newest: &Checkpoint| Some(newest.number) == self.manifest.base;
+        let newest = match newest {
+            Some(newest) if self.manifest.clean && whole(&newest) => Some(newest),
+            Some(newest) if is_base(&newest) && !self.has_begun()? => Some(newest),
+            _ => None,
+        };
+        let way_on = if self.manifest.clean {
+            "this one has come to the end of its input: begin from a savepoint (`restore`), or anew"
+        } else {
+            "this one was not: start it as it was and suspend it (`Stop::Suspend`, or SIGTERM), or begin from a savepoint (`restore`)"
+        };
+        newest.ok_or_else(|| OpenError::OtherJob {
+            path: self.data.path().to_owned(),
+            difference: format!(
+                "{difference}. A job that has changed begins from where it was suspended, and {way_on}"
+            ),
+        })
+    }
+
+    /// The job as it is now, if the state that a checkpoint holds fits it.
+    fn changed(&mut self, from: &Checkpoint, shape: &JobShape) -> Result<Job, OpenError> {
+        let before = self.manifest.job_of(from.generation);
+        let change = plan::change(
+            &before.operators,
+            &shape.operators,
+            &programs(&self.manifest),
+            &self.options.drop_state,
+        )
+        .map_err(|difference| OpenError::OtherJob { path: self.data.path().to_owned(), difference })?;
+        let partitions = partitions(&self.manifest, &change.operators, &shape.partitions);
+        if before.operators != change.operators {
+            self.notes.extend(change.notes);
+        }
+        Ok(Job { operators: change.operators, partitions, ..self.manifest.job.clone() })
+    }
+
+    /// Whether anything has been taken in, or saved, by this generation of shards. What is damaged was.
+    fn has_begun(&self) -> Result<bool, StorageError> {
+        let Manifest { generation, shards, ref checkpoints, .. } = self.manifest;
+        let holds = |shard| {
+            let (disk, directory) = (self.data.disk(), self.data.log(generation, shard));
+            match disk.list(&directory) {
+                Ok(names) if names.is_empty() => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                listed => listed.map_err(|error| StorageError::io("list", &directory, error))?,
+            };
+            let reader = LogReader::open(disk, &directory, &self.log_options(shard), 0);
+            match reader.and_then(|mut reader| Ok(reader.next()?.is_some())) {
+                Err(error @ StorageError::Io { .. }) => Err(error),
+                holds => Ok(holds.unwrap_or(true)),
+            }
+        };
+        if checkpoints.iter().any(|checkpoint| checkpoint.generation == generation) {
+            return Ok(true);
+        }
+        for shard in 0..shards {
+            if holds(shard)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whose operators the directory knows, the newest first.
+pub(super) fn programs(manifest: &Manifest) -> Vec<&[StoredOperator]> {
+    let earlier = manifest.earlier.iter().rev().map(|earlier| &earlier.job);
+    std::iter::once(&manifest.job).chain(earlier).map(|job| &*job.operators).collect()
+}
+
+/// The number of partitions of each source: what it was when the source was there first.
+fn partitions(manifest: &Manifest, operators: &[StoredOperator], here: &[u32]) -> Vec<u32> {
+    let sources = |operators: &[StoredOperator]| -> Vec<String> {
+        let sources = operators.iter().filter(|operator| operator.numbers.source.is_some());
+        sources.map(|operator| operator.uid.clone()).collect()
+    };
+    let jobs =
+        || std::iter::once(&manifest.job).chain(manifest.earlier.iter().rev().map(|earlier| &earlier.job));
+    let before = |uid: &String| {
+        jobs().find_map(|job| {
+            let place = sources(&job.operators).iter().position(|other| other == uid)?;
+            job.partitions.get(place).copied()
+        })
+    };
+    sources(operators).iter().zip(here).map(|(uid, here)| before(uid).unwrap_or(*here)).collect()
+}
