@@ -18,6 +18,7 @@ use alloc::string::String;
 /// | `i8` `i16` `i32` `i64` | 128 bits | `i64` | [`Overflow`] | 128 bits |
 /// | `u128`, `i128` | 192 bits | the same | [`Overflow`] | 192 bits |
 /// | `f32` `f64` | [`ExactSum`] | `f64`, rounded once | an infinity, as in IEEE 754 | [`ExactSum`] |
+/// | [`Rounded`](super::Rounded) | 64 bits | `f64`, rounded at each addition: the order shows | the same | 64 bits |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a number that can be added up",
     label = "no number",
