@@ -6,6 +6,8 @@ pub const FRAME_ALIGN: usize = 16;
 pub const FRAME_HEADER: usize = 48;
 /// A frame is closed at this size, so that the work of one frame stays within tens of microseconds.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Rows for an operator within a chain are handed over once they have come to so many bytes: some batches, which stay in the cache.
+pub(crate) const LOCAL_FRAME_BYTES: usize = 8 * 1024;
 /// Ring space that records never use, kept for one tick's watermark, one oversized frame and a wrap marker.
 pub const RING_RESERVE: usize = 8 * FRAME_HEADER;
 /// The smallest ring.

@@ -1,21 +1,23 @@
 //! Dropping duplicates from a grouped stream.
 
-use crate::flow::Deduplicated;
-use crate::keyed::{Keyed, Late};
+use crate::flow::{Deduplicated, OperatorInput};
+use crate::grouping::{Grouped, Grouping};
+use crate::keyed::{InputOf, Keyed, WithLate};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
 use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema, nanos};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// The stream of first records of `F`, by keys of `K`.
-pub type Distinct<F, K> = Stream<Deduplicated<F, K>>;
+/// The stream of first records of `F`, by keys of `K`, which `P` takes from a record.
+pub type Distinct<F, K, P, H> = Stream<Deduplicated<F, K, InputOf<F, P, H>>>;
 
-impl<F, K, P> Keyed<F, P>
+impl<F, K, P, H> Keyed<F, P, H>
 where
     F: Timed<Item: Record>,
     K: Key,
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
+    H: Grouping<Input<F, P>: OperatorInput<K, F::Item, F::Item>>,
 {
     /// The first record of each key: one passes unless a record of its key that passed lies less than
     /// `horizon` away from it in event time, earlier or later. It passes at once, without waiting for the
@@ -50,7 +52,7 @@ where
     /// # Panics
     /// When the horizon is zero.
     #[track_caller]
-    pub fn deduplicate(self, horizon: Duration) -> Distinct<F, K> {
+    pub fn deduplicate(self, horizon: Duration) -> Distinct<F, K, P, H> {
         self.deduplicated(horizon, None)
     }
 
@@ -60,7 +62,7 @@ where
     /// # Panics
     /// When the horizon is zero.
     #[track_caller]
-    pub fn deduplicate_with_late(self, horizon: Duration) -> (Distinct<F, K>, Late<F>) {
+    pub fn deduplicate_with_late(self, horizon: Duration) -> WithLate<Distinct<F, K, P, H>, F> {
         let queue = self.stream.job.plan().next_queue();
         let passed = self.deduplicated(horizon, Some(queue));
         let late = passed.late(queue);
@@ -68,23 +70,19 @@ where
     }
 
     #[track_caller]
-    fn deduplicated(self, horizon: Duration, late: Option<usize>) -> Distinct<F, K> {
+    fn deduplicated(self, horizon: Duration, late: Option<usize>) -> Distinct<F, K, P, H> {
         assert!(!horizon.is_zero(), "a horizon of no time");
         let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
-        let (job, edge, mut place, input) = self.send_whole("deduplicate");
+        let Grouped { job, input, mut place, reads, numbers } = H::whole(self, "deduplicate");
         let node = PlanNode::new("deduplicate", place.stage)
-            .input(input)
+            .input(reads)
             .rows(RowSchema::of::<F::Item>())
             .state("passed", RowSchema::of::<K>(), RowSchema::Type("when".to_owned()))
             .parameter("horizon", nanos(horizon))
             .bounded_by("the keys of one to two horizons")
-            .numbers(NodeNumbers {
-                edges: vec![edge],
-                queues: late.into_iter().collect(),
-                ..NodeNumbers::default()
-            });
+            .numbers(NodeNumbers { queues: late.into_iter().collect(), ..numbers });
         job.plan().begin(&mut place, node);
-        let flow = Deduplicated { edge, horizon, late, label: place.label.clone(), marker: PhantomData };
+        let flow = Deduplicated { input, horizon, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }
 }

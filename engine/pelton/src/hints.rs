@@ -6,6 +6,7 @@
 
 use crate::JobError;
 use crate::flow::Flow;
+use crate::grouping::ByExchange;
 use crate::keyed::{AllWindows, Keyed, Rows, WindowedStream};
 use crate::running::{Progress, Running};
 use crate::stream::Stream;
@@ -71,21 +72,24 @@ macro_rules! runs {
     };
 }
 runs!(Stream<F>);
-runs!(Keyed<F, P>);
-runs!(WindowedStream<F, P>);
+runs!(Keyed<F, P, H>);
+runs!(WindowedStream<F, P, H>);
 runs!(AllWindows<F>);
+
+/// What would follow.
+type RowsOf<F, K, A> = Rows<F, K, A, (), ByExchange>;
 
 macro_rules! aggregates {
     ($type:ident <$($param:ident),*>, $bound:ident, [$($generics:tt)*], $key:ty) => {
         #[doc(hidden)]
         impl<$($generics)*> $type<$($param),*> {
-            pub fn count(self) -> Rows<F, $key, Count>
+            pub fn count(self) -> RowsOf<F, $key, Count>
             where
                 Self: $bound,
             {
                 unreachable!("nothing meets the bound")
             }
-            pub fn aggregate<A>(self, _: A) -> Rows<F, $key, A>
+            pub fn aggregate<A>(self, _: A) -> RowsOf<F, $key, A>
             where
                 Self: $bound,
             {
@@ -95,7 +99,7 @@ macro_rules! aggregates {
         }
     };
     ($bound:ident, $key:ty, $($function:ident $aggregate:ident),*) => { $(
-        pub fn $function<V, S: Fn(&F::Item) -> V>(self, _: S) -> Rows<F, $key, aggregate::$aggregate<S>>
+        pub fn $function<V, S: Fn(&F::Item) -> V>(self, _: S) -> RowsOf<F, $key, aggregate::$aggregate<S>>
         where
             Self: $bound,
         {
@@ -103,7 +107,7 @@ macro_rules! aggregates {
         }
     )* };
 }
-aggregates!(Keyed<F, P>, IsInWindows, [F: Flow, K, P: Fn(&F::Item) -> K], K);
+aggregates!(Keyed<F, P, H>, IsInWindows, [F: Flow, K, P: Fn(&F::Item) -> K, H], K);
 aggregates!(Stream<F>, IsGrouped, [F: Flow], ());
 
 /// What groups everything into one.

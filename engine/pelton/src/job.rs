@@ -20,6 +20,7 @@ use pelton_runtime::sim::Recording;
 use pelton_runtime::{Blueprint, BuildShard};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -70,6 +71,8 @@ pub(crate) struct JobPlan {
     pub(crate) non_transactional: Option<String>,
     /// A stream that ends in a sink and is a union of streams that are to be delivered differently.
     pub(crate) disputed: Option<String>,
+    /// A stream that is not grouped by what it was said to be, where that was said, and by what it is.
+    pub(crate) not_grouped: Option<(String, &'static Location<'static>, String)>,
     queues: usize,
     /// A stream that asks for the clock where there is none.
     pub(crate) processing_time: Option<String>,
@@ -170,6 +173,10 @@ impl JobPlan {
         if let Some(stream) = &self.processing_time {
             return Err(JobError::Clockless { job: self.name.clone(), stream: stream.clone() });
         }
+        if let Some((stream, at, problem)) = &self.not_grouped {
+            let (job, stream, problem) = (self.name.clone(), stream.clone(), format!("{problem}, at {at}"));
+            return Err(JobError::NotGrouped { job, stream, problem });
+        }
         if self.sources.is_empty() {
             return Err(JobError::Empty { job: self.name.clone() });
         }
@@ -215,6 +222,7 @@ impl Job {
             waits: Vec::new(),
             non_transactional: None,
             disputed: None,
+            not_grouped: None,
             queues: 0,
             processing_time: None,
             open: BTreeMap::new(),

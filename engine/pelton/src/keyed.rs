@@ -1,55 +1,34 @@
 //! Grouped streams, their windows, and what is kept of them.
 
-use crate::flow::{Aggregated, Flow, Forked, Mapped};
-use crate::job::Job;
-use crate::stream::{Stream, StreamPlace, Timed};
+use crate::flow::{Aggregated, Flow, Forked, Mapped, OperatorInput};
+use crate::grouping::{ByExchange, Grouped, Grouping};
+use crate::stream::{Stream, Timed};
 use pelton_core::aggregate::{self, Number, Overflow, Ranked};
-use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
 use pelton_core::window::{Windows, tumbling};
-use pelton_core::{Aggregate, EdgeId, Key, Record, Window, Windowed};
-use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema, nanos};
+use pelton_core::{Aggregate, Key, Record, Window, Windowed};
+use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema, nanos};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
-/// A grouped stream, made by [`key_by`](Stream::key_by).
+/// A grouped stream, made by [`key_by`](Stream::key_by) or [`keyed_as`](Stream::keyed_as): `H` says which.
 #[must_use = "a stream does nothing until it ends in a sink"]
-pub struct Keyed<F, P> {
+pub struct Keyed<F, P, H = ByExchange> {
     pub(crate) stream: Stream<F>,
     pub(crate) key: P,
     /// Where it was grouped.
     pub(crate) at: &'static Location<'static>,
+    pub(crate) grouping: PhantomData<H>,
 }
 
-impl<F: Flow, P> Keyed<F, P> {
+impl<F: Flow, P, H: Grouping> Keyed<F, P, H> {
     /// Cuts each group into windows of event time: `tumbling(size)` or `hopping(size, slide)`.
-    pub fn window(self, windows: Windows) -> WindowedStream<F, P>
+    pub fn window(self, windows: Windows) -> WindowedStream<F, P, H>
     where
         F: Timed,
     {
-        WindowedStream { stream: self.stream, key: self.key, windows, at: self.at }
-    }
-}
-
-impl<F: Flow, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Keyed<F, P> {
-    /// Ends the stream in the sending end of an exchange by key through which whole records cross; the stream goes on with
-    /// `operator` behind the exchange. With it comes what the operator's node of the plan reads.
-    pub(crate) fn send_whole(self, operator: &str) -> (Job, EdgeId, StreamPlace, PlanInput)
-    where
-        F::Item: Record,
-    {
-        let Keyed { stream: Stream { job, flow, place }, key, at } = self;
-        let to = job.plan().next_stage();
-        let input = job.plan().input(&place, Partitioning::key::<K>(Some(at)));
-        let edge = job.plan().next_edge(&place, to, true);
-        let behind = job.plan().behind(to, &place, format!("{} > {operator}", place.name));
-        job.plan().end(&place, move |shard| {
-            let channels = shard.channels::<KeyedRecord<K, F::Item>>(edge);
-            let end = WholeByKey::new(key.clone(), shard.router(), channels);
-            flow.instantiate(shard, end);
-        });
-        (job, edge, behind, input.crossing(RowSchema::of::<F::Item>()))
+        WindowedStream { keyed: self, windows }
     }
 }
 
@@ -72,128 +51,133 @@ impl<G> Stream<G> {
 
 /// A grouped stream in windows, made by [`Keyed::window`].
 #[must_use = "a stream does nothing until it ends in a sink"]
-pub struct WindowedStream<F, P> {
-    stream: Stream<F>,
-    key: P,
+pub struct WindowedStream<F, P, H = ByExchange> {
+    keyed: Keyed<F, P, H>,
     windows: Windows,
-    /// Where it was grouped.
-    at: &'static Location<'static>,
 }
 
-/// The stream of rows that windows over `F` by `K` yield.
-pub type Rows<F, K, A> = Stream<Aggregated<<F as Flow>::Item, K, A>>;
+/// What the operator behind a grouped stream reads.
+pub(crate) type InputOf<F, P, H> = <H as Grouping>::Input<F, P>;
+
+/// The stream of rows that windows over `F` by `K` yield, which `P` takes from a record.
+pub type Rows<F, K, A, P, H> = Stream<Aggregated<<F as Flow>::Item, K, A, InputOf<F, P, H>>>;
+
+/// A stream of `R`, and one of the records of `F` that came too late for it.
+pub type WithLate<R, F> = (R, Late<F>);
 
 /// The stream of records that came too late for windows over `F`.
 pub type Late<F> = Stream<Forked<F, <F as Flow>::Item>>;
 
-impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> WindowedStream<F, P> {
+impl<F, K, P, H> WindowedStream<F, P, H>
+where
+    F: Timed,
+    K: Key,
+    P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
+    H: Grouping,
+{
     /// One row for each key and window, when the watermark passes the window's end, in the order (window end, key).
     ///
     /// Records that come after all of their windows have closed are counted, and lost to the result; see
     /// [`aggregate_with_late`](Self::aggregate_with_late).
     #[track_caller]
-    pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> Rows<F, K, A> {
-        self.exchange(aggregate, None)
+    pub fn aggregate<A>(self, aggregate: A) -> Rows<F, K, A, P, H>
+    where
+        A: Aggregate<F::Item, Out: 'static>,
+        H::Input<F, P>: OperatorInput<K, F::Item, A::Item>,
+    {
+        self.aggregated(aggregate, None)
     }
 
     /// As [`aggregate`](Self::aggregate), with the late records as a second stream, whole and with their event time.
     #[track_caller]
-    pub fn aggregate_with_late<A: Aggregate<F::Item, Out: 'static>>(
-        self,
-        aggregate: A,
-    ) -> (Rows<F, K, Whole<A>>, Late<F>)
+    pub fn aggregate_with_late<A>(self, aggregate: A) -> WithLate<Rows<F, K, Whole<A>, P, H>, F>
     where
         F::Item: Record + Clone,
+        A: Aggregate<F::Item, Out: 'static>,
+        H::Input<F, P>: OperatorInput<K, F::Item, F::Item>,
     {
-        let queue = self.stream.job.plan().next_queue();
-        let rows = self.exchange(Whole(aggregate), Some(queue));
+        let queue = self.keyed.stream.job.plan().next_queue();
+        let rows = self.aggregated(Whole(aggregate), Some(queue));
         let late = rows.late(queue);
         (rows, late)
     }
 
-    /// Ends the stream in the sending end of an exchange by key; what crosses is what the aggregate needs.
     #[track_caller]
-    fn exchange<A>(self, aggregate: A, late: Option<usize>) -> Rows<F, K, A>
+    fn aggregated<A>(self, aggregate: A, late: Option<usize>) -> Rows<F, K, A, P, H>
     where
         A: Aggregate<F::Item, Out: 'static>,
+        H::Input<F, P>: OperatorInput<K, F::Item, A::Item>,
     {
-        let WindowedStream { stream: Stream { job, flow, place }, key, windows, at } = self;
-        let to = job.plan().next_stage();
-        let edge = job.plan().next_edge(&place, to, true);
-        let name = format!("{} > window", place.name);
-        let mut plan = job.plan();
-        let mut behind = plan.behind(to, &place, name);
-        let input = plan.input(&place, Partitioning::key::<K>(Some(at))).crossing(RowSchema::of::<A::Item>());
-        let node = PlanNode::new("window", to)
-            .input(input)
+        let WindowedStream { keyed, windows } = self;
+        let Grouped { job, input, mut place, reads, numbers } = H::items(keyed, "window", &aggregate);
+        let node = PlanNode::new("window", place.stage)
+            .input(reads)
             .rows(RowSchema::named::<Windowed<K, A::Out>>())
             .state("panes", RowSchema::of::<K>(), RowSchema::of::<A::Acc>())
             .parameter("aggregate", aggregate.kind())
             .parameter("size", nanos(windows.size_nanos()))
             .parameter("slide", nanos(windows.slide_nanos()))
             .bounded_by("the keys of the windows that are open")
-            .numbers(NodeNumbers {
-                edges: vec![edge],
-                queues: late.into_iter().collect(),
-                ..NodeNumbers::default()
-            });
-        plan.begin(&mut behind, node);
+            .numbers(NodeNumbers { queues: late.into_iter().collect(), ..numbers });
+        let mut plan = job.plan();
+        plan.begin(&mut place, node);
+        plan.waits.push((place.stage, place.label.clone()));
         drop(plan);
-        job.plan().waits.push((to, behind.label.clone()));
-        let sends = aggregate.clone();
-        job.plan().end(&place, move |shard| {
-            let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), sends.clone(), shard.router(), channels);
-            flow.instantiate(shard, end);
-        });
-        let label = behind.label.clone();
-        let flow = Aggregated { edge, windows, aggregate, late, label, marker: PhantomData };
-        Stream { job, flow, place: behind }
+        let label = place.label.clone();
+        let flow = Aggregated { input, windows, aggregate, late, label, marker: PhantomData };
+        Stream { job, flow, place }
     }
 
     /// How many records: `aggregate(count())`.
     #[track_caller]
-    pub fn count(self) -> Rows<F, K, aggregate::Count> {
+    pub fn count(self) -> Rows<F, K, aggregate::Count, P, H>
+    where
+        H::Input<F, P>: OperatorInput<K, F::Item, ()>,
+    {
         self.aggregate(aggregate::count())
     }
 
     /// The sum of `f`: `aggregate(sum(f))`. Of integers it is a `u64` or an `i64`, and one that does not fit stops the job with an error;
     /// floats are added exactly and rounded once. See [`sum`](aggregate::sum()).
     #[track_caller]
-    pub fn sum<V, S>(self, f: S) -> Rows<F, K, aggregate::Sum<S>>
+    pub fn sum<V, S>(self, f: S) -> Rows<F, K, aggregate::Sum<S>, P, H>
     where
         V: Number,
         S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::Sum<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::sum(f))
     }
 
     /// The mean of `f`: `aggregate(avg(f))`. It is rounded once, and never overflows.
     #[track_caller]
-    pub fn avg<V, S>(self, f: S) -> Rows<F, K, aggregate::Avg<S>>
+    pub fn avg<V, S>(self, f: S) -> Rows<F, K, aggregate::Avg<S>, P, H>
     where
         V: Number,
         S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::Avg<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::avg(f))
     }
 
     /// The least `f`: `aggregate(min(f))`. A NaN is above every number.
     #[track_caller]
-    pub fn min<V, S>(self, f: S) -> Rows<F, K, aggregate::Min<S>>
+    pub fn min<V, S>(self, f: S) -> Rows<F, K, aggregate::Min<S>, P, H>
     where
         V: Ranked,
         S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::Min<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::min(f))
     }
 
     /// The greatest `f`: `aggregate(max(f))`. A NaN is above every number, so it is NaN if there is one.
     #[track_caller]
-    pub fn max<V, S>(self, f: S) -> Rows<F, K, aggregate::Max<S>>
+    pub fn max<V, S>(self, f: S) -> Rows<F, K, aggregate::Max<S>, P, H>
     where
         V: Ranked,
         S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::Max<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::max(f))
     }
@@ -216,22 +200,24 @@ impl<F: Timed, K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static> Win
     /// # Ok::<(), pelton::JobError>(())
     /// ```
     #[track_caller]
-    pub fn max_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MaxBy<S>>
+    pub fn max_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MaxBy<S>, P, H>
     where
         F::Item: Record + Clone + Ord,
         O: Ord,
         S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::MaxBy<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::max_by(f))
     }
 
     /// The record with the least `f`; of several, the least one: `aggregate(min_by(f))`. Whole records cross the exchange.
     #[track_caller]
-    pub fn min_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MinBy<S>>
+    pub fn min_by<O, S>(self, f: S) -> Rows<F, K, aggregate::MinBy<S>, P, H>
     where
         F::Item: Record + Clone + Ord,
         O: Ord,
         S: Fn(&F::Item) -> O + Clone + Send + Sync + 'static,
+        H::Input<F, P>: OperatorInput<K, F::Item, <aggregate::MinBy<S> as Aggregate<F::Item>>::Item>,
     {
         self.aggregate(aggregate::min_by(f))
     }

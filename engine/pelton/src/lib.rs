@@ -48,6 +48,7 @@ pub mod cli;
 mod deduplicate;
 mod durability;
 pub mod flow;
+mod grouping;
 mod hints;
 mod job;
 mod join;
@@ -71,6 +72,7 @@ pub use pelton_core as core;
 #[doc(hidden)]
 pub use rkyv;
 
+pub use grouping::{ByExchange, Grouping, OnShard};
 pub use job::Job;
 pub use join::{
     Inner, InnerRows, InnerRowsWithLate, InnerWindows, JoinRows, JoinRowsWithLate, JoinedWindows, Joining,

@@ -13,7 +13,10 @@ pub use crate::sources::{Inlet, InletError, Producer, channel, from_iter, from_v
 pub use crate::watermarks::{from_source, in_order, out_of_order};
 pub use pelton_connect::ndjson;
 pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, sum};
-pub use pelton_core::operator::{FiredTimer, KeyContext, ProcessFunction};
+pub use pelton_core::operator::{
+    Expiring, ExpiringValue, FiredTimer, KeyContext, KeyedState, MapOf, MapState, ProcessFunction, StateOf,
+    Ttl, ValueState,
+};
 pub use pelton_core::state::timers::TimerKind;
 pub use pelton_core::window::{Window, Windowed, hopping, tumbling};
 pub use pelton_core::{EventTime, Key, Record};

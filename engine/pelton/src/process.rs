@@ -1,19 +1,25 @@
 //! Streams that are processed by a function with a state for each key and timers.
 
-use crate::flow::{Flow, Processed};
-use crate::keyed::Keyed;
+use crate::flow::{Flow, OperatorInput, Processed};
+use crate::grouping::{Grouped, Grouping};
+use crate::keyed::{InputOf, Keyed};
 use crate::stream::Stream;
-use pelton_core::operator::ProcessFunction;
+use pelton_core::operator::{KeyedState, ProcessFunction};
 use pelton_core::state::timers::Timer;
 use pelton_core::{Key, Record};
-use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema};
+use pelton_runtime::plan::{PlanNode, RowSchema};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
-impl<F, K, P> Keyed<F, P>
+/// The stream of what a function `U` lets out, for records of `F` by keys of `K`, which `P` takes from a record.
+pub type Function<F, K, U, P, H> = Stream<Processed<F, K, U, InputOf<F, P, H>>>;
+
+impl<F, K, P, H> Keyed<F, P, H>
 where
     F: Flow<Item: Record>,
     K: Key,
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
+    H: Grouping<Input<F, P>: OperatorInput<K, F::Item, F::Item>>,
 {
     /// Calls `function` for each record, with the state and the timers of its key: what windows and aggregates cannot say.
     ///
@@ -29,20 +35,23 @@ where
     /// #[pelton::record]
     /// struct Click { user: u64, at: i64 }
     ///
+    /// /// Clicks of a visit, and when it is over.
+    /// type Visit = (u64, EventTime);
+    ///
     /// /// How many clicks a user made before a minute without any.
     /// #[derive(Clone)]
     /// struct Visits;
     ///
     /// impl ProcessFunction<u64, Click> for Visits {
-    ///     type State = (u64, EventTime); // clicks of this visit, and when it is over
+    ///     type State = ValueState<Visit>;
     ///     type Out = (u64, u64);
     ///
-    ///     fn record(&self, _: Click, user: &mut KeyContext<'_, u64, Self::State, Self::Out>) {
+    ///     fn record(&self, _: Click, visit: &mut Option<Visit>, user: &mut KeyContext<'_, u64, Self::Out>) {
     ///         let time = user.time();
     ///         // A record may be ahead of the watermark, and then the timer of the visit before has not fired yet.
-    ///         let over = user.state().filter(|(_, ends)| *ends <= time);
-    ///         let clicks = if over.is_some() { 0 } else { user.state().map_or(0, |(clicks, _)| clicks) };
-    ///         *user.state() = Some((clicks + 1, time + secs(60)));
+    ///         let over = visit.filter(|(_, ends)| *ends <= time);
+    ///         let clicks = if over.is_some() { 0 } else { visit.map_or(0, |(clicks, _)| clicks) };
+    ///         *visit = Some((clicks + 1, time + secs(60)));
     ///         user.set_timer(time + secs(60), 0);
     ///         if let Some((clicks, ends)) = over {
     ///             let row = (*user.key(), clicks);
@@ -50,9 +59,9 @@ where
     ///         }
     ///     }
     ///
-    ///     fn timer(&self, timer: FiredTimer, user: &mut KeyContext<'_, u64, Self::State, Self::Out>) {
+    ///     fn timer(&self, timer: FiredTimer, visit: &mut Option<Visit>, user: &mut KeyContext<'_, u64, Self::Out>) {
     ///         // Not one of a click that others have followed.
-    ///         if let Some((clicks, _)) = user.state().take_if(|(_, ends)| *ends == timer.at) {
+    ///         if let Some((clicks, _)) = visit.take_if(|(_, ends)| *ends == timer.at) {
     ///             let row = (*user.key(), clicks);
     ///             user.emit(row);
     ///         }
@@ -73,30 +82,57 @@ where
     /// assert_eq!(rows, [(1, 1), (1, 2), (2, 1)]);
     /// # Ok::<(), pelton::JobError>(())
     /// ```
+    ///
+    /// # Panics
+    /// When the function has state that [expires](pelton_core::operator::Expiring), and does not say when.
     #[track_caller]
-    pub fn process<U: ProcessFunction<K, F::Item>>(self, function: U) -> Stream<Processed<F, K, U>> {
-        let (job, edge, mut place, input) = self.send_whole("process");
-        let by = RowSchema::of::<K>;
-        let node = PlanNode::new("process", place.stage)
-            .input(input)
-            .rows(RowSchema::named::<U::Out>())
-            .state("state", by(), RowSchema::of::<Option<U::State>>())
-            .state("timers in event time", by(), RowSchema::of::<Timer<K>>())
-            .state("timers in processing time", by(), RowSchema::of::<Timer<K>>())
-            .bounded_by("what the function keeps, and its timers")
-            .numbers(NodeNumbers { edges: vec![edge], ..NodeNumbers::default() });
-        let node = match U::PROCESSING_TIMERS {
-            true => node.beyond_records("timers fire by the clock, whose readings the log keeps"),
-            false => node,
-        };
+    pub fn process<U>(self, function: U) -> Function<F, K, U, P, H>
+    where
+        U: ProcessFunction<K, F::Item>,
+    {
+        let Grouped { job, input, mut place, reads, numbers } = H::whole(self, "process");
+        let node = PlanNode::new("process", place.stage).input(reads).numbers(numbers);
         let mut plan = job.plan();
-        plan.begin(&mut place, node);
+        plan.begin(&mut place, described::<K, F::Item, U>(node, &function));
         plan.waits.push((place.stage, place.label.clone()));
-        if U::PROCESSING_TIMERS {
+        if U::PROCESSING_TIMERS && !plan.graph.timers.contains(&place.stage) {
             plan.graph.timers.push(place.stage);
         }
         drop(plan);
-        let flow = Processed { edge, function, label: place.label.clone(), marker: PhantomData };
+        let flow = Processed { input, function, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }
+}
+
+/// What a plan says of a process function.
+#[track_caller]
+fn described<K: Key, T, U: ProcessFunction<K, T>>(mut node: PlanNode, function: &U) -> PlanNode {
+    let by = RowSchema::of::<K>;
+    let mut states = Vec::new();
+    function.state().describe(&mut states);
+    for (number, state) in states.iter().enumerate() {
+        let name =
+            if number == 0 { Cow::from(state.name) } else { format!("{} {}", state.name, number + 1).into() };
+        node = match state.value {
+            Some(value) => node.state(name, by(), RowSchema::Schema(value)),
+            None => node.state(name, RowSchema::None, RowSchema::Type("a time".to_owned())),
+        };
+        if let Some(ttl) = state.expires {
+            let Some(ttl) = ttl else {
+                panic!(
+                    "a process function has state that expires, and does not say when: `fn state(&self) -> Self::State` is to return `Expiring::after(..)`"
+                )
+            };
+            node = node.setting("time to live", ttl.to_string());
+        }
+    }
+    node = node
+        .rows(RowSchema::named::<U::Out>())
+        .state("timers in event time", by(), RowSchema::of::<Timer<K>>())
+        .state("timers in processing time", by(), RowSchema::of::<Timer<K>>())
+        .bounded_by("what the function keeps, and its timers");
+    if U::PROCESSING_TIMERS {
+        node = node.beyond_records("timers fire by the clock, whose readings the log keeps");
+    }
+    node
 }

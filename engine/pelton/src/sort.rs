@@ -1,7 +1,8 @@
 //! Sorting a stream by event time.
 
-use crate::flow::{Flow, Sorted};
-use crate::keyed::{Keyed, Late};
+use crate::flow::{Flow, OperatorInput, Sorted};
+use crate::grouping::{ByExchange, Grouped, Grouping};
+use crate::keyed::{InputOf, Keyed, WithLate};
 use crate::stream::{Stream, Timed};
 use pelton_core::{Key, Record};
 use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema};
@@ -11,11 +12,17 @@ use std::marker::PhantomData;
 /// How records of one time are ordered when it is by themselves.
 pub type ByOrd<T> = fn(&T, &T) -> Ordering;
 
-/// The stream of sorted records of `F`, by keys of `K`.
-pub type Ordered<F, K> = Stream<Sorted<F, K, ByOrd<<F as Flow>::Item>>>;
+/// The stream of sorted records of `F`, by keys of `K`, which `P` takes from a record, and with ties broken by `C`.
+pub type SortedBy<F, K, C, P, H> = Stream<Sorted<F, K, C, InputOf<F, P, H>>>;
+
+/// As [`SortedBy`], where records of one time are in their own order.
+pub type Ordered<F, K, P, H> = SortedBy<F, K, ByOrd<<F as Flow>::Item>, P, H>;
+
+/// All records of `F` in one order.
+pub type OrderedTogether<F> = Ordered<F, (), Together<<F as Flow>::Item>, ByExchange>;
 
 /// What brings all records together.
-type Together<T> = fn(&T);
+pub type Together<T> = fn(&T);
 
 impl<F: Timed<Item: Record>> Stream<F> {
     /// All records in the order of their event times, those of one time in their own order. A record waits
@@ -42,7 +49,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
     /// # Ok::<(), pelton::JobError>(())
     /// ```
     #[track_caller]
-    pub fn sort(self) -> Ordered<F, ()>
+    pub fn sort(self) -> OrderedTogether<F>
     where
         F::Item: Ord,
     {
@@ -61,7 +68,7 @@ impl<F: Timed<Item: Record>> Stream<F> {
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
     #[track_caller]
-    pub fn sort_with_late(self) -> (Ordered<F, ()>, Late<F>)
+    pub fn sort_with_late(self) -> WithLate<OrderedTogether<F>, F>
     where
         F::Item: Ord,
     {
@@ -74,16 +81,17 @@ impl<F: Timed<Item: Record>> Stream<F> {
     }
 }
 
-impl<F, K, P> Keyed<F, P>
+impl<F, K, P, H> Keyed<F, P, H>
 where
     F: Timed<Item: Record>,
     K: Key,
     P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
+    H: Grouping<Input<F, P>: OperatorInput<K, F::Item, F::Item>>,
 {
     /// The records of each key in the order of their event times, those of one time in their own order;
     /// otherwise as [`Stream::sort`].
     #[track_caller]
-    pub fn sort(self) -> Ordered<F, K>
+    pub fn sort(self) -> Ordered<F, K, P, H>
     where
         F::Item: Ord,
     {
@@ -92,7 +100,7 @@ where
 
     /// As [`sort`](Self::sort), with `compare` for records of one time; see [`Stream::sort_by`].
     #[track_caller]
-    pub fn sort_by<C>(self, compare: C) -> Stream<Sorted<F, K, C>>
+    pub fn sort_by<C>(self, compare: C) -> SortedBy<F, K, C, P, H>
     where
         C: Fn(&F::Item, &F::Item) -> Ordering + Clone + Send + Sync + 'static,
     {
@@ -101,7 +109,7 @@ where
 
     /// As [`sort`](Self::sort), with the late records as a second stream.
     #[track_caller]
-    pub fn sort_with_late(self) -> (Ordered<F, K>, Late<F>)
+    pub fn sort_with_late(self) -> WithLate<Ordered<F, K, P, H>, F>
     where
         F::Item: Ord,
     {
@@ -112,21 +120,17 @@ where
     }
 
     #[track_caller]
-    fn sorted<C>(self, compare: C, late: Option<usize>) -> Stream<Sorted<F, K, C>> {
-        let (job, edge, mut place, input) = self.send_whole("sort");
+    fn sorted<C>(self, compare: C, late: Option<usize>) -> SortedBy<F, K, C, P, H> {
+        let Grouped { job, input, mut place, reads, numbers } = H::whole(self, "sort");
         let node = PlanNode::new("sort", place.stage)
-            .input(input)
+            .input(reads)
             .rows(RowSchema::of::<F::Item>())
             .state("waiting", RowSchema::of::<K>(), RowSchema::of::<F::Item>())
             .bounded_by("the records that the watermark has not passed")
-            .numbers(NodeNumbers {
-                edges: vec![edge],
-                queues: late.into_iter().collect(),
-                ..NodeNumbers::default()
-            });
+            .numbers(NodeNumbers { queues: late.into_iter().collect(), ..numbers });
         job.plan().begin(&mut place, node);
         job.plan().waits.push((place.stage, place.label.clone()));
-        let flow = Sorted { edge, compare, late, label: place.label.clone(), marker: PhantomData };
+        let flow = Sorted { input, compare, late, label: place.label.clone(), marker: PhantomData };
         Stream { job, flow, place }
     }
 }

@@ -8,14 +8,14 @@ use crate::flow::{
     Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Mapped, Rebalanced, Stamped,
 };
 use crate::job::Job;
-use crate::keyed::{AllWindows, Keyed};
+use crate::keyed::AllWindows;
 use crate::settings::{Delivering, Label};
 use crate::watermarks::WatermarkStrategy;
 use pelton_core::exchange::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::operator::WatermarkKind;
 use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::stage::context::WatermarkOrigin;
-use pelton_core::{EdgeId, EventTime, Key, Record, StageId, Windowed};
+use pelton_core::{EdgeId, EventTime, Record, StageId, Windowed};
 use pelton_runtime::plan::{Fused, NodeId, NodeNumbers, Partitioning, PlanNode, RowSchema};
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -215,12 +215,6 @@ impl<F: Flow> Stream<F> {
         self.place.port = 0;
         self.place.fused.clear();
         Generator { index, stage: self.place.stage, timing, sources: self.place.sources.clone() }
-    }
-
-    /// Groups the stream: records of equal keys meet on one shard.
-    #[track_caller]
-    pub fn key_by<K: Key, P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static>(self, key: P) -> Keyed<F, P> {
-        Keyed { stream: self, key, at: Location::caller() }
     }
 
     /// Spreads the records evenly over the shards, one for each in turn.

@@ -185,12 +185,12 @@ impl ProcessFunction<u64, i64> for Delayed {
     type Out = (EventTime, EventTime);
     const PROCESSING_TIMERS: bool = true;
 
-    fn record(&self, at: i64, key: &mut KeyContext<'_, u64, (), Self::Out>) {
+    fn record(&self, at: i64, _: (), key: &mut KeyContext<'_, u64, Self::Out>) {
         let due = key.processing_time() + nanos(self.0);
         key.set_processing_timer(due, at as u64);
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, (), Self::Out>) {
+    fn timer(&self, timer: FiredTimer, _: (), key: &mut KeyContext<'_, u64, Self::Out>) {
         assert_eq!(timer.kind, TimerKind::Processing);
         let row = (timer.at, key.processing_time());
         key.emit(row);

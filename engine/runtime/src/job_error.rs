@@ -26,6 +26,15 @@ pub enum JobError {
         /// The stream, by what was done to it before.
         stream: String,
     },
+    /// A stream was said to be grouped by a key, and is not.
+    NotGrouped {
+        /// The job.
+        job: String,
+        /// The stream, by what was done to it before.
+        stream: String,
+        /// Where that was said, and what the stream was grouped by.
+        problem: String,
+    },
     /// A call that waits for a job was made on one of an engine's own threads: in a function of a job, which would then stand still.
     OnCore {
         /// The call.
@@ -102,6 +111,11 @@ impl fmt::Display for JobError {
                  it is; call `.ingestion_time()`, or use `from_source()` or `.idle_after(..)`, on the source's own stream, before `key_by`, windows, \
                  `rebalance` and unions of different stages"
             ),
+            JobError::NotGrouped { job, stream, problem } => write!(
+                f,
+                "job `{job}`: the stream `{stream}` is not on the shards of its keys: {problem}. `keyed_as` takes the key by which a stream was \
+                 grouped before; to group it by another, use `key_by`"
+            ),
             JobError::Config(error) => error.fmt(f),
             JobError::OnCore { call } => write!(
                 f,
@@ -152,6 +166,7 @@ impl Error for JobError {
             JobError::Memory { .. }
             | JobError::Unfinished { .. }
             | JobError::Clockless { .. }
+            | JobError::NotGrouped { .. }
             | JobError::Disputed { .. }
             | JobError::OnCore { .. }
             | JobError::Size { .. }

@@ -2,6 +2,7 @@
 
 use crate::data::{Data, Event, REPEATED_WITHIN};
 use crate::database::{Database, Name, Shown};
+use crate::functions::{Alarm, Remember, remembered};
 use pelton::prelude::*;
 use pelton::sim::Chance;
 use pelton::sources::Source;
@@ -36,8 +37,11 @@ pub enum Family {
     WindowJoined,
     /// A timer of either clock for each record, and what was kept of its key.
     Timed,
+    /// What was kept of a key for a while, behind a sort and within its chain.
+    Remembered,
 }
 
+/// What is drawn from. What a seed means must not change, so whatever is added takes the place of some of one that it goes beyond.
 const FAMILIES: [Family; 13] = [
     Family::Count,
     Family::HoppingMax,
@@ -73,13 +77,17 @@ impl Shape {
     /// Draws a job for such records, which may come so many places behind others.
     pub fn draw(chance: &mut Chance, data: &Data, places_behind: u64) -> Self {
         let places = places_behind + REPEATED_WITHIN;
-        Shape {
+        let mut shape = Shape {
             family: *chance.choose(&FAMILIES),
             window_ms: data.step_ms * chance.magnitude(200) as i64,
             hops: chance.from_to(1, 5) as i64,
             chunk: chance.magnitude(8) as usize,
             disorder_ms: data.jitter_ms + data.step_ms * places as i64 + 1,
+        };
+        if shape.family == Family::SortedByKey && shape.hops > 2 {
+            shape.family = Family::Remembered;
         }
+        shape
     }
 
     /// Sinks of the job.
@@ -164,6 +172,11 @@ impl Shape {
                 let rows = records.key_by(|e| e.key).process(Alarm { delay_ms: self.window_ms as u64 });
                 rows.deliver(delivery).sink(sink)
             }
+            Family::Remembered => {
+                let sorted = records.key_by(|e| e.key).sort();
+                let remember = Remember { while_ms: self.window_ms as u64 };
+                sorted.keyed_as(|e| e.key).process(remember).deliver(delivery).sink(sink)
+            }
             Family::Copied | Family::Ingested => records.map(copy).deliver(delivery).sink(sink),
         }
     }
@@ -212,6 +225,11 @@ impl Shape {
                 let by_clock = |e: &Event| [0, e.key as i64, 1, e.id as i64];
                 let rows: BTreeSet<Shown> = events.iter().flat_map(|e| [by_time(e), by_clock(e)]).collect();
                 return vec![rows.into_iter().collect()];
+            }
+            Family::Remembered => {
+                let mut by_key: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
+                events.iter().for_each(|e| by_key.entry(e.key).or_default().push(e));
+                return vec![by_key.into_values().flat_map(|of| remembered(of, self.window_ms)).collect()];
             }
             Family::Count | Family::Hottest => events.iter().for_each(|e| add(e, 1)),
             Family::Ingested => {
@@ -275,42 +293,6 @@ impl Shape {
             }
         }
         None
-    }
-}
-
-/// Says of each record once that its time and a while have passed, and once that the clock has gone on.
-#[derive(Clone)]
-struct Alarm {
-    delay_ms: u64,
-}
-
-impl ProcessFunction<u64, Event> for Alarm {
-    /// The numbers that the clock has been set for.
-    type State = BTreeMap<u64, bool>;
-    type Out = Shown;
-    const PROCESSING_TIMERS: bool = true;
-
-    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, Self::State, Shown>) {
-        key.set_timer(key.time() + millis(self.delay_ms), event.id);
-        if key.state().get_or_insert_default().insert(event.id, false).is_none() {
-            key.set_processing_timer(key.processing_time() + millis(event.id % 5), event.id);
-        }
-    }
-
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, Self::State, Shown>) {
-        let (number, id) = (*key.key() as i64, timer.tag as i64);
-        let told = key.state().as_mut().and_then(|ids| ids.get_mut(&timer.tag));
-        // Whoever has lost what was kept says so by a row that nobody expects.
-        let row = match (timer.kind, told) {
-            (TimerKind::Event, Some(_)) => [timer.at.as_millis(), number, 0, id],
-            (TimerKind::Processing, Some(told)) if !*told => {
-                *told = true;
-                // What the function saw of the clock: whatever is stopped, it is the same under the row's name.
-                [timer.at.as_nanos(), number, 1, id]
-            }
-            _ => [-1, number, -1, id],
-        };
-        key.emit(row);
     }
 }
 

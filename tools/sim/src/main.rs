@@ -12,6 +12,7 @@
 
 mod data;
 mod database;
+mod functions;
 mod ingested;
 mod jobs;
 mod late;

@@ -114,17 +114,21 @@ pub struct Frame<'a> {
     _ring: PhantomData<&'a u8>,
 }
 
-#[cfg(test)]
 impl<'a> Frame<'a> {
     /// `count` records of `format` that were written over `words`.
+    ///
+    /// # Safety
+    /// They were, as in a ring.
+    pub(crate) unsafe fn of_rows(format: RowFormat, words: &'a [u128], count: usize) -> Self {
+        let payload = NonNull::from(words).cast();
+        Frame { payload, len: size_of_val(words), count, format, _ring: PhantomData }
+    }
+
+    /// As [`of_rows`](Self::of_rows), for tests, which write what they say.
+    #[cfg(test)]
     pub(crate) fn over(format: RowFormat, words: &'a [u128], count: usize) -> Self {
-        Frame {
-            payload: NonNull::from(words).cast(),
-            len: size_of_val(words),
-            count,
-            format,
-            _ring: PhantomData,
-        }
+        // SAFETY: by whoever writes the test.
+        unsafe { Self::of_rows(format, words, count) }
     }
 }
 

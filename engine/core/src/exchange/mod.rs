@@ -14,6 +14,7 @@ pub mod clock;
 pub mod doorbell;
 pub(crate) mod frame;
 pub mod hash;
+pub(crate) mod local;
 pub mod partition;
 pub mod ring;
 pub mod router;

@@ -4,6 +4,7 @@
 //! an exchange, keep the state of the keys that the shard owns, and act when a tick completes.
 
 pub(crate) mod assign_timestamps;
+pub(crate) mod chained;
 pub(crate) mod deduplicate;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
@@ -28,7 +29,10 @@ pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use map::Map;
 pub use pass::Pass;
-pub use process::{FiredTimer, KeyContext, ProcessFunction, ProcessOperator};
+pub use process::{
+    Expiring, ExpiringValue, FiredTimer, KeyContext, KeyedState, MapOf, MapState, ProcessFunction,
+    ProcessOperator, StateDescription, StateOf, Ttl, ValueState,
+};
 pub use side::Side;
 pub use sort::SortOperator;
 pub use window::WindowOperator;
@@ -97,6 +101,14 @@ pub trait Operator: Pipe {
     /// # Errors
     /// When the state outgrows the memory limit.
     fn frame(&mut self, port: usize, frame: Frame<'_>) -> Result<(), Fault>;
+
+    /// Takes what the chain in front has left for it since the last time, if it stands [within a chain](chained).
+    ///
+    /// # Errors
+    /// As for [`frame`](Self::frame).
+    fn drain(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// All frames of the tick have been taken: does a bounded part of what follows from that, and returns whether it is done.
     ///

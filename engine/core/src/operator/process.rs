@@ -3,9 +3,19 @@
 //! A record costs one lookup. Timers fire when the tick completes that has brought their clock there, in the order (time, key, tag), a bounded
 //! number in a step. Everything that user code can see is a function of the records and their ticks: the state, the timers, and both times.
 
+mod expiring;
 mod function;
+mod map;
+mod state;
+#[cfg(test)]
+mod tests;
+mod value;
 
-pub use self::function::{FiredTimer, KeyContext, ProcessFunction};
+pub use self::expiring::{Expiring, Ttl};
+pub use self::function::{FiredTimer, KeyContext, ProcessFunction, StateOf};
+pub use self::map::{MapOf, MapState};
+pub use self::state::{KeyInHand, KeyedState, OpenState, StateDescription};
+pub use self::value::{ExpiringValue, ValueState};
 
 use self::function::{Fired, Now};
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
@@ -19,10 +29,8 @@ use crate::record::key::Key;
 use crate::record::{Record, read};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::arena::Arena;
 use crate::state::timers::{Timer, TimerKind, Timers};
 use alloc::rc::Rc;
-use core::cell::RefCell;
 use core::marker::PhantomData;
 
 /// The operator behind an exchange by `K` that calls `P` for records of type `T`.
@@ -31,8 +39,7 @@ where
     K: Key,
 {
     function: P,
-    /// One table.
-    states: Rc<RefCell<Arena<K, Option<P::State>>>>,
+    states: <P::State as KeyedState<K>>::Open,
     timers: Timers<K>,
     /// In the tick that completes.
     fired: Fired,
@@ -46,8 +53,8 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
     /// An operator that has seen nothing.
     pub fn new(function: P, at: OperatorContext, next: N) -> Self {
         ProcessOperator {
+            states: function.state().open(&at.store),
             function,
-            states: at.store.arena(),
             timers: at.store.timers(),
             fired: Fired::default(),
             may_wait: at.may_wait,
@@ -58,28 +65,24 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
     }
 
     /// Calls the function with the state of a key.
+    #[inline]
     fn call(
         &mut self,
         (hash, key): (u64, &K),
         (time, now): (EventTime, Now),
         fired: Option<&Fired>,
-        call: impl FnOnce(&P, &mut KeyContext<'_, K, P::State, P::Out>),
+        call: impl FnOnce(&P, StateOf<'_, K, P::State>, &mut KeyContext<'_, K, P::Out>),
     ) -> Result<(), Fault> {
-        let mut states = self.states.borrow_mut();
-        let table = states.open(0);
-        let (table, saver) = states.table_mut(table);
-        let place = table.place(hash, saver, |k| k == key, || (key.clone(), None))?;
-        let (next, state) = (&mut self.next, table.value_mut(place));
-        let mut out = |at, row| next.push(at, row);
         let (timers, context) = (&self.timers, &*self.context);
+        let in_hand = KeyInHand { hash, key, time, processing: now.time, context };
+        self.states.begin(&in_hand)?;
+        let next = &mut self.next;
+        let mut out = |at, row| next.push(at, row);
         let may_wait_for_time = P::PROCESSING_TIMERS;
         let mut key_context =
-            KeyContext { key, time, now, fired, state, timers, out: &mut out, context, may_wait_for_time };
-        call(&self.function, &mut key_context);
-        if state.is_none() {
-            table.remove(hash, saver, |k| k == key)?;
-        }
-        Ok(())
+            KeyContext { key, time, now, fired, timers, out: &mut out, context, may_wait_for_time };
+        call(&self.function, P::State::of(&mut self.states, &in_hand), &mut key_context);
+        self.states.end(&in_hand)
     }
 
     /// Up to [`BATCH`] records of fixed size: their lookups overlap.
@@ -88,10 +91,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         for (hash, keyed) in hashes.iter_mut().zip(rows) {
             *hash = read::<K>(&keyed.key).hash();
         }
-        if self.states.borrow().len() > 0 {
-            let states = self.states.borrow();
-            hashes[..rows.len()].iter().for_each(|hash| states.table(0).prefetch(*hash));
-        }
+        hashes[..rows.len()].iter().for_each(|hash| self.states.prefetch(*hash));
         hashes.iter().zip(rows).try_for_each(|(hash, keyed)| self.take(*hash, keyed))
     }
 
@@ -99,7 +99,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         let (key, record) = (read::<K>(&keyed.key), read::<T>(&keyed.item));
         let now = Now { watermark: self.context.watermark.get(), time: self.context.wall.get() };
         let time = EventTime(keyed.at.into());
-        self.call((hash, &key), (time, now), None, |function, key| function.record(record, key))
+        self.call((hash, &key), (time, now), None, |function, state, key| function.record(record, state, key))
     }
 }
 
@@ -124,16 +124,16 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for 
             budget -= 1;
             let Some((kind, Timer { at, key, tag })) = self.timers.pop_due(tick)? else {
                 self.fired = Fired::default();
-                // What was let go of as keys moved.
-                self.states.borrow_mut().clear_some(&mut budget);
-                return self.context.check().map(|()| true);
+                // After the timers: what they wait for is still there.
+                let done = self.states.tidy(tick.watermark, tick.time, &mut budget)?;
+                return self.context.check().map(|()| done);
             };
             *self.fired.of(kind) = Some(at);
             let time = if kind == TimerKind::Event { at } else { tick.watermark };
             let fired = FiredTimer { kind, at, tag };
             let so_far = self.fired;
-            self.call((key.hash(), &key), (time, now), Some(&so_far), |function, key| {
-                function.timer(fired, key)
+            self.call((key.hash(), &key), (time, now), Some(&so_far), |function, state, key| {
+                function.timer(fired, state, key)
             })?;
             self.context.check()?;
         }

@@ -4,17 +4,23 @@
 //! 2. [`wire`](crate::stage::wiring::wire) makes the rings and clock lines and divides them among the shards, before any thread begins.
 //! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
 
+mod operators;
+
+pub use self::operators::OperatorContext;
+
+use self::operators::Built;
+use crate::checkpoint::snapshot::Section;
 use crate::exchange::frame::RowFormat;
-use crate::exchange::partition::{ExchangeWriter, Timed};
+use crate::exchange::partition::ExchangeWriter;
 use crate::exchange::router::Router;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
 use crate::ingress::source::{FromSource, Partition, Reader, Source};
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
+use crate::operator::Port;
 use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
 use crate::operator::push::Push;
-use crate::operator::{Operator, Pass, Port};
 use crate::record::{Record, is_fixed};
 use crate::stage::context::{RunInfo, StageContext};
 use crate::stage::graph::Edge;
@@ -24,7 +30,6 @@ use crate::stage::wiring::Wiring;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
 use crate::state::slab::Slabs;
-use crate::state::store::StateStore;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
@@ -33,26 +38,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::AtomicU64;
-
-/// Where a stateful operator is built, and what it may use there.
-pub struct OperatorContext {
-    /// What the segments of its stage share.
-    pub context: Rc<StageContext>,
-    /// Its state.
-    pub store: Rc<StateStore>,
-    /// Where whatever else it keeps lives.
-    pub memory: Arc<dyn Memory>,
-    /// Whether it may pause when its output is full: no receiver of the output waits for another output of the stage.
-    pub may_wait: bool,
-}
-
-/// An operator with its state and its name, and the exchanges in front of it.
-struct Built {
-    ports: Vec<Port>,
-    operator: Box<dyn Operator>,
-    store: Rc<StateStore>,
-    name: String,
-}
 
 #[derive(Default)]
 struct StageParts {
@@ -286,40 +271,6 @@ impl ShardBuilder {
         self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 
-    /// Adds the reader of an exchange that does not group, feeding `next`.
-    pub fn add_pass<T: Record>(&mut self, edge: EdgeId, name: String, next: impl Push<T>) {
-        let stage = self.wiring.graph.edges[usize::from(edge.0)].to;
-        let (pass, store) = (Pass::new(self.context(stage), next), self.store());
-        let (ports, operator) = (alloc::vec![Port::of::<Timed<T>>(edge)], Box::new(pass));
-        self.stages[usize::from(stage.0)].operators.push(Built { ports, operator, store, name });
-    }
-
-    /// The state of an operator that is to be built.
-    fn store(&self) -> Rc<StateStore> {
-        StateStore::new(self.memory.clone(), self.slabs.clone())
-    }
-
-    /// Adds what `operator` makes behind the exchanges that are its `ports`, which all lead into one stage.
-    ///
-    /// # Panics
-    /// When there is no port, or they lead into several stages.
-    pub fn add_operator<O: Operator>(
-        &mut self,
-        ports: &[Port],
-        name: String,
-        operator: impl FnOnce(OperatorContext) -> O,
-    ) {
-        let mut stages = ports.iter().map(|port| self.wiring.graph.edges[usize::from(port.edge.0)].to);
-        let stage = stages.next().unwrap_or_else(|| panic!("`{name}` has no port"));
-        assert!(stages.all(|other| other == stage), "the ports of `{name}` are of one stage");
-        let (may_wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
-        let (store, memory) = (self.store(), self.memory.clone());
-        let operator =
-            Box::new(operator(OperatorContext { context, store: store.clone(), memory, may_wait }));
-        let ports = ports.to_vec();
-        self.stages[usize::from(stage.0)].operators.push(Built { ports, operator, store, name });
-    }
-
     /// The shard.
     ///
     /// # Panics
@@ -332,8 +283,15 @@ impl ShardBuilder {
         let mut stages = Vec::new();
         let first = built.next().unwrap_or_default();
         for (number, mut built) in built.enumerate().map(|(n, p)| (n + 1, p)) {
-            built.operators.sort_by_key(|built| built.ports[0].edge);
+            // Those within chains come last, and as they stand in the program: whatever they read was let out before.
+            built.operators.sort_by_key(|built| (built.chained, built.ports.first().map(|port| port.edge)));
             let context = self.contexts[number].clone();
+            let graph = &self.wiring.graph;
+            let section = |(operator, built): (usize, &Built)| match built.chained {
+                Some(chained) => Section::operator(graph.ids.chained(chained), 0),
+                None => Section::operator(graph.ids.stage(number) as usize, operator),
+            };
+            let sections = built.operators.iter().enumerate().map(section).collect();
             let mut inputs = Vec::new();
             for (operator, Built { ports, name, .. }) in built.operators.iter().enumerate() {
                 for (port, &Port { edge, rows: format }) in ports.iter().enumerate() {
@@ -365,6 +323,7 @@ impl ShardBuilder {
             let (stores, operators): (Vec<_>, Vec<_>) = operators.unzip();
             let segments = Segments::new(operators, built.forks);
             let clocks = clocks[number].clone();
+            let stores = (sections, stores);
             let stage = Stage::new(context, inputs, segments, stores, clocks, trace, self.hash_ticks);
             let deadlines = self.wiring.deadlines.get(&number).cloned().unwrap_or_default();
             stages.push(stage.behind(self.barrier.clone()).waited_for(number, deadlines));

@@ -9,6 +9,7 @@ use crate::operator::{Due, TickInfo};
 use crate::stage::context::IDLE;
 use crate::state::store::StateStore;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 impl Stage {
     /// Everything of the open tick has been taken: its watermark is the least of the inputs' that are not idle.
@@ -56,7 +57,10 @@ impl Stage {
         while index < self.segments.heads.len() {
             self.segments.running = index;
             let time = self.context.wall.get();
-            let tick = TickInfo { tick, time, watermark: self.watermark, inputs: &self.ports[index] };
+            // One within a chain has its stage's watermark.
+            let own = core::slice::from_ref(&self.watermark);
+            let inputs = self.ports.get(index).map_or(own, Vec::as_slice);
+            let tick = TickInfo { tick, time, watermark: self.watermark, inputs };
             let done = self.segments.heads[index].complete(&tick)?;
             self.segments.drain_forks(|_| ());
             if !done {

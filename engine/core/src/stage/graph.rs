@@ -44,7 +44,12 @@ pub struct Ids {
     pub generators: Vec<u32>,
     /// Of sinks.
     pub sinks: Vec<u32>,
+    /// Of operators within chains.
+    pub chained: Vec<u32>,
 }
+
+/// The first number that the state of operators within chains goes by, unless a data directory knows them by others: beyond those of all stages.
+pub const CHAINED_FIRST: usize = 1 << 14;
 
 fn id(ids: &[u32], number: usize) -> u32 {
     ids.get(number).copied().unwrap_or(number as u32)
@@ -61,6 +66,11 @@ impl Ids {
 
     pub(crate) fn generator(&self, number: usize) -> u32 {
         id(&self.generators, number)
+    }
+
+    /// Operators within chains have numbers as stages have.
+    pub(crate) fn chained(&self, number: usize) -> usize {
+        self.chained.get(number).map_or(CHAINED_FIRST + number, |id| *id as usize)
     }
 
     pub(crate) fn sink(&self, number: usize) -> u32 {
@@ -81,6 +91,8 @@ pub struct Graph {
     pub generators: Vec<Generator>,
     /// Stages with timers in processing time, which are told the time of every tick.
     pub timers: Vec<StageId>,
+    /// Of each operator within a chain the stage that it is in, in the order of the program.
+    pub chained: Vec<StageId>,
     /// By which numbers what it keeps is known.
     pub ids: Ids,
 }

@@ -25,6 +25,7 @@ pub mod wiring;
 use crate::bounds::STEP_RECORDS_MAX;
 use crate::checkpoint::moving::Move;
 use crate::checkpoint::notes::Notes;
+use crate::checkpoint::snapshot::Section;
 use crate::exchange::clock::Clocks;
 use crate::exchange::frame::{RowFormat, discard, peek, take};
 use crate::exchange::ring::Consumer;
@@ -87,8 +88,9 @@ pub(crate) struct Stage {
     /// Whether a frame of the open tick has said another watermark than the one before it.
     is_moved: bool,
     segments: Segments<dyn Operator>,
-    /// The state of each operator.
+    /// The state of each operator, and what blocks of it are called.
     stores: Vec<Rc<StateStore>>,
+    sections: Vec<Section>,
     clocks: Clocks,
     /// The tick that frames have been taken of.
     open: Option<Tick>,
@@ -133,7 +135,7 @@ impl Stage {
         context: Rc<StageContext>,
         inputs: Vec<Input>,
         segments: Segments<dyn Operator>,
-        stores: Vec<Rc<StateStore>>,
+        (sections, stores): (Vec<Section>, Vec<Rc<StateStore>>),
         clocks: Clocks,
         trace: bool,
         hash_ticks: u64,
@@ -154,6 +156,7 @@ impl Stage {
             inputs,
             segments,
             stores,
+            sections,
             clocks,
             open: None,
             completing: None,
@@ -229,6 +232,11 @@ impl Stage {
     /// The state of each operator.
     pub(crate) fn stores(&self) -> &[Rc<StateStore>] {
         &self.stores
+    }
+
+    /// What the first state of each operator is called in a checkpoint.
+    pub(crate) fn sections(&self) -> &[Section] {
+        &self.sections
     }
 
     pub(crate) fn forks(&mut self) -> &mut [Box<dyn ForkBuffer>] {
@@ -337,8 +345,20 @@ impl Stage {
         self.is_moved |= input.watermark != watermark;
         input.watermark = watermark;
         self.context.stats.frames.add(1);
-        self.segments.drain_forks(|_| ());
+        self.drain()?;
         Ok(count + 1)
+    }
+
+    /// Brings what operators have let out to those within the chains behind them.
+    fn drain(&mut self) -> Result<(), Fault> {
+        self.segments.drain_forks(|_| ());
+        // Those that exchanges lead to have nothing to drain, and come first.
+        for chained in self.ports.len()..self.segments.heads.len() {
+            self.segments.running = chained;
+            self.segments.heads[chained].drain()?;
+            self.segments.drain_forks(|_| ());
+        }
+        Ok(())
     }
 }
 

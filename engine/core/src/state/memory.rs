@@ -120,6 +120,11 @@ impl<T> Buf<T> {
         Buf { base: NonNull::dangling(), region: None, len: 0, capacity: 0, memory, _items: PhantomData }
     }
 
+    /// What it asks when it grows.
+    pub(crate) fn memory(&self) -> Arc<dyn Memory> {
+        self.memory.clone()
+    }
+
     #[inline(always)]
     fn base(&self) -> *mut T {
         self.base.as_ptr()

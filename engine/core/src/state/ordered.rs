@@ -12,6 +12,7 @@
 //!
 //! What a checkpoint knows of pages is in `saving`.
 
+mod lookup;
 mod saving;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! monomorphised chain. You meet these types in signatures and error messages only.
 
 mod deduplicated;
+mod input;
 mod processed;
 mod root;
 mod sorted;
@@ -12,6 +13,7 @@ mod stateless;
 mod window_joined;
 
 pub use deduplicated::Deduplicated;
+pub use input::{InChain, OperatorInput};
 pub use processed::Processed;
 pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
 pub use sorted::Sorted;

@@ -1,13 +1,13 @@
 //! Where a stretch begins: a source, the reading end of an exchange, or one of the ends of a fork.
 
 use super::Flow;
+use super::input::OperatorInput;
 use crate::settings::Label;
 use crate::stream::Timed;
-use pelton_core::exchange::partition::Keyed;
 use pelton_core::ingress::source::Source;
+use pelton_core::operator::WindowOperator;
 use pelton_core::operator::fork::ToQueue;
 use pelton_core::operator::push::Push;
-use pelton_core::operator::{Port, WindowOperator};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
@@ -81,9 +81,9 @@ impl<S: Flow<Item: Record>, R: Flow<Item = S::Item>> Flow for Joined<S, R> {
     }
 }
 
-/// Behind a keyed window: rows of `A` over records of `T`, by key `K`.
-pub struct Aggregated<T, K, A> {
-    pub(crate) edge: EdgeId,
+/// Behind a keyed window: rows of `A` over records of `T`, by key `K`; `I` is how they get here.
+pub struct Aggregated<T, K, A, I = EdgeId> {
+    pub(crate) input: I,
     pub(crate) windows: Windows,
     pub(crate) aggregate: A,
     /// The queue that late items go to.
@@ -92,15 +92,23 @@ pub struct Aggregated<T, K, A> {
     pub(crate) marker: Marker<(T, K)>,
 }
 
-impl<T: 'static, K: Key, A: Aggregate<T, Out: 'static>> Flow for Aggregated<T, K, A> {
+impl<T, K, A, I> Flow for Aggregated<T, K, A, I>
+where
+    T: 'static,
+    K: Key,
+    A: Aggregate<T, Out: 'static>,
+    I: OperatorInput<K, T, A::Item>,
+{
     type Item = Windowed<K, A::Out>;
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<Self::Item>) {
         let late = shard.side_output(self.late);
-        let (name, aggregate) = (self.label.get(), self.aggregate.clone());
-        let port = Port::of::<Keyed<K, A::Item>>(self.edge);
-        shard.add_operator(&[port], name, |at| {
-            WindowOperator::<T, K, A, _>::new(aggregate, self.windows, at, next, late)
-        });
+        let (aggregate, takes) = (self.aggregate.clone(), self.aggregate.clone());
+        self.input.add(
+            shard,
+            self.label.get(),
+            move |record| takes.take_item(record),
+            |at| WindowOperator::<T, K, A, _>::new(aggregate, self.windows, at, next, late),
+        );
     }
 }
 
@@ -123,14 +131,21 @@ impl<S, R> Clone for Joined<S, R> {
     }
 }
 
-impl<T, K, A: Clone> Clone for Aggregated<T, K, A> {
+impl<T, K, A: Clone, I: Clone> Clone for Aggregated<T, K, A, I> {
     fn clone(&self) -> Self {
-        let Aggregated { edge, windows, ref aggregate, late, ref label, marker } = *self;
-        Aggregated { edge, windows, aggregate: aggregate.clone(), late, label: label.clone(), marker }
+        let Aggregated { ref input, windows, ref aggregate, late, ref label, marker } = *self;
+        Aggregated {
+            input: input.clone(),
+            windows,
+            aggregate: aggregate.clone(),
+            late,
+            label: label.clone(),
+            marker,
+        }
     }
 }
 
 impl<S: Timed> Timed for Rebalanced<S> where Rebalanced<S>: Flow {}
 impl<S: Timed, T: 'static> Timed for Forked<S, T> {}
 impl<S: Timed, R: Timed> Timed for Joined<S, R> where Joined<S, R>: Flow {}
-impl<T, K, A> Timed for Aggregated<T, K, A> where Aggregated<T, K, A>: Flow {}
+impl<T, K, A, I> Timed for Aggregated<T, K, A, I> where Aggregated<T, K, A, I>: Flow {}

@@ -33,6 +33,19 @@ impl Made {
     }
 }
 
+/// Lets all through.
+#[derive(Clone)]
+struct Through;
+
+impl ProcessFunction<u64, u64> for Through {
+    type State = ();
+    type Out = u64;
+
+    fn record(&self, n: u64, (): (), key: &mut KeyContext<'_, u64, u64>) {
+        key.emit(n);
+    }
+}
+
 /// One call of every method that makes streams of streams.
 fn all() -> Made {
     let (mut made, job) = (Made::default(), Job::new("settings"));
@@ -60,6 +73,9 @@ fn all() -> Made {
     made.one("sort_by", stream().sort_by(u64::cmp));
     made.two("sort_with_late", stream().sort_with_late());
     made.one("key_by", keyed().sort());
+    made.one("keyed_as", keyed().sort().keyed_as(|n| n % 3).sort());
+    made.one("process", keyed().process(Through));
+    made.one("process", keyed().sort().keyed_as(|n| n % 3).process(Through));
     made.one("sort", keyed().sort());
     made.one("sort_by", keyed().sort_by(u64::cmp));
     made.two("sort_with_late", keyed().sort_with_late());
@@ -99,6 +115,8 @@ fn every_method_is_looked_at() {
     let sources = [
         include_str!("../stream.rs"),
         include_str!("../stream/branches.rs"),
+        include_str!("../grouping.rs"),
+        include_str!("../process.rs"),
         include_str!("../keyed.rs"),
         include_str!("../sort.rs"),
         include_str!("../deduplicate.rs"),

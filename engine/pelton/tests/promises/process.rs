@@ -17,25 +17,35 @@ struct Visits;
 type Visit<K> = (K, u64, i64, i64);
 
 impl<K: Key> ProcessFunction<K, Event> for Visits {
-    type State = (u64, i64, EventTime);
+    type State = ValueState<(u64, i64, EventTime)>;
     type Out = Visit<K>;
 
-    fn record(&self, event: Event, key: &mut KeyContext<'_, K, Self::State, Visit<K>>) {
+    fn record(
+        &self,
+        event: Event,
+        state: &mut Option<(u64, i64, EventTime)>,
+        key: &mut KeyContext<'_, K, Visit<K>>,
+    ) {
         let ends = key.time() + nanos(GAP as u64);
         let time = key.time();
-        if let Some((count, sum, over)) = key.state().take_if(|(_, _, over)| *over <= time) {
+        if let Some((count, sum, over)) = state.take_if(|(_, _, over)| *over <= time) {
             let row = (key.key().clone(), count, sum, over.0);
             key.emit_at(over, row);
         }
-        let (count, sum, _) = key.state().unwrap_or((0, 0, ends));
-        *key.state() = Some((count + 1, sum + event.value, ends));
+        let (count, sum, _) = state.unwrap_or((0, 0, ends));
+        *state = Some((count + 1, sum + event.value, ends));
         key.set_timer(ends, 0);
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, K, Self::State, Visit<K>>) {
+    fn timer(
+        &self,
+        timer: FiredTimer,
+        state: &mut Option<(u64, i64, EventTime)>,
+        key: &mut KeyContext<'_, K, Visit<K>>,
+    ) {
         assert_eq!((timer.kind, key.time()), (TimerKind::Event, timer.at));
         assert!(timer.at <= key.watermark());
-        if let Some((count, sum, over)) = key.state().take_if(|(_, _, over)| *over == timer.at) {
+        if let Some((count, sum, over)) = state.take_if(|(_, _, over)| *over == timer.at) {
             let row = (key.key().clone(), count, sum, over.0);
             key.emit(row);
         }
@@ -100,14 +110,14 @@ fn visits_of_keys_that_own_memory_out_of_order() {
 struct Odd;
 
 impl ProcessFunction<u64, Event> for Odd {
-    type State = u64;
+    type State = ValueState<u64>;
     type Out = (u64, u64, i64);
 
-    fn record(&self, _: Event, key: &mut KeyContext<'_, u64, u64, Self::Out>) {
-        if key.state().is_some() {
+    fn record(&self, _: Event, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, Self::Out>) {
+        if state.is_some() {
             return;
         }
-        *key.state() = Some(0);
+        *state = Some(0);
         // In the past, at the ends of time, twice the same, and one that is taken back.
         key.set_timer(EventTime::MIN, 1);
         key.set_timer(EventTime::MAX, 2);
@@ -119,15 +129,15 @@ impl ProcessFunction<u64, Event> for Odd {
         assert!(!key.cancel_timer(TimerKind::Event, EventTime(2_000), 5));
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, u64, Self::Out>) {
+    fn timer(&self, timer: FiredTimer, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, Self::Out>) {
         let row = (*key.key(), timer.tag, timer.at.0);
         key.emit(row);
         // One that sets itself for its own time, some times over, and one that would do so behind the end of time.
         if timer.tag == 3 && timer.at < EventTime(1_005) {
             key.set_timer(timer.at, 3);
         }
-        if timer.tag == 2 && *key.state() < Some(3) {
-            *key.state() = key.state().map(|times| times + 1);
+        if timer.tag == 2 && *state < Some(3) {
+            *state = state.map(|times| times + 1);
             key.set_timer(timer.at, 2);
         }
     }
@@ -163,12 +173,11 @@ impl ProcessFunction<u64, Event> for Alarm {
     type State = ();
     type Out = (i64, u64, u64);
 
-    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, (), Self::Out>) {
+    fn record(&self, event: Event, _: (), key: &mut KeyContext<'_, u64, Self::Out>) {
         key.set_timer(EventTime(event.time + event.value.abs() % 300), event.value.unsigned_abs());
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, (), Self::Out>) {
-        assert!(key.state().is_none(), "nothing was kept");
+    fn timer(&self, timer: FiredTimer, _: (), key: &mut KeyContext<'_, u64, Self::Out>) {
         let row = (timer.at.0, *key.key(), timer.tag);
         key.emit(row);
     }
@@ -200,11 +209,11 @@ fn timers_fire_in_the_order_of_time_key_and_tag() {
 struct Random;
 
 impl ProcessFunction<u64, Event> for Random {
-    type State = Vec<i64>;
+    type State = ValueState<Vec<i64>>;
     type Out = (u64, i64, i64);
     const PROCESSING_TIMERS: bool = true;
 
-    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, Vec<i64>, Self::Out>) {
+    fn record(&self, event: Event, state: &mut Option<Vec<i64>>, key: &mut KeyContext<'_, u64, Self::Out>) {
         let mut chance = Chance(event.time as u64 ^ event.key << 40);
         let (soon, now) = (nanos(chance.below(400)), key.processing_time());
         match chance.below(5) {
@@ -215,18 +224,23 @@ impl ProcessFunction<u64, Event> for Random {
                 key.set_processing_timer(now + nanos(chance.below(4_000_000)), chance.below(3));
             }
             2 => drop(key.cancel_timer(TimerKind::Event, key.time() + soon, chance.below(3))),
-            3 => *key.state() = None,
-            _ => key.state().get_or_insert_default().push(event.value),
+            3 => *state = None,
+            _ => state.get_or_insert_default().push(event.value),
         }
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, Vec<i64>, Self::Out>) {
+    fn timer(
+        &self,
+        timer: FiredTimer,
+        state: &mut Option<Vec<i64>>,
+        key: &mut KeyContext<'_, u64, Self::Out>,
+    ) {
         let time = match timer.kind {
             TimerKind::Event => key.watermark(),
             TimerKind::Processing => key.processing_time(),
         };
         assert!(timer.at <= time || key.watermark() == EventTime::MAX);
-        let row = (*key.key(), timer.at.0, key.state().take().map_or(-1, |values| values.iter().sum()));
+        let row = (*key.key(), timer.at.0, state.take().map_or(-1, |values| values.iter().sum()));
         key.emit(row);
     }
 }
@@ -250,12 +264,12 @@ fn whatever_a_function_does_is_the_same_in_every_replay() {
 struct Seen;
 
 impl ProcessFunction<u64, Event> for Seen {
-    type State = i64;
+    type State = ValueState<i64>;
     type Out = (u64, i64, i64);
 
-    fn record(&self, event: Event, key: &mut KeyContext<'_, u64, i64, Self::Out>) {
+    fn record(&self, event: Event, state: &mut Option<i64>, key: &mut KeyContext<'_, u64, Self::Out>) {
         let now = key.processing_time().0;
-        *key.state() = Some(now ^ key.state().unwrap_or(0));
+        *state = Some(now ^ state.unwrap_or(0));
         let row = (*key.key(), event.time, now);
         key.emit(row);
     }
@@ -282,23 +296,23 @@ fn the_clock_is_the_same_in_every_replay_whatever_the_rings() {
 struct PingPong;
 
 impl ProcessFunction<u64, Event> for PingPong {
-    type State = u64;
+    type State = ValueState<u64>;
     type Out = u64;
     const PROCESSING_TIMERS: bool = true;
 
-    fn record(&self, _: Event, key: &mut KeyContext<'_, u64, u64, u64>) {
-        if key.state().is_none() {
-            *key.state() = Some(0);
+    fn record(&self, _: Event, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, u64>) {
+        if state.is_none() {
+            *state = Some(0);
             key.set_timer(EventTime::MIN, 0);
         }
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, u64, u64>) {
+    fn timer(&self, timer: FiredTimer, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, u64>) {
         if key.has_ended() {
             return;
         }
-        let number = key.state().map_or(0, |number| number + 1);
-        *key.state() = Some(number);
+        let number = state.map_or(0, |number| number + 1);
+        *state = Some(number);
         let (watermark, now) = (key.watermark(), key.processing_time());
         let at = match timer.kind {
             TimerKind::Event => key.set_processing_timer(now, 0),
@@ -328,7 +342,7 @@ struct Unannounced;
 impl ProcessFunction<u64, Event> for Unannounced {
     type State = ();
     type Out = ();
-    fn record(&self, _: Event, key: &mut KeyContext<'_, u64, (), ()>) {
+    fn record(&self, _: Event, _: (), key: &mut KeyContext<'_, u64, ()>) {
         key.set_processing_timer(EventTime(5), 0);
     }
 }

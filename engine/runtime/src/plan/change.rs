@@ -15,7 +15,7 @@ use super::LogicalPlan;
 use super::fingerprint::{missing, operator_difference};
 use pelton_core::checkpoint::snapshot::Section;
 use pelton_core::record::convert::Conversion;
-use pelton_core::stage::graph::Ids;
+use pelton_core::stage::graph::{CHAINED_FIRST, Ids};
 use pelton_storage::{StoredNumbers, StoredOperator, StoredState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ fn with_numbers(
         }
         assigned
     };
-    // A stage is known by the first operator that exchanges lead to.
+    // A stage is known by the first operator that exchanges lead to; those within chains have numbers as stages have.
     let stages = assign(|numbers| (numbers.place == Some(0)).then_some(numbers.stage), 1);
     let sources = assign(|numbers| numbers.source, 0);
     let generators = assign(|numbers| numbers.generator, 0);
@@ -100,11 +100,17 @@ fn with_numbers(
 }
 
 /// The rows in the blocks of state number `state` of an operator, as their schema prints: what can be converted by name, for the kinds of state
-/// of which that is known: as `state/arena.rs`, and `state/bag.rs` with `operator/sort.rs`, have them.
+/// of which that is known: as `state/arena.rs`, `operator/process/map.rs`, and `state/bag.rs` with `operator/sort.rs`, have them.
 fn rows_of(kind: &str, state: &StoredState) -> Option<String> {
     let (key, value) = (&state.key.as_ref()?.text, &state.value.as_ref()?.text);
     match (kind, &*state.name) {
-        ("window", "panes") | ("process", "state") => Some(format!("({key}, {value})")),
+        ("window", "panes") => Some(format!("({key}, {value})")),
+        // Of a process function the first is called by its kind, and the others by their kind and their number.
+        ("process", name) => match name.split(' ').next() {
+            Some("state") => Some(format!("({key}, {value})")),
+            Some("map") => Some(value.clone()),
+            _ => None,
+        },
         ("sort", "waiting") => {
             Some(format!("Waiting {{ arrival: u64, hash: u64, row: Held {{ at: i64, record: {value} }} }}"))
         }
@@ -314,7 +320,10 @@ pub fn ids(plan: &LogicalPlan, operators: &[StoredOperator]) -> Ids {
         assert_eq!(raw.uid, operator.uid, "the operators of another plan");
         let (from, to) = (&raw.numbers, &operator.numbers);
         if from.place == Some(0) {
-            known(&mut ids.stages, from.stage, to.stage);
+            match from.stage.checked_sub(CHAINED_FIRST as u32) {
+                Some(chained) => known(&mut ids.chained, chained, to.stage),
+                None => known(&mut ids.stages, from.stage, to.stage),
+            }
         }
         let pairs = [
             (&mut ids.sources, from.source, to.source),

@@ -5,6 +5,7 @@
 
 use super::{LogicalPlan, Partitioning, PlanInput, PlanNode, RowSchema};
 use pelton_core::record::schema::{self, Schema, SchemaId};
+use pelton_core::stage::graph::CHAINED_FIRST;
 use pelton_storage::{StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,9 @@ impl LogicalPlan {
         let operators = self.nodes.iter().zip(&uids).filter(|(node, _)| node.fused.is_empty());
         // As a shard is built: operators of a stage stand in the order of their exchanges.
         let place = |node: &PlanNode| {
+            if node.numbers.chained.is_some() {
+                return Some(0);
+            }
             let first = node.numbers.edges.first()?;
             let before = self.nodes.iter().filter(|other| other.stage == node.stage);
             let before =
@@ -49,7 +53,7 @@ impl LogicalPlan {
                 .state
                 .iter()
                 .map(|state| StoredState {
-                    name: state.name.to_owned(),
+                    name: state.name.clone().into_owned(),
                     key: kept(&state.key),
                     value: kept(&state.value),
                 })
@@ -61,7 +65,11 @@ impl LogicalPlan {
                 .collect(),
             side_outputs: node.numbers.queues.len() as u16,
             numbers: StoredNumbers {
-                stage: u32::from(node.stage.0),
+                // Of one within a chain it is a number of its own, like that of a stage.
+                stage: node
+                    .numbers
+                    .chained
+                    .map_or(node.stage.0.into(), |number| small(CHAINED_FIRST + number)),
                 place: place(node),
                 source: node.numbers.source.map(small),
                 generator: node.numbers.generator.map(small),

@@ -35,6 +35,8 @@ mod graphviz;
 mod node;
 mod uid;
 
+use pelton_core::record::schema::Schema;
+
 pub use change::{Change, change, conversions, ids, numbered};
 pub use explain::Explanation;
 pub use fingerprint::difference;
@@ -95,6 +97,27 @@ impl LogicalPlan {
     /// When there is none.
     pub fn node_mut(&mut self, id: NodeId) -> &mut PlanNode {
         &mut self.nodes[id.0]
+    }
+
+    /// Whether the rows of a node are on the shards of keys of this schema: whether that is what they were grouped by last.
+    ///
+    /// # Errors
+    /// What they were grouped by, if not that.
+    pub fn is_grouped_by(&self, id: NodeId, key: &Schema) -> Result<(), String> {
+        let inputs = &self.node(id).inputs;
+        if inputs.is_empty() {
+            return Err("it was not grouped".to_owned());
+        }
+        inputs.iter().try_for_each(|input| match &input.partitioning {
+            Partitioning::Key { schema, .. } if schema.to_string() == key.to_string() => Ok(()),
+            Partitioning::Key { schema, .. } => {
+                Err(format!("it was grouped by keys of `{schema}`, and this one is of `{key}`"))
+            }
+            Partitioning::Forward | Partitioning::SameShard => self.is_grouped_by(input.node, key),
+            Partitioning::InTurn { .. } => {
+                Err("it was spread over the shards since it was grouped".to_owned())
+            }
+        })
     }
 
     /// The plan for people.

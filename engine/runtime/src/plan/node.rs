@@ -3,6 +3,7 @@
 use super::NodeId;
 use pelton_core::record::schema::Schema;
 use pelton_core::{EdgeId, Key, Record, StageId};
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 
@@ -123,7 +124,7 @@ impl PlanInput {
 #[derive(Clone, Debug)]
 pub struct PlanState {
     /// What it is called within the operator.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// By what; [`RowSchema::None`] where there are no keys.
     pub key: RowSchema,
     /// What.
@@ -144,6 +145,8 @@ pub struct Fused {
 pub struct NodeNumbers {
     /// The source.
     pub source: Option<usize>,
+    /// Its place among the operators within chains.
+    pub chained: Option<usize>,
     /// The exchanges that lead to it, in the order of its inputs.
     pub edges: Vec<EdgeId>,
     /// The queues that it puts rows into, in the order of its outputs.
@@ -230,8 +233,8 @@ impl PlanNode {
 
     /// Adds something that it keeps.
     #[must_use]
-    pub fn state(mut self, name: &'static str, key: RowSchema, value: RowSchema) -> Self {
-        self.state.push(PlanState { name, key, value });
+    pub fn state(mut self, name: impl Into<Cow<'static, str>>, key: RowSchema, value: RowSchema) -> Self {
+        self.state.push(PlanState { name: name.into(), key, value });
         self
     }
 

@@ -69,12 +69,12 @@ where
     S: Record + Clone,
     F: Fn(&mut Option<S>, u64) -> (u64, String) + Clone + Send + Sync + 'static,
 {
-    type State = S;
+    type State = ValueState<S>;
     type Out = (u64, u64, String);
 
-    fn record(&self, n: u64, key: &mut KeyContext<'_, u64, S, Self::Out>) {
+    fn record(&self, n: u64, state: &mut Option<S>, key: &mut KeyContext<'_, u64, Self::Out>) {
         let of = *key.key();
-        let (count, last) = (self.step)(key.state(), n);
+        let (count, last) = (self.step)(state, n);
         key.emit((of, count, last));
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs that are stopped, killed, changed, resized and left alone, and give the results that they would have given.
 
+mod chained;
 mod changed;
 mod converted;
 mod given_up;

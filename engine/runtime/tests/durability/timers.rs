@@ -14,20 +14,20 @@ struct Again;
 type Row = (bool, u64);
 
 impl ProcessFunction<u64, u64> for Again {
-    type State = u64;
+    type State = ValueState<u64>;
     type Out = Row;
     const PROCESSING_TIMERS: bool = true;
 
-    fn record(&self, number: u64, key: &mut KeyContext<'_, u64, u64, Row>) {
-        *key.state().get_or_insert_default() += 1;
+    fn record(&self, number: u64, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, Row>) {
+        *state.get_or_insert_default() += 1;
         key.set_timer(key.time() + secs(1), number);
         if number.is_multiple_of(50) {
             key.set_processing_timer(key.processing_time() + millis(number % 40), number);
         }
     }
 
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, u64, u64, Row>) {
-        assert!(key.state().is_some_and(|count| count > 0), "the state has come along");
+    fn timer(&self, timer: FiredTimer, state: &mut Option<u64>, key: &mut KeyContext<'_, u64, Row>) {
+        assert!(state.is_some_and(|count| count > 0), "the state has come along");
         key.emit((timer.kind == TimerKind::Event, timer.tag));
     }
 }

@@ -1,11 +1,14 @@
 //! What a user of the process operator writes, and what that can do with a key.
 
+use super::state::KeyedState;
 use crate::fault::Fault;
 use crate::ids::EventTime;
-use crate::record::Record;
 use crate::record::key::Key;
 use crate::stage::context::StageContext;
 use crate::state::timers::{Timer, TimerKind, Timers};
+
+/// The state of the key in hand, as a function is shown it: `&mut Option<V>` for a [`ValueState<V>`](super::ValueState), and so on.
+pub type StateOf<'a, K, S> = <S as KeyedState<K>>::Of<'a>;
 
 /// What is done with the records of each key.
 ///
@@ -15,19 +18,29 @@ use crate::state::timers::{Timer, TimerKind, Timers};
     note = "implement `ProcessFunction<{K}, {T}>` for it"
 )]
 pub trait ProcessFunction<K: Key, T>: Clone + Send + Sync + 'static {
-    /// What is kept for a key.
-    type State: Record + Clone;
+    /// What is kept for a key: `ValueState<V>`, `MapState<S, V>`, either of them [`Expiring`](super::Expiring), several as a tuple, or `()`.
+    type State: KeyedState<K>;
     /// What comes out.
     type Out: 'static;
     /// Whether it sets timers in processing time. A job that does says the time of every tick to all shards.
     const PROCESSING_TIMERS: bool = false;
 
+    /// The state, where there is more to say of it than its kind: how long it lives. Asked for once on each shard.
+    fn state(&self) -> Self::State {
+        Self::State::default()
+    }
+
     /// A record of a key. Those of one source partition come in its order; late ones come like any other.
-    fn record(&self, record: T, key: &mut KeyContext<'_, K, Self::State, Self::Out>);
+    fn record(&self, record: T, state: StateOf<'_, K, Self::State>, key: &mut KeyContext<'_, K, Self::Out>);
 
     /// A timer of a key has fired.
-    fn timer(&self, timer: FiredTimer, key: &mut KeyContext<'_, K, Self::State, Self::Out>) {
-        let _ = (timer, key);
+    fn timer(
+        &self,
+        timer: FiredTimer,
+        state: StateOf<'_, K, Self::State>,
+        key: &mut KeyContext<'_, K, Self::Out>,
+    ) {
+        let _ = (timer, state, key);
     }
 }
 
@@ -42,14 +55,13 @@ pub struct FiredTimer {
     pub tag: u64,
 }
 
-/// A key, as a [`ProcessFunction`] sees it: its state, its timers, the times, and the output.
-pub struct KeyContext<'a, K, S, O> {
+/// A key, as a [`ProcessFunction`] sees it: its timers, the times, and the output.
+pub struct KeyContext<'a, K, O> {
     pub(super) key: &'a K,
     pub(super) time: EventTime,
     pub(super) now: Now,
     /// While timers fire: the time of the last one of each kind in this tick.
     pub(super) fired: Option<&'a Fired>,
-    pub(super) state: &'a mut Option<S>,
     pub(super) timers: &'a Timers<K>,
     pub(super) out: &'a mut dyn FnMut(EventTime, O),
     pub(super) context: &'a StageContext,
@@ -87,7 +99,7 @@ pub(super) struct Now {
     pub(super) time: EventTime,
 }
 
-impl<K: Key, S, O> KeyContext<'_, K, S, O> {
+impl<K: Key, O> KeyContext<'_, K, O> {
     /// The key.
     pub fn key(&self) -> &K {
         self.key
@@ -106,11 +118,6 @@ impl<K: Key, S, O> KeyContext<'_, K, S, O> {
     /// The processing time of the tick: what the wall clock showed as it was made.
     pub fn processing_time(&self) -> EventTime {
         self.now.time
-    }
-
-    /// What is kept for the key. `None` before anything was, and what is left at `None` takes no room.
-    pub fn state(&mut self) -> &mut Option<S> {
-        self.state
     }
 
     /// Lets out a row, at [`time`](Self::time).

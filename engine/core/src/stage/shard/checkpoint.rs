@@ -145,7 +145,7 @@ impl Shard {
             let stores = self.stages[index].stores();
             let next = saving.operators[number].get_or_insert(0);
             while *next < stores.len() {
-                if !stores[*next].save(Section::operator(self.ids[number], *next), out)? {
+                if !stores[*next].save(self.stages[index].sections()[*next], out)? {
                     return Ok(Saved::Pending);
                 }
                 *next += 1;
@@ -235,9 +235,9 @@ impl Shard {
         }
         let router = self.router.clone();
         let owned = Owned::new(&router, self.id);
-        for (index, stage) in self.stages.iter_mut().enumerate() {
-            for (number, store) in stage.stores().iter().enumerate() {
-                for section in store.sections(Section::operator(self.ids[index + 1], number)) {
+        for stage in &mut self.stages {
+            for (store, first) in stage.stores().iter().zip(stage.sections()) {
+                for section in store.sections(*first) {
                     for shard in 0..before {
                         let wants = &mut |block| store.wants(block, &owned);
                         let take = &mut |block, bytes: &[u8]| store.restore(block, bytes, &owned);
