@@ -290,7 +290,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         next: usize,
         moving: &Owned<'_>,
         saver: &mut Saver,
-        take: &mut dyn FnMut(u32, Vec<u8>),
+        take: &mut dyn FnMut(u32, usize, Vec<u8>),
     ) -> Result<Option<usize>, Fault> {
         let Some(node) = self.nodes.get(next) else { return Ok(None) };
         if moving.has_none(node.stretch) || node.leaf.len() == 0 {
@@ -311,7 +311,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         for (piece, rows) in going.entries().chunks(Leaf::<K, V>::PIECE).enumerate() {
             let mut bytes = Vec::new();
             outcome = outcome.and_then(|()| encode(&mut bytes, rows));
-            take(stretch.chunk(piece), bytes);
+            take(stretch.chunk(piece), rows.len(), bytes);
         }
         going.release(&self.slabs);
         self.show(next);
@@ -482,7 +482,7 @@ mod tests {
                     while let Some(leaf) = next {
                         let blocks = &mut under_way[usize::from(to)];
                         next = table
-                            .extract(leaf, &going, saver, &mut |chunk, bytes| blocks.push((chunk, bytes)))
+                            .extract(leaf, &going, saver, &mut |chunk, _, bytes| blocks.push((chunk, bytes)))
                             .unwrap();
                     }
                 }
