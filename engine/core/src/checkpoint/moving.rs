@@ -14,6 +14,7 @@
 //!
 //! Whatever else a shard does it goes on doing between these steps, and no step looks at more of what stays than it takes to find what goes.
 
+use crate::bounds::MOVE_ROWS_MAX;
 use crate::checkpoint::snapshot::BlockId;
 use crate::exchange::router::Router;
 use crate::ids::{ShardId, StageId, Tick};
@@ -56,4 +57,9 @@ pub struct Move {
     pub router: Arc<Router>,
     /// Where rows change hands.
     pub handover: Arc<dyn Handover>,
+    /// About as many of them as are taken out in a step: [`STEP_ROWS`], or fewer to see more steps. What comes of the move is the same.
+    pub step_rows: usize,
 }
+
+/// Rows that a step takes out, at most.
+pub const STEP_ROWS: usize = MOVE_ROWS_MAX;

@@ -172,7 +172,7 @@ fn save_all(store: &StateStore, full: bool) -> Blocks {
 
 /// Takes out what moves, in steps.
 fn extract<O: Operator, R>(subject: &mut Subject<O, R>, moving: &Owned<'_>) -> MovedBlocks {
-    let (mut blocks, mut step) = (MovedBlocks::new(), Extraction::new());
+    let (mut blocks, mut step) = (MovedBlocks::new(), Extraction::of(300));
     loop {
         let is_done = subject.store.extract(SECTION, moving, &mut step).unwrap();
         blocks.extend(step.take());

@@ -21,9 +21,9 @@ pub(super) struct Moving {
 }
 
 impl Moving {
-    fn new() -> Self {
+    fn new(step_rows: usize) -> Self {
         let giving = Some((ShardId(0), 0));
-        Moving { giving, extraction: Extraction::new(), is_taking: true, settling: (0, 0) }
+        Moving { giving, extraction: Extraction::of(step_rows), is_taking: true, settling: (0, 0) }
     }
 }
 
@@ -38,15 +38,20 @@ impl Stage {
         !self.moves.is_empty()
     }
 
+    /// Whether a move is under way.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.moving.is_some()
+    }
+
     /// Does a bounded part of the move that is due; true when all of that is done.
     pub(super) fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
-        let Some(Move { router, handover, .. }) = self.moves.front().cloned() else { return Ok(true) };
+        let Some(Move { router, handover, step_rows, .. }) = self.moves.front().cloned() else { return Ok(true) };
         let mut moving = match self.moving.take() {
             Some(moving) => moving,
             None => {
                 self.segments.heads.iter_mut().for_each(|operator| operator.reroute(&router));
                 self.segments.forks.iter_mut().for_each(|fork| fork.reroute(&router));
-                Moving::new()
+                Moving::new(step_rows)
             }
         };
         self.give_some(stage, &mut moving, &router, &*handover)?;

@@ -3,7 +3,7 @@
 //! An operator asks its store for state of some kind, once, as it is built, and goes on with a handle. Whatever is frozen, saved, restored or
 //! moved is done by the store, in the same way for every operator.
 
-use crate::bounds::{MOVE_BYTES_MAX, MOVE_ROWS_MAX};
+use crate::bounds::MOVE_BYTES_MAX;
 use crate::checkpoint::notes::Notes;
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
@@ -36,13 +36,15 @@ pub(crate) struct Extraction {
     pub(crate) at: (usize, usize),
     rows: usize,
     bytes: usize,
+    step_rows: usize,
     blocks: MovedBlocks,
 }
 
 impl Extraction {
-    pub(crate) fn new() -> Self {
-        let (rows, bytes) = (MOVE_ROWS_MAX, MOVE_BYTES_MAX);
-        Extraction { state: 0, section: Section(0), at: (0, 0), rows, bytes, blocks: Vec::new() }
+    /// About so many rows in a step.
+    pub(crate) fn of(step_rows: usize) -> Self {
+        let (state, section, at) = (0, Section(0), (0, 0));
+        Extraction { state, section, at, rows: step_rows, bytes: MOVE_BYTES_MAX, step_rows, blocks: Vec::new() }
     }
 
     /// Whether there is time for anything more.
@@ -69,7 +71,7 @@ impl Extraction {
 
     /// What has left in this step; the next one begins.
     pub(crate) fn take(&mut self) -> MovedBlocks {
-        (self.rows, self.bytes) = (MOVE_ROWS_MAX, MOVE_BYTES_MAX);
+        (self.rows, self.bytes) = (self.step_rows, MOVE_BYTES_MAX);
         core::mem::take(&mut self.blocks)
     }
 }
@@ -310,7 +312,7 @@ fn missing(section: Section, expected: u64, met: u64) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::LEAF_BYTES_MAX;
+    use crate::bounds::{LEAF_BYTES_MAX, MOVE_ROWS_MAX};
     use crate::exchange::hash::fold;
     use crate::exchange::router::Router;
     use crate::state::memory::HeapMemory;
@@ -361,7 +363,7 @@ mod tests {
         let whole = from.digest();
         let owners = (0..GROUPS).map(|group| u16::from((20..20 + groups).contains(&group))).collect();
         let router = Router::with_owners(owners);
-        let (goes, mut step) = (Owned::new(&router, ShardId(1)), Extraction::new());
+        let (goes, mut step) = (Owned::new(&router, ShardId(1)), Extraction::of(MOVE_ROWS_MAX));
         let nothing = to.digest();
         let mut count = 0;
         loop {
