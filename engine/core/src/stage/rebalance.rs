@@ -45,7 +45,9 @@ impl Stage {
 
     /// Does a bounded part of the move that is due; true when all of that is done.
     pub(super) fn move_keys(&mut self, stage: StageId) -> Result<bool, Fault> {
-        let Some(Move { router, handover, step_rows, .. }) = self.moves.front().cloned() else { return Ok(true) };
+        let Some(Move { router, handover, step_rows, .. }) = self.moves.front().cloned() else {
+            return Ok(true);
+        };
         let mut moving = match self.moving.take() {
             Some(moving) => moving,
             None => {

@@ -275,7 +275,10 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
         for _ in 0..tables {
             match self.open.pop_front() {
                 Some((_, table)) if table.is_empty() => self.retire(table),
-                Some(table) => self.open.push_back(table),
+                Some((number, mut table)) => {
+                    table.settle();
+                    self.open.push_back((number, table));
+                }
                 None => {}
             }
         }

@@ -44,7 +44,15 @@ impl Extraction {
     /// About so many rows in a step.
     pub(crate) fn of(step_rows: usize) -> Self {
         let (state, section, at) = (0, Section(0), (0, 0));
-        Extraction { state, section, at, rows: step_rows, bytes: MOVE_BYTES_MAX, step_rows, blocks: Vec::new() }
+        Extraction {
+            state,
+            section,
+            at,
+            rows: step_rows,
+            bytes: MOVE_BYTES_MAX,
+            step_rows,
+            blocks: Vec::new(),
+        }
     }
 
     /// Whether there is time for anything more.

@@ -5,7 +5,9 @@ extern crate std;
 
 use super::*;
 use crate::checkpoint::snapshot::SnapshotOut;
+use crate::exchange::hash::fold;
 use crate::fault::OutOfMemory;
+use crate::state::keyed::flood::{Chosen, SETS};
 use crate::state::memory::{Memory, Region};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -141,5 +143,60 @@ fn a_restart() {
         let mut half = self::subject(&memory);
         let took = nanos_of(|| restore(&mut half, [&blocks], &Owned::new(&Router::new(64, 2), ShardId(0))));
         eprintln!("one half of them in {:.1} ms", took / 1e6);
+    }
+}
+
+/// Keys whose hashes agree in many bits, beside ordinary ones: a million that enter, are updated and leave, the median of five rounds each.
+#[test]
+#[ignore = "measures"]
+fn a_flood() {
+    let memory = Warm::default();
+    let keys = 1_000_000;
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2] / keys as f64
+    };
+    let mut ordinary = [0.0; 3];
+    for (what, hash) in SETS {
+        // In no order that has to do with the hash.
+        let mut all: Vec<_> = (0..keys).map(|key| Chosen { hash: hash(key) }).collect();
+        all.sort_unstable_by_key(|key| fold(fold(key.hash)));
+        let all: Vec<_> = all.into_iter().map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+        let frames: Vec<_> = all.chunks(1_024).map(written).collect();
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..5 {
+            let store_memory: Arc<dyn Memory> = Arc::new(memory.clone());
+            let store = StateStore::new(store_memory.clone(), Slabs::new(store_memory.clone()));
+            let at = OperatorContext { store, memory: store_memory, ..at() };
+            let mut subject =
+                window_at::<u64, Chosen, _>(at, (count(), count()), tumbling(Duration::from_secs(1)));
+            let mut add = || {
+                nanos_of(|| {
+                    frames.iter().for_each(|input| {
+                        Operator::frame(&mut subject.operator, 0, input.frame()).unwrap();
+                    });
+                })
+            };
+            times[0].push(add());
+            times[1].push(add());
+            let watermark = EventTime(2_000_000_000);
+            let tick = TickInfo { tick: Tick(1), time: watermark, watermark, inputs: &[watermark] };
+            times[2].push(nanos_of(|| while !subject.operator.complete(&tick).unwrap() {}));
+            assert_eq!(subject.rows.borrow().len() as u64, keys);
+        }
+        let each = times.map(median);
+        if ordinary[0] == 0.0 {
+            ordinary = each;
+        }
+        let ratio = |step: usize| each[step] / ordinary[step];
+        eprintln!(
+            "{what:56} enter {:5.1} ns ({:.2}), update {:5.1} ns ({:.2}), leave {:5.1} ns ({:.2})",
+            each[0],
+            ratio(0),
+            each[1],
+            ratio(1),
+            each[2],
+            ratio(2)
+        );
     }
 }

@@ -97,7 +97,8 @@ fn check<E: Ordering + Debug>(make: fn(u64) -> E, seed: u64) {
         }
         if chance(10) == 0 {
             let thirds = Router::with_owners((0..1_024).map(|group| group % 3).collect());
-            let (mut moved, mut step, mut is_done) = (Vec::new(), Extraction::of(1 + chance(400) as usize), false);
+            let (mut moved, mut step, mut is_done) =
+                (Vec::new(), Extraction::of(1 + chance(400) as usize), false);
             while !is_done {
                 is_done = subject.extract(&Owned::new(&thirds, ShardId(1)), &mut step).unwrap();
                 let blocks = step.take();
