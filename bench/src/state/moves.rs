@@ -28,8 +28,8 @@ const RANGES: u32 = 64;
 const MOVED: [u32; 3] = [1, 4, 16];
 /// How often there and back.
 const ROUNDS: usize = 5;
-/// The pause before each move.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The moves of each size: a pause before each.
+const MOVES: u32 = (2 * ROUNDS * (MOVED.len() + 1)) as u32;
 /// The load before anything is counted.
 const WARM_UP: Duration = Duration::from_secs(3);
 
@@ -142,7 +142,8 @@ fn measure(options: &StateOptions, keys: u64, interrupt: &Interrupt) -> Result<S
     let ran = wait_for(&running, interrupt, || source.start_ns().is_some()).and_then(|()| {
         pause(&running, interrupt, WARM_UP)?;
         let from_ms = recorder.begin();
-        let (moves, counted) = run(&running, &recorder, keys.keys, config.key_groups, interrupt)?;
+        let least = Duration::from_secs(options.seconds) / (2 * MOVES);
+        let (moves, counted) = run(&running, &recorder, keys.keys, config.key_groups, least, interrupt)?;
         let to_ms = recorder.end();
         wait_for(&running, interrupt, || recorder.is_complete())?;
         Ok((moves, counted, keys.paced_between(from_ms - WINDOW_MS, to_ms)))
@@ -168,6 +169,7 @@ fn run(
     recorder: &Recorder,
     keys: u64,
     groups: u32,
+    least: Duration,
     interrupt: &Interrupt,
 ) -> Result<(Vec<Moves>, [Counted; 2]), BenchError> {
     let (mut all, mut counted) = (Vec::new(), [Counted::default(), Counted::default()]);
@@ -175,7 +177,7 @@ fn run(
         let mut times = Vec::new();
         for number in 0..2 * ROUNDS {
             let began = running.progress().cores;
-            pause(running, interrupt, PAUSE)?;
+            pause(running, interrupt, least)?;
             let paused = running.progress().cores;
             recorder.set_making(true);
             let start = Instant::now();

@@ -69,7 +69,7 @@ struct StateArgs {
     /// How many events per second the job is offered.
     #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = count)]
     rate: u64,
-    /// Seconds for which checkpoints are made.
+    /// Seconds for which checkpoints are made; half of them are the pauses between moves.
     #[arg(long, value_name = "S", default_value_t = 40, value_parser = count)]
     duration: u64,
     /// Print one line of JSON instead of a table.
