@@ -261,3 +261,42 @@ impl<T: Record> State for Bag<T> {
             .fold(fold(0), |sum, (_, waiting)| sum.wrapping_add(join(waiting.arrival, digest(&waiting.row))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::router::Router;
+    use crate::state::memory::HeapMemory;
+
+    const SECTION: Section = Section::operator(1, 0);
+
+    /// What two shards saved before numbers said the shard: each counted from 1.
+    #[test]
+    fn numbers_of_before_are_told_apart_and_come_before_new_ones() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let mut bag = Bag::<u64>::new(&memory, ShardId(5));
+        let alone = Router::with_owners([0].into());
+        let owned = Owned::new(&alone, ShardId(0));
+        let hash = |row: u64| fold(row);
+        for shard in 0..2u64 {
+            let mut header = Notes::default();
+            header.number(3 + shard);
+            bag.restore(BlockId { section: SECTION, table: 0, chunk: 0 }, header.as_slice(), &owned).unwrap();
+            for count in 1..=3 + shard {
+                let row = 10 * count + shard;
+                let mut bytes = Vec::new();
+                encode(&mut bytes, [&Waiting { arrival: count, hash: hash(row), row }]).unwrap();
+                let id = BlockId { section: SECTION, table: range_of(hash(row)) as u32 + 1, chunk: 0 };
+                bag.restore(id, &bytes, &owned).unwrap();
+            }
+        }
+        assert!(bag.restored().unwrap());
+        bag.add(hash(99), 99).unwrap();
+        let mut rows: Vec<(u64, u64)> =
+            bag.iter().map(|(_, waiting)| (waiting.arrival, waiting.row)).collect();
+        rows.sort_unstable();
+        assert!(rows.windows(2).all(|two| two[0].0 < two[1].0), "two rows have one number");
+        let rows: Vec<u64> = rows.into_iter().map(|(_, row)| row).collect();
+        assert_eq!(rows, [10, 11, 20, 21, 30, 31, 41, 99]);
+    }
+}
