@@ -2,11 +2,13 @@
 
 mod checkpoint;
 mod job;
+mod moves;
 mod recorder;
 mod recovery;
 mod source;
 
 pub use checkpoint::{CheckpointResult, Made, checkpoint};
+pub use moves::{MoveResult, Moves, SizeMoved, Steps, moves};
 pub use recovery::{Life, Recovered, RecoveryResult, live, recovery};
 
 use crate::error::BenchError;

@@ -20,12 +20,18 @@ pub const STEP_RECORDS_MAX: usize = 8 * 1024;
 pub const REPLAY_PAUSES_MAX: usize = 1 << 20;
 /// Rows of a closing window that are handled before the rest of the duty cycle runs.
 pub const FIRE_ROWS_MAX: usize = 2 * 1024;
+/// Rows that are put in order again before the rest of the duty cycle runs, when some came from another shard or went there.
+pub(crate) const REFILL_ROWS: usize = 2 * 1024;
 /// Bytes of state that are copied when one of them is about to change while a checkpoint still needs it: about a page.
 pub const CHUNK_BYTES: usize = 4 * 1024;
 /// Rows of a checkpoint that are written before the rest of the duty cycle runs, and bytes of them.
 pub const SAVE_ROWS_MAX: usize = 2 * 1024;
 /// See [`SAVE_ROWS_MAX`].
 pub const SAVE_BYTES_MAX: usize = 64 * 1024;
+/// Rows that are handed over to another shard before the rest of the duty cycle runs, and bytes of them; a leaf that was begun goes whole.
+pub(crate) const MOVE_ROWS_MAX: usize = 2 * 1024;
+/// See [`MOVE_ROWS_MAX`].
+pub(crate) const MOVE_BYTES_MAX: usize = 64 * 1024;
 /// Copies of what changed are kept in blocks of this size until the checkpoint takes them.
 pub const ASIDE_BYTES: usize = 256 * 1024;
 /// As many of these blocks stay for the next checkpoint: getting them anew would cost page faults in the middle of a

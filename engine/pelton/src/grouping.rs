@@ -36,7 +36,7 @@ impl<F: Flow> Stream<F> {
     ///     .event_time(|(_, second, _)| EventTime::from_secs(*second), in_order())
     ///     .key_by(|(sensor, _, _)| *sensor)
     ///     .window(tumbling(secs(60)))
-    ///     .sum(|(_, _, watts)| *watts)
+    ///     .sum(|(_, _, watts)| *watts as i64)
     ///     .keyed_as(|minute| minute.key)
     ///     .window(tumbling(secs(3600)))
     ///     .max(|minute| minute.value)

@@ -65,6 +65,8 @@ pub(crate) const QUIET_STEPS_MAX: u32 = 200_000;
 pub(crate) const BUFFER_BYTES_MIN: u64 = 64 << 10;
 /// The smallest log segment that can be: its header, and room for entries worth the file.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+/// What a shard gives another in so many steps may be on its way when key groups move: more would take memory, and wait there.
+pub(crate) const MOVING_BATCHES_MAX: usize = 64;
 /// The smallest memory limit that can be: below it no job has room for a table.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// No configuration is longer; what is (a device, the wrong file) is not read to its end.

@@ -8,7 +8,7 @@ use pelton_core::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What one core did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoreStats {
     /// Duty cycles run.
     pub cycles: u64,
@@ -21,6 +21,36 @@ pub struct CoreStats {
     pub stall_ns_max: u64,
     /// How often that was more than [`STALL_NS`].
     pub stalls: u64,
+    /// How often that was 16,384 ns or more, by how long it was: four places for each doubling. Place `n` counts those of
+    /// [`length_ns(n)`](Self::length_ns) or more that no later one does.
+    pub lengths: [u64; LENGTHS],
+}
+
+/// Places of [`CoreStats::lengths`]: up to one second.
+const LENGTHS: usize = 64;
+/// The least length that is counted there, as a power of two, and the places for each doubling.
+const LENGTH_BITS_MIN: u32 = 14;
+const PLACE_BITS: u32 = 2;
+
+impl Default for CoreStats {
+    fn default() -> Self {
+        Counters::default().read()
+    }
+}
+
+impl CoreStats {
+    /// The least length that is counted at a place of [`lengths`](Self::lengths), in nanoseconds.
+    pub fn length_ns(place: usize) -> u64 {
+        let (doublings, quarters) = (place >> PLACE_BITS, (place & 3) as u64);
+        (4 + quarters) << (LENGTH_BITS_MIN - PLACE_BITS + doublings as u32)
+    }
+}
+
+fn place_of(ns: u64) -> Option<usize> {
+    let bits = ns.checked_ilog2()?;
+    let doublings = bits.checked_sub(LENGTH_BITS_MIN)?;
+    let quarters = ns >> (bits - PLACE_BITS) & 3;
+    Some(((doublings << PLACE_BITS) as usize + quarters as usize).min(LENGTHS - 1))
 }
 
 /// The counters of one core, on cache lines of their own.
@@ -32,6 +62,16 @@ pub(crate) struct Counters {
     parks: AtomicU64,
     stall_ns_max: AtomicU64,
     stalls: AtomicU64,
+    lengths: Lengths,
+}
+
+#[derive(Debug)]
+struct Lengths([AtomicU64; LENGTHS]);
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Lengths([const { AtomicU64::new(0) }; LENGTHS])
+    }
 }
 
 fn add_one(counter: &AtomicU64) {
@@ -47,6 +87,7 @@ impl Counters {
             parks: get(&self.parks),
             stall_ns_max: get(&self.stall_ns_max),
             stalls: get(&self.stalls),
+            lengths: core::array::from_fn(|place| get(&self.lengths.0[place])),
         }
     }
 }
@@ -74,6 +115,9 @@ impl<'a> Meter<'a> {
             }
             if took > STALL_NS {
                 add_one(&self.counters.stalls);
+            }
+            if let Some(place) = place_of(took) {
+                add_one(&self.counters.lengths.0[place]);
             }
         }
     }
@@ -107,8 +151,24 @@ mod tests {
         meter.idle();
         meter.park();
         meter.cycle(Nanos(100 * STALL_NS));
-        let expected =
-            CoreStats { cycles: 4, cycles_idle: 1, parks: 1, stall_ns_max: STALL_NS + 1_000, stalls: 1 };
+        let mut lengths = [0; LENGTHS];
+        for took in [STALL_NS, STALL_NS + 1_000] {
+            lengths[place_of(took).unwrap()] += 1;
+        }
+        let stall_ns_max = STALL_NS + 1_000;
+        let expected = CoreStats { cycles: 4, cycles_idle: 1, parks: 1, stall_ns_max, stalls: 1, lengths };
         assert_eq!(counters.read(), expected);
+    }
+
+    #[test]
+    fn every_length_has_its_place() {
+        assert_eq!((place_of(0), place_of((1 << 14) - 1), place_of(1 << 14)), (None, None, Some(0)));
+        for place in 0..LENGTHS {
+            let least = CoreStats::length_ns(place);
+            assert_eq!(place_of(least), Some(place));
+            let before = place_of(least - 1).map_or(0, |before| before + 1);
+            assert_eq!(before, place, "the places follow each other");
+        }
+        assert_eq!(place_of(u64::MAX), Some(LENGTHS - 1));
     }
 }

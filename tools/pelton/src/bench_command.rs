@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Args, Subcommand, ValueEnum};
-use pelton_bench::state::{Life, StateOptions, checkpoint, live, recovery};
+use pelton_bench::state::{Life, StateOptions, checkpoint, live, moves, recovery};
 use pelton_bench::{BenchError, Interrupt, Options};
 use pelton_cli::{ConfigFlags, ExplainFlag, count, exit, note};
 use pelton_runtime::StartError;
@@ -51,6 +51,8 @@ enum Action {
     List,
     /// Measure what checkpoints of much state cost, and what they do to latency.
     Checkpoint(StateArgs),
+    /// Measure how long key groups take to move to another shard, and what that does to the job.
+    Move(StateArgs),
     /// Measure how soon a job that was killed gives results again, with much state and with less.
     Recovery(RecoveryArgs),
 }
@@ -67,7 +69,7 @@ struct StateArgs {
     /// How many events per second the job is offered.
     #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = count)]
     rate: u64,
-    /// Seconds for which checkpoints are made.
+    /// Seconds for which checkpoints are made; half of them are the pauses between moves.
     #[arg(long, value_name = "S", default_value_t = 40, value_parser = count)]
     duration: u64,
     /// Print one line of JSON instead of a table.
@@ -115,6 +117,9 @@ impl BenchCommand {
             Some(Action::List) => return Ok(pelton_bench::list(&mut out)?),
             Some(Action::Checkpoint(args)) => {
                 return Ok(checkpoint(&args.options(&[KEYS])?, &mut out, &Interrupt::on_ctrl_c())?);
+            }
+            Some(Action::Move(args)) => {
+                return Ok(moves(&args.options(&KEYS_COMPARED)?, &mut out, &Interrupt::on_ctrl_c())?);
             }
             Some(Action::Recovery(args)) => {
                 drop(out);

@@ -181,6 +181,20 @@ fn checkpoints_are_measured_with_and_without() {
 }
 
 #[test]
+fn moves_are_measured_by_the_part_that_moves() {
+    let args = ["move", "--keys", "20000", "--rate", "5000", "--duration", "2", "--shards", "2"];
+    let run = json_of(&args, 0);
+    assert_eq!(run["correct"], true);
+    let size = &run["sizes"][0];
+    let groups: Vec<_> =
+        size["moves"].as_array().unwrap().iter().map(|moves| moves["groups"].as_u64()).collect();
+    assert_eq!(groups, [1, 16, 64, 256].map(Some), "one key group, and 1, 4 and 16 of 64 ranges");
+    let longest = |steps: &str| size[steps]["max_us"].as_f64().unwrap();
+    assert!(longest("steps_in_pauses") > 0.0 && longest("steps_in_moves") > 0.0, "{size}");
+    check_refused(&["move", "--keys", "10", "--shards", "1"], 2, "--shards");
+}
+
+#[test]
 fn recoveries_are_measured_by_phase() {
     let run = json_of(&["recovery", "--keys", "1000,2000", "--rate", "5000"], 0);
     let sizes = run["sizes"].as_array().unwrap();

@@ -78,6 +78,7 @@ impl Summary {
             killed,
             power_lost,
             stopped,
+            cut_moves,
             suspended,
             errors,
             unreadable,
@@ -97,6 +98,7 @@ impl Summary {
         total.killed += killed;
         total.power_lost += power_lost;
         total.stopped += stopped;
+        total.cut_moves += cut_moves;
         total.suspended += suspended;
         total.errors += errors;
         total.unreadable += unreadable;
@@ -117,6 +119,7 @@ impl Summary {
             killed,
             power_lost,
             stopped,
+            cut_moves,
             suspended,
             errors,
             unreadable,
@@ -133,7 +136,7 @@ impl Summary {
         let hourly = seeds as f64 / took.as_secs_f64() * 3_600.0;
         format!(
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
-             killed {killed}, power lost {power_lost}, stopped {stopped}, suspended {suspended}, disk errors {errors} ({failed_changes} writes that block and changes of names), reads failed {failed_reads} \
+             killed {killed}, power lost {power_lost}, stopped {stopped}, {cut_moves} of these in the middle of a move of key groups, suspended {suspended}, disk errors {errors} ({failed_changes} writes that block and changes of names), reads failed {failed_reads} \
              times, which stopped {unreadable} runs, bits turned over {flips} times, of which \
              {} were refused; {rescaled} changes of shards, {went_back} starts from savepoints; trace {trace:016x}",
             took.as_secs_f64(),

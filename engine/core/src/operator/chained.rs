@@ -91,7 +91,7 @@ impl<O: Operator> Operator for Chained<O> {
         self.0.borrow_mut().operator.due()
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
+    fn restored(&mut self) -> Result<bool, Fault> {
         self.0.borrow_mut().operator.restored()
     }
 }

@@ -121,12 +121,12 @@ pub trait Operator: Pipe {
         Due::NEVER
     }
 
-    /// Rows of the operator's state came back from a checkpoint, or came or went with key groups: what is derived from the state has to be made
-    /// anew. Between two ticks.
+    /// Rows of the operator's state came back from a checkpoint, or came or went with key groups: makes a bounded part of what is derived from
+    /// the state anew, and returns whether that is done. Between two ticks; it is called until it is done, and in between nothing else is.
     ///
     /// # Errors
     /// When the state is of another operator, or there is no memory for what is derived.
-    fn restored(&mut self) -> Result<(), Fault> {
-        Ok(())
+    fn restored(&mut self) -> Result<bool, Fault> {
+        Ok(true)
     }
 }

@@ -10,7 +10,7 @@
 //! passed. Releasing is bounded by the step. A record that comes after the watermark has passed its time is
 //! late: it cannot be put in its place any more, is counted, and goes into the late output.
 
-use crate::bounds::FIRE_ROWS_MAX;
+use crate::bounds::{FIRE_ROWS_MAX, REFILL_ROWS};
 use crate::exchange::frame::Frame;
 use crate::exchange::partition::{ArchivedKeyed, Keyed};
 use crate::fault::Fault;
@@ -22,7 +22,7 @@ use crate::record::key::Key;
 use crate::record::{Record, read, struct_record};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::bag::{Bag, BagPlace};
+use crate::state::bag::{Bag, BagPlace, RANGES};
 use crate::state::heap::Heap;
 use crate::state::risen::Risen;
 use alloc::rc::Rc;
@@ -47,6 +47,15 @@ struct Due {
     place: BagPlace,
 }
 
+/// The order is made anew in steps, from what waits.
+#[derive(Clone, Copy)]
+enum Refill {
+    /// Part of the hash space, and place of it, from which on rows have still to come.
+    Rows(usize, usize),
+    /// All are there: so many of the first have still to be put in order.
+    Order(usize),
+}
+
 /// The sorting operator behind an exchange by `K`. `C` compares records of equal times; sorted ones go to
 /// `next`, late ones to `late`.
 pub struct SortOperator<K, T, C, N> {
@@ -54,6 +63,8 @@ pub struct SortOperator<K, T, C, N> {
     waiting: Rc<RefCell<Bag<Held<T>>>>,
     /// What waits, in order.
     due: Heap<Due>,
+    /// How far it is with being made anew, while that is under way.
+    refill: Option<Refill>,
     /// Everything before this has left.
     passed: Rc<RefCell<Risen>>,
     may_wait: bool,
@@ -76,6 +87,7 @@ where
             compare,
             waiting: at.store.bag(),
             due: Heap::new(at.memory.clone()),
+            refill: None,
             passed: at.store.risen(i64::MIN.into()),
             may_wait: at.may_wait,
             next,
@@ -150,11 +162,35 @@ where
         operator::Due::at(self.due.peek().map_or(EventTime::MAX, |due| EventTime(due.at).plus(1)))
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
+    fn restored(&mut self) -> Result<bool, Fault> {
         let waiting = self.waiting.borrow();
-        self.due.clear();
-        let due = waiting.iter().map(|(place, waiting)| Due { at: waiting.row.at, place });
-        Ok(self.due.extend(waiting.len(), due, Self::before(&self.compare, &waiting))?)
+        let mut next = self.refill.take().unwrap_or_else(|| {
+            self.due.clear();
+            Refill::Rows(0, 0)
+        });
+        let mut budget = REFILL_ROWS;
+        while budget > 0 {
+            next = match next {
+                Refill::Rows(RANGES, _) => Refill::Order(self.due.unordered()),
+                Refill::Rows(part, from) => {
+                    let to = waiting.places(part).min(from + budget);
+                    let rows = waiting.part(part, from..to);
+                    let due = rows.map(|(place, waiting)| Due { at: waiting.row.at, place });
+                    self.due.fill(waiting.len(), due)?;
+                    budget = budget.saturating_sub(1 + to - from);
+                    if to < waiting.places(part) { Refill::Rows(part, to) } else { Refill::Rows(part + 1, 0) }
+                }
+                Refill::Order(0) => return Ok(true),
+                Refill::Order(left) => {
+                    let before = Self::before(&self.compare, &waiting);
+                    let still = self.due.order(left, budget, before);
+                    budget -= left - still;
+                    Refill::Order(still)
+                }
+            };
+        }
+        self.refill = Some(next);
+        Ok(false)
     }
 }
 

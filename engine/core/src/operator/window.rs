@@ -106,8 +106,8 @@ where
         Due::at(self.windows.due())
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
-        self.windows.restored()
+    fn restored(&mut self) -> Result<bool, Fault> {
+        self.windows.restored().map(|()| true)
     }
 }
 

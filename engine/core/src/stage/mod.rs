@@ -37,6 +37,7 @@ use crate::operator::fork::ForkBuffer;
 use crate::operator::{Due, Operator};
 use crate::stage::context::StageContext;
 use crate::stage::merge::{Bound, Merge};
+use crate::stage::rebalance::Moving;
 use crate::stage::segments::Segments;
 use crate::state::store::StateStore;
 use alloc::boxed::Box;
@@ -111,9 +112,9 @@ pub(crate) struct Stage {
     freezing: Option<(Tick, bool)>,
     /// What was noted at the checkpoint, still to be saved.
     frozen: Option<Notes>,
-    /// Moves of key groups that are still to come, in the order of their ticks, and whether the first has taken out what goes.
+    /// Moves of key groups that are still to come, in the order of their ticks, and how far the first is.
     moves: VecDeque<Move>,
-    handed_over: bool,
+    moving: Option<Moving>,
     /// Operators may have put something off.
     behind: bool,
     /// Its number.
@@ -170,7 +171,7 @@ impl Stage {
             freezing: None,
             frozen: None,
             moves: VecDeque::new(),
-            handed_over: false,
+            moving: None,
             behind: true,
             number: 0,
             deadlines: StageDeadlines::default(),

@@ -13,6 +13,7 @@
 //!  table    rows (key, value), in blocks whose chunks say their stretch of the hash space
 //! ```
 
+use crate::bounds::{MOVE_ROWS_MAX, SKIP_ROWS};
 use crate::checkpoint::notes::{Noted, Notes};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::saver::Saver;
@@ -25,7 +26,7 @@ use crate::record::{self, Record, struct_record};
 use crate::state::keyed::{KeyedTable, Stretch};
 use crate::state::memory::Memory;
 use crate::state::slab::Slabs;
-use crate::state::store::{MovedBlocks, State, put_header};
+use crate::state::store::{Extraction, State};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
@@ -70,6 +71,8 @@ pub struct Arena<K, V> {
     announced: Vec<(u32, i64)>,
     /// Where giving leaves an index goes on: a table and a leaf of it.
     unindexed: Option<(usize, usize)>,
+    /// Tables that may be without rows since some came or left: so many of the first are still to be looked at.
+    untidy: Option<usize>,
 }
 
 impl<K: Key, V: Record + Clone> Arena<K, V> {
@@ -86,6 +89,7 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
             slabs,
             announced: Vec::new(),
             unindexed: None,
+            untidy: None,
         }
     }
 
@@ -249,48 +253,66 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
                 let number = header.number()? as i64;
                 self.announced.push((header.number()? as u32, number));
             }
+            self.announced.sort_unstable();
             return Ok(());
         }
-        let announced = self.announced.iter().find(|(table, _)| *table == block.table);
-        let (Some(&(_, number)), Some(stretch)) = (announced, Stretch::of_chunk(block.chunk)) else {
+        let announced = self.announced.binary_search_by_key(&block.table, |(table, _)| *table);
+        let (Ok(announced), Some(stretch)) = (announced, Stretch::of_chunk(block.chunk)) else {
             return Err(Fault::Restore { message: format!("{block:?} was not announced") });
         };
-        let at = self.open(number);
+        let at = self.open(self.announced[announced].1);
+        self.untidy = Some(self.open.len());
         let (table, saver) = self.table_mut(at);
         table.restore(stretch, decode::<(K, V)>(bytes)?, owned, saver)?;
         Ok(())
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
-        self.announced.clear();
-        self.unindexed = Some((0, 0));
-        self.tidy();
-        Ok(())
-    }
-
-    fn extract(
-        &mut self,
-        section: Section,
-        moving: &Owned<'_>,
-        blocks: &mut MovedBlocks,
-    ) -> Result<(), Fault> {
-        let mut tables = Vec::new();
-        let (header, saver) = (blocks.len(), &mut self.saver);
-        for (at, (number, table)) in self.open.iter_mut().enumerate() {
-            let (named, mut next) = (at as u32 + 1, Some(0));
-            let before = blocks.len();
-            while let Some(leaf) = next {
-                next = table.extract(leaf, moving, saver, &mut |chunk, bytes| {
-                    blocks.push((BlockId { section, table: named, chunk }, bytes));
-                })?;
-            }
-            if blocks.len() > before {
-                tables.push((*number, named));
+    fn restored(&mut self) -> Result<bool, Fault> {
+        let Some(left) = &mut self.untidy else { return Ok(true) };
+        // All of them once around, so that they come to be in their order again. Those without rows are let go of: they live on other shards.
+        let tables = (*left).min(MOVE_ROWS_MAX);
+        *left -= tables;
+        for _ in 0..tables {
+            match self.open.pop_front() {
+                Some((_, table)) if table.is_empty() => self.retire(table),
+                Some((number, mut table)) => {
+                    table.settle();
+                    self.open.push_back((number, table));
+                }
+                None => {}
             }
         }
-        put_header(blocks, header, section, Self::header(tables.iter()));
-        self.tidy();
-        Ok(())
+        if self.untidy.is_some_and(|left| left > 0) {
+            return Ok(false);
+        }
+        self.announced.clear();
+        (self.untidy, self.unindexed) = (None, Some((0, 0)));
+        Ok(true)
+    }
+
+    fn extract(&mut self, moving: &Owned<'_>, step: &mut Extraction) -> Result<bool, Fault> {
+        while let Some((number, table)) = self.open.get_mut(step.at.0) {
+            let named = step.at.0 as u32 + 1;
+            let (before, mut next) = (table.len(), Some(step.at.1));
+            while let Some(leaf) = next {
+                if !step.has_time() {
+                    step.at.1 = leaf;
+                    return Ok(false);
+                }
+                // A block is announced in the step in which it leaves, if it is the first of its table there.
+                let mut is_announced = table.len() < before;
+                next = table.extract(leaf, moving, &mut self.saver, &mut |chunk, rows, bytes| {
+                    if !core::mem::replace(&mut is_announced, true) {
+                        step.header(&Self::header([(*number, named)].iter()));
+                    }
+                    step.block(named, chunk, rows, bytes);
+                })?;
+                step.count(SKIP_ROWS);
+            }
+            step.at = (step.at.0 + 1, 0);
+        }
+        self.untidy = Some(self.open.len());
+        Ok(true)
     }
 
     fn catch_up(&mut self) -> bool {
@@ -312,18 +334,5 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
             let row = Row { number, key: key.clone(), value: value.clone() };
             sum.wrapping_add(record::digest(&row))
         })
-    }
-}
-
-impl<K: Key, V: Record + Clone> Arena<K, V> {
-    /// Lets go of tables without rows: these live on other shards.
-    fn tidy(&mut self) {
-        for (number, table) in core::mem::take(&mut self.open) {
-            if table.is_empty() {
-                self.retire(table);
-            } else {
-                self.open.push_back((number, table));
-            }
-        }
     }
 }

@@ -3,40 +3,55 @@
 //! Adding and taking cost O(1). The rows of each of 64 parts of the hash space lie together, at places that they keep: a part is what
 //! is saved, restored or moved. A place that was freed is used again before a new one is made, the last first.
 //!
-//! Rows are numbered as they come. Where those of several shards meet they are numbered anew, in the order (number on the earlier shard,
-//! earlier shard), so that those of one shard keep their order and there are no two alike.
+//! A row has a number for good: how many came before it, and then the shard that it came to. A shard counts on from the highest number of any
+//! row that it has or had, so numbers on one shard are in the order in which rows came, and no two anywhere are alike.
 //!
 //! ```text
-//!  header   | the last number | blocks |
+//!  number   | 1 | how many came before, and one, 53 bits | the shard, 10 bits |
+//!  header   | how many came | blocks |
 //!  table    1 and the part: rows (number, hash of the key, row), in the order of their places
 //! ```
+//!
+//! A checkpoint of before numbers had shards has the count alone: its shard is the one that the row comes back from.
 
+use crate::bounds::SHARDS_MAX;
 use crate::checkpoint::notes::{Noted, Notes};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::saver::Saver;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::{fold, join};
 use crate::fault::Fault;
+use crate::ids::ShardId;
 use crate::record::rows::{decode, encode};
 use crate::record::{Record, digest, struct_record};
 use crate::state::keyed::Stretch;
-use crate::state::memory::{Buf, Memory};
+use crate::state::memory::Memory;
 use crate::state::slots::Slots;
-use crate::state::store::{MovedBlocks, State, put_header};
+use crate::state::store::{Extraction, State};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Parts of the hash space, a power of two.
-const RANGES: usize = 1 << RANGE_BITS;
+pub(crate) const RANGES: usize = 1 << RANGE_BITS;
 const RANGE_BITS: u32 = 6;
-/// Rows of a part that moves, in a block.
+/// Places that are looked at for what moves, and become a block.
 const MOVED_ROWS: usize = 256;
+
+/// The bits of a number that say the shard, and the one that says that there are such bits.
+const ORIGIN_BITS: u32 = 10;
+const HAS_ORIGIN: u64 = 1 << 63;
+const _: () = assert!(SHARDS_MAX <= 1 << ORIGIN_BITS);
+
+fn number(count: u64, shard: u64) -> u64 {
+    HAS_ORIGIN | count << ORIGIN_BITS | shard
+}
 
 /// A row that waits.
 #[derive(Archive, Serialize, Deserialize)]
 pub(crate) struct Waiting<T> {
-    /// How many came before it, and one.
+    /// Its number: in the order in which rows came.
     pub(crate) arrival: u64,
     /// That of the key, which says where the row lives.
     hash: u64,
@@ -71,25 +86,24 @@ fn stretch_of(range: usize) -> Stretch {
 pub struct Bag<T> {
     ranges: Vec<Slots<Waiting<T>>>,
     len: usize,
+    /// The highest count of a row that is or was here, and the shard.
     arrivals: u64,
+    shard: ShardId,
     saver: Saver,
-    memory: Arc<dyn Memory>,
-    /// Earlier shards that have begun to come, and of each row, where those of several meet, (arrival, earlier shard, place).
-    earlier: u32,
-    origins: Option<Buf<(u64, u32, u32)>>,
+    /// Earlier shards that have begun to come.
+    earlier: u64,
 }
 
 impl<T: Record> Bag<T> {
-    pub(crate) fn new(memory: &Arc<dyn Memory>) -> Self {
+    pub(crate) fn new(memory: &Arc<dyn Memory>, shard: ShardId) -> Self {
         let slots = |number| Slots::new(memory.clone(), number as u32 + 1);
         Bag {
             ranges: (0..RANGES).map(slots).collect(),
             len: 0,
             arrivals: 0,
+            shard,
             saver: Saver::new(memory),
-            memory: memory.clone(),
             earlier: 0,
-            origins: None,
         }
     }
 
@@ -104,7 +118,8 @@ impl<T: Record> Bag<T> {
     /// When the memory limit refuses the room for it, or a row refuses to be archived that a checkpoint needs as it was.
     pub(crate) fn add(&mut self, hash: u64, row: T) -> Result<BagPlace, Fault> {
         self.arrivals += 1;
-        self.put(Waiting { arrival: self.arrivals, hash, row })
+        let arrival = number(self.arrivals, self.shard.0.into());
+        self.put(Waiting { arrival, hash, row })
     }
 
     fn put(&mut self, waiting: Waiting<T>) -> Result<BagPlace, Fault> {
@@ -140,23 +155,25 @@ impl<T: Record> Bag<T> {
         })
     }
 
+    /// The places of a part of the hash space.
+    pub(crate) fn places(&self, part: usize) -> usize {
+        self.ranges[part].places()
+    }
+
+    /// The rows at some of the places of a part of the hash space.
+    pub(crate) fn part(
+        &self,
+        part: usize,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (BagPlace, &Waiting<T>)> {
+        let rows = self.ranges[part].among(places);
+        rows.map(move |(place, row)| (BagPlace::new(part, place), row))
+    }
+
     fn header(&self) -> Notes {
         let mut header = Notes::default();
         header.number(self.arrivals);
         header
-    }
-
-    /// Another earlier shard begins to come.
-    fn restore_header(&mut self, header: &mut Noted<'_>) -> Result<(), Fault> {
-        if self.len > 0 && self.origins.is_none() {
-            let mut origins = Buf::new(self.memory.clone());
-            origins.reserve(self.len)?;
-            self.iter().for_each(|(place, waiting)| origins.push((waiting.arrival, 0, place.0)));
-            self.origins = Some(origins);
-        }
-        self.earlier += 1;
-        self.arrivals = self.arrivals.max(header.number()?);
-        Ok(())
     }
 }
 
@@ -186,71 +203,100 @@ impl<T: Record> State for Bag<T> {
 
     fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
         if block.table == 0 {
-            return self.restore_header(&mut Noted::new(bytes));
+            self.earlier += 1;
+            self.arrivals = self.arrivals.max(Noted::new(bytes).number()?);
+            return Ok(());
         }
         for row in decode::<Waiting<T>>(bytes)? {
-            let waiting = row?;
+            let mut waiting = row?;
             if owned.has(waiting.hash) {
-                let arrival = waiting.arrival;
-                let place = self.put(waiting)?;
-                if let Some(origins) = &mut self.origins {
-                    origins.reserve(1)?;
-                    origins.push((arrival, self.earlier, place.0));
+                if waiting.arrival & HAS_ORIGIN == 0 {
+                    waiting.arrival = number(waiting.arrival, self.earlier.saturating_sub(1));
                 }
+                self.put(waiting)?;
             }
         }
         Ok(())
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
+    fn restored(&mut self) -> Result<bool, Fault> {
         self.earlier = 0;
-        if let Some(mut origins) = self.origins.take() {
-            origins.sort_unstable();
-            for (before, &(arrival, _, place)) in origins.iter().enumerate() {
-                let counted = before as u64 + 1;
-                if arrival != counted {
-                    let (range, place) = BagPlace(place).parts();
-                    self.ranges[range].change(place, &mut self.saver)?.arrival = counted;
-                }
-            }
-            self.arrivals = origins.len() as u64;
-        }
-        Ok(())
+        Ok(true)
     }
 
-    fn extract(
-        &mut self,
-        section: Section,
-        moving: &Owned<'_>,
-        blocks: &mut MovedBlocks,
-    ) -> Result<(), Fault> {
-        let before = blocks.len();
-        for (range, slots) in self.ranges.iter_mut().enumerate() {
-            if slots.len() == 0 || moving.has_none(stretch_of(range)) {
-                continue;
-            }
-            let places: Vec<u32> = slots
-                .iter()
-                .filter(|(_, waiting)| moving.has(waiting.hash))
-                .map(|(place, _)| place)
-                .collect();
-            for (chunk, places) in places.chunks(MOVED_ROWS).enumerate() {
+    fn extract(&mut self, moving: &Owned<'_>, step: &mut Extraction) -> Result<bool, Fault> {
+        while let Some(slots) = self.ranges.get_mut(step.at.0) {
+            while step.at.1 < slots.places() && !moving.has_none(stretch_of(step.at.0)) {
+                if !step.has_time() {
+                    return Ok(false);
+                }
+                let from = step.at.1;
+                step.at.1 = slots.places().min(from + MOVED_ROWS);
+                step.count(step.at.1 - from);
+                let going = slots.among(from..step.at.1).filter(|(_, waiting)| moving.has(waiting.hash));
+                let places: Vec<u32> = going.map(|(place, _)| place).collect();
+                if places.is_empty() {
+                    continue;
+                }
+                let mut header = Notes::default();
+                header.number(self.arrivals);
+                step.header(&header);
                 let mut bytes = Vec::new();
                 encode(&mut bytes, places.iter().map(|place| &slots[*place]))?;
-                blocks.push((BlockId { section, table: range as u32 + 1, chunk: chunk as u32 }, bytes));
+                step.block(step.at.0 as u32 + 1, (from / MOVED_ROWS) as u32, 0, bytes);
                 for place in places {
-                    slots.take(*place, &mut self.saver)?;
+                    slots.take(place, &mut self.saver)?;
                     self.len -= 1;
                 }
             }
+            step.count(1);
+            step.at = (step.at.0 + 1, 0);
         }
-        put_header(blocks, before, section, self.header());
-        Ok(())
+        Ok(true)
     }
 
     fn digest(&self) -> u64 {
         // A sum, so that places do not show.
         self.iter()
             .fold(fold(0), |sum, (_, waiting)| sum.wrapping_add(join(waiting.arrival, digest(&waiting.row))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::router::Router;
+    use crate::state::memory::HeapMemory;
+
+    const SECTION: Section = Section::operator(1, 0);
+
+    /// What two shards saved before numbers said the shard: each counted from 1.
+    #[test]
+    fn numbers_of_before_are_told_apart_and_come_before_new_ones() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let mut bag = Bag::<u64>::new(&memory, ShardId(5));
+        let alone = Router::with_owners([0].into());
+        let owned = Owned::new(&alone, ShardId(0));
+        let hash = |row: u64| fold(row);
+        for shard in 0..2u64 {
+            let mut header = Notes::default();
+            header.number(3 + shard);
+            bag.restore(BlockId { section: SECTION, table: 0, chunk: 0 }, header.as_slice(), &owned).unwrap();
+            for count in 1..=3 + shard {
+                let row = 10 * count + shard;
+                let mut bytes = Vec::new();
+                encode(&mut bytes, [&Waiting { arrival: count, hash: hash(row), row }]).unwrap();
+                let id = BlockId { section: SECTION, table: range_of(hash(row)) as u32 + 1, chunk: 0 };
+                bag.restore(id, &bytes, &owned).unwrap();
+            }
+        }
+        assert!(bag.restored().unwrap());
+        bag.add(hash(99), 99).unwrap();
+        let mut rows: Vec<(u64, u64)> =
+            bag.iter().map(|(_, waiting)| (waiting.arrival, waiting.row)).collect();
+        rows.sort_unstable();
+        assert!(rows.windows(2).all(|two| two[0].0 < two[1].0), "two rows have one number");
+        let rows: Vec<u64> = rows.into_iter().map(|(_, row)| row).collect();
+        assert_eq!(rows, [10, 11, 20, 21, 30, 31, 41, 99]);
     }
 }

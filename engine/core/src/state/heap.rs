@@ -45,17 +45,24 @@ impl<T> Heap<T> {
         least
     }
 
-    /// Adds `count` items at once, in O(n).
-    pub(crate) fn extend(
-        &mut self,
-        count: usize,
-        items: impl Iterator<Item = T>,
-        before: impl Fn(&T, &T) -> bool,
-    ) -> Result<(), OutOfMemory> {
-        self.items.reserve(count)?;
+    /// Adds items in whatever order, until there are as many as `count`; a bounded number of them. None may be taken until they have been
+    /// [put in order](Self::order).
+    pub(crate) fn fill(&mut self, count: usize, items: impl Iterator<Item = T>) -> Result<(), OutOfMemory> {
+        self.items.reserve(count.saturating_sub(self.items.len()))?;
         items.for_each(|item| self.items.push(item));
-        (0..self.items.len() / 2).rev().for_each(|at| self.sink(at, &before));
         Ok(())
+    }
+
+    /// Items that have others below them: the last of these are put in order first.
+    pub(crate) fn unordered(&self) -> usize {
+        self.items.len() / 2
+    }
+
+    /// Puts the last of the first `unordered` items in order, `some` of them, and returns how many are left: O(n) for all together.
+    pub(crate) fn order(&mut self, unordered: usize, some: usize, before: impl Fn(&T, &T) -> bool) -> usize {
+        let left = unordered.saturating_sub(some);
+        (left..unordered).rev().for_each(|at| self.sink(at, &before));
+        left
     }
 
     /// Takes all items away.
@@ -114,7 +121,13 @@ mod tests {
             let mut items: alloc::vec::Vec<u64> = (0..count).map(|draw| join(count, draw) % 500).collect();
             let (first, rest) = items.split_at(items.len() / 3);
             first.iter().for_each(|item| heap.push(*item, |a, b| a < b).unwrap());
-            heap.extend(rest.len(), rest.iter().copied(), |a, b| a < b).unwrap();
+            for some in rest.chunks(7) {
+                heap.fill(items.len(), some.iter().copied()).unwrap();
+            }
+            let mut unordered = heap.unordered();
+            while unordered > 0 {
+                unordered = heap.order(unordered, 5, |a, b| a < b);
+            }
             items.sort_unstable();
             let sorted: alloc::vec::Vec<u64> = core::iter::from_fn(|| heap.pop(|a, b| a < b)).collect();
             assert_eq!(sorted, items);

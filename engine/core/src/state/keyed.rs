@@ -13,6 +13,8 @@
 //! checkpoints is in `saving`, how leaves grow and are divided in `growth`, looking many keys up at once in `batch`.
 
 mod batch;
+#[cfg(test)]
+pub(crate) mod flood;
 mod growth;
 mod saving;
 
@@ -81,6 +83,8 @@ pub struct KeyedTable<K, V> {
     epoch: u32,
     /// What was not changed since this freeze is the same as in the checkpoint before.
     since: u32,
+    /// The leaf whose rows are coming back: it has no index yet, and more room than it may need.
+    coming: Option<usize>,
     /// Leaves that have been cleared, while that is under way.
     cleared: usize,
     /// Whether entries of the last freeze are still to be saved; the place of the directory that is next, and the pieces of its leaf that have
@@ -102,6 +106,7 @@ impl<K, V> KeyedTable<K, V> {
             number: 0,
             epoch: 0,
             since: 0,
+            coming: None,
             cleared: 0,
             awaited: false,
             swept: 0,
@@ -167,6 +172,7 @@ impl<K, V> KeyedTable<K, V> {
     /// their storage goes back.
     pub(crate) fn clear_some(&mut self, budget: &mut usize, keep: bool) -> bool {
         assert!(!self.awaited, "a table that a checkpoint still needs");
+        self.coming = None;
         if self.cleared == 0 && !(keep && self.is_worth_keeping()) {
             // What has no places in the directory is on its way back.
             self.directory.clear();

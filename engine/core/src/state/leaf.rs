@@ -11,6 +11,8 @@
 
 use crate::bounds::LEAF_BYTES_MAX;
 use crate::fault::OutOfMemory;
+#[cfg(test)]
+use crate::state::line::way_of;
 use crate::state::line::{FREE, Line, Mixed, WAYS, insert, matching, renumber, take_out};
 use crate::state::slab::{Slab, Slabs};
 use alloc::vec::Vec;
@@ -119,13 +121,38 @@ impl<K, V> Leaf<K, V> {
 
     /// Storage for at least `keys` keys, as much as a leaf may have at most. The entries stay, the index has to be made anew.
     pub(super) fn reserve(&mut self, keys: usize, slabs: &Slabs) -> Result<(), OutOfMemory> {
-        let lines = keys.min(Self::ENTRIES_MAX).div_ceil(KEYS_PER_LINE).next_power_of_two();
-        if lines <= self.lines as usize {
+        let keys = keys.min(Self::ENTRIES_MAX);
+        if keys <= self.capacity() {
             return Ok(());
         }
-        let capacity = lines * KEYS_PER_LINE;
-        let bytes = lines * size_of::<Line>() + capacity * size_of::<(K, V)>();
-        let slab = slabs.take(bytes)?;
+        let lines = keys.div_ceil(KEYS_PER_LINE).next_power_of_two();
+        self.move_to(lines, lines * KEYS_PER_LINE, slabs)
+    }
+
+    /// Gives back what the entries do not need, if that is a smaller slab; if the slab is another, the index has to be made anew.
+    pub(super) fn fit(&mut self, slabs: &Slabs) -> Result<(), OutOfMemory> {
+        if self.len == 0 {
+            self.release(slabs);
+            return Ok(());
+        }
+        let lines = self.len().div_ceil(KEYS_PER_LINE).next_power_of_two();
+        let needed = Slabs::bytes_for(Self::bytes(lines, self.len()));
+        if self.slab.as_ref().is_some_and(|slab| needed < slab.len()) {
+            self.move_to(lines, self.len(), slabs)?;
+        }
+        Ok(())
+    }
+
+    const fn bytes(lines: usize, keys: usize) -> usize {
+        lines * size_of::<Line>() + keys * size_of::<(K, V)>()
+    }
+
+    /// Moves the entries into a slab for so many lines and at least so many keys.
+    fn move_to(&mut self, lines: usize, keys: usize, slabs: &Slabs) -> Result<(), OutOfMemory> {
+        let slab = slabs.take(Self::bytes(lines, keys))?;
+        // A slab may be somewhat larger than what was asked for.
+        let size = if size_of::<(K, V)>() == 0 { 1 } else { size_of::<(K, V)>() };
+        let capacity = ((slab.len() - lines * size_of::<Line>()) / size).clamp(keys, lines * KEYS_PER_LINE);
         let entries: *mut (K, V) = slab.as_ptr().wrapping_add(lines * size_of::<Line>()).cast();
         // SAFETY: both slabs have room for `len` entries, and they are two.
         unsafe { core::ptr::copy_nonoverlapping(self.first_entry(), entries, self.len as usize) };
@@ -191,6 +218,34 @@ impl<K, V> Leaf<K, V> {
         }
     }
 
+    /// What finding an entry costs: lines that are looked at, and entries before it whose tag is the same.
+    #[cfg(test)]
+    pub(super) fn looks(&self, mixed: Mixed, same: impl Fn(&K) -> bool) -> usize {
+        let (_, mask) = self.base();
+        let compared = core::cell::Cell::new(0);
+        let found = self.find(mixed, |key| {
+            compared.set(compared.get() + 1);
+            same(key)
+        });
+        let Some(entry) = found else { unreachable!("the key is there") };
+        let home = mixed.home() & mask as usize;
+        let line = way_of(self.all_lines(), mixed, entry as u16).0;
+        (line.wrapping_sub(home) & mask as usize) + compared.get()
+    }
+
+    #[cfg(test)]
+    fn all_lines(&self) -> &[Line] {
+        let (base, _) = self.base();
+        // SAFETY: the slab begins with so many lines.
+        unsafe { core::slice::from_raw_parts(base.cast(), self.lines as usize) }
+    }
+
+    /// Bytes of its slab.
+    #[cfg(test)]
+    pub(super) fn slab_bytes(&self) -> usize {
+        self.slab.as_ref().map_or(0, Slab::len)
+    }
+
     /// Adds an entry that is not there yet, for which there is room, and returns its number.
     pub(super) fn push(&mut self, mixed: Mixed, key: K, value: V) -> usize {
         debug_assert!(self.indexed, "a leaf that is not indexed");
@@ -237,14 +292,10 @@ impl<K, V> Leaf<K, V> {
         self.indexed = false;
     }
 
-    /// Adds entries that are not there yet, as many as there is room for. If the rest has an index, they are put there at once: they are in the
-    /// cache.
-    pub(super) fn extend<E>(
-        &mut self,
-        rows: &mut impl Iterator<Item = Result<(K, V), E>>,
-        hash: impl Fn(&K) -> u64,
-    ) -> Result<(), E> {
-        let (first, before, mut len) = (self.first_entry(), self.len as usize, self.len);
+    /// Adds entries that are not there yet, as many as there is room for; the index has to be made anew.
+    pub(super) fn extend<E>(&mut self, rows: &mut impl Iterator<Item = Result<(K, V), E>>) -> Result<(), E> {
+        let (first, mut len) = (self.first_entry(), self.len);
+        self.indexed = false;
         let outcome = loop {
             if len == self.capacity {
                 break Ok(());
@@ -258,14 +309,6 @@ impl<K, V> Leaf<K, V> {
             len += 1;
         };
         self.len = len;
-        if self.indexed && len as usize > before {
-            // SAFETY: these have been written, and lie behind the lines.
-            let new = unsafe { core::slice::from_raw_parts(first.add(before), len as usize - before) };
-            let lines = self.lines();
-            for (entry, (key, _)) in (before..).zip(new) {
-                insert(lines, Mixed::new(hash(key)), entry as u16);
-            }
-        }
         outcome
     }
 

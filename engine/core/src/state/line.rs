@@ -69,7 +69,7 @@ pub(super) const FREE: Line = Line { tags: [0; WAYS], entries: [0; WAYS] };
 const GONE: u16 = 2;
 
 /// Where an entry is: its line and way.
-fn way_of(lines: &[Line], mixed: Mixed, entry: u16) -> (usize, usize) {
+pub(super) fn way_of(lines: &[Line], mixed: Mixed, entry: u16) -> (usize, usize) {
     let mask = lines.len() - 1;
     let mut at = mixed.home() & mask;
     loop {

@@ -12,7 +12,7 @@ use crate::checkpoint::saver::with_blocks;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::{fold, join};
 use crate::fault::Fault;
-use crate::state::store::{MovedBlocks, State};
+use crate::state::store::{Extraction, State};
 
 /// See the [module](self).
 pub struct Risen {
@@ -70,13 +70,13 @@ impl State for Risen {
         Ok(())
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
-        Ok(())
+    fn restored(&mut self) -> Result<bool, Fault> {
+        Ok(true)
     }
 
-    fn extract(&mut self, _: Section, _: &Owned<'_>, _: &mut MovedBlocks) -> Result<(), Fault> {
+    fn extract(&mut self, _: &Owned<'_>, _: &mut Extraction) -> Result<bool, Fault> {
         // The other shard has it.
-        Ok(())
+        Ok(true)
     }
 
     fn digest(&self) -> u64 {

@@ -36,8 +36,7 @@ impl Slab {
     }
 
     /// Bytes in the slab.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         class_bytes(self.class)
     }
 }
@@ -103,6 +102,11 @@ impl Slabs {
     /// When the memory limit refuses a further block.
     pub(crate) fn take(&self, bytes: usize) -> Result<Slab, OutOfMemory> {
         self.0.borrow_mut().take(class_of(bytes))
+    }
+
+    /// Bytes of the slab that is given to whoever asks for so many.
+    pub(crate) fn bytes_for(bytes: usize) -> usize {
+        class_bytes(class_of(bytes))
     }
 
     /// Takes a slab back.

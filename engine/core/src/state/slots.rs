@@ -37,16 +37,21 @@ impl<T: Record> Slots<T> {
         Slots { slots: Buf::new(memory.clone()), free: NONE, taken: 0, watch: Watch::new(memory, number) }
     }
 
-    /// Items that are here.
-    pub(crate) fn len(&self) -> usize {
-        self.taken
-    }
-
     /// Every item with its place, in the order of the places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let places = self.slots.iter().enumerate();
-        places.filter_map(|(place, slot)| match slot {
-            Slot::Taken(item) => Some((place as u32, item)),
+        self.among(0..self.slots.len())
+    }
+
+    /// Places, taken or free: the first so many numbers.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// As [`iter`](Self::iter), of some of the places.
+    pub(crate) fn among(&self, places: Range<usize>) -> impl Iterator<Item = (u32, &T)> {
+        let first = places.start as u32;
+        (first..).zip(&self.slots[places]).filter_map(|(place, slot)| match slot {
+            Slot::Taken(item) => Some((place, item)),
             Slot::Free { .. } => None,
         })
     }
@@ -87,15 +92,6 @@ impl<T: Record> Slots<T> {
             self.free = NONE;
         }
         Ok(item)
-    }
-
-    /// The item at `place`, in order to change it.
-    pub(crate) fn change(&mut self, place: u32, saver: &mut Saver) -> Result<&mut T, Fault> {
-        self.touch(place, saver)?;
-        match &mut self.slots[place as usize] {
-            Slot::Taken(item) => Ok(item),
-            Slot::Free { .. } => unreachable!("only what is here is changed"),
-        }
     }
 
     #[inline(always)]

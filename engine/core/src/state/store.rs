@@ -3,11 +3,12 @@
 //! An operator asks its store for state of some kind, once, as it is built, and goes on with a handle. Whatever is frozen, saved, restored or
 //! moved is done by the store, in the same way for every operator.
 
+use crate::bounds::MOVE_BYTES_MAX;
 use crate::checkpoint::notes::Notes;
 use crate::checkpoint::owned::Owned;
-use crate::checkpoint::saver::with_blocks;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::fault::Fault;
+use crate::ids::ShardId;
 use crate::record::Record;
 use crate::record::key::Key;
 use crate::state::arena::Arena;
@@ -27,6 +28,62 @@ use core::cell::{Cell, RefCell};
 /// Rows on their way to another shard.
 pub type MovedBlocks = Vec<(BlockId, Vec<u8>)>;
 
+/// A bounded part of what leaves a store, and where that goes on.
+pub(crate) struct Extraction {
+    state: usize,
+    section: Section,
+    /// Where the state goes on: it begins at (0, 0).
+    pub(crate) at: (usize, usize),
+    rows: usize,
+    bytes: usize,
+    step_rows: usize,
+    blocks: MovedBlocks,
+}
+
+impl Extraction {
+    /// About so many rows in a step.
+    pub(crate) fn of(step_rows: usize) -> Self {
+        let (state, section, at) = (0, Section(0), (0, 0));
+        Extraction {
+            state,
+            section,
+            at,
+            rows: step_rows,
+            bytes: MOVE_BYTES_MAX,
+            step_rows,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Whether there is time for anything more.
+    pub(crate) fn has_time(&self) -> bool {
+        self.rows > 0 && self.bytes > 0
+    }
+
+    /// Something was looked at, with `rows` rows' worth of time.
+    pub(crate) fn count(&mut self, rows: usize) {
+        self.rows = self.rows.saturating_sub(rows);
+    }
+
+    /// A block of `rows` rows leaves.
+    pub(crate) fn block(&mut self, table: u32, chunk: u32, rows: usize, bytes: Vec<u8>) {
+        self.count(rows);
+        self.bytes = self.bytes.saturating_sub(bytes.len());
+        self.blocks.push((BlockId { section: self.section, table, chunk }, bytes));
+    }
+
+    /// What follows is told by a header.
+    pub(crate) fn header(&mut self, header: &Notes) {
+        self.block(0, 0, 0, header.as_slice().to_vec());
+    }
+
+    /// What has left in this step; the next one begins.
+    pub(crate) fn take(&mut self) -> MovedBlocks {
+        (self.rows, self.bytes) = (self.step_rows, MOVE_BYTES_MAX);
+        core::mem::take(&mut self.blocks)
+    }
+}
+
 /// State of one kind, as the store sees it.
 pub(crate) trait State {
     /// A checkpoint begins: what there is now is what [`save`](Self::save) writes, whatever happens to it meanwhile. Takes no time to speak of.
@@ -44,17 +101,13 @@ pub(crate) trait State {
     /// of another; a header, which is table 0, without the number of blocks at its end.
     fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault>;
 
-    /// All blocks have been taken back.
-    fn restored(&mut self) -> Result<(), Fault>;
+    /// All blocks have been taken back, or rows have [left](Self::extract): does a bounded part of what follows from that; true when it is done,
+    /// and then again at every call until something else comes or leaves.
+    fn restored(&mut self) -> Result<bool, Fault>;
 
-    /// Takes the rows out whose keys are `moving`, as blocks of `section` that another shard [restores](Self::restore), the header
-    /// [first](put_header) if there are any. Between two ticks.
-    fn extract(
-        &mut self,
-        section: Section,
-        moving: &Owned<'_>,
-        blocks: &mut MovedBlocks,
-    ) -> Result<(), Fault>;
+    /// Takes a bounded part of the rows out whose keys are `moving`, as blocks that another shard [restores](Self::restore) in this order; true
+    /// when that was all. A header, which is table 0, may come before any block, as often as need be. Between two ticks.
+    fn extract(&mut self, moving: &Owned<'_>, step: &mut Extraction) -> Result<bool, Fault>;
 
     /// Does a bounded part of what was put off when the state came back; true when nothing is left. It does not matter whether it is called.
     fn catch_up(&mut self) -> bool {
@@ -69,6 +122,7 @@ pub(crate) trait State {
 pub struct StateStore {
     memory: Arc<dyn Memory>,
     slabs: Slabs,
+    shard: Cell<ShardId>,
     states: RefCell<Vec<Rc<RefCell<dyn State>>>>,
     /// Of each state that blocks are coming of, how many of the earlier shard's there should be besides the header, and how many have been met.
     coming: RefCell<BTreeMap<usize, (u64, u64)>>,
@@ -82,10 +136,17 @@ impl StateStore {
         Rc::new(StateStore {
             memory,
             slabs,
+            shard: Cell::new(ShardId(0)),
             states: RefCell::default(),
             coming: RefCell::default(),
             is_saved: Cell::new(false),
         })
+    }
+
+    /// The store, on this shard; before any state is made.
+    pub(crate) fn on(self: Rc<Self>, shard: ShardId) -> Rc<Self> {
+        self.shard.set(shard);
+        self
     }
 
     fn add<S: State + 'static>(&self, state: S) -> Rc<RefCell<S>> {
@@ -106,7 +167,7 @@ impl StateStore {
 
     /// Rows that wait, in no order: see [`Bag`].
     pub fn bag<T: Record>(&self) -> Rc<RefCell<Bag<T>>> {
-        self.add(Bag::new(&self.memory))
+        self.add(Bag::new(&self.memory, self.shard.get()))
     }
 
     /// Entries in their own order: see [`Ordered`].
@@ -186,17 +247,44 @@ impl StateStore {
     pub(crate) fn restored(&self) -> Result<(), Fault> {
         let coming = core::mem::take(&mut *self.coming.borrow_mut());
         coming.into_iter().try_for_each(|(state, coming)| complete(Section(state as u32), coming))?;
-        self.each(|_, state| state.restored().map(|()| true)).map(drop)
+        while !self.settle()? {}
+        Ok(())
     }
 
-    /// Takes the rows out whose keys are `moving`.
+    /// Does a bounded part of what follows from rows that have [come](Self::restore_moved) or [left](Self::extract); true when nothing is left.
+    pub(crate) fn settle(&self) -> Result<bool, Fault> {
+        self.each(|_, state| state.restored())
+    }
+
+    /// Takes a bounded part of the rows out whose keys are `moving`; true when that was all. The blocks of state number `n` have the `n`th section
+    /// from `first` on.
     ///
     /// # Errors
     /// When a row refuses to be archived, or there is no memory to tell what moves from what stays.
-    pub(crate) fn extract(&self, first: Section, moving: &Owned<'_>) -> Result<MovedBlocks, Fault> {
-        let mut blocks = Vec::new();
-        self.each(|number, state| state.extract(first.state(number), moving, &mut blocks).map(|()| true))?;
-        Ok(blocks)
+    pub(crate) fn extract(
+        &self,
+        first: Section,
+        moving: &Owned<'_>,
+        step: &mut Extraction,
+    ) -> Result<bool, Fault> {
+        let states = self.states.borrow();
+        while let Some(state) = states.get(step.state) {
+            step.section = first.state(step.state);
+            if !state.borrow_mut().extract(moving, step)? {
+                return Ok(false);
+            }
+            (step.state, step.at) = (step.state + 1, (0, 0));
+        }
+        (step.state, step.at) = (0, (0, 0));
+        Ok(true)
+    }
+
+    /// Takes what a block holds that another shard has [taken out](Self::extract), as far as the keys are `owned`, which all of them should be.
+    ///
+    /// # Errors
+    /// When the state does not fit into the memory limit.
+    pub(crate) fn restore_moved(&self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
+        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
     }
 
     /// Does a bounded part of what was put off when the state came back; true when nothing is left.
@@ -215,16 +303,6 @@ impl StateStore {
     }
 }
 
-/// Puts the header of blocks that move before them, which are those from number `first` on; none where there are none.
-pub(crate) fn put_header(blocks: &mut MovedBlocks, first: usize, section: Section, header: Notes) {
-    let count = blocks.len() - first;
-    if count > 0 {
-        let header = with_blocks(header, count as u64);
-        let id = BlockId { section, table: 0, chunk: 0 };
-        blocks.insert(first, (id, header.as_slice().to_vec()));
-    }
-}
-
 /// Whether all blocks have been met that there should be.
 fn complete(section: Section, (expected, met): (u64, u64)) -> Result<(), Fault> {
     if met == expected { Ok(()) } else { Err(missing(section, expected, met)) }
@@ -237,4 +315,94 @@ fn missing(section: Section, expected: u64, met: u64) -> Fault {
         "state {state} of an operator is incomplete or of another job: {met} of {expected} blocks are there, some are missing or too many"
     );
     Fault::Restore { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::{LEAF_BYTES_MAX, MOVE_ROWS_MAX};
+    use crate::exchange::hash::fold;
+    use crate::exchange::router::Router;
+    use crate::state::memory::HeapMemory;
+
+    const SECTION: Section = Section::operator(1, 0);
+    const GROUPS: u32 = 64;
+
+    fn store() -> Rc<StateStore> {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        StateStore::new(memory.clone(), Slabs::new(memory))
+    }
+
+    /// State of one kind.
+    fn filled(kind: usize, rows: u64) -> Rc<StateStore> {
+        let store = store();
+        match kind {
+            0 => {
+                let arena = store.arena::<u64, u64>();
+                let mut arena = arena.borrow_mut();
+                for table in [7, 9] {
+                    let at = arena.open(table);
+                    let (table, saver) = arena.table_mut(at);
+                    for key in 0..rows / 2 {
+                        table.place(fold(key), saver, |k| *k == key, || (key, key)).unwrap();
+                    }
+                }
+            }
+            1 => {
+                let bag = store.bag::<u64>();
+                (0..rows).for_each(|row| {
+                    bag.borrow_mut().add(fold(row), row).unwrap();
+                });
+            }
+            _ => {
+                let timers = store.timers::<u64>();
+                for key in 0..rows {
+                    let timer = crate::state::timers::Timer { at: crate::EventTime(1), key, tag: 0 };
+                    timers.set(crate::state::timers::TimerKind::Event, timer).unwrap();
+                }
+            }
+        }
+        store
+    }
+
+    /// The steps that a move of so many key groups takes.
+    fn steps(kind: usize, rows: u64, groups: u32) -> usize {
+        let (from, to) = (filled(kind, rows), filled(kind, 0));
+        let whole = from.digest();
+        let owners = (0..GROUPS).map(|group| u16::from((20..20 + groups).contains(&group))).collect();
+        let router = Router::with_owners(owners);
+        let (goes, mut step) = (Owned::new(&router, ShardId(1)), Extraction::of(MOVE_ROWS_MAX));
+        let nothing = to.digest();
+        let mut count = 0;
+        loop {
+            let is_done = from.extract(SECTION, &goes, &mut step).unwrap();
+            let blocks = step.take();
+            let bytes: usize = blocks.iter().map(|(_, bytes)| bytes.len()).sum();
+            // A leaf that was begun goes whole.
+            assert!(bytes <= MOVE_BYTES_MAX + LEAF_BYTES_MAX + 1_024, "kind {kind}: {bytes} bytes in a step");
+            blocks.iter().for_each(|(id, bytes)| to.restore_moved(*id, bytes, &goes).unwrap());
+            count += 1;
+            if is_done {
+                break;
+            }
+        }
+        while !from.settle().unwrap() {}
+        while !to.settle().unwrap() {}
+        assert_eq!(from.digest().wrapping_add(to.digest()).wrapping_sub(nothing), whole);
+        assert_ne!(to.digest(), nothing, "something moved");
+        count
+    }
+
+    /// For each kind of state: a move is made of steps, each of them bounded, and as many as what moves needs.
+    #[test]
+    fn a_move_is_made_of_bounded_steps_in_proportion_to_what_moves() {
+        for kind in 0..3 {
+            let rows = 400_000;
+            let [one, four, sixteen] = [1, 4, 16].map(|groups| steps(kind, rows, groups));
+            // 6,250 rows, and what it takes to find them.
+            assert!(one <= 12, "kind {kind}: {one} steps for a group");
+            assert!(four <= 4 * one && sixteen <= 4 * four, "kind {kind}: {one}, {four}, {sixteen} steps");
+            assert!(sixteen >= 4 * one, "kind {kind}: {one}, {four}, {sixteen} steps");
+        }
+    }
 }

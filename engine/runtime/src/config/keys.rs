@@ -286,7 +286,7 @@ pub static KEYS: &[Key] = &[
         flag: "balance-interval-s",
         doc: "How often a job with `durability` looks at what each key group is sent, in seconds, and moves groups from \
               busy shards to idle ones where that evens the load out. 0 never does; `pelton rebalance` does it once. A \
-              move goes over the whole state of a stage in one piece, so not more often than the load changes.",
+              stage waits while rows of its state move, so not more often than the load changes.",
         kind: Kind::Count { min: 0, max: 86_400 * 7 },
         default: Fallback::Fixed("0"),
         suggest: |_| Value::Count(0),

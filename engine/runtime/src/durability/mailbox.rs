@@ -174,6 +174,11 @@ pub(crate) struct Messages {
     pub(crate) said: Vec<String>,
 }
 
+fn moving(shards: u16, tick: Tick, owners: Vec<u16>, step_rows: usize) -> Move {
+    let router = Arc::new(Router::with_owners(owners));
+    Move { tick, router, handover: Arc::new(Migration::new(shards)), step_rows }
+}
+
 /// Shared by the shards of a job with durability, its coordinator, and whoever commands.
 pub struct Mailbox {
     /// Through which tick each shard's log will be durable.
@@ -193,15 +198,22 @@ pub struct Mailbox {
     loads: Arc<[AtomicU64]>,
     /// Moves that are to be made again.
     moves: Vec<Move>,
+    /// Rows that move in a step.
+    move_rows: usize,
     notes: Mutex<Messages>,
     /// Signalled when the coordinator has something to do.
     news: Condvar,
 }
 
 impl Mailbox {
-    /// The mailbox of a job of `shards` shards. `moves` of an earlier run, each a tick with the shard of each key group from then on, are made
+    /// The mailbox of a job of `shards` shards, in which `move_rows` rows move in a step. `moves` of an earlier run, each a tick with the shard of each key group from then on, are made
     /// again.
-    pub fn new(shards: u16, key_groups: u32, moves: impl IntoIterator<Item = (Tick, Vec<u16>)>) -> Arc<Self> {
+    pub fn new(
+        shards: u16,
+        key_groups: u32,
+        moves: impl IntoIterator<Item = (Tick, Vec<u16>)>,
+        move_rows: usize,
+    ) -> Arc<Self> {
         let count = usize::from(shards);
         let reports = (0..count).map(|_| None).collect();
         let none = vec![false; count];
@@ -216,16 +228,16 @@ impl Mailbox {
             changes: AtomicU64::new(0),
             barrier: Arc::default(),
             loads: (0..key_groups).map(|_| AtomicU64::new(0)).collect(),
-            moves: moves.into_iter().map(|(tick, owners)| Self::moving(shards, tick, owners)).collect(),
+            moves: moves.into_iter().map(|(tick, owners)| moving(shards, tick, owners, move_rows)).collect(),
+            move_rows,
             notes: Mutex::new(notes),
             news: Condvar::new(),
         })
     }
 
     /// A move of key groups among `shards` shards.
-    pub(crate) fn moving(shards: u16, tick: Tick, owners: Vec<u16>) -> Move {
-        let router = Arc::new(Router::with_owners(owners));
-        Move { tick, router, handover: Arc::new(Migration::new(shards)) }
+    pub(crate) fn moving(&self, shards: u16, tick: Tick, owners: Vec<u16>) -> Move {
+        moving(shards, tick, owners, self.move_rows)
     }
 
     pub(crate) fn load_counters(&self) -> Arc<[AtomicU64]> {

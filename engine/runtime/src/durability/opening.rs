@@ -24,6 +24,7 @@ use super::mailbox::Mailbox;
 use crate::bounds::UNKNOWN_TICKS;
 use crate::plan;
 use pelton_core::Tick;
+use pelton_core::checkpoint::moving::STEP_ROWS;
 use pelton_core::exchange::router::Router;
 use pelton_storage::disk::{Disk, Lifetime};
 use pelton_storage::{
@@ -94,6 +95,8 @@ pub struct Opened {
     /// Logs of earlier generations are not wanted any more once the run begins.
     replaces: bool,
     committed: bool,
+    /// Rows that move in a step.
+    move_rows: usize,
     /// What the manifest said before shards were run only to recover what was there.
     durability_before: String,
     /// What people should know before it runs.
@@ -162,6 +165,7 @@ impl Opened {
             unknown,
             replaces: false,
             committed: false,
+            move_rows: STEP_ROWS,
         };
         // What a start has left that did not begin.
         opened.data.remove_unused_logs(opened.manifest.log_id, unknown)?;
@@ -313,6 +317,11 @@ impl Opened {
         if there == self.options.shards { Task::Run } else { Task::Rescale { shards: there } }
     }
 
+    /// Key groups move with so many rows in a step, instead of as many as it should be.
+    pub(crate) fn move_in_steps_of(&mut self, rows: usize) {
+        self.move_rows = rows;
+    }
+
     /// The rescaling is done, and the logs of the shards of before are closed: its checkpoint is the last in `manifest`. The job is to go on with
     /// the shards that are wanted.
     ///
@@ -368,7 +377,7 @@ impl Opened {
         let after = checkpoint.map_or(0, |checkpoint| checkpoint.tick().0);
         let moves = self.manifest.moves.iter().filter(|moved| moved.tick > after);
         let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
-        let mailbox = Mailbox::new(self.manifest.shards, self.manifest.key_groups, moves);
+        let mailbox = Mailbox::new(self.manifest.shards, self.manifest.key_groups, moves, self.move_rows);
         // New ticks come after all that any earlier history used, too.
         mailbox.recovered(Tick(self.manifest.first_tick.saturating_sub(1)));
         self.notes.iter().for_each(|note| mailbox.note(note.clone()));

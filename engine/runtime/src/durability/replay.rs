@@ -8,6 +8,7 @@ use super::{LogReplay, Mailbox, OpenError, Replayed, Restored, StateHash, differ
 use crate::blueprint::Blueprint;
 use crate::config::Config;
 use crate::{JobError, sizes};
+use pelton_core::checkpoint::moving::STEP_ROWS;
 use pelton_core::checkpoint::snapshot::Checkpoint as _;
 use pelton_core::ingress::input_log;
 use pelton_core::stage::build::ShardBuilder;
@@ -88,7 +89,7 @@ pub fn replay(
     })?;
     let moves = manifest.moves.iter().filter(|moved| moved.tick > after.0 && moved.tick <= to.0);
     let moves = moves.map(|moved| (Tick(moved.tick), moved.owners.clone()));
-    let mailbox = Mailbox::new(manifest.shards, manifest.key_groups, moves);
+    let mailbox = Mailbox::new(manifest.shards, manifest.key_groups, moves, STEP_ROWS);
     let mut shards = Vec::new();
     let mut last = after;
     for wiring in wirings {

@@ -16,6 +16,8 @@ pub struct CrashReport {
     pub power_lost: u32,
     /// Times the process ended by itself between two steps.
     pub stopped: u32,
+    /// Runs that ended in whatever way while key groups were being handed over.
+    pub cut_moves: u32,
     /// Times the job was suspended, and came to that end.
     pub suspended: u32,
     /// Times the job stopped because the disk failed, and said so.

@@ -99,6 +99,8 @@ struct Runs<'a> {
     savepoints: Savepoints,
     /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
     departures: Chance,
+    /// How many rows move in a step.
+    move_rows: Chance,
     // The run at hand.
     run: u32,
     step: u64,
@@ -156,6 +158,7 @@ impl<'a> Runs<'a> {
             sizes: chance("sizes"),
             savepoints: Savepoints::new(chance("savepoints")),
             departures: chance("departures"),
+            move_rows: chance("move rows"),
             run: 0,
             step: 0,
             shards: 0,
@@ -392,6 +395,7 @@ impl<'a> Runs<'a> {
         let shape = blueprint.shape(self.shards, scenario.key_groups);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let mut opened = Opened::open(&disk, Path::new(DATA), &shape, options).map_err(JobError::Open)?;
+        opened.move_in_steps_of(self.move_rows.magnitude(64) as usize);
         let earlier = self.savepoints.opened(&opened.manifest, restore.is_some());
         self.went_back(earlier, "as an earlier run was asked to");
         let coordinator = CoordinatorOptions {
@@ -460,6 +464,8 @@ impl<'a> Runs<'a> {
             }
         }
         if let Err(Halt::Ended | Halt::Job(_)) = burst {
+            let mut shards = harness.durable_shards.iter_mut().flatten();
+            self.count.cut_moves += u32::from(shards.any(|shard| shard.shard().is_handing_over()));
             self.end_run();
         }
         burst

@@ -125,7 +125,7 @@ fn agrees_with_the_definition(
             Between::Moves if chance(8) == 0 => {
                 let (thirds, all) = (in_turn(3), alone());
                 let moved = extract(&mut subject, &Owned::new(&thirds, ShardId(chance(3) as u16)));
-                restore(&mut subject, [&moved], &Owned::new(&all, ShardId(0)));
+                restore_moved(&mut subject, &moved, &Owned::new(&all, ShardId(0)));
             }
             Between::Restores if chance(8) == 0 => {
                 let blocks = save_all(&subject.store, true);

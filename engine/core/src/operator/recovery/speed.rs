@@ -4,8 +4,11 @@
 extern crate std;
 
 use super::*;
+use crate::bounds::MOVE_ROWS_MAX;
 use crate::checkpoint::snapshot::SnapshotOut;
+use crate::exchange::hash::fold;
 use crate::fault::OutOfMemory;
+use crate::state::keyed::flood::{Chosen, SETS};
 use crate::state::memory::{Memory, Region};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -141,5 +144,170 @@ fn a_restart() {
         let mut half = self::subject(&memory);
         let took = nanos_of(|| restore(&mut half, [&blocks], &Owned::new(&Router::new(64, 2), ShardId(0))));
         eprintln!("one half of them in {:.1} ms", took / 1e6);
+    }
+}
+
+/// Keys whose hashes agree in many bits, beside ordinary ones: a million that enter, are updated and leave, the median of five rounds each.
+#[test]
+#[ignore = "measures"]
+fn a_flood() {
+    let memory = Warm::default();
+    let keys = 1_000_000;
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2] / keys as f64
+    };
+    let mut ordinary = [0.0; 3];
+    for (what, hash) in SETS {
+        // In no order that has to do with the hash.
+        let mut all: Vec<_> = (0..keys).map(|key| Chosen { hash: hash(key) }).collect();
+        all.sort_unstable_by_key(|key| fold(fold(key.hash)));
+        let all: Vec<_> = all.into_iter().map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+        let frames: Vec<_> = all.chunks(1_024).map(written).collect();
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..5 {
+            let store_memory: Arc<dyn Memory> = Arc::new(memory.clone());
+            let store = StateStore::new(store_memory.clone(), Slabs::new(store_memory.clone()));
+            let at = OperatorContext { store, memory: store_memory, ..at() };
+            let mut subject =
+                window_at::<u64, Chosen, _>(at, (count(), count()), tumbling(Duration::from_secs(1)));
+            let mut add = || {
+                nanos_of(|| {
+                    frames.iter().for_each(|input| {
+                        Operator::frame(&mut subject.operator, 0, input.frame()).unwrap();
+                    });
+                })
+            };
+            times[0].push(add());
+            times[1].push(add());
+            let watermark = EventTime(2_000_000_000);
+            let tick = TickInfo { tick: Tick(1), time: watermark, watermark, inputs: &[watermark] };
+            times[2].push(nanos_of(|| while !subject.operator.complete(&tick).unwrap() {}));
+            assert_eq!(subject.rows.borrow().len() as u64, keys);
+        }
+        let each = times.map(median);
+        if ordinary[0] == 0.0 {
+            ordinary = each;
+        }
+        let ratio = |step: usize| each[step] / ordinary[step];
+        eprintln!(
+            "{what:56} enter {:5.1} ns ({:.2}), update {:5.1} ns ({:.2}), leave {:5.1} ns ({:.2})",
+            each[0],
+            ratio(0),
+            each[1],
+            ratio(1),
+            each[2],
+            ratio(2)
+        );
+    }
+}
+
+/// Parts of much state that move to another shard and back. Of each step the shortest of five rounds counts: the same work is done in all of
+/// them, and what is longer is the machine's.
+#[test]
+#[ignore = "measures"]
+fn a_move() {
+    let memory = Warm::default();
+    for keys in [1_000_000u64, 5_000_000] {
+        let (mut from, mut to) = (subject(&memory), subject(&memory));
+        let all: Vec<_> = (0..keys).map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+        all.chunks(1_024).for_each(|some| {
+            tick(&mut from, &written(some), 0, |_| {});
+        });
+        for ranges in [1u16, 4, 16] {
+            let owners = |there: u16| (0..64).map(|range| if range < ranges { there } else { 0 }).collect();
+            let (away, back): (Vec<u16>, Vec<u16>) = (owners(1), owners(0));
+            let (away, back) = (Router::with_owners(away), Router::with_owners(back));
+            let (mut given, mut taken) = (Vec::new(), Vec::new());
+            let mut moved = |from: &mut Subject<_, _>, to: &mut Subject<_, _>, router, shard, first| {
+                let goes = Owned::new(router, ShardId(shard));
+                let (mut step, mut number, mut is_done) = (Extraction::of(MOVE_ROWS_MAX), 0, false);
+                let note = |times: &mut Vec<f64>, number: usize, took: f64| match times.get_mut(number) {
+                    Some(time) => *time = time.min(took),
+                    None => times.push(took),
+                };
+                while !is_done {
+                    let took = nanos_of(|| is_done = from.store.extract(SECTION, &goes, &mut step).unwrap());
+                    let blocks = step.take();
+                    let restored = nanos_of(|| {
+                        blocks
+                            .iter()
+                            .for_each(|(id, bytes)| to.store.restore_moved(*id, bytes, &goes).unwrap());
+                    });
+                    if first {
+                        note(&mut given, number, took);
+                        note(&mut taken, number, restored);
+                    }
+                    number += 1;
+                }
+                settle(from);
+                settle(to);
+            };
+            for _ in 0..5 {
+                moved(&mut from, &mut to, &away, 1, true);
+                moved(&mut to, &mut from, &back, 0, false);
+            }
+            let told = |times: &Vec<f64>| {
+                let (all, longest) = (times.iter().sum::<f64>(), times.iter().copied().fold(0.0, f64::max));
+                alloc::format!("{:.2} ms, longest step {:.0} us", all / 1e6, longest / 1e3)
+            };
+            eprintln!(
+                "{ranges:2} of 64 ranges of {keys} keys: {} steps; given in {}, taken in {}",
+                given.len(),
+                told(&given),
+                told(&taken)
+            );
+        }
+    }
+}
+
+/// Ten million keys of two shards that come back on two, and on three: bytes that all of them read, and how long each took.
+#[test]
+#[ignore = "measures"]
+fn from_two_shards_to_others() {
+    let memory = Warm::default();
+    let two = Router::new(1_024, 2);
+    let saved = [0, 1].map(|shard| {
+        let mut subject = subject(&memory);
+        let mine = (0..10_000_000u64).filter(|key| two.shard(key.hash()) == ShardId(shard));
+        let all: Vec<_> = mine.map(|key| keyed(key, 0, ((), ()) as Pair)).collect();
+        all.chunks(1_024).for_each(|some| {
+            tick(&mut subject, &written(some), 0, |_| {});
+        });
+        save_all(&subject.store, true)
+    });
+    let there: usize = saved.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+    let mut before = 0.0;
+    for shards in [2, 3, 4, 1] {
+        let router = Router::new(1_024, shards);
+        let (mut read, mut longest, mut all) = (0, 0.0, 0.0);
+        for shard in 0..shards {
+            let owned = Owned::new(&router, ShardId(shard));
+            let took = |read: &mut usize| {
+                let again = subject(&memory);
+                nanos_of(|| {
+                    for (id, bytes) in saved.iter().flatten() {
+                        if again.store.wants(*id, &owned) {
+                            *read += bytes.len();
+                            again.store.restore(*id, bytes, &owned).unwrap();
+                        }
+                    }
+                    again.store.restored().unwrap();
+                })
+            };
+            // The shortest of five.
+            let best = (0..5).map(|_| took(&mut read)).fold(f64::MAX, f64::min);
+            (longest, all) = (f64::max(longest, best), all + best);
+        }
+        if shards == 2 {
+            before = all;
+        }
+        eprintln!(
+            "from 2 shards to {shards}: {:.3} of the bytes are read; {:.1} ms of all shards, {:.3} of 2 to 2; the longest {:.1} ms",
+            read as f64 / (5 * there) as f64,
+            all / 1e6,
+            all / before,
+            longest / 1e6
+        );
     }
 }

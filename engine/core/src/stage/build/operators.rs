@@ -53,7 +53,7 @@ impl ShardBuilder {
 
     /// The state of an operator that is to be built.
     fn store(&self) -> Rc<StateStore> {
-        StateStore::new(self.memory.clone(), self.slabs.clone())
+        StateStore::new(self.memory.clone(), self.slabs.clone()).on(self.shard())
     }
 
     /// Adds what `operator` makes behind the exchanges that are its `ports`, which all lead into one stage.

@@ -246,7 +246,9 @@ impl Shard {
                 }
                 store.restored()?;
             }
-            stage.operators().iter_mut().try_for_each(|operator| operator.restored())?;
+            for operator in stage.operators() {
+                while !operator.restored()? {}
+            }
         }
         let all = noted(Section::SINKS)?;
         let mut earlier = EarlierParts::of(&all, mine, is_of_another)?;

@@ -24,6 +24,11 @@ impl Shard {
         !self.moves.is_empty() || self.stages.iter().any(Stage::is_moving)
     }
 
+    /// Whether the shard has begun to hand rows over, and is not done.
+    pub fn is_handing_over(&self) -> bool {
+        self.stages.iter().any(Stage::is_handing_over)
+    }
+
     /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
     pub fn replay_moves(&mut self, moves: Vec<Move>) {
         // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.

@@ -242,30 +242,45 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             self.divide(number, saver)?;
         };
         self.set_apart(covering, saver)?;
+        if self.coming != Some(covering) {
+            self.settle();
+        }
         let all = owned.has_all(stretch);
+        let mut rows = rows;
         let lives_here =
             |row: &Result<(K, V), Fault>| all || row.as_ref().map_or(true, |row| owned.has(row.0.hash()));
-        let mut rows = rows.filter(lives_here).peekable();
-        if self.nodes[covering].stretch == stretch && rows.peek().is_some() {
-            // A whole piece is hardly ever the only one.
-            let more = if whole { Leaf::<K, V>::ENTRIES_MAX } else { 1 };
+        if self.nodes[covering].stretch == stretch && rows.left() > 0 {
+            // A whole piece is hardly ever the only one. All leaves come in the same slab, which so is in the cache, and leave it for one that fits.
             let leaf = &mut self.nodes[covering].leaf;
+            let more = if whole { Leaf::<K, V>::ENTRIES_MAX } else { leaf.len() + rows.left() };
             leaf.reserve(more, &self.slabs)?;
-            if leaf.len() == 0 {
-                leaf.index(K::hash);
-            }
-            let (there, outcome) = (leaf.len(), leaf.extend(&mut rows, K::hash));
+            let there = leaf.len();
+            let outcome = match all {
+                true => leaf.extend(&mut rows),
+                false => leaf.extend(&mut rows.by_ref().filter(lives_here)),
+            };
             self.len += leaf.len() - there;
+            self.coming = Some(covering);
             // Before anything can fail: it has other storage.
             self.show(covering);
             outcome?;
         }
         // What has no room there, or belongs to several leaves here.
-        for row in rows {
+        for row in rows.filter(lives_here) {
             let (key, value) = row?;
             self.append(key, value, saver)?;
         }
         Ok(self.len - before)
+    }
+
+    /// All rows of a leaf have come back: gives it a slab that fits, and its index, while they are in the cache.
+    pub(crate) fn settle(&mut self) {
+        let Some(number) = self.coming.take() else { return };
+        let leaf = &mut self.nodes[number].leaf;
+        // Where there is no memory for that, it keeps what it has.
+        let _ = leaf.fit(&self.slabs);
+        leaf.index(K::hash);
+        self.show(number);
     }
 
     /// Adds a restored row to the leaf that it belongs to, which may need more room or have to be divided.
@@ -290,7 +305,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         next: usize,
         moving: &Owned<'_>,
         saver: &mut Saver,
-        take: &mut dyn FnMut(u32, Vec<u8>),
+        take: &mut dyn FnMut(u32, usize, Vec<u8>),
     ) -> Result<Option<usize>, Fault> {
         let Some(node) = self.nodes.get(next) else { return Ok(None) };
         if moving.has_none(node.stretch) || node.leaf.len() == 0 {
@@ -311,7 +326,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         for (piece, rows) in going.entries().chunks(Leaf::<K, V>::PIECE).enumerate() {
             let mut bytes = Vec::new();
             outcome = outcome.and_then(|()| encode(&mut bytes, rows));
-            take(stretch.chunk(piece), bytes);
+            take(stretch.chunk(piece), rows.len(), bytes);
         }
         going.release(&self.slabs);
         self.show(next);
@@ -482,7 +497,7 @@ mod tests {
                     while let Some(leaf) = next {
                         let blocks = &mut under_way[usize::from(to)];
                         next = table
-                            .extract(leaf, &going, saver, &mut |chunk, bytes| blocks.push((chunk, bytes)))
+                            .extract(leaf, &going, saver, &mut |chunk, _, bytes| blocks.push((chunk, bytes)))
                             .unwrap();
                     }
                 }

@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::record::digest;
 use crate::record::rows::{decode, encode};
 use crate::state::keyed::Stretch;
-use crate::state::store::{MovedBlocks, State, put_header};
+use crate::state::store::{Extraction, State};
 use alloc::vec::Vec;
 
 /// What a checkpoint knows of a page.
@@ -106,6 +106,40 @@ impl<E: Ordering> Ordered<E> {
     }
 }
 
+impl<E: Ordering> Ordered<E> {
+    /// Takes what moves out of a page, the one at place `step.at.1` in the order of its part; whether that was all of it, and the page is let go of.
+    fn extract_page(
+        &mut self,
+        number: usize,
+        page: u32,
+        moving: &Owned<'_>,
+        step: &mut Extraction,
+    ) -> Result<bool, Fault> {
+        let entries = &self.parts[number].pages[page as usize].entries;
+        step.count(entries.len());
+        let (going, staying): (Vec<E>, Vec<E>) =
+            entries.iter().cloned().partition(|entry| moving.has(entry.hash()));
+        if going.is_empty() {
+            return Ok(false);
+        }
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &going)?;
+        step.block(number as u32 + 1, page, 0, bytes);
+        self.touch(number, page)?;
+        self.len -= going.len();
+        let part = &mut self.parts[number];
+        let entries = &mut part.pages[page as usize].entries;
+        entries.clear();
+        let is_gone = staying.is_empty();
+        staying.into_iter().for_each(|entry| entries.push(entry));
+        if is_gone {
+            part.order.remove(step.at.1);
+            part.let_go(page, &self.memory);
+        }
+        Ok(is_gone)
+    }
+}
+
 impl<E: Ordering> State for Ordered<E> {
     fn freeze(&mut self, full: bool, last_counts: bool) {
         self.saver.freeze(full, last_counts);
@@ -165,50 +199,30 @@ impl<E: Ordering> State for Ordered<E> {
         self.restore_page(rows)
     }
 
-    fn restored(&mut self) -> Result<(), Fault> {
-        Ok(())
+    fn restored(&mut self) -> Result<bool, Fault> {
+        Ok(true)
     }
 
-    fn extract(
-        &mut self,
-        section: Section,
-        moving: &Owned<'_>,
-        blocks: &mut MovedBlocks,
-    ) -> Result<(), Fault> {
-        let first = blocks.len();
-        for number in 0..PARTS {
-            if moving.has_none(stretch_of(number)) {
-                continue;
-            }
-            let mut at = 0;
-            while let Some(&page) = self.parts[number].order.get(at) {
-                let entries = &self.parts[number].pages[page as usize].entries;
-                let (going, staying): (Vec<E>, Vec<E>) =
-                    entries.iter().cloned().partition(|entry| moving.has(entry.hash()));
-                if going.is_empty() {
-                    at += 1;
-                    continue;
+    fn extract(&mut self, moving: &Owned<'_>, step: &mut Extraction) -> Result<bool, Fault> {
+        while step.at.0 < PARTS {
+            let number = step.at.0;
+            while let Some(&page) = self.parts[number].order.get(step.at.1) {
+                if moving.has_none(stretch_of(number)) {
+                    break;
                 }
-                let mut bytes = Vec::new();
-                encode(&mut bytes, &going)?;
-                blocks.push((BlockId { section, table: number as u32 + 1, chunk: page }, bytes));
-                self.touch(number, page)?;
-                self.len -= going.len();
-                let part = &mut self.parts[number];
-                let entries = &mut part.pages[page as usize].entries;
-                entries.clear();
-                if staying.is_empty() {
-                    part.order.remove(at);
-                    part.let_go(page, &self.memory);
-                } else {
-                    staying.into_iter().for_each(|entry| entries.push(entry));
-                    at += 1;
+                if !step.has_time() {
+                    self.play(number);
+                    return Ok(false);
+                }
+                if !self.extract_page(number, page, moving, step)? {
+                    step.at.1 += 1;
                 }
             }
             self.play(number);
+            step.count(1);
+            step.at = (number + 1, 0);
         }
-        put_header(blocks, first, section, Notes::default());
-        Ok(())
+        Ok(true)
     }
 
     fn digest(&self) -> u64 {

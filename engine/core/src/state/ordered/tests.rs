@@ -1,4 +1,5 @@
 use super::*;
+use crate::bounds::MOVE_ROWS_MAX;
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::Section;
 use crate::checkpoint::snapshot::held::{Blocks, Held};
@@ -6,7 +7,7 @@ use crate::exchange::hash::{fold, join};
 use crate::exchange::router::Router;
 use crate::ids::ShardId;
 use crate::state::memory::HeapMemory;
-use crate::state::store::State;
+use crate::state::store::{Extraction, State};
 use crate::state::timers::Timer;
 use crate::{EventTime, record::struct_record};
 use alloc::collections::BTreeSet;
@@ -96,8 +97,14 @@ fn check<E: Ordering + Debug>(make: fn(u64) -> E, seed: u64) {
         }
         if chance(10) == 0 {
             let thirds = Router::with_owners((0..1_024).map(|group| group % 3).collect());
-            let mut moved = Vec::new();
-            subject.extract(SECTION, &Owned::new(&thirds, ShardId(1)), &mut moved).unwrap();
+            let (mut moved, mut step, mut is_done) =
+                (Vec::new(), Extraction::of(1 + chance(400) as usize), false);
+            while !is_done {
+                is_done = subject.extract(&Owned::new(&thirds, ShardId(1)), &mut step).unwrap();
+                let blocks = step.take();
+                assert!(blocks.len() <= MOVE_ROWS_MAX, "a step is bounded");
+                moved.extend(blocks);
+            }
             assert!(all(&subject).iter().all(|entry| thirds.shard(entry.hash()) != ShardId(1)));
             let alone = Router::with_owners([0].into());
             for (id, bytes) in moved.iter().filter(|(id, _)| id.table > 0) {

@@ -1,7 +1,7 @@
 //! Key groups that move from shard to shard: asked for, or to even out the load.
 
 use super::{Activity, Coordinator, KeepError};
-use crate::durability::mailbox::{Begin, CheckpointDone, Mailbox, Report};
+use crate::durability::mailbox::{Begin, CheckpointDone, Report};
 use pelton_core::Tick;
 use pelton_storage::Moved;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ impl Coordinator {
         self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
         self.store()?;
         let shards = self.manifest.shards;
-        let moving = Mailbox::moving(shards, tick, owners.clone());
+        let moving = self.mailbox.moving(shards, tick, owners.clone());
         self.mailbox.notes().begin =
             Some(Begin::Move { moving, acknowledged: vec![false; usize::from(shards)] });
         self.mailbox.tell_shards();
