@@ -125,7 +125,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for 
             let Some((kind, Timer { at, key, tag })) = self.timers.pop_due(tick)? else {
                 self.fired = Fired::default();
                 // After the timers: what they wait for is still there.
-                let done = self.states.tidy(tick.watermark, tick.time, &mut budget)?;
+                let done = self.states.expire(tick.watermark, tick.time, &mut budget)?;
                 return self.context.check().map(|()| done);
             };
             *self.fired.of(kind) = Some(at);

@@ -156,7 +156,7 @@ pub struct OpenMaps<K: Key, S: Record + Clone + Ord, W: Kept> {
 }
 
 impl<K: Key, S: Record + Clone + Ord, W: Kept> OpenState<K> for OpenMaps<K, S, W> {
-    fn tidy(
+    fn expire(
         &mut self,
         watermark: EventTime,
         processing: EventTime,

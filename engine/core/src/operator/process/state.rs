@@ -86,7 +86,7 @@ pub trait OpenState<K> {
     ///
     /// # Errors
     /// When a row refuses to be archived that a checkpoint needs as it was.
-    fn tidy(
+    fn expire(
         &mut self,
         watermark: EventTime,
         processing: EventTime,
@@ -122,14 +122,14 @@ macro_rules! several {
                 $(self.$place.end(key)?;)+
                 Ok(())
             }
-            fn tidy(
+            fn expire(
                 &mut self,
                 watermark: EventTime,
                 processing: EventTime,
                 budget: &mut usize,
             ) -> Result<bool, Fault> {
                 let mut done = true;
-                $(done &= self.$place.tidy(watermark, processing, budget)?;)+
+                $(done &= self.$place.expire(watermark, processing, budget)?;)+
                 Ok(done)
             }
         }

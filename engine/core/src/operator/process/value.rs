@@ -73,7 +73,7 @@ impl<K: Key, W: Record + Clone> OpenValues<K, W> {
     }
 
     /// Clears some of what was let go of as keys moved.
-    fn tidy(&mut self, budget: &mut usize) {
+    fn clear_some(&mut self, budget: &mut usize) {
         self.values.borrow_mut().clear_some(budget);
     }
 }
@@ -90,8 +90,8 @@ impl<K: Key, V: Record + Clone> OpenState<K> for OpenValues<K, V> {
     fn end(&mut self, key: &KeyInHand<'_, K>) -> Result<(), Fault> {
         OpenValues::end(self, key)
     }
-    fn tidy(&mut self, _: EventTime, _: EventTime, budget: &mut usize) -> Result<bool, Fault> {
-        OpenValues::tidy(self, budget);
+    fn expire(&mut self, _: EventTime, _: EventTime, budget: &mut usize) -> Result<bool, Fault> {
+        OpenValues::clear_some(self, budget);
         Ok(true)
     }
 }
@@ -185,7 +185,7 @@ impl<K: Key, V: Record + Clone> OpenState<K> for OpenExpiringValues<K, V> {
         self.rows.end(key)
     }
 
-    fn tidy(
+    fn expire(
         &mut self,
         watermark: EventTime,
         processing: EventTime,
@@ -196,7 +196,7 @@ impl<K: Key, V: Record + Clone> OpenState<K> for OpenExpiringValues<K, V> {
             *budget -= 1;
             let Some(due) = self.expiry.pop_due(through)? else {
                 self.expiry.passed(through);
-                self.rows.tidy(budget);
+                self.rows.clear_some(budget);
                 return Ok(true);
             };
             let hash = due.key.hash();
