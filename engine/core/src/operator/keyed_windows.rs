@@ -242,7 +242,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         let mut panes = self.panes.borrow_mut();
         let (table, saver) = panes.table_mut(pane);
         let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
-        to.add(table.value_mut(place), &keyed.item);
+        table.change(place, |value| to.add(value, &keyed.item));
         if self.suffixes.has(start) {
             self.suffixes.add_late(start, hash, keyed, to)?;
         }

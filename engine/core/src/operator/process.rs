@@ -69,14 +69,26 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         let table = states.open(0);
         let (table, saver) = states.table_mut(table);
         let place = table.place(hash, saver, |k| k == key, || (key.clone(), None))?;
-        let (next, state) = (&mut self.next, table.value_mut(place));
+        let next = &mut self.next;
         let mut out = |at, row| next.push(at, row);
         let (timers, context) = (&self.timers, &*self.context);
         let may_wait_for_time = P::PROCESSING_TIMERS;
-        let mut key_context =
-            KeyContext { key, time, now, fired, state, timers, out: &mut out, context, may_wait_for_time };
-        call(&self.function, &mut key_context);
-        if state.is_none() {
+        let is_none = table.change(place, |state| {
+            let mut key_context = KeyContext {
+                key,
+                time,
+                now,
+                fired,
+                state,
+                timers,
+                out: &mut out,
+                context,
+                may_wait_for_time,
+            };
+            call(&self.function, &mut key_context);
+            state.is_none()
+        });
+        if is_none {
             table.remove(hash, saver, |k| k == key)?;
         }
         Ok(())

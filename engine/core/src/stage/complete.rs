@@ -58,6 +58,7 @@ impl Stage {
             let time = self.context.wall.get();
             let tick = TickInfo { tick, time, watermark: self.watermark, inputs: &self.ports[index] };
             let done = self.segments.heads[index].complete(&tick)?;
+            self.stores[index].settle()?;
             self.segments.drain_forks(|_| ());
             if !done {
                 self.completing = Some(index);

@@ -333,6 +333,7 @@ impl Stage {
             count = frame.count();
             operator.frame(port, frame)
         })?;
+        self.stores[input.operator].settle()?;
         self.merge.taken(index);
         self.is_moved |= input.watermark != watermark;
         input.watermark = watermark;

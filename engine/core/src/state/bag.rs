@@ -17,8 +17,10 @@ use crate::checkpoint::saver::Saver;
 use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::{fold, join};
 use crate::fault::Fault;
+use crate::record::heap::owned;
 use crate::record::rows::{decode, encode};
 use crate::record::{Record, digest, struct_record};
+use crate::state::heap_bytes::{HeapBytes, HeapShare};
 use crate::state::keyed::Stretch;
 use crate::state::memory::{Buf, Memory};
 use crate::state::slots::Slots;
@@ -72,6 +74,8 @@ pub struct Bag<T> {
     ranges: Vec<Slots<Waiting<T>>>,
     len: usize,
     arrivals: u64,
+    /// What the rows own.
+    heap: HeapShare,
     saver: Saver,
     memory: Arc<dyn Memory>,
     /// Earlier shards that have begun to come, and of each row, where those of several meet, (arrival, earlier shard, place).
@@ -80,12 +84,13 @@ pub struct Bag<T> {
 }
 
 impl<T: Record> Bag<T> {
-    pub(crate) fn new(memory: &Arc<dyn Memory>) -> Self {
+    pub(crate) fn new(memory: &Arc<dyn Memory>, heap: &HeapBytes) -> Self {
         let slots = |number| Slots::new(memory.clone(), number as u32 + 1);
         Bag {
             ranges: (0..RANGES).map(slots).collect(),
             len: 0,
             arrivals: 0,
+            heap: heap.share(),
             saver: Saver::new(memory),
             memory: memory.clone(),
             earlier: 0,
@@ -108,9 +113,10 @@ impl<T: Record> Bag<T> {
     }
 
     fn put(&mut self, waiting: Waiting<T>) -> Result<BagPlace, Fault> {
-        let range = range_of(waiting.hash);
+        let (range, owned) = (range_of(waiting.hash), owned(&waiting.row));
         let place = self.ranges[range].add(waiting, &mut self.saver)?;
         self.len += 1;
+        self.heap.add(owned);
         Ok(BagPlace::new(range, place))
     }
 
@@ -129,6 +135,7 @@ impl<T: Record> Bag<T> {
         let (range, place) = place.parts();
         let waiting = self.ranges[range].take(place, &mut self.saver)?;
         self.len -= 1;
+        self.heap.sub(owned(&waiting.row));
         Ok(waiting.row)
     }
 
@@ -239,8 +246,9 @@ impl<T: Record> State for Bag<T> {
                 encode(&mut bytes, places.iter().map(|place| &slots[*place]))?;
                 blocks.push((BlockId { section, table: range as u32 + 1, chunk: chunk as u32 }, bytes));
                 for place in places {
-                    slots.take(*place, &mut self.saver)?;
+                    let gone = slots.take(*place, &mut self.saver)?;
                     self.len -= 1;
+                    self.heap.sub(owned(&gone.row));
                 }
             }
         }

@@ -19,7 +19,9 @@ mod saving;
 use crate::bounds::LEAF_ROWS;
 use crate::fault::Fault;
 use crate::record::Record;
+use crate::record::heap::{allocated, owned, owns};
 use crate::record::key::Key;
+use crate::state::heap_bytes::HeapShare;
 use crate::state::leaf::{ENTRY_BITS, Leaf, Probe};
 use crate::state::line::Mixed;
 use crate::state::prefetch::prefetch;
@@ -75,6 +77,9 @@ pub struct KeyedTable<K, V> {
     nodes: Vec<Node<K, V>>,
     len: usize,
     slabs: Slabs,
+    /// What rows own, and the table itself beside its slabs, which is `frame`.
+    heap: HeapShare,
+    frame: usize,
     /// The number of the table in checkpoints; 0 while it has none.
     number: u32,
     /// The last freeze; 0 while nobody watches.
@@ -98,6 +103,8 @@ impl<K, V> KeyedTable<K, V> {
             shift: 63,
             nodes: Vec::new(),
             len: 0,
+            heap: slabs.heap().share(),
+            frame: 0,
             slabs,
             number: 0,
             epoch: 0,
@@ -117,13 +124,6 @@ impl<K, V> KeyedTable<K, V> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    /// The value at a place.
-    #[inline(always)]
-    pub(crate) fn value_mut(&mut self, place: Place) -> &mut V {
-        let (leaf, entry) = parts(place);
-        &mut self.nodes[leaf].leaf.entries_mut()[entry].1
     }
 
     /// The entry at a place.
@@ -151,6 +151,12 @@ impl<K, V> KeyedTable<K, V> {
         ((leaf << ENTRY_BITS) as Place, self.nodes[leaf].leaf.entries())
     }
 
+    /// What is counted besides what rows own.
+    #[cfg(test)]
+    pub(crate) fn frame(&self) -> usize {
+        self.frame
+    }
+
     /// Every leaf's stretch and entries.
     #[cfg(test)]
     pub(crate) fn stretches(&self) -> impl Iterator<Item = (Stretch, &[(K, V)])> {
@@ -160,6 +166,58 @@ impl<K, V> KeyedTable<K, V> {
     /// Every key with its value, in an order that depends on how they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
         self.nodes.iter().flat_map(|node| node.leaf.entries())
+    }
+
+    /// Counts the directory and the list of leaves, which may have grown or gone.
+    fn count_frame(&mut self) {
+        let lists = [
+            (self.directory.capacity(), size_of::<Probe>()),
+            (self.nodes.capacity(), size_of::<Node<K, V>>()),
+        ];
+        let own = if self.directory.capacity() == 0 { 0 } else { size_of::<Self>() };
+        let frame = lists.iter().map(|(items, size)| allocated(items * size)).sum::<usize>() + own;
+        self.heap.change(self.frame, frame);
+        self.frame = frame;
+    }
+
+    /// Whether the leaves were at least an eighth full, or there is hardly anything to give back.
+    fn is_worth_keeping(&self) -> bool {
+        let room: usize = match &self.nodes[..] {
+            [only] => only.leaf.capacity(),
+            nodes => nodes.len() * Leaf::<K, V>::ENTRIES_MAX,
+        };
+        self.len * 8 >= room || room <= FEW_KEYS
+    }
+}
+
+/// What a row owns on the heap; nothing, known to the compiler, if it can own nothing.
+#[inline(always)]
+fn owned_by<K: Record, V: Record>((key, value): &(K, V)) -> usize {
+    owned(key) + owned(value)
+}
+
+impl<K: Record, V: Record> KeyedTable<K, V> {
+    /// Has the value at a place changed by `change`, and counts what that comes to.
+    #[inline(always)]
+    pub(crate) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut V) -> R) -> R {
+        let (leaf, entry) = parts(place);
+        let value = &mut self.nodes[leaf].leaf.entries_mut()[entry].1;
+        if const { !owns::<V>() } {
+            return change(value);
+        }
+        let before = value.heap_bytes();
+        let result = change(value);
+        self.heap.change(before, value.heap_bytes());
+        result
+    }
+
+    /// What all rows of a leaf own.
+    fn owned_in(&self, leaf: usize) -> usize {
+        if const { owns::<(K, V)>() } {
+            self.nodes[leaf].leaf.entries().iter().map(owned_by).sum()
+        } else {
+            0
+        }
     }
 
     /// Forgets every key, within `budget` rows' worth of time; true when no key is left. Between the first call and that the table must not be
@@ -173,10 +231,14 @@ impl<K, V> KeyedTable<K, V> {
         }
         let kept = !self.directory.is_empty();
         while *budget > 0 {
-            let node = if kept { self.nodes.get_mut(self.cleared) } else { self.nodes.last_mut() };
-            let Some(node) = node else { break };
+            let number = if kept { self.cleared } else { self.nodes.len().wrapping_sub(1) };
+            if number >= self.nodes.len() {
+                break;
+            }
+            self.heap.sub(self.owned_in(number));
+            let node = &mut self.nodes[number];
             // Rows that own something are dropped one by one.
-            let owned = if core::mem::needs_drop::<(K, V)>() { node.leaf.len() } else { 0 };
+            let owned = if const { owns::<(K, V)>() } { node.leaf.len() } else { 0 };
             *budget = budget.saturating_sub(owned.max(LEAF_ROWS));
             self.len -= node.leaf.len();
             if kept {
@@ -191,17 +253,14 @@ impl<K, V> KeyedTable<K, V> {
         let clean = if kept { self.cleared == self.nodes.len() } else { self.nodes.is_empty() };
         if clean {
             self.cleared = 0;
+            if !kept {
+                (self.directory, self.nodes) = (Vec::new(), Vec::new());
+            }
+            self.count_frame();
+            // What a type of somebody's own said in two ways goes with the last row.
+            self.heap.set(self.frame);
         }
         clean
-    }
-
-    /// Whether the leaves were at least an eighth full, or there is hardly anything to give back.
-    fn is_worth_keeping(&self) -> bool {
-        let room: usize = match &self.nodes[..] {
-            [only] => only.leaf.capacity(),
-            nodes => nodes.len() * Leaf::<K, V>::ENTRIES_MAX,
-        };
-        self.len * 8 >= room || room <= FEW_KEYS
     }
 }
 
@@ -250,6 +309,7 @@ impl<K: Key, V> KeyedTable<K, V> {
         self.nodes.push(Node { leaf, stretch, epoch, frozen: 0, fresh, changed: u16::MAX });
         self.shift = 63;
         self.directory.resize(2, Probe { base: core::ptr::null_mut(), mask: 0, leaf: 0 });
+        self.count_frame();
     }
 
     /// Tells the directory what lookups need to know of a leaf.
@@ -296,8 +356,9 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 if self.epoch != 0 {
                     self.touch(number, entry, saver)?;
                 }
-                let (key, value) = make();
-                self.nodes[number].leaf.push(mixed, key, value);
+                let row = make();
+                self.heap.add(owned_by(&row));
+                self.nodes[number].leaf.push(mixed, row.0, row.1);
                 self.len += 1;
                 return Ok((number << ENTRY_BITS | entry) as Place);
             }
@@ -328,6 +389,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let leaf = &mut self.nodes[number].leaf;
         let (row, slow) = leaf.remove(entry, K::hash);
         self.len -= 1;
+        self.heap.sub(owned_by(&row));
         if slow {
             leaf.index(K::hash);
         }
@@ -406,7 +468,7 @@ mod tests {
                 // Mostly more, mostly fewer, or as many as before.
                 if fold(key ^ round ^ draw) % 8 < [3, 5, 4][round as usize % 3] {
                     let place = table.place(key.hash(), &mut saver, |k| *k == key, || (key, 0)).unwrap();
-                    *table.value_mut(place) += draw;
+                    table.change(place, |sum| *sum += draw);
                     *twin.entry(key).or_insert(0) += draw;
                 } else {
                     let removed = table.remove(key.hash(), &mut saver, |k| *k == key).unwrap();

@@ -23,6 +23,21 @@ pub trait Memory: Send + Sync {
     /// # Errors
     /// When the block would exceed the configured limit.
     fn map(&self, bytes: usize) -> Result<Region, OutOfMemory>;
+
+    /// Counts `bytes` that come from elsewhere: what keys and values own on the heap, and rows in the queues of sources and sinks. Whoever charges
+    /// them [refunds](Self::refund) them. Memory without a limit need not count.
+    ///
+    /// # Errors
+    /// When they would exceed the configured limit.
+    fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// `bytes` that were [charged](Self::charge) are gone.
+    fn refund(&self, bytes: usize) {
+        let _ = bytes;
+    }
 }
 
 /// A block of memory. Dropping it gives the block back to where it came from.

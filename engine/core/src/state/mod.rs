@@ -6,6 +6,7 @@
 pub mod arena;
 pub mod bag;
 pub(crate) mod heap;
+pub(crate) mod heap_bytes;
 pub mod keyed;
 mod leaf;
 mod line;

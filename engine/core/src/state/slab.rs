@@ -12,6 +12,7 @@
 
 use crate::bounds::{SLAB_BLOCK_BYTES_MAX, SLAB_BLOCK_BYTES_MIN, SLAB_BYTES_MIN};
 use crate::fault::OutOfMemory;
+use crate::state::heap_bytes::HeapBytes;
 use crate::state::memory::{Memory, Region};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -88,13 +89,22 @@ struct Inner {
 
 /// Where the slabs of a shard come from. A handle: a clone is the same.
 #[derive(Clone)]
-pub struct Slabs(Rc<RefCell<Inner>>);
+pub struct Slabs {
+    inner: Rc<RefCell<Inner>>,
+    heap: HeapBytes,
+}
 
 impl Slabs {
     /// Slabs cut from what `memory` gives.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         let (blocks, vacant, classes) = (Vec::new(), Vec::new(), Vec::new());
-        Slabs(Rc::new(RefCell::new(Inner { memory, blocks, vacant, classes })))
+        let heap = HeapBytes::new(memory.clone());
+        Slabs { inner: Rc::new(RefCell::new(Inner { memory, blocks, vacant, classes })), heap }
+    }
+
+    /// Where what the shard's rows own elsewhere is counted.
+    pub(crate) fn heap(&self) -> &HeapBytes {
+        &self.heap
     }
 
     /// A slab of at least `bytes` bytes, aligned to a cache line. Its content is whatever it was, or zero.
@@ -102,12 +112,12 @@ impl Slabs {
     /// # Errors
     /// When the memory limit refuses a further block.
     pub(crate) fn take(&self, bytes: usize) -> Result<Slab, OutOfMemory> {
-        self.0.borrow_mut().take(class_of(bytes))
+        self.inner.borrow_mut().take(class_of(bytes))
     }
 
     /// Takes a slab back.
     pub(crate) fn free(&self, slab: Slab) {
-        self.0.borrow_mut().free(&slab);
+        self.inner.borrow_mut().free(&slab);
     }
 }
 

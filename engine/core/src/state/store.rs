@@ -106,12 +106,12 @@ impl StateStore {
 
     /// Rows that wait, in no order: see [`Bag`].
     pub fn bag<T: Record>(&self) -> Rc<RefCell<Bag<T>>> {
-        self.add(Bag::new(&self.memory))
+        self.add(Bag::new(&self.memory, self.slabs.heap()))
     }
 
     /// Entries in their own order: see [`Ordered`].
     pub fn ordered<E: Ordering>(&self) -> Rc<RefCell<Ordered<E>>> {
-        self.add(Ordered::new(&self.memory))
+        self.add(Ordered::new(&self.memory, self.slabs.heap()))
     }
 
     /// Timers of keys: see [`Timers`].
@@ -179,7 +179,17 @@ impl StateStore {
                 .insert(block.section.state_number(), (u64::from_le_bytes(*blocks), 0));
             before.map_or(Ok(()), |before| complete(block.section, before))?;
         }
-        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
+        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)?;
+        self.settle()
+    }
+
+    /// Counts what has come and gone of what rows own on the heap, since the last time. At the end of a frame, or of a bounded step.
+    ///
+    /// # Errors
+    /// When the memory limit refuses what has come.
+    #[inline]
+    pub(crate) fn settle(&self) -> Result<(), Fault> {
+        Ok(self.slabs.heap().settle()?)
     }
 
     /// All blocks have been taken back.

@@ -172,7 +172,7 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
             let (table, saver) = arena.table_mut(at);
             let make = || (read(&keyed.key), to.empty());
             let place = table.place(hash, saver, |key| key.is(&keyed.key), make)?;
-            to.add(table.value_mut(place), &keyed.item);
+            table.change(place, |value| to.add(value, &keyed.item));
             Ok(())
         };
         let added = if i128::from(start) < self.border {
