@@ -133,6 +133,10 @@ impl Memory for MemoryBudget {
     fn refund(&self, bytes: usize) {
         self.ledger.in_use.fetch_sub(bytes, Ordering::Relaxed);
     }
+
+    fn limit(&self) -> usize {
+        self.ledger.limit
+    }
 }
 
 #[cfg(test)]

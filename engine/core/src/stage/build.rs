@@ -12,10 +12,11 @@ use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
 use crate::ingress::source::{FromSource, Partition, Reader, Source};
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
-use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
+use crate::operator::fork::{ForkBuffer, FromQueue, Queue, QueuedRecords, SideOutput};
 use crate::operator::push::Push;
 use crate::operator::{Operator, Pass, Port};
 use crate::record::{Record, is_fixed};
+use crate::sink::HeldRows;
 use crate::stage::context::{RunInfo, StageContext};
 use crate::stage::graph::Edge;
 use crate::stage::segments::Segments;
@@ -228,12 +229,18 @@ impl ShardBuilder {
         )
     }
 
+    /// Where rows are counted that wait for a sink of this shard.
+    pub fn held(&self) -> HeldRows {
+        HeldRows::new(self.memory.clone(), self.slabs.heap().clone())
+    }
+
     /// The queue `number` of the job, on this shard.
     ///
     /// # Panics
     /// When it was asked for with another type before.
     pub fn queue<T: 'static>(&mut self, number: usize) -> Queue<T> {
-        let queue = self.queues.entry(number).or_insert_with(|| Rc::new(Queue::<T>::default()));
+        let queue = || Rc::new(QueuedRecords::<T>::queue(self.memory.clone()));
+        let queue = self.queues.entry(number).or_insert_with(|| queue());
         queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
     }
 
@@ -273,7 +280,12 @@ impl ShardBuilder {
         let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
         let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
         let names = mine.clone().map(|index| self.wiring.graph.partition_name(number, index)).collect();
-        let partitions = mine.map(|index| source.open(index, of)).collect();
+        let open = |index| {
+            let mut partition = source.open(index, of);
+            partition.count_in(&self.memory);
+            partition
+        };
+        let partitions = mine.map(open).collect();
         let before: Vec<usize> = (0..number).collect();
         let first = self.partitions_of(&before).len();
         let reader = FromSource::new(partitions, names, first, self.context(StageId(0)), next);
@@ -282,7 +294,7 @@ impl ShardBuilder {
 
     /// Adds the reader of queue `number`, feeding `next`.
     pub fn add_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
-        let fork = FromQueue::new(self.queue(number), next);
+        let fork = FromQueue::new(self.queue(number), self.memory.clone(), next);
         self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 

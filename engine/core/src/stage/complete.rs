@@ -59,7 +59,7 @@ impl Stage {
             let tick = TickInfo { tick, time, watermark: self.watermark, inputs: &self.ports[index] };
             let done = self.segments.heads[index].complete(&tick)?;
             self.stores[index].settle()?;
-            self.segments.drain_forks(|_| ());
+            self.segments.drain_forks(|_| ())?;
             if !done {
                 self.completing = Some(index);
                 return Ok(false);

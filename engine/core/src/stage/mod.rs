@@ -338,7 +338,7 @@ impl Stage {
         self.is_moved |= input.watermark != watermark;
         input.watermark = watermark;
         self.context.stats.frames.add(1);
-        self.segments.drain_forks(|_| ());
+        self.segments.drain_forks(|_| ())?;
         Ok(count + 1)
     }
 }

@@ -12,57 +12,38 @@ use crate::record::heap::owned;
 use crate::record::key::Key;
 use crate::record::rows::decode;
 use crate::state::keyed::{KeyedTable, Stretch};
-use crate::state::memory::{HeapMemory, Region};
+use crate::state::memory::HeapMemory;
+use crate::state::memory::limited::Limited;
 use crate::state::slab::Slabs;
 use crate::state::store::StateStore;
 use crate::state::timers::Timer;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-struct Limited(AtomicUsize, usize);
-
-impl Memory for Limited {
-    fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
-        HeapMemory.map(bytes)
-    }
-    fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        let in_use = self.0.load(Relaxed);
-        if in_use + bytes > self.1 {
-            return Err(OutOfMemory { asked: bytes, in_use, limit: self.1 });
-        }
-        self.0.store(in_use + bytes, Relaxed);
-        Ok(())
-    }
-    fn refund(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Relaxed);
-    }
-}
 
 #[test]
 fn what_is_charged_follows_what_is_counted_in_pieces() {
     let limit = 100 * HEAP_STEP_BYTES;
-    let memory = Arc::new(Limited(AtomicUsize::new(0), limit));
+    let memory = Limited::new(limit);
     let heap = HeapBytes::new(memory.clone());
     let (mut one, mut other) = (heap.share(), heap.share());
     for step in 0..90 {
         one.add(HEAP_STEP_BYTES / 2);
         other.add(HEAP_STEP_BYTES / 2 + usize::from(step % 2 == 0));
         heap.settle().unwrap();
-        let charged = memory.0.load(Relaxed);
+        let charged = memory.in_use();
         assert!((heap.counted()..heap.counted() + 3 * HEAP_STEP_BYTES).contains(&charged));
     }
     one.add(10 * HEAP_STEP_BYTES);
     let refused = heap.settle().unwrap_err();
-    assert_eq!((refused.in_use, refused.limit), (memory.0.load(Relaxed), limit));
+    assert_eq!((refused.in_use, refused.limit), (memory.in_use(), limit));
     one.sub(10 * HEAP_STEP_BYTES);
     assert_eq!(heap.settle(), Ok(()));
     drop(other);
     heap.settle().unwrap();
-    assert!(memory.0.load(Relaxed) < one.bytes() + 3 * HEAP_STEP_BYTES);
+    assert!(memory.in_use() < one.bytes() + 3 * HEAP_STEP_BYTES);
     drop((one, heap));
-    assert_eq!(memory.0.load(Relaxed), 0);
+    assert_eq!(memory.in_use(), 0);
 }
 
 fn text(number: u64) -> String {
