@@ -31,8 +31,8 @@ impl<T> QueuedRecords<T> {
 
     #[inline]
     fn push(&mut self, at: EventTime, record: T) {
-        if let Err(refused) = self.records.push((at, record)) {
-            self.refused.get_or_insert(refused);
+        if self.refused.is_none() {
+            self.refused = self.records.push((at, record)).err();
         }
     }
 }

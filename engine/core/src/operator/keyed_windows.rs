@@ -304,6 +304,14 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         self.next_due().map_or(EventTime::MAX, clamped)
     }
 
+    /// See [`Operator::tidy`](crate::operator::Operator::tidy).
+    pub(crate) fn tidy(&mut self, ends: bool) -> bool {
+        if ends && matches!(self.closing, Closing::No) {
+            self.order.tidy();
+        }
+        self.merged.give_back_unused(ends) & self.suffixes.tidy(ends)
+    }
+
     /// See [`Operator::restored`](crate::operator::Operator::restored).
     ///
     /// # Errors

@@ -109,6 +109,13 @@ pub trait Operator: Pipe {
         Due::NEVER
     }
 
+    /// Gives a bounded part of the memory back, besides that of its state, that the operator has not needed for a while; true when nothing is left of
+    /// that. A while `ends`, and another begins. It changes nothing that can be seen.
+    fn tidy(&mut self, ends: bool) -> bool {
+        let _ = ends;
+        true
+    }
+
     /// Rows of the operator's state came back from a checkpoint, or came or went with key groups: what is derived from the state has to be made
     /// anew. Between two ticks.
     ///

@@ -154,7 +154,7 @@ where
         let waiting = self.waiting.borrow();
         self.due.clear();
         let due = waiting.iter().map(|(place, waiting)| Due { at: waiting.row.at, place });
-        Ok(self.due.extend(waiting.len(), due, Self::before(&self.compare, &waiting))?)
+        Ok(self.due.extend(due, Self::before(&self.compare, &waiting))?)
     }
 }
 

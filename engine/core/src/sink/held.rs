@@ -19,7 +19,8 @@ impl HeldRows {
     }
 
     pub(super) fn rows<T>(&self) -> Held<T> {
-        Held { rows: Fifo::new(self.memory.clone()), own: self.heap.share(), heap: self.heap.clone() }
+        let (rows, own) = (Fifo::new(self.memory.clone()), self.heap.share());
+        Held { rows, own, heap: self.heap.clone(), is_refused: false }
     }
 }
 
@@ -29,6 +30,8 @@ pub(super) struct Held<T> {
     /// What they own, as far as the sink says.
     own: HeapShare,
     heap: HeapBytes,
+    /// There was no room for a row, and what comes is dropped: the job stops.
+    is_refused: bool,
 }
 
 impl<T> Held<T> {
@@ -49,9 +52,13 @@ impl<T> Held<T> {
         row: T,
         bytes: usize,
     ) -> Result<(), OutOfMemory> {
-        self.rows.push((tick, at, row))?;
+        if self.is_refused {
+            return Ok(());
+        }
         self.own.add(bytes);
-        self.heap.settle()
+        let pushed = self.rows.push((tick, at, row)).and_then(|()| self.heap.settle());
+        self.is_refused = pushed.is_err();
+        pushed
     }
 
     /// Takes the first row, if it is of `tick`; `bytes` says what it owns.

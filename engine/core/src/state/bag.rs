@@ -99,6 +99,7 @@ impl<T: Record> Bag<T> {
     }
 
     /// Rows that wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

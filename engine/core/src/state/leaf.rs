@@ -119,10 +119,21 @@ impl<K, V> Leaf<K, V> {
 
     /// Storage for at least `keys` keys, as much as a leaf may have at most. The entries stay, the index has to be made anew.
     pub(super) fn reserve(&mut self, keys: usize, slabs: &Slabs) -> Result<(), OutOfMemory> {
-        let lines = keys.min(Self::ENTRIES_MAX).div_ceil(KEYS_PER_LINE).next_power_of_two();
-        if lines <= self.lines as usize {
-            return Ok(());
-        }
+        let lines = Self::lines_for(keys);
+        if lines <= self.lines as usize { Ok(()) } else { self.move_to(lines, slabs) }
+    }
+
+    /// Storage for half as many keys as are there again, if that is less than there is. As for [`reserve`](Self::reserve).
+    pub(super) fn shrink(&mut self, slabs: &Slabs) -> Result<(), OutOfMemory> {
+        let lines = Self::lines_for(self.len() + self.len() / 2);
+        if lines >= self.lines as usize { Ok(()) } else { self.move_to(lines, slabs) }
+    }
+
+    fn lines_for(keys: usize) -> usize {
+        keys.min(Self::ENTRIES_MAX).div_ceil(KEYS_PER_LINE).next_power_of_two()
+    }
+
+    fn move_to(&mut self, lines: usize, slabs: &Slabs) -> Result<(), OutOfMemory> {
         let capacity = lines * KEYS_PER_LINE;
         let bytes = lines * size_of::<Line>() + capacity * size_of::<(K, V)>();
         let slab = slabs.take(bytes)?;

@@ -234,6 +234,13 @@ impl<T> Buf<T> {
         unsafe { items.drop_in_place() };
     }
 
+    /// Drops all items and gives the storage back.
+    pub fn release(&mut self) {
+        self.clear();
+        (self.base, self.capacity) = (NonNull::dangling(), 0);
+        self.region = None;
+    }
+
     /// Makes some of the items zero again.
     pub fn refill_with_zeros(&mut self, items: core::ops::Range<usize>)
     where

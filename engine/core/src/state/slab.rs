@@ -3,7 +3,7 @@
 //! A table of a million keys has hundreds of leaves, and a window of a second thousands of panes with a few keys each: to ask the driver for
 //! each would cost a system call or waste most of a page. A block holds slabs of one size: the first of a size few of them, each further one
 //! as many as there are already, up to a huge page. One that is empty goes back, but for one of each size, so that a shard that fills and
-//! empties the same state in turn asks for nothing.
+//! empties the same state in turn asks for nothing; and that one as well when it has not been needed for a while.
 //!
 //! ```text
 //!  size      256, 320, 384, 448, 512, 640 ... : four steps from each power of two to the next, so a fifth is wasted at most
@@ -76,6 +76,9 @@ struct Class {
     open: Vec<u32>,
     /// Blocks without any slab in use.
     empty: u32,
+    /// Whether one of these became so, or no longer is, since it was last [looked](Slabs::tidy) at; and whether none did for as long.
+    used: bool,
+    idle: bool,
     /// Bytes of all blocks.
     bytes: usize,
 }
@@ -115,6 +118,12 @@ impl Slabs {
         self.inner.borrow_mut().take(class_of(bytes))
     }
 
+    /// Gives a block back that has been empty for a while, if there is one; true if there is none. A while `ends`, and another begins, for blocks of
+    /// each size.
+    pub(crate) fn tidy(&self, ends: bool) -> bool {
+        self.inner.borrow_mut().tidy(ends)
+    }
+
     /// Takes a slab back.
     pub(crate) fn free(&self, slab: Slab) {
         self.inner.borrow_mut().free(&slab);
@@ -144,7 +153,9 @@ impl Inner {
                 }
             };
             if block.used == 0 {
-                self.classes[usize::from(class)].empty -= 1;
+                let class = &mut self.classes[usize::from(class)];
+                class.empty -= 1;
+                (class.used, class.idle) = (true, false);
             }
             block.used += 1;
             // SAFETY: the block has room for its number of slabs of this class, and this is one of them.
@@ -205,13 +216,38 @@ impl Inner {
             return;
         }
         if class.empty > 0 {
-            class.open.retain(|open| *open != slab.block);
-            class.bytes -= class_bytes(slab.class) * block.slabs as usize;
-            self.blocks[slab.block as usize] = None;
-            self.vacant.push(slab.block);
+            self.let_go(slab.class, slab.block);
         } else {
             class.empty += 1;
+            (class.used, class.idle) = (true, false);
         }
+    }
+
+    /// A block of a class has no slab in use, and goes back.
+    fn let_go(&mut self, class: u16, number: u32) {
+        let Some(block) = self.blocks[number as usize].take() else { unreachable!("a class's block") };
+        let bytes = class_bytes(class) * block.slabs as usize;
+        let class = &mut self.classes[usize::from(class)];
+        class.open.retain(|open| *open != number);
+        class.bytes -= bytes;
+        self.vacant.push(number);
+    }
+
+    fn tidy(&mut self, ends: bool) -> bool {
+        if ends {
+            for class in &mut self.classes {
+                class.idle = class.empty > 0 && !core::mem::replace(&mut class.used, false);
+            }
+        }
+        let Some(class) = self.classes.iter().position(|class| class.idle) else { return true };
+        self.classes[class].idle = false;
+        let is_empty =
+            |number: &&u32| self.blocks[**number as usize].as_ref().is_some_and(|block| block.used == 0);
+        if let Some(number) = self.classes[class].open.iter().find(is_empty).copied() {
+            self.classes[class].empty -= 1;
+            self.let_go(class as u16, number);
+        }
+        false
     }
 }
 
@@ -277,8 +313,20 @@ mod tests {
             let held_bytes: usize = held.values().map(Slab::len).sum();
             assert!(held_bytes <= in_use.load(Relaxed));
             held.into_values().for_each(|slab| slabs.free(slab));
-            // One block of each size.
+            // One block of each size, each of which goes when it was not used for as long as it takes to end two whiles.
             assert!(in_use.load(Relaxed) <= 40 * SLAB_BLOCK_BYTES_MAX);
+            if seed % 2 == 1 {
+                let classes = slabs.inner.borrow().classes.iter().filter(|class| class.empty > 0).count();
+                let before = in_use.load(Relaxed);
+                assert!(slabs.tidy(true) && in_use.load(Relaxed) == before, "they have just been used");
+                assert!(!slabs.tidy(true), "one block is a step");
+                assert!(in_use.load(Relaxed) < before);
+                let kept = slabs.take(1).unwrap();
+                let steps = (1..).take_while(|_| !slabs.tidy(false)).count();
+                assert!(steps + 2 >= classes, "{steps} of {classes}");
+                assert!(in_use.load(Relaxed) <= SLAB_BLOCK_BYTES_MIN, "but for the one that is in use");
+                slabs.free(kept);
+            }
         }
         drop(slabs);
         assert_eq!(in_use.load(Relaxed), 0);

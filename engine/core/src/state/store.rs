@@ -61,6 +61,13 @@ pub(crate) trait State {
         true
     }
 
+    /// Gives a bounded part of the memory back that nobody has needed for a while; true when nothing is left of that. A while `ends`, and
+    /// another begins. It changes nothing that can be seen.
+    fn tidy(&mut self, ends: bool) -> bool {
+        let _ = ends;
+        true
+    }
+
     /// Equal for equal state, however it came to be.
     fn digest(&self) -> u64;
 }
@@ -212,6 +219,18 @@ impl StateStore {
     /// Does a bounded part of what was put off when the state came back; true when nothing is left.
     pub(crate) fn catch_up(&self) -> bool {
         self.states.borrow().iter().all(|state| state.borrow_mut().catch_up())
+    }
+
+    /// See [`State::tidy`].
+    pub(crate) fn tidy(&self, ends: bool) -> bool {
+        // All of them hear that a while ends; what follows from that is done one by one.
+        let (states, mut done) = (self.states.borrow(), true);
+        for state in states.iter() {
+            if ends || done {
+                done &= state.borrow_mut().tidy(ends);
+            }
+        }
+        done
     }
 
     /// Equal for equal state.

@@ -110,6 +110,11 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
         self.recent.clear_some(budget);
     }
 
+    /// Gives back what nobody has needed for a while.
+    pub(super) fn tidy(&mut self, ends: bool) -> bool {
+        self.tables.give_back_unused(ends) & self.recent.give_back_unused(ends)
+    }
+
     /// Drops all tables: the panes are no longer what they were, or all begins anew.
     pub(super) fn reset(&mut self) {
         self.tables.retire_all();
