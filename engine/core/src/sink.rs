@@ -322,7 +322,8 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             self.at_once = Tick(0);
             self.context.flush_requested.set(tick);
             let bytes = self.writer.heap_bytes(&row);
-            if let Err(refused) = self.held.push(tick, at, row, bytes) {
+            self.held.push(tick, at, row);
+            if let Err(refused) = self.held.count(bytes) {
                 self.context.blame_sink(self.number);
                 self.context.fail(refused.into());
             }

@@ -20,7 +20,7 @@ impl HeldRows {
 
     pub(super) fn rows<T>(&self) -> Held<T> {
         let (rows, own) = (Fifo::new(self.memory.clone()), self.heap.share());
-        Held { rows, own, heap: self.heap.clone(), is_refused: false }
+        Held { rows, own, heap: self.heap.clone(), refused: None }
     }
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Held<T> {
     own: HeapShare,
     heap: HeapBytes,
     /// There was no room for a row, and what comes is dropped: the job stops.
-    is_refused: bool,
+    refused: Option<OutOfMemory>,
 }
 
 impl<T> Held<T> {
@@ -44,21 +44,26 @@ impl<T> Held<T> {
         self.rows.first().map(|(tick, _, _)| *tick)
     }
 
-    /// Adds a row, which owns `bytes` on the heap.
-    pub(super) fn push(
-        &mut self,
-        tick: Tick,
-        at: EventTime,
-        row: T,
-        bytes: usize,
-    ) -> Result<(), OutOfMemory> {
-        if self.is_refused {
-            return Ok(());
+    /// Adds a row.
+    #[inline]
+    pub(super) fn push(&mut self, tick: Tick, at: EventTime, row: T) {
+        if self.refused.is_none() {
+            self.refused = self.rows.push((tick, at, row)).err();
         }
+    }
+
+    /// What the row owns that was added last.
+    ///
+    /// # Errors
+    /// When there was no room for it, or for what it owns: what comes is dropped then, and the job stops.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         self.own.add(bytes);
-        let pushed = self.rows.push((tick, at, row)).and_then(|()| self.heap.settle());
-        self.is_refused = pushed.is_err();
-        pushed
+        match &self.refused {
+            Some(refused) => Err(refused.clone()),
+            None => self.heap.settle().inspect_err(|refused| self.refused = Some(refused.clone())),
+        }
     }
 
     /// Takes the first row, if it is of `tick`; `bytes` says what it owns.

@@ -107,6 +107,11 @@ impl Charge {
     #[inline]
     pub fn sub(&mut self, bytes: usize) {
         self.counted -= bytes;
+        self.trim();
+    }
+
+    #[inline]
+    fn trim(&mut self) {
         // Two pieces of play, so that what comes and goes in turn costs nothing.
         if self.charged >= self.counted + 3 * HEAP_STEP_BYTES {
             self.refund(self.counted.next_multiple_of(HEAP_STEP_BYTES));
@@ -123,6 +128,7 @@ impl Charge {
     pub fn absorb(&mut self, other: &mut Charge) {
         self.counted += core::mem::take(&mut other.counted);
         self.charged += core::mem::take(&mut other.charged);
+        self.trim();
     }
 
     fn refund(&mut self, to: usize) {
@@ -201,6 +207,22 @@ mod tests {
         assert_eq!(other.fits(STEP).unwrap_err().limit, 16 * STEP, "the whole is full");
         memory.refund(STEP);
         assert_eq!((other.fits(STEP), limited.in_use()), (Ok(()), 16 * STEP));
+    }
+
+    /// Many small parts that are taken over take together what they are, and not a piece each.
+    #[test]
+    fn what_is_taken_over_often_is_not_charged_more_than_it_is() {
+        let limited = Limited::new(usize::MAX);
+        let memory: Arc<dyn Memory> = limited.clone();
+        let (mut all, mut part) = (Charge::default(), Charge::default());
+        all.begin(&memory);
+        part.begin(&memory);
+        for _ in 0..1_000 {
+            part.add(100).unwrap();
+            all.absorb(&mut part);
+        }
+        assert_eq!(all.bytes(), 100_000);
+        assert!(limited.in_use() <= 100_000 + 3 * STEP, "{}", limited.in_use());
     }
 
     /// A run begins where rows wait that came before it: they stay, whatever its limit.

@@ -21,6 +21,8 @@ pub(crate) struct Fifo<T> {
     blocks: VecDeque<Buf<T>>,
     /// Whether the first block is turned round.
     is_turned: bool,
+    /// Items that the last block has room for: none if it is the first, and turned.
+    room: usize,
     spare: Option<Buf<T>>,
     memory: Arc<dyn Memory>,
 }
@@ -33,7 +35,7 @@ impl<T> Fifo<T> {
     };
 
     pub(crate) fn new(memory: Arc<dyn Memory>) -> Self {
-        Fifo { blocks: VecDeque::new(), is_turned: false, spare: None, memory }
+        Fifo { blocks: VecDeque::new(), is_turned: false, room: 0, spare: None, memory }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -46,19 +48,25 @@ impl<T> Fifo<T> {
     /// When the memory limit refuses a further block; the item is dropped.
     #[inline]
     pub(crate) fn push(&mut self, item: T) -> Result<(), OutOfMemory> {
-        let only = self.blocks.len() == 1;
-        match self.blocks.back_mut() {
-            Some(last) if last.len() < last.capacity() && !(only && self.is_turned) => last.push(item),
-            _ => self.open()?.push(item),
+        if self.room == 0 {
+            self.open()?;
         }
+        self.room -= 1;
+        // In one place, and as it comes: whoever pushes need not take the item to pieces.
+        let last = self.blocks.len() - 1;
+        self.blocks[last].push(item);
         Ok(())
     }
 
+    /// Another block at the end.
     #[cold]
-    fn open(&mut self) -> Result<&mut Buf<T>, OutOfMemory> {
+    #[inline(never)]
+    fn open(&mut self) -> Result<(), OutOfMemory> {
         let mut block = self.spare.take().unwrap_or_else(|| Buf::new(self.memory.clone()));
         block.reserve(Self::BLOCK_ITEMS)?;
-        Ok(self.blocks.push_back_mut(block))
+        self.room = block.capacity();
+        self.blocks.push_back(block);
+        Ok(())
     }
 
     /// The first item.
@@ -70,10 +78,14 @@ impl<T> Fifo<T> {
     /// Takes the first item.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
+        let is_last = self.blocks.len() == 1;
         let block = self.blocks.front_mut()?;
         if !self.is_turned {
             block.reverse();
             self.is_turned = true;
+        }
+        if is_last {
+            self.room = 0;
         }
         let item = block.pop();
         if block.is_empty() {
