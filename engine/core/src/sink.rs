@@ -321,9 +321,8 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         } else {
             self.at_once = Tick(0);
             self.context.flush_requested.set(tick);
-            let bytes = self.writer.heap_bytes(&row);
-            self.held.push(tick, at, row);
-            if let Err(refused) = self.held.count(bytes) {
+            self.held.rows.push_back((tick, at, row));
+            if let Err(refused) = self.held.count_last(|row| self.writer.heap_bytes(row)) {
                 self.context.blame_sink(self.number);
                 self.context.fail(refused.into());
             }
