@@ -1,4 +1,4 @@
-//! A queue in blocks whose memory is counted: what waits between two chains, and rows that wait for their tick to be released.
+//! A queue in blocks whose memory is counted: what waits between two chains.
 //!
 //! It grows and shrinks by a block, so that no step copies what is there; one block that is empty stays for what comes next, and the others go
 //! back. The block in front is turned round when its first item is taken: then items are taken from its end.
@@ -38,10 +38,6 @@ impl<T> Fifo<T> {
         Fifo { blocks: VecDeque::new(), is_turned: false, room: 0, spare: None, memory }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
     /// Adds an item at the end.
     ///
     /// # Errors
@@ -67,12 +63,6 @@ impl<T> Fifo<T> {
         self.room = block.capacity();
         self.blocks.push_back(block);
         Ok(())
-    }
-
-    /// The first item.
-    pub(crate) fn first(&self) -> Option<&T> {
-        let block = self.blocks.front()?;
-        if self.is_turned { block.last() } else { block.first() }
     }
 
     /// Takes the first item.
@@ -118,10 +108,8 @@ mod tests {
                     queue.push((draw, [seed; 3])).unwrap();
                     twin.push_back((draw, [seed; 3]));
                 } else {
-                    assert_eq!(queue.first(), twin.front());
                     assert_eq!(queue.pop(), twin.pop_front());
                 }
-                assert_eq!(queue.is_empty(), twin.is_empty());
             }
             while let Some(item) = queue.pop() {
                 assert_eq!(Some(item), twin.pop_front());

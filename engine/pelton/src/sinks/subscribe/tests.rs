@@ -342,6 +342,8 @@ fn rows_that_wait_count_until_they_are_acknowledged() {
         }
         assert_eq!(rows.unacknowledged_bytes() > 0, durable);
         rows.acknowledge(last.unwrap());
-        assert_eq!((rows.unacknowledged_bytes(), memory.in_use()), (0, 0));
+        assert_eq!(rows.unacknowledged_bytes(), 0);
+        // A few pieces stay charged, so that what comes and goes in turn costs nothing.
+        assert!(memory.in_use() < 48 << 10, "{}", memory.in_use());
     }
 }
