@@ -27,6 +27,10 @@ pub(crate) const SHOWN_MAX: u32 = 5;
 
 /// Queues that the senders of one source are spread over.
 pub(crate) const STRIPES: usize = 64;
+/// Of a job's memory what waits in one inlet takes one part in so many at most: the rest is for what cannot be held back.
+pub(crate) const INLET_SHARE: usize = 8;
+/// Bytes of each list of a queue that stay when what was in it is gone.
+pub(crate) const SPARE_BYTES_MAX: usize = 64 * 1024;
 /// Records that a new channel has room for without asking for memory again.
 pub(crate) const READY_RECORDS_MAX: usize = 1 << 16;
 /// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a

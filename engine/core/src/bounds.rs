@@ -60,6 +60,10 @@ pub(crate) const PANE_ROWS: usize = 8;
 /// and one for each doubling. So at this number it takes three quarters of the time at most, and there are fewer rows in what is shared than in
 /// the panes. Windows of up to six panes are closed without.
 pub(crate) const SUFFIX_TABLES: usize = 4;
+/// What keys and values own on the heap is charged in pieces of this size: seldom, and hardly more than there is.
+pub(crate) const HEAP_STEP_BYTES: usize = 16 * 1024;
+/// How long memory has to be of no use, by the driver's clock, until it is given back: long enough that getting it anew does not count.
+pub(crate) const TIDY_NANOS: u64 = 30_000_000_000;
 /// Rows that leave in the time in which a leaf of a table is cleared.
 pub(crate) const LEAF_ROWS: usize = 64;
 /// Bytes of the smallest slab, of which there may be one for each pane of a window and part of the key space,

@@ -14,14 +14,19 @@
 //!  checkpoint                   once its ticks are released, the writer notes what it keeps
 //! ```
 
+mod held;
+
+pub use self::held::HeldRows;
+
+use self::held::Held;
 use crate::checkpoint::notes::{EarlierParts, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
 use crate::operator::push::{Link, Pipe, Push, SinkLink};
 use crate::record::schema::Schema;
 use crate::stage::context::{RunInfo, StageContext};
+use crate::state::memory::Memory;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -145,6 +150,18 @@ pub struct Recalled<'a> {
 
 /// The writing end of a sink on one shard.
 pub trait SinkWriter<T>: 'static {
+    /// What waits here counts against `memory`: called once, before anything else, for writers that keep rows until somebody comes for them.
+    fn count_in(&mut self, memory: &Arc<dyn Memory>) {
+        let _ = memory;
+    }
+
+    /// Bytes that a row owns on the heap, which count while it waits to be released. A writer of rows that are [records](crate::Record) says what
+    /// [they say](crate::Record::heap_bytes); of others that is not known, and nothing counts but the row itself.
+    fn heap_bytes(&self, row: &T) -> usize {
+        let _ = row;
+        0
+    }
+
     /// Takes one row of the tick in progress.
     fn write(&mut self, at: EventTime, row: T);
 
@@ -213,7 +230,7 @@ pub struct ToSink<T, W> {
     /// Rows of the tick in progress that were handed over already.
     rows: u64,
     /// Rows that wait for their tick to be sealed and released.
-    held: VecDeque<(Tick, EventTime, T)>,
+    held: Held<T>,
     sealed: Tick,
     released: Tick,
     /// Rows through this tick need not be held, as none before them is.
@@ -244,8 +261,16 @@ impl Drop for Blame<'_> {
 impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Writes what is pushed to `writer`, which is called `name` in reports.
     ///
-    /// `sink` is its number in the job.
-    pub fn new(writer: W, delivery: Delivery, sink: usize, name: String, context: Rc<StageContext>) -> Self {
+    /// `sink` is its number in the job, and what waits is counted in `held`.
+    pub fn new(
+        mut writer: W,
+        delivery: Delivery,
+        sink: usize,
+        name: String,
+        context: Rc<StageContext>,
+        held: &HeldRows,
+    ) -> Self {
+        writer.count_in(&held.memory);
         let holds = context.run().durable;
         let number = context.add_sink(name);
         let part = Part::sink(context.ids(|ids| ids.sink(sink)));
@@ -253,7 +278,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             writer,
             delivery,
             rows: 0,
-            held: VecDeque::new(),
+            held: held.rows(),
             sealed: Tick(0),
             released: if holds { Tick(0) } else { Tick::END },
             at_once: if holds { Tick(0) } else { Tick::END },
@@ -296,7 +321,11 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         } else {
             self.at_once = Tick(0);
             self.context.flush_requested.set(tick);
-            self.held.push_back((tick, at, row));
+            self.held.rows.push_back((tick, at, row));
+            if let Err(refused) = self.held.count_last(|row| self.writer.heap_bytes(row)) {
+                self.context.blame_sink(self.number);
+                self.context.fail(refused.into());
+            }
         }
     }
 
@@ -304,9 +333,9 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     fn show(&mut self) -> Result<(), Fault> {
         let through = self.released.min(self.sealed);
         let mut any = false;
-        while let Some(&(tick, _, _)) = self.held.front().filter(|(tick, _, _)| *tick <= through) {
+        while let Some(tick) = self.held.first().filter(|tick| *tick <= through) {
             let mut rows = 0;
-            while let Some((_, at, row)) = self.held.pop_front_if(|(t, _, _)| *t == tick) {
+            while let Some((at, row)) = self.held.pop_of(tick, |row| self.writer.heap_bytes(row)) {
                 self.on_writer(|writer| writer.write(at, row));
                 rows += 1;
             }
@@ -315,6 +344,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             any = true;
         }
         if any {
+            self.held.settle()?;
             self.try_on_writer(W::flush)?;
         }
         if self.finished && !self.closed && self.released == Tick::END {

@@ -27,7 +27,7 @@ pub fn record(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// The item itself with rkyv's derives, and the trait with the schema.
 fn record_of(mut input: DeriveInput) -> proc_macro2::TokenStream {
-    let schema = schema_of(&input);
+    let (schema, heap_bytes) = (schema_of(&input), heap_bytes_of(&input));
     let fields: Vec<Type> = fields_of(&mut input.data).into_iter().map(|field| field.ty.clone()).collect();
     let (options, promised) = plain_words(&mut input);
     let name = &input.ident;
@@ -44,6 +44,10 @@ fn record_of(mut input: DeriveInput) -> proc_macro2::TokenStream {
         #input
         impl #impls ::pelton::Record for #name #types #wheres #(for<'record> #promised: ::pelton::Record,)* {
             const SCHEMA: &'static ::pelton::core::record::schema::Schema = &#schema;
+            #[inline]
+            fn heap_bytes(&self) -> usize {
+                #heap_bytes
+            }
         }
 
         // Has the compiler say which field is no record, and what to do about it.
@@ -142,6 +146,33 @@ fn schema_of(input: &DeriveInput) -> proc_macro2::TokenStream {
         }
         // Which rkyv refuses.
         Data::Union(_) => quote! { #schema::Schema::Plain { name: #name } },
+    }
+}
+
+/// What all fields own on the heap, those of the variant that there is.
+fn heap_bytes_of(input: &DeriveInput) -> proc_macro2::TokenStream {
+    let owned = quote! { ::pelton::core::record::heap::owned };
+    let member = |(at, field): (usize, &Field)| match &field.ident {
+        Some(name) => Member::Named(name.clone()),
+        None => Member::Unnamed(Index::from(at)),
+    };
+    match &input.data {
+        Data::Struct(data) => {
+            let members = data.fields.iter().enumerate().map(member);
+            quote! { 0 #(+ #owned(&self.#members))* }
+        }
+        Data::Enum(data) if data.variants.is_empty() => quote! { match *self {} },
+        Data::Enum(data) => {
+            let arms = data.variants.iter().map(|variant| {
+                let name = &variant.ident;
+                let members: Vec<Member> = variant.fields.iter().enumerate().map(member).collect();
+                let fields: Vec<Ident> = (0..members.len()).map(|at| format_ident!("field_{at}")).collect();
+                quote! { Self::#name { #(#members: #fields),* } => 0 #(+ #owned(#fields))* }
+            });
+            quote! { match self { #(#arms,)* } }
+        }
+        // Which rkyv refuses.
+        Data::Union(_) => quote! { 0 },
     }
 }
 

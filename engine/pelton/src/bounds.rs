@@ -12,3 +12,5 @@ pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
 /// How often a job that runs in a program of the user's is asked whether it has ended.
 #[cfg(feature = "cli")]
 pub(crate) const ENDED_INTERVAL: Duration = Duration::from_millis(100);
+/// Rows that a list in a subscription keeps room for when they are gone.
+pub(crate) const SPARE_ROWS_MAX: usize = 4 * 1024;

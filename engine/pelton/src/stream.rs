@@ -338,7 +338,7 @@ impl<F: Flow> Stream<F> {
         plan.sinks.push(Box::new(move |ending| attached.attach(ending)));
         plan.end(&place, move |shard| {
             let (writer, context) = (sink.open(shard.shard()), shard.context(place.stage));
-            let end = ToSink::new(writer, delivery, number, name.clone(), context);
+            let end = ToSink::new(writer, delivery, number, name.clone(), context, &shard.held());
             flow.instantiate(shard, end);
         });
         drop(plan);

@@ -4,6 +4,9 @@
 //! are maps of their own, so that they can have huge pages and go back to the kernel; small ones would waste most of a
 //! page and come from the allocator. Charging is two atomic operations per block, and blocks are few.
 //!
+//! What comes from the allocator elsewhere is [charged](Memory::charge) by whoever holds it: what keys and values own on the heap, and rows that
+//! wait in the queues of sources and sinks.
+//!
 //! Not counted: thread stacks, code, what glommio registers for its rings (64 KiB a core), and what user code
 //! allocates.
 
@@ -86,13 +89,17 @@ impl MemoryBudget {
         self.ledger.limit
     }
 
-    fn charge(&self, asked: usize, bytes: usize) -> Result<Charge, OutOfMemory> {
+    fn charge_block(&self, asked: usize, bytes: usize) -> Result<Charge, OutOfMemory> {
+        self.add(asked, bytes).map(|()| Charge { ledger: self.ledger.clone(), bytes })
+    }
+
+    fn add(&self, asked: usize, bytes: usize) -> Result<(), OutOfMemory> {
         let ledger = &self.ledger;
         let add = |in_use: usize| in_use.checked_add(bytes).filter(|&sum| sum <= ledger.limit);
         match ledger.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
             Ok(before) => {
                 ledger.peak.fetch_max(before + bytes, Ordering::Relaxed);
-                Ok(Charge { ledger: ledger.clone(), bytes })
+                Ok(())
             }
             Err(in_use) => Err(OutOfMemory { asked, in_use, limit: ledger.limit }),
         }
@@ -105,18 +112,30 @@ impl Memory for MemoryBudget {
         let refused = || OutOfMemory { asked: bytes, in_use: self.in_use(), limit: self.limit() };
         if bytes < MAP_BYTES_MIN {
             let heap = HeapMemory.map(bytes)?;
-            let charge = self.charge(bytes, heap.len())?;
+            let charge = self.charge_block(bytes, heap.len())?;
             let (ptr, len) = (heap.as_ptr(), heap.len());
             let owner = Box::new(Charged { _block: Block::Heap { _heap: heap }, _charge: charge });
             // SAFETY: the block is fresh, zeroed and aligned as `HeapMemory` promises, and the owner keeps it.
             return Ok(unsafe { Region::new(ptr, len, owner) });
         }
-        let charge = self.charge(bytes, pelton_storage::Region::rounded(bytes).ok_or_else(refused)?)?;
+        let charge = self.charge_block(bytes, pelton_storage::Region::rounded(bytes).ok_or_else(refused)?)?;
         let mut map = pelton_storage::Region::new(bytes).map_err(|_| refused())?;
         let (ptr, len) = (map.as_ptr(), map.len());
         let owner = Box::new(Charged { _block: Block::Map { _map: map }, _charge: charge });
         // SAFETY: the map is fresh, zeroed and aligned to a page, and the owner keeps it.
         Ok(unsafe { Region::new(ptr, len, owner) })
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        self.add(bytes, bytes)
+    }
+
+    fn refund(&self, bytes: usize) {
+        self.ledger.in_use.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> usize {
+        self.ledger.limit
     }
 }
 

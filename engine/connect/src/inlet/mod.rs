@@ -60,7 +60,9 @@ pub struct InletSource<T> {
 }
 
 /// A bounded way into a job for records that must be durable: at most `capacity` of them wait for the engine in each of 64 queues that producers are
-/// spread over, so one producer has so many waiting at most, and as many are on their way into a tick.
+/// spread over, so one producer has so many waiting at most, and as many are on their way into a tick. What waits counts against the job's `memory`,
+/// in bytes, with what records own, and takes an eighth of it at most: where there is no more of that the inlet is full before it holds so many,
+/// though each queue holds one transaction at any rate.
 ///
 /// Records of one producer stay in order, those of different ones have the order in which the engine takes them in, which goes into the log.
 ///

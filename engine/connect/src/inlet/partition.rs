@@ -5,9 +5,12 @@ use super::log::{self, Entry, HEAD, take, take_u32, take_u64};
 use super::shared::{InletState, Phase};
 use super::stripe::{Batch, Head};
 use super::{PRODUCER_ID_BYTES_MAX, PRODUCERS_MAX};
+use crate::bounds::INLET_SHARE;
 use crate::ready::{Turns, next_batch};
 use pelton_core::ingress::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::record::rows::decode_one;
+use pelton_core::state::charge::Share;
+use pelton_core::state::memory::Memory;
 use pelton_core::{Record, Tick};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -125,7 +128,7 @@ impl<T: Record + Send> InletPartition<T> {
 
     /// Takes what the producers have sent into one of the queues.
     fn refill(&mut self, durable: bool) -> Refilled {
-        self.taken.bytes.clear();
+        self.taken.clear();
         self.bytes_done = 0;
         // Before the queues: what was sent before the end is in them by then.
         let over = self.shared.is_over(durable);
@@ -303,6 +306,12 @@ fn set_number(numbers: &mut Vec<u32>, place: usize, number: u32) {
 
 impl<T: Record + Send> Partition for InletPartition<T> {
     type Item = T;
+
+    fn count_in(&mut self, memory: &Arc<dyn Memory>) {
+        let share = Share::one_in(INLET_SHARE, memory);
+        self.shared.count_in(&share);
+        self.taken.charge.begin(&share);
+    }
 
     fn begin(&mut self, open: OpenContext) {
         self.is_rescale = open.is_rescale;

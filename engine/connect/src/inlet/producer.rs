@@ -3,8 +3,9 @@
 use super::known::Known;
 use super::log::{HEAD, RECORD_HEAD};
 use super::shared::{Control, InletState};
-use super::stripe::{Head, Queue, Stripes};
+use super::stripe::{Head, Queue, Stripes, bytes_of};
 use super::{Inlet, InletError, TRANSACTION_BYTES_MAX, Transaction, TrySendError};
+use pelton_core::record::heap::owned;
 use pelton_core::record::rows::encode_one;
 use pelton_core::{Fault, Record};
 use std::fmt;
@@ -27,8 +28,9 @@ pub struct Producer<T> {
     retired: bool,
     /// The most bytes of a transaction.
     bytes_max: usize,
-    /// The records in hand, in the form of the log.
+    /// The records in hand, in the form of the log, and what they own on the heap.
     pub(super) bytes: Vec<u8>,
+    own: usize,
 }
 
 /// What came of a record that was sent under a number.
@@ -55,7 +57,8 @@ impl<T: Record + Send> Producer<T> {
         // With its first transaction goes its name.
         let bytes_max = control.logged_max.saturating_sub(HEAD + id.len()).min(TRANSACTION_BYTES_MAX);
         let shared = shared.clone();
-        Ok(Producer { shared, known, run: control.run, retired: false, bytes_max, bytes: Vec::new() })
+        let (run, bytes) = (control.run, Vec::new());
+        Ok(Producer { shared, known, run, retired: false, bytes_max, bytes, own: 0 })
     }
 
     /// A handle to its inlet.
@@ -85,7 +88,7 @@ impl<T: Record + Send> Producer<T> {
     /// When the job has ended or was started again, the input is closed, or the record is too large; and where it would have to wait for the
     /// engine on one of the engine's own threads.
     pub fn send(&mut self, record: T) -> Result<u64, InletError> {
-        self.bytes.clear();
+        self.clear();
         self.encode(&record)?;
         self.push(1, [record])
     }
@@ -93,17 +96,17 @@ impl<T: Record + Send> Producer<T> {
     /// Sends a record and returns its number, or gives the record back at once.
     ///
     /// # Errors
-    /// When the inlet is full, in which case it is for the service to say what gives, and as for [`send`](Self::send).
+    /// When the inlet is full, or the job's memory, in which case it is for the service to say what gives, and as for [`send`](Self::send).
     pub fn try_send(&mut self, record: T) -> Result<u64, TrySendError<T>> {
-        self.bytes.clear();
+        self.clear();
         if let Err(error) = self.encode(&record) {
             return Err(TrySendError::Failed(record, error));
         }
-        let queue = self.queue();
+        let (mut queue, bytes) = (self.queue(), self.bytes_in_hand(1));
         if let Err(error) = queue.check(self.run) {
             return Err(TrySendError::Failed(record, error));
         }
-        if !queue.has_room(1, self.shared.capacity, &self.known) {
+        if !queue.has_room(1, bytes, self.shared.capacity, &self.known) {
             return Err(TrySendError::Full(record));
         }
         Ok(self.enter(queue, 1, [record]))
@@ -122,7 +125,7 @@ impl<T: Record + Send> Producer<T> {
 
     /// Begins a transaction. Nothing of it leaves the producer before its commit.
     pub fn begin(&mut self) -> Transaction<'_, T> {
-        self.bytes.clear();
+        self.clear();
         Transaction::new(self)
     }
 
@@ -189,6 +192,17 @@ impl<T: Record + Send> Producer<T> {
         Ok(())
     }
 
+    /// No record is in hand.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.own = 0;
+    }
+
+    /// What the `count` records in hand take in a queue.
+    fn bytes_in_hand(&self, count: usize) -> usize {
+        bytes_of::<T>(count, self.own, self.bytes.len())
+    }
+
     /// Appends a record to those in hand; on an error they are what they were.
     pub(super) fn encode(&mut self, record: &T) -> Result<(), InletError> {
         let start = self.bytes.len();
@@ -207,6 +221,7 @@ impl<T: Record + Send> Producer<T> {
         }
         let len = (self.bytes.len() - start - RECORD_HEAD) as u32;
         self.bytes[start..start + RECORD_HEAD].copy_from_slice(&len.to_le_bytes());
+        self.own += owned(record);
         Ok(())
     }
 
@@ -239,10 +254,10 @@ impl<T: Record + Send> Producer<T> {
         if count == 0 {
             return queue.check(self.run).map(|()| self.known.last());
         }
-        let mut waits = false;
+        let (mut waits, bytes) = (false, self.bytes_in_hand(count));
         loop {
             let mut checked = queue.check(self.run);
-            let room = queue.has_room(count, self.shared.capacity, &self.known);
+            let room = queue.has_room(count, bytes, self.shared.capacity, &self.known);
             if checked.is_ok() && !room && pelton_runtime::on_core() {
                 checked = Err(InletError::OnCore);
             }
@@ -270,7 +285,7 @@ impl<T: Record + Send> Producer<T> {
         let head = Head { producer, first: before + 1, count: count as u32, bytes: self.bytes.len() };
         let last = before + count as u64;
         self.known.last.store(last, Ordering::Relaxed);
-        self.shared.stripes.enter(queue, head, records, &self.bytes, self.shared.capacity);
+        self.shared.stripes.enter(queue, head, records, &self.bytes, self.own, self.shared.capacity);
         last
     }
 

@@ -6,8 +6,9 @@
 use super::known::Directory;
 use super::stripe::Stripes;
 use super::{InletError, PRODUCERS_MAX};
+use pelton_core::state::memory::Memory;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct InletState<T> {
     pub(super) stripes: Stripes<T>,
@@ -71,6 +72,11 @@ impl<T> InletState<T> {
             closed: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
         }
+    }
+
+    /// What waits counts against the memory of the job that reads the inlet.
+    pub(super) fn count_in(&self, memory: &Arc<dyn Memory>) {
+        self.stripes.change(|queue| queue.batch.charge.begin(memory));
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {

@@ -1,14 +1,16 @@
 //! The queues that producers send into, and the engine takes from.
 //!
-//! A producer always uses the same queue, by its place among the producers, so its records stay in order. Each queue holds `capacity` records.
+//! A producer always uses the same queue, by its place among the producers, so its records stay in order. Each queue holds `capacity` records,
+//! and no more than there is room for in the job's memory; one transaction it holds at any rate, so that nobody waits for ever.
 //! Who finds no room waits in line, and is woken when he is the first and there may be room: by the engine, which empties a queue at once, or
 //! by the one who was before him.
 
 use super::InletError;
 use super::known::Known;
-use crate::bounds::STRIPES;
+use crate::bounds::{SPARE_BYTES_MAX, STRIPES};
 use crate::ready::{Padded, Ready};
 use pelton_core::ingress::source::FailureOfJob;
+use pelton_core::state::charge::Charge;
 use pelton_runtime::JobFailure;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -48,6 +50,8 @@ pub(super) struct Batch<T> {
     /// The records of all of them, and the same in the form of the log.
     pub(super) records: VecDeque<T>,
     pub(super) bytes: Vec<u8>,
+    /// What all of it takes.
+    pub(super) charge: Charge,
 }
 
 /// A transaction.
@@ -59,6 +63,11 @@ pub(super) struct Head {
     pub(super) count: u32,
     /// Bytes of its records.
     pub(super) bytes: usize,
+}
+
+/// What a transaction takes in a queue: its records, what they `own` on the heap, and their bytes in the form of the log.
+pub(super) const fn bytes_of<T>(count: usize, own: usize, archived: usize) -> usize {
+    size_of::<Head>() + count * size_of::<T>() + own + archived
 }
 
 /// What came of the records that were sent to an inlet since its job was started.
@@ -76,13 +85,23 @@ pub struct InletCounts {
 
 impl<T> Batch<T> {
     pub(super) fn new() -> Self {
-        Batch { heads: VecDeque::new(), records: VecDeque::new(), bytes: Vec::new() }
+        Batch {
+            heads: VecDeque::new(),
+            records: VecDeque::new(),
+            bytes: Vec::new(),
+            charge: Charge::default(),
+        }
     }
 
+    /// Nothing is on its way any more. Room for much goes back, for little it stays.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.records.clear();
         self.bytes.clear();
+        self.charge.clear();
+        self.heads.shrink_to(SPARE_BYTES_MAX / size_of::<Head>());
+        self.records.shrink_to(SPARE_BYTES_MAX / size_of::<T>().max(1));
+        self.bytes.shrink_to(SPARE_BYTES_MAX);
     }
 }
 
@@ -174,8 +193,11 @@ impl<T> Stripes<T> {
         head: Head,
         records: impl IntoIterator<Item = T>,
         bytes: &[u8],
+        own: usize,
         capacity: usize,
     ) {
+        // It has been found room for, or is the only one and stays.
+        let _ = queue.batch.charge.add(bytes_of::<T>(head.count as usize, own, bytes.len()));
         let before = queue.batch.records.len();
         queue.batch.records.extend(records);
         let count = queue.batch.records.len() - before;
@@ -218,11 +240,12 @@ impl<T> Queue<T> {
         failure.map_or(InletError::Closed, |error| InletError::Failed(JobFailure::new(error)))
     }
 
-    /// Whether `count` more records of `me` fit, and nobody came before who waits for room. What is larger than the whole queue fits when that is
+    /// Whether `count` more records of `me` fit, which take `bytes`, and nobody came before who waits for room. What is larger than the whole queue fits when that is
     /// empty; were there no order, smaller ones could keep it from ever being that.
-    pub(super) fn has_room(&self, count: usize, capacity: usize, me: &Arc<Known>) -> bool {
+    pub(super) fn has_room(&mut self, count: usize, bytes: usize, capacity: usize, me: &Arc<Known>) -> bool {
         let first = self.line.front().is_none_or(|first| Arc::ptr_eq(first, me));
-        first && (self.batch.records.is_empty() || self.batch.records.len() + count <= capacity)
+        let Batch { records, charge, .. } = &mut self.batch;
+        first && (records.is_empty() || records.len() + count <= capacity && charge.fits(bytes).is_ok())
     }
 
     /// Leaves the line, with or without having had room.

@@ -6,6 +6,7 @@ use pelton_core::ingress::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::{Nanos, Tick};
 
 mod ends;
+mod memory;
 mod retired;
 mod threads;
 

@@ -38,6 +38,10 @@ struct_record!(RoundedSum { sum: f64 });
 
 impl crate::record::Record for Rounded {
     const SCHEMA: &'static crate::record::schema::Schema = <f64 as crate::record::Record>::SCHEMA;
+    #[inline(always)]
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl Adds<Rounded> for RoundedSum {

@@ -33,6 +33,8 @@ struct Aside {
     /// Bytes of the first one that have been handed over.
     taken: usize,
     spare: Vec<Buf<u8>>,
+    /// The most blocks that were in use at a time since the last freeze, and between the two before.
+    most: (usize, usize),
     memory: Arc<dyn Memory>,
 }
 
@@ -45,6 +47,7 @@ impl Aside {
             let mut block = self.spare.pop().unwrap_or_else(|| Buf::new(self.memory.clone()));
             block.reserve(needed.max(ASIDE_BYTES))?;
             self.full.push_back(block);
+            self.most.0 = self.most.0.max(self.full.len());
         }
         if let Some(block) = self.full.back_mut() {
             for word in [table, chunk, bytes.len() as u32, u32::from(same)] {
@@ -83,11 +86,14 @@ impl Aside {
         }
     }
 
+    /// A checkpoint begins. What the last two had no use for goes back.
     fn clear(&mut self) {
         self.taken = 0;
         while let Some(block) = self.full.pop_front() {
             self.let_go(Some(block));
         }
+        self.spare.truncate(self.most.0.max(self.most.1));
+        self.most = (0, self.most.0);
     }
 }
 
@@ -117,7 +123,13 @@ pub(crate) struct Saver {
 
 impl Saver {
     pub(crate) fn new(memory: &Arc<dyn Memory>) -> Self {
-        let aside = Aside { full: VecDeque::new(), taken: 0, spare: Vec::new(), memory: memory.clone() };
+        let aside = Aside {
+            full: VecDeque::new(),
+            taken: 0,
+            spare: Vec::new(),
+            most: (0, 0),
+            memory: memory.clone(),
+        };
         let (epoch, saved, active, since, numbers) = (0, 0, false, 0, 0);
         Saver { epoch, saved, active, since, header: None, blocks: 0, numbers, aside, scratch: Vec::new() }
     }

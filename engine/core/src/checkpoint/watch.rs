@@ -64,11 +64,6 @@ impl<R> Watch<R> {
         self.epoch != 0
     }
 
-    /// Whether a checkpoint still needs the array.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.frozen > 0
-    }
-
     /// The `items` items that there are, as they are, belong to the checkpoint that begins.
     pub(crate) fn freeze(&mut self, items: usize, saver: &Saver) {
         (self.epoch, self.since) = (saver.epoch(), saver.since());

@@ -434,7 +434,7 @@ impl Ingress {
                 }
                 self.log_quota.taken(number, padded(logged), waits, taken.asked);
                 left = left.saturating_sub(taken.records);
-                self.drain_forks(&taken);
+                self.drain_forks(&taken)?;
                 done &= taken.done;
                 self.taken.push(taken);
                 self.logged_lens.push(logged as u32);
@@ -444,9 +444,9 @@ impl Ingress {
         Ok(done)
     }
 
-    fn drain_forks(&mut self, taken: &Taken) {
+    fn drain_forks(&mut self, taken: &Taken) -> Result<(), Fault> {
         let noted = &mut self.noted;
-        self.segments.drain_forks(|fork| *noted |= fork.mark(taken));
+        self.segments.drain_forks(|fork| *noted |= fork.mark(taken))
     }
 
     /// Writes the tick down; one that is being taken in again was written down before.

@@ -81,7 +81,7 @@ impl Ingress {
                 let poll =
                     Poll { now: entry.now, tick: entry.tick, records_max: taken.records, logged_max: 0 };
                 self.noted |= self.segments.heads[reader].replay(index, poll, taken, &entry.logged[number]);
-                self.drain_forks(&taken);
+                self.drain_forks(&taken)?;
                 done &= taken.done;
                 number += 1;
             }

@@ -8,6 +8,7 @@ use crate::ingress::Taken;
 use crate::operator::push::{Link, Pipe, Push};
 use crate::record::schema::Schema;
 use crate::stage::context::StageContext;
+use crate::state::memory::Memory;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -98,6 +99,12 @@ pub enum Polled {
 pub trait Partition: 'static {
     /// What it yields.
     type Item;
+
+    /// What waits here for the engine counts against `memory`, as soon as the partition is opened: for partitions that others send into, who wait
+    /// then, or are refused, when there is no more.
+    fn count_in(&mut self, memory: &Arc<dyn Memory>) {
+        let _ = memory;
+    }
 
     /// Says what holds for the whole run, before anything else is asked.
     fn begin(&mut self, open: OpenContext) {

@@ -1,15 +1,41 @@
 //! Streams that fork or meet inside of a stage: a queue between two chains of the same shard.
 //!
-//! The queue is emptied after every frame or poll, so it holds what one of them yields. Nothing crosses a core here.
+//! The queue is emptied after every frame or poll, so it holds what one of them yields. Nothing crosses a core here. Its memory is counted, but
+//! for what records own on the heap, which they are not asked for: they may be of any type. Where one frame or poll yields more than the memory
+//! limit allows, which only a `flat_map` can do, the job stops and says so.
 
+use crate::fault::{Fault, OutOfMemory};
 use crate::ids::EventTime;
 use crate::operator::push::{Link, Pipe, Push};
+use crate::state::fifo::Fifo;
+use crate::state::memory::Memory;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 
 /// A queue between chains.
-pub type Queue<T> = Rc<RefCell<Vec<(EventTime, T)>>>;
+pub type Queue<T> = Rc<RefCell<QueuedRecords<T>>>;
+
+/// What is in a queue between chains.
+pub struct QueuedRecords<T> {
+    records: Fifo<(EventTime, T)>,
+    /// There was no room for a record, and what comes is dropped: the job stops.
+    refused: Option<OutOfMemory>,
+}
+
+impl<T> QueuedRecords<T> {
+    /// None, in memory of `memory`.
+    pub(crate) fn queue(memory: Arc<dyn Memory>) -> Queue<T> {
+        Rc::new(RefCell::new(QueuedRecords { records: Fifo::new(memory), refused: None }))
+    }
+
+    #[inline]
+    fn push(&mut self, at: EventTime, record: T) {
+        if self.refused.is_none() {
+            self.refused = self.records.push((at, record)).err();
+        }
+    }
+}
 
 /// The end of a chain in a queue.
 pub struct ToQueue<T> {
@@ -29,7 +55,7 @@ impl<T: 'static> Pipe for ToQueue<T> {
 
 impl<T: 'static> Push<T> for ToQueue<T> {
     fn push(&mut self, at: EventTime, record: T) {
-        self.queue.borrow_mut().push((at, record));
+        self.queue.borrow_mut().push(at, record);
     }
 }
 
@@ -49,7 +75,7 @@ impl<T> SideOutput<T> {
     #[inline(never)]
     pub fn push(&mut self, at: EventTime, record: T) {
         if let Some(queue) = &self.0 {
-            queue.borrow_mut().push((at, record));
+            queue.borrow_mut().push(at, record);
         }
     }
 }
@@ -81,29 +107,39 @@ impl<T: Clone + 'static> Push<T> for ToBoth<T> {
 /// A chain that begins at a queue.
 pub trait ForkBuffer: Pipe {
     /// Pushes everything in the queue down the chain.
-    fn drain(&mut self);
+    ///
+    /// # Errors
+    /// When there was no room in the queue for all that came.
+    fn drain(&mut self) -> Result<(), Fault>;
 }
 
 /// The reader of a queue.
 pub struct FromQueue<T, N> {
     queue: Queue<T>,
-    taken: Vec<(EventTime, T)>,
+    taken: Fifo<(EventTime, T)>,
     next: N,
 }
 
 impl<T, N> FromQueue<T, N> {
-    /// Pushes what is in `queue` into `next`.
-    pub fn new(queue: Queue<T>, next: N) -> Self {
-        FromQueue { queue, taken: Vec::new(), next }
+    /// Pushes what is in `queue` into `next`. What is taken out is in memory of `memory`.
+    pub fn new(queue: Queue<T>, memory: Arc<dyn Memory>, next: N) -> Self {
+        FromQueue { queue, taken: Fifo::new(memory), next }
     }
 }
 
 impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
-    fn drain(&mut self) {
-        core::mem::swap(&mut self.taken, &mut self.queue.borrow_mut());
-        for (at, record) in self.taken.drain(..) {
+    fn drain(&mut self) -> Result<(), Fault> {
+        {
+            let mut queue = self.queue.borrow_mut();
+            if let Some(refused) = queue.refused.take() {
+                return Err(refused.into());
+            }
+            core::mem::swap(&mut self.taken, &mut queue.records);
+        }
+        while let Some((at, record)) = self.taken.pop() {
             self.next.push(at, record);
         }
+        Ok(())
     }
 }
 

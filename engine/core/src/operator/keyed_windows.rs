@@ -242,7 +242,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         let mut panes = self.panes.borrow_mut();
         let (table, saver) = panes.table_mut(pane);
         let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
-        to.add(table.value_mut(place), &keyed.item);
+        table.change(place, |value| to.add(value, &keyed.item));
         if self.suffixes.has(start) {
             self.suffixes.add_late(start, hash, keyed, to)?;
         }
@@ -302,6 +302,14 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     pub(crate) fn due(&mut self) -> EventTime {
         let clamped = |due: i128| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
         self.next_due().map_or(EventTime::MAX, clamped)
+    }
+
+    /// See [`Operator::tidy`](crate::operator::Operator::tidy).
+    pub(crate) fn tidy(&mut self, ends: bool) -> bool {
+        if ends && matches!(self.closing, Closing::No) {
+            self.order.tidy();
+        }
+        self.merged.give_back_unused(ends) & self.suffixes.tidy(ends)
     }
 
     /// See [`Operator::restored`](crate::operator::Operator::restored).

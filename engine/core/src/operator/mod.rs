@@ -121,6 +121,13 @@ pub trait Operator: Pipe {
         Due::NEVER
     }
 
+    /// Gives a bounded part of the memory back, besides that of its state, that the operator has not needed for a while; true when nothing is left of
+    /// that. A while `ends`, and another begins. It changes nothing that can be seen.
+    fn tidy(&mut self, ends: bool) -> bool {
+        let _ = ends;
+        true
+    }
+
     /// Rows of the operator's state came back from a checkpoint, or came or went with key groups: makes a bounded part of what is derived from
     /// the state anew, and returns whether that is done. Between two ticks; it is called until it is done, and in between nothing else is.
     ///

@@ -176,7 +176,7 @@ where
                     let to = waiting.places(part).min(from + budget);
                     let rows = waiting.part(part, from..to);
                     let due = rows.map(|(place, waiting)| Due { at: waiting.row.at, place });
-                    self.due.fill(waiting.len(), due)?;
+                    self.due.fill(due)?;
                     budget = budget.saturating_sub(1 + to - from);
                     if to < waiting.places(part) { Refill::Rows(part, to) } else { Refill::Rows(part + 1, 0) }
                 }

@@ -216,6 +216,10 @@ where
         Due::at(self.windows.due())
     }
 
+    fn tidy(&mut self, ends: bool) -> bool {
+        self.windows.tidy(ends)
+    }
+
     fn restored(&mut self) -> Result<bool, Fault> {
         self.windows.restored().map(|()| true)
     }

@@ -7,6 +7,7 @@
 //! This file holds the unsafe code that writes and reads archived bytes.
 
 pub mod convert;
+pub mod heap;
 pub mod key;
 pub mod rows;
 pub mod schema;
@@ -46,6 +47,11 @@ pub trait Record:
 {
     /// What the type is made of: field by field, in order.
     const SCHEMA: &'static Schema;
+
+    /// Bytes that the value owns on the heap, as allocations take them ([`allocated`](heap::allocated)); what lies in the value itself is not
+    /// among them. Counts against the memory limit where values are kept, so it must be the same for a value that has not changed, and take no
+    /// longer for a large one.
+    fn heap_bytes(&self) -> usize;
 }
 
 /// What the record attribute asks of a field's type instead of `Archived<T>: Deserialize<T, D>`: the same, in a form that names no type which
@@ -218,12 +224,24 @@ pub(crate) fn digest<T: Record>(value: &T) -> u64 {
 macro_rules! records {
     ($($type:ty = $name:literal),*) => { $(impl Record for $type {
         const SCHEMA: &'static Schema = &Schema::Plain { name: $name };
+        #[inline(always)]
+        fn heap_bytes(&self) -> usize {
+            0
+        }
     })* };
 }
 records!(() = "()", bool = "bool", char = "char", f32 = "f32", f64 = "f64");
 records!(u8 = "u8", u16 = "u16", u32 = "u32", u64 = "u64", u128 = "u128");
 records!(i8 = "i8", i16 = "i16", i32 = "i32", i64 = "i64", i128 = "i128");
-records!(alloc::string::String = "String", crate::ids::EventTime = "EventTime");
+records!(crate::ids::EventTime = "EventTime");
+
+impl Record for alloc::string::String {
+    const SCHEMA: &'static Schema = &Schema::Plain { name: "String" };
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        heap::allocated(self.capacity())
+    }
+}
 
 macro_rules! generic {
     ($name:literal of $($part:ident),*) => {
@@ -232,31 +250,59 @@ macro_rules! generic {
 }
 impl<T: Record> Record for Option<T> {
     generic!("Option" of T);
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        self.as_ref().map_or(0, heap::owned)
+    }
 }
 impl<T: Record> Record for alloc::vec::Vec<T> {
     generic!("Vec" of T);
+    fn heap_bytes(&self) -> usize {
+        heap::of_list(self, self.capacity())
+    }
 }
 impl<T: Record> Record for alloc::boxed::Box<T> {
     generic!("Box" of T);
+    fn heap_bytes(&self) -> usize {
+        heap::allocated(size_of::<T>()) + heap::owned(&**self)
+    }
 }
 impl<T: Record, const N: usize> Record for [T; N] {
     const SCHEMA: &'static Schema = &Schema::Array { of: || T::SCHEMA, len: N };
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        self.iter().map(heap::owned).sum()
+    }
 }
 impl<K: Record + Ord, V: Record> Record for alloc::collections::BTreeMap<K, V>
 where
     K::Archived: Ord,
 {
     generic!("BTreeMap" of K, V);
+    fn heap_bytes(&self) -> usize {
+        heap::of_map(self)
+    }
 }
 
 macro_rules! tuples {
-    ($(($($name:ident),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {
+    ($(($($name:ident $at:tt),+))*) => { $(impl<$($name: Record),+> Record for ($($name,)+) {
         const SCHEMA: &'static Schema = &Schema::Tuple { of: &[$(|| $name::SCHEMA),+] };
+        #[inline]
+        fn heap_bytes(&self) -> usize {
+            0 $(+ heap::owned(&self.$at))+
+        }
     })* };
 }
-tuples!((A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E)(A, B, C, D, E, F)(A, B, C, D, E, F, G)(
-    A, B, C, D, E, F, G, H
-));
+tuples! {
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+}
 
 /// Says of a struct of the engine's own that it is a record, with the fields that are listed.
 macro_rules! struct_record {
@@ -267,6 +313,10 @@ macro_rules! struct_record {
                 name: stringify!($name),
                 fields: &[$($crate::record::schema::Field::of::<$type>(stringify!($field))),*],
             };
+            #[inline]
+            fn heap_bytes(&self) -> usize {
+                0 $(+ $crate::record::heap::owned(&self.$field))*
+            }
         }
     };
 }

@@ -5,6 +5,7 @@
 //! 3. On each shard's own thread a [`ShardBuilder`] takes that shard's ends and is filled by the typed flows of the job.
 
 mod operators;
+mod sources;
 
 pub use self::operators::OperatorContext;
 
@@ -16,12 +17,13 @@ use crate::exchange::router::Router;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
-use crate::ingress::source::{FromSource, Partition, Reader, Source};
+use crate::ingress::source::Reader;
 use crate::ingress::{Barrier, Clocked, Feed, Ingress, IngressEntry, IngressLog, TickBudget, Writing};
 use crate::operator::Port;
-use crate::operator::fork::{ForkBuffer, FromQueue, Queue, SideOutput};
+use crate::operator::fork::{ForkBuffer, FromQueue, Queue, QueuedRecords, SideOutput};
 use crate::operator::push::Push;
 use crate::record::{Record, is_fixed};
+use crate::sink::HeldRows;
 use crate::stage::context::{RunInfo, StageContext};
 use crate::stage::graph::Edge;
 use crate::stage::segments::Segments;
@@ -213,12 +215,18 @@ impl ShardBuilder {
         )
     }
 
+    /// Where rows are counted that wait for a sink of this shard.
+    pub fn held(&self) -> HeldRows {
+        HeldRows::new(self.memory.clone(), self.slabs.heap().clone())
+    }
+
     /// The queue `number` of the job, on this shard.
     ///
     /// # Panics
     /// When it was asked for with another type before.
     pub fn queue<T: 'static>(&mut self, number: usize) -> Queue<T> {
-        let queue = self.queues.entry(number).or_insert_with(|| Rc::new(Queue::<T>::default()));
+        let queue = || Rc::new(QueuedRecords::<T>::queue(self.memory.clone()));
+        let queue = self.queues.entry(number).or_insert_with(|| queue());
         queue.downcast_ref::<Queue<T>>().unwrap_or_else(|| panic!("queue {number} has one type")).clone()
     }
 
@@ -227,47 +235,9 @@ impl ShardBuilder {
         SideOutput::new(number.map(|number| self.queue(number)))
     }
 
-    /// The numbers, among this shard's partitions, of those of some sources, and their names in the job: what a generator in stage 0
-    /// listens to.
-    pub fn partitions_of(&self, sources: &[usize]) -> Vec<(usize, u64)> {
-        let (graph, shards) = (&self.wiring.graph, usize::from(self.wiring.sizes.shards));
-        let mut first = 0;
-        let mut numbers = Vec::new();
-        for source in 0..graph.partitions.len() {
-            let here = graph.partitions_on(source, self.wiring.shard, shards);
-            if sources.contains(&source) {
-                let name = |number| {
-                    let index = usize::from(self.wiring.shard.0) + number * shards;
-                    (first + number, graph.partition_name(source, index))
-                };
-                numbers.extend((0..here).map(name));
-            }
-            first += here;
-        }
-        numbers
-    }
-
-    /// Adds source number `number` of the job, feeding `next`.
-    pub fn add_source<S: Source>(
-        &mut self,
-        number: usize,
-        source: &S,
-        name: String,
-        next: impl Push<<S::Partition as Partition>::Item>,
-    ) {
-        let (of, shards) = (self.wiring.graph.partitions[number], usize::from(self.wiring.sizes.shards));
-        let mine = (usize::from(self.wiring.shard.0)..of).step_by(shards);
-        let names = mine.clone().map(|index| self.wiring.graph.partition_name(number, index)).collect();
-        let partitions = mine.map(|index| source.open(index, of)).collect();
-        let before: Vec<usize> = (0..number).collect();
-        let first = self.partitions_of(&before).len();
-        let reader = FromSource::new(partitions, names, first, self.context(StageId(0)), next);
-        self.readers.push((Box::new(reader), name));
-    }
-
     /// Adds the reader of queue `number`, feeding `next`.
     pub fn add_queue<T: 'static>(&mut self, stage: StageId, number: usize, name: String, next: impl Push<T>) {
-        let fork = FromQueue::new(self.queue(number), next);
+        let fork = FromQueue::new(self.queue(number), self.memory.clone(), next);
         self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 
@@ -353,6 +323,7 @@ impl ShardBuilder {
             log,
             clocked,
         );
-        Shard::new(self.wiring.router, ingress, context, stages, self.wiring.graph.stage_ids())
+        let ids = self.wiring.graph.stage_ids();
+        Shard::new(self.wiring.router, ingress, context, stages, ids, self.slabs)
     }
 }

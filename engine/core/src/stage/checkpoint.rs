@@ -102,6 +102,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Gives a bounded part of the memory back that operators have not needed for a while; true when nothing is left of that.
+    pub(crate) fn tidy(&mut self, ends: bool) -> bool {
+        let mut done = true;
+        for (operator, store) in self.segments.heads.iter_mut().zip(&self.stores) {
+            if ends || done {
+                done &= operator.tidy(ends) & store.tidy(ends);
+            }
+        }
+        done
+    }
+
     /// Does a bounded part of what operators put off when their state came back; true when nothing is left.
     pub(crate) fn catch_up(&mut self) -> Result<bool, Fault> {
         if self.behind {

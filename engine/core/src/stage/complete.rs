@@ -62,7 +62,8 @@ impl Stage {
             let inputs = self.ports.get(index).map_or(own, Vec::as_slice);
             let tick = TickInfo { tick, time, watermark: self.watermark, inputs };
             let done = self.segments.heads[index].complete(&tick)?;
-            self.segments.drain_forks(|_| ());
+            self.stores[index].count_heap()?;
+            self.segments.drain_forks(|_| ())?;
             if !done {
                 self.completing = Some(index);
                 return Ok(false);

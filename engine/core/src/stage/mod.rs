@@ -342,6 +342,7 @@ impl Stage {
             count = frame.count();
             operator.frame(port, frame)
         })?;
+        self.stores[input.operator].count_heap()?;
         self.merge.taken(index);
         self.is_moved |= input.watermark != watermark;
         input.watermark = watermark;
@@ -352,12 +353,13 @@ impl Stage {
 
     /// Brings what operators have let out to those within the chains behind them.
     fn drain(&mut self) -> Result<(), Fault> {
-        self.segments.drain_forks(|_| ());
+        self.segments.drain_forks(|_| ())?;
         // Those that exchanges lead to have nothing to drain, and come first.
         for chained in self.ports.len()..self.segments.heads.len() {
             self.segments.running = chained;
             self.segments.heads[chained].drain()?;
-            self.segments.drain_forks(|_| ());
+            self.stores[chained].count_heap()?;
+            self.segments.drain_forks(|_| ())?;
         }
         Ok(())
     }

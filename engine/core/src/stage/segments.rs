@@ -1,5 +1,6 @@
 //! The segments of a stage on one shard: the chains behind what the stage reads, and those that begin at a queue inside of it.
 
+use crate::fault::Fault;
 use crate::operator::fork::ForkBuffer;
 use crate::operator::push::Pipe;
 use alloc::boxed::Box;
@@ -36,12 +37,16 @@ impl<H: Pipe + ?Sized> Segments<H> {
     }
 
     /// Empties the queues, and calls each fork after its own.
-    pub(crate) fn drain_forks(&mut self, mut call: impl FnMut(&mut dyn Pipe)) {
+    ///
+    /// # Errors
+    /// When there was no room in a queue for what came; its segment is the one that runs.
+    pub(crate) fn drain_forks(&mut self, mut call: impl FnMut(&mut dyn Pipe)) -> Result<(), Fault> {
         for (number, fork) in self.forks.iter_mut().enumerate() {
             self.running = self.heads.len() + number;
-            fork.drain();
+            fork.drain()?;
             call(fork);
         }
+        Ok(())
     }
 
     /// What segment number `number` is called.

@@ -13,7 +13,7 @@ mod rebalance;
 
 pub use self::checkpoint::Saved;
 use self::checkpoint::Saving;
-use crate::bounds::BUSY_STEPS;
+use crate::bounds::{BUSY_STEPS, TIDY_NANOS};
 use crate::checkpoint::moving::Move;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
@@ -22,6 +22,7 @@ use crate::ingress::{Ingress, IngressEntry};
 use crate::sink::SinkNotes;
 use crate::stage::Stage;
 use crate::stage::context::StageContext;
+use crate::state::slab::Slabs;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -68,6 +69,10 @@ pub struct Shard {
     saving: Option<Saving>,
     /// Moves of an earlier run, still to be made again.
     moves: VecDeque<Move>,
+    slabs: Slabs,
+    /// When it is looked again which memory has not been needed, and whether some is still to be given back.
+    tidy_at: Nanos,
+    is_untidy: bool,
 }
 
 impl Shard {
@@ -77,6 +82,7 @@ impl Shard {
         first: Rc<StageContext>,
         stages: Vec<Stage>,
         ids: Vec<usize>,
+        slabs: Slabs,
     ) -> Self {
         let durable_through = if first.run().durable { Tick(0) } else { Tick::END };
         let (released, saving) = (durable_through, None);
@@ -94,6 +100,9 @@ impl Shard {
             kept: Tick(0),
             saving,
             moves: VecDeque::new(),
+            slabs,
+            tidy_at: Nanos(TIDY_NANOS),
+            is_untidy: false,
         }
     }
 
@@ -140,10 +149,38 @@ impl Shard {
             work += progress.work;
             published |= progress.published | moved;
         }
+        self.tidy();
         self.streak = if work > 0 { self.streak.saturating_add(1) } else { 0 };
         let finished =
             self.ingress.ended() && self.stages.iter().all(Stage::ended) && self.released == Tick::END;
         Ok(Step { work, published, finished })
+    }
+
+    /// Now and then looks which memory nobody has needed since it last did, and gives that back, a bounded part in a step.
+    #[inline]
+    fn tidy(&mut self) {
+        let now = self.first.now.get();
+        let ends = now >= self.tidy_at;
+        if ends | self.is_untidy {
+            self.tidy_some(now, ends);
+        }
+    }
+
+    #[cold]
+    fn tidy_some(&mut self, now: Nanos, ends: bool) {
+        if ends {
+            self.tidy_at = Nanos(now.0.saturating_add(TIDY_NANOS));
+        }
+        let mut done = true;
+        for stage in &mut self.stages {
+            if ends || done {
+                done &= stage.tidy(ends);
+            }
+        }
+        if ends || done {
+            done &= self.slabs.tidy(ends);
+        }
+        self.is_untidy = !done;
     }
 
     /// Does a bounded part of what was put off when the state came back from a checkpoint; true when nothing is left. For a driver that has

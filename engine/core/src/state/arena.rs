@@ -6,14 +6,14 @@
 //! 1. *open*: under a number, for lookups;
 //! 2. *kept*: let go of, but a checkpoint that is under way still needs the rows;
 //! 3. *stale*: nobody needs the rows, and they are not cleared yet;
-//! 4. *spare*: empty, for whoever opens the next.
+//! 4. *spare*: empty, for whoever opens the next; given back when nobody has for a while.
 //!
 //! ```text
 //!  header   | tables | number | table | ... | blocks |     for each open table with rows; all numbers are those of Notes
 //!  table    rows (key, value), in blocks whose chunks say their stretch of the hash space
 //! ```
 
-use crate::bounds::{MOVE_ROWS_MAX, SKIP_ROWS};
+use crate::bounds::{FIRE_ROWS_MAX, MOVE_ROWS_MAX, PANE_ROWS, SKIP_ROWS};
 use crate::checkpoint::notes::{Noted, Notes};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::saver::Saver;
@@ -61,6 +61,10 @@ pub struct Arena<K, V> {
     kept: Vec<KeyedTable<K, V>>,
     stale: Vec<KeyedTable<K, V>>,
     spare: Vec<KeyedTable<K, V>>,
+    /// The fewest that were spare at any time since it was last [looked](State::tidy), how many of them are to go back, and the one that does.
+    unused: usize,
+    leaving: usize,
+    going: Option<KeyedTable<K, V>>,
     /// As many tables are kept in all as were open at a time of late: the most since the last count but one of [`COUNTED`] that were let go of,
     /// and since the last.
     most: (usize, usize),
@@ -83,6 +87,9 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
             kept: Vec::new(),
             stale: Vec::new(),
             spare: Vec::new(),
+            unused: 0,
+            leaving: 0,
+            going: None,
             most: (0, 0),
             counted: 0,
             saver: Saver::new(memory),
@@ -119,6 +126,8 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
     pub(crate) fn open(&mut self, number: i64) -> usize {
         self.find(number).unwrap_or_else(|at| {
             let mut table = self.spare.pop().unwrap_or_else(|| KeyedTable::new(self.slabs.clone()));
+            self.unused = self.unused.min(self.spare.len());
+            self.leaving = self.leaving.min(self.unused);
             table.begin(&self.saver);
             self.open.insert(at, (number, table));
             self.most.1 = self.most.1.max(self.open.len());
@@ -162,7 +171,35 @@ impl<K: Key, V: Record + Clone> Arena<K, V> {
     /// Has the memory of all tables given back that are not open, spare ones included, as they are cleared.
     pub(crate) fn give_back(&mut self) {
         self.stale.append(&mut self.spare);
+        (self.unused, self.leaving) = (0, 0);
         self.most = (0, self.open.len());
+    }
+
+    /// Gives some of the storage back of spare tables that nobody has needed for a while, as much as is a bounded step; true when nothing is left of
+    /// it. A while `ends`, and another begins.
+    pub(crate) fn give_back_unused(&mut self, ends: bool) -> bool {
+        if ends {
+            (self.leaving, self.unused) = (self.unused, self.spare.len());
+        }
+        let mut budget = FIRE_ROWS_MAX;
+        while budget > 0 {
+            match &mut self.going {
+                Some(table) => {
+                    if table.clear_some(&mut budget, false) {
+                        self.going = None;
+                    }
+                }
+                None if self.leaving > 0 => {
+                    budget = budget.saturating_sub(PANE_ROWS);
+                    self.leaving -= 1;
+                    // The last one is the next that is opened: it is at hand.
+                    self.going = Some(self.spare.swap_remove(0));
+                    self.unused = self.unused.min(self.spare.len());
+                }
+                None => break,
+            }
+        }
+        self.leaving == 0 && self.going.is_none()
     }
 
     fn retire(&mut self, table: KeyedTable<K, V>) {
@@ -327,6 +364,10 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
         self.unindexed.is_none()
     }
 
+    fn tidy(&mut self, ends: bool) -> bool {
+        self.give_back_unused(ends)
+    }
+
     fn digest(&self) -> u64 {
         let rows = self.open.iter().flat_map(|(number, table)| table.iter().map(|row| (*number, row)));
         // A sum, so that hash order does not show.
@@ -336,3 +377,6 @@ impl<K: Key, V: Record + Clone> State for Arena<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

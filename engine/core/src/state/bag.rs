@@ -22,8 +22,10 @@ use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::{fold, join};
 use crate::fault::Fault;
 use crate::ids::ShardId;
+use crate::record::heap::owned;
 use crate::record::rows::{decode, encode};
 use crate::record::{Record, digest, struct_record};
+use crate::state::heap_bytes::{HeapBytes, HeapShare};
 use crate::state::keyed::Stretch;
 use crate::state::memory::Memory;
 use crate::state::slots::Slots;
@@ -89,25 +91,29 @@ pub struct Bag<T> {
     /// The highest count of a row that is or was here, and the shard.
     arrivals: u64,
     shard: ShardId,
+    /// What the rows own.
+    heap: HeapShare,
     saver: Saver,
     /// Earlier shards that have begun to come.
     earlier: u64,
 }
 
 impl<T: Record> Bag<T> {
-    pub(crate) fn new(memory: &Arc<dyn Memory>, shard: ShardId) -> Self {
+    pub(crate) fn new(memory: &Arc<dyn Memory>, heap: &HeapBytes, shard: ShardId) -> Self {
         let slots = |number| Slots::new(memory.clone(), number as u32 + 1);
         Bag {
             ranges: (0..RANGES).map(slots).collect(),
             len: 0,
             arrivals: 0,
             shard,
+            heap: heap.share(),
             saver: Saver::new(memory),
             earlier: 0,
         }
     }
 
     /// Rows that wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -123,9 +129,10 @@ impl<T: Record> Bag<T> {
     }
 
     fn put(&mut self, waiting: Waiting<T>) -> Result<BagPlace, Fault> {
-        let range = range_of(waiting.hash);
+        let (range, owned) = (range_of(waiting.hash), owned(&waiting.row));
         let place = self.ranges[range].add(waiting, &mut self.saver)?;
         self.len += 1;
+        self.heap.add(owned);
         Ok(BagPlace::new(range, place))
     }
 
@@ -144,6 +151,7 @@ impl<T: Record> Bag<T> {
         let (range, place) = place.parts();
         let waiting = self.ranges[range].take(place, &mut self.saver)?;
         self.len -= 1;
+        self.heap.sub(owned(&waiting.row));
         Ok(waiting.row)
     }
 
@@ -245,8 +253,9 @@ impl<T: Record> State for Bag<T> {
                 encode(&mut bytes, places.iter().map(|place| &slots[*place]))?;
                 step.block(step.at.0 as u32 + 1, (from / MOVED_ROWS) as u32, 0, bytes);
                 for place in places {
-                    slots.take(place, &mut self.saver)?;
+                    let gone = slots.take(place, &mut self.saver)?;
                     self.len -= 1;
+                    self.heap.sub(owned(&gone.row));
                 }
             }
             step.count(1);
@@ -274,7 +283,7 @@ mod tests {
     #[test]
     fn numbers_of_before_are_told_apart_and_come_before_new_ones() {
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let mut bag = Bag::<u64>::new(&memory, ShardId(5));
+        let mut bag = Bag::<u64>::new(&memory, &HeapBytes::new(memory.clone()), ShardId(5));
         let alone = Router::with_owners([0].into());
         let owned = Owned::new(&alone, ShardId(0));
         let hash = |row: u64| fold(row);

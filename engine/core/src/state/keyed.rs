@@ -13,21 +13,23 @@
 //! checkpoints is in `saving`, how leaves grow and are divided in `growth`, looking many keys up at once in `batch`.
 
 mod batch;
+mod counting;
 #[cfg(test)]
 pub(crate) mod flood;
 mod growth;
 mod saving;
 
-use crate::bounds::LEAF_ROWS;
 use crate::fault::Fault;
 use crate::record::Record;
 use crate::record::key::Key;
+use crate::state::heap_bytes::HeapShare;
 use crate::state::leaf::{ENTRY_BITS, Leaf, Probe};
 use crate::state::line::Mixed;
 use crate::state::prefetch::prefetch;
 use crate::state::slab::Slabs;
 use alloc::vec::Vec;
 
+use self::counting::owned_by;
 pub(crate) use self::saving::Stretch;
 use crate::checkpoint::saver::Saver;
 
@@ -77,6 +79,9 @@ pub struct KeyedTable<K, V> {
     nodes: Vec<Node<K, V>>,
     len: usize,
     slabs: Slabs,
+    /// What rows own, and the table itself beside its slabs, which is `frame`.
+    heap: HeapShare,
+    frame: usize,
     /// The number of the table in checkpoints; 0 while it has none.
     number: u32,
     /// The last freeze; 0 while nobody watches.
@@ -102,6 +107,8 @@ impl<K, V> KeyedTable<K, V> {
             shift: 63,
             nodes: Vec::new(),
             len: 0,
+            heap: slabs.heap().share(),
+            frame: 0,
             slabs,
             number: 0,
             epoch: 0,
@@ -122,13 +129,6 @@ impl<K, V> KeyedTable<K, V> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    /// The value at a place.
-    #[inline(always)]
-    pub(crate) fn value_mut(&mut self, place: Place) -> &mut V {
-        let (leaf, entry) = parts(place);
-        &mut self.nodes[leaf].leaf.entries_mut()[entry].1
     }
 
     /// The entry at a place.
@@ -156,6 +156,12 @@ impl<K, V> KeyedTable<K, V> {
         ((leaf << ENTRY_BITS) as Place, self.nodes[leaf].leaf.entries())
     }
 
+    /// What is counted besides what rows own.
+    #[cfg(test)]
+    pub(crate) fn frame(&self) -> usize {
+        self.frame
+    }
+
     /// Every leaf's stretch and entries.
     #[cfg(test)]
     pub(crate) fn stretches(&self) -> impl Iterator<Item = (Stretch, &[(K, V)])> {
@@ -165,49 +171,6 @@ impl<K, V> KeyedTable<K, V> {
     /// Every key with its value, in an order that depends on how they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
         self.nodes.iter().flat_map(|node| node.leaf.entries())
-    }
-
-    /// Forgets every key, within `budget` rows' worth of time; true when no key is left. Between the first call and that the table must not be
-    /// used. The leaves stay, for keys that come next, if it should `keep` them and they were not too many for those that came; otherwise
-    /// their storage goes back.
-    pub(crate) fn clear_some(&mut self, budget: &mut usize, keep: bool) -> bool {
-        assert!(!self.awaited, "a table that a checkpoint still needs");
-        self.coming = None;
-        if self.cleared == 0 && !(keep && self.is_worth_keeping()) {
-            // What has no places in the directory is on its way back.
-            self.directory.clear();
-        }
-        let kept = !self.directory.is_empty();
-        while *budget > 0 {
-            let node = if kept { self.nodes.get_mut(self.cleared) } else { self.nodes.last_mut() };
-            let Some(node) = node else { break };
-            // Rows that own something are dropped one by one.
-            let owned = if core::mem::needs_drop::<(K, V)>() { node.leaf.len() } else { 0 };
-            *budget = budget.saturating_sub(owned.max(LEAF_ROWS));
-            self.len -= node.leaf.len();
-            if kept {
-                node.leaf.clear();
-                (node.epoch, node.fresh) = (0, 0);
-                self.cleared += 1;
-            } else {
-                node.leaf.release(&self.slabs);
-                self.nodes.pop();
-            }
-        }
-        let clean = if kept { self.cleared == self.nodes.len() } else { self.nodes.is_empty() };
-        if clean {
-            self.cleared = 0;
-        }
-        clean
-    }
-
-    /// Whether the leaves were at least an eighth full, or there is hardly anything to give back.
-    fn is_worth_keeping(&self) -> bool {
-        let room: usize = match &self.nodes[..] {
-            [only] => only.leaf.capacity(),
-            nodes => nodes.len() * Leaf::<K, V>::ENTRIES_MAX,
-        };
-        self.len * 8 >= room || room <= FEW_KEYS
     }
 }
 
@@ -256,6 +219,7 @@ impl<K: Key, V> KeyedTable<K, V> {
         self.nodes.push(Node { leaf, stretch, epoch, frozen: 0, fresh, changed: u16::MAX });
         self.shift = 63;
         self.directory.resize(2, Probe { base: core::ptr::null_mut(), mask: 0, leaf: 0 });
+        self.count_frame();
     }
 
     /// Tells the directory what lookups need to know of a leaf.
@@ -302,8 +266,9 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 if self.epoch != 0 {
                     self.touch(number, entry, saver)?;
                 }
-                let (key, value) = make();
-                self.nodes[number].leaf.push(mixed, key, value);
+                let row = make();
+                self.heap.add(owned_by(&row));
+                self.nodes[number].leaf.push(mixed, row.0, row.1);
                 self.len += 1;
                 return Ok((number << ENTRY_BITS | entry) as Place);
             }
@@ -334,11 +299,16 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         let leaf = &mut self.nodes[number].leaf;
         let (row, slow) = leaf.remove(entry, K::hash);
         self.len -= 1;
+        self.heap.sub(owned_by(&row));
         if slow {
             leaf.index(K::hash);
         }
-        if leaf.len() == 0 && leaf.capacity() > FEW_KEYS {
-            leaf.release(&self.slabs);
+        if leaf.capacity() > FEW_KEYS && leaf.len() * 8 <= leaf.capacity() {
+            if leaf.len() == 0 {
+                leaf.release(&self.slabs);
+            } else if leaf.shrink(&self.slabs).is_ok() {
+                leaf.index(K::hash);
+            }
             self.show(number);
         }
         Ok(Some(row))
@@ -412,7 +382,7 @@ mod tests {
                 // Mostly more, mostly fewer, or as many as before.
                 if fold(key ^ round ^ draw) % 8 < [3, 5, 4][round as usize % 3] {
                     let place = table.place(key.hash(), &mut saver, |k| *k == key, || (key, 0)).unwrap();
-                    *table.value_mut(place) += draw;
+                    table.change(place, |sum| *sum += draw);
                     *twin.entry(key).or_insert(0) += draw;
                 } else {
                     let removed = table.remove(key.hash(), &mut saver, |k| *k == key).unwrap();
@@ -434,6 +404,29 @@ mod tests {
             }
         }
         assert_eq!(table.leaves(), leaves, "leaves are used again");
+    }
+
+    /// Of many keys a few are left: their leaves have not much more room than they need.
+    #[test]
+    fn what_is_left_of_many_keys_takes_little() {
+        let limited = crate::state::memory::limited::Limited::new(usize::MAX);
+        let memory: Arc<dyn Memory> = limited.clone();
+        let (mut saver, mut table) =
+            (Saver::new(&memory), KeyedTable::<u64, u64>::new(Slabs::new(memory.clone())));
+        for key in 0..200_000u64 {
+            table.place(key.hash(), &mut saver, |k| *k == key, || (key, key)).unwrap();
+        }
+        let most = limited.in_use();
+        for key in (0..200_000u64).filter(|key| key % 100 != 0) {
+            assert!(table.remove(key.hash(), &mut saver, |k| *k == key).unwrap().is_some());
+        }
+        // One empty block of each size stays for a while.
+        (0..2).for_each(|_| while !table.slabs.tidy(true) {});
+        assert!(limited.in_use() < most / 8, "{} of {most}", limited.in_use());
+        for key in 0..200_000u64 {
+            let found = table.find(key.hash(), |k| *k == key).copied();
+            assert_eq!(found, (key % 100 == 0).then_some(key));
+        }
     }
 
     /// A key that is its own hash.

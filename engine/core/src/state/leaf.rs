@@ -143,6 +143,13 @@ impl<K, V> Leaf<K, V> {
         Ok(())
     }
 
+    /// Storage for half as many keys as are there again, if that is less than there is. As for [`reserve`](Self::reserve).
+    pub(super) fn shrink(&mut self, slabs: &Slabs) -> Result<(), OutOfMemory> {
+        let keys = (self.len() + self.len() / 2).min(Self::ENTRIES_MAX);
+        let lines = keys.div_ceil(KEYS_PER_LINE).next_power_of_two();
+        if lines >= self.lines as usize { Ok(()) } else { self.move_to(lines, lines * KEYS_PER_LINE, slabs) }
+    }
+
     const fn bytes(lines: usize, keys: usize) -> usize {
         lines * size_of::<Line>() + keys * size_of::<(K, V)>()
     }

@@ -23,6 +23,26 @@ pub trait Memory: Send + Sync {
     /// # Errors
     /// When the block would exceed the configured limit.
     fn map(&self, bytes: usize) -> Result<Region, OutOfMemory>;
+
+    /// Counts `bytes` that come from elsewhere: what keys and values own on the heap, and rows in the queues of sources and sinks. Whoever charges
+    /// them [refunds](Self::refund) them. Memory without a limit need not count.
+    ///
+    /// # Errors
+    /// When they would exceed the configured limit.
+    fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// `bytes` that were [charged](Self::charge) are gone.
+    fn refund(&self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// The configured limit in bytes.
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// A block of memory. Dropping it gives the block back to where it came from.
@@ -219,6 +239,13 @@ impl<T> Buf<T> {
         unsafe { items.drop_in_place() };
     }
 
+    /// Drops all items and gives the storage back.
+    pub fn release(&mut self) {
+        self.clear();
+        (self.base, self.capacity) = (NonNull::dangling(), 0);
+        self.region = None;
+    }
+
     /// Makes some of the items zero again.
     pub fn refill_with_zeros(&mut self, items: core::ops::Range<usize>)
     where
@@ -290,6 +317,59 @@ unsafe impl Zeroable for u128 {}
 unsafe impl Zeroable for (u64, u32) {}
 // SAFETY: no value is needed for items that are allowed to be uninitialised.
 unsafe impl<T> Zeroable for core::mem::MaybeUninit<T> {}
+
+/// Memory with a limit, for tests.
+#[cfg(test)]
+pub(crate) mod limited {
+    use super::*;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// Counts what is charged and mapped, up to a limit.
+    pub(crate) struct Limited {
+        pub(crate) in_use: Arc<AtomicUsize>,
+        pub(crate) limit: usize,
+    }
+
+    impl Limited {
+        pub(crate) fn new(limit: usize) -> Arc<Self> {
+            Arc::new(Limited { in_use: Arc::default(), limit })
+        }
+        pub(crate) fn in_use(&self) -> usize {
+            self.in_use.load(Relaxed)
+        }
+    }
+
+    impl Memory for Limited {
+        fn map(&self, bytes: usize) -> Result<Region, OutOfMemory> {
+            struct Owner(Arc<AtomicUsize>, usize, #[expect(dead_code, reason = "held to be dropped")] Region);
+            impl Drop for Owner {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(self.1, Relaxed);
+                }
+            }
+            let region = HeapMemory.map(bytes)?;
+            self.charge(region.len())?;
+            let (ptr, len) = (region.as_ptr(), region.len());
+            let owner = alloc::boxed::Box::new(Owner(self.in_use.clone(), len, region));
+            // SAFETY: the owner keeps the block, and nobody else has it.
+            Ok(unsafe { Region::new(ptr, len, owner) })
+        }
+        fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
+            let in_use = self.in_use();
+            if in_use + bytes > self.limit {
+                return Err(OutOfMemory { asked: bytes, in_use, limit: self.limit });
+            }
+            self.in_use.store(in_use + bytes, Relaxed);
+            Ok(())
+        }
+        fn refund(&self, bytes: usize) {
+            self.in_use.fetch_sub(bytes, Relaxed);
+        }
+        fn limit(&self) -> usize {
+            self.limit
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

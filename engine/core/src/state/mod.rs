@@ -5,7 +5,10 @@
 
 pub mod arena;
 pub mod bag;
+pub mod charge;
+pub(crate) mod fifo;
 pub(crate) mod heap;
+pub(crate) mod heap_bytes;
 pub mod keyed;
 mod leaf;
 mod line;

@@ -84,6 +84,8 @@ pub(crate) struct Order {
     counts: Box<[u32; BUCKETS]>,
     differing: u64,
     phase: Phase,
+    /// The most rows since it was last [looked](Self::tidy).
+    most: usize,
 }
 
 impl Order {
@@ -94,6 +96,15 @@ impl Order {
             counts: Box::new([0; BUCKETS]),
             differing: 0,
             phase: Phase::Sorted,
+            most: 0,
+        }
+    }
+
+    /// A while ends: gives the buffers back if they were hardly used in it. Nobody may need what was sorted any more.
+    pub(crate) fn tidy(&mut self) {
+        if core::mem::take(&mut self.most) < self.rows.capacity().max(self.spare.capacity()) / 4 {
+            self.rows.release();
+            self.spare.release();
         }
     }
 
@@ -142,6 +153,7 @@ impl Order {
         budget: &mut usize,
     ) -> Result<(), OutOfMemory> {
         if leaf < table.leaves() {
+            self.most = self.most.max(table.len());
             let missing = table.len() - self.rows.len();
             self.rows.reserve(missing)?;
             let (first, entries) = table.leaf(leaf);

@@ -21,6 +21,8 @@ use self::saving::PageWatch;
 use crate::checkpoint::saver::Saver;
 use crate::fault::Fault;
 use crate::record::Record;
+use crate::record::heap::owned;
+use crate::state::heap_bytes::{HeapBytes, HeapShare};
 use crate::state::memory::{Buf, Memory};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +58,8 @@ pub struct Ordered<E> {
     /// A tournament: node `n` has the better of nodes `2n` and `2n + 1`, of which those from [`PARTS`] on are the parts themselves.
     winners: [u8; PARTS],
     len: usize,
+    /// What the entries own.
+    heap: HeapShare,
     saver: Saver,
     memory: Arc<dyn Memory>,
     /// Where saving is: a part, and a page of it; none if a checkpoint needs nothing more.
@@ -80,13 +84,14 @@ impl<E: Ordering> Ordered<E> {
         }
     };
 
-    pub(crate) fn new(memory: &Arc<dyn Memory>) -> Self {
+    pub(crate) fn new(memory: &Arc<dyn Memory>, heap: &HeapBytes) -> Self {
         let part = |_| Part { pages: Vec::new(), order: Vec::new(), free: Vec::new() };
         let parts = (0..PARTS).map(part).collect();
         let mut ordered = Ordered {
             parts,
             winners: [0; PARTS],
             len: 0,
+            heap: heap.share(),
             saver: Saver::new(memory),
             memory: memory.clone(),
             swept: None,
@@ -122,19 +127,19 @@ impl<E: Ordering> Ordered<E> {
     pub fn insert(&mut self, entry: E) -> Result<bool, Fault> {
         let number = part_of(entry.hash());
         let Err((at, place)) = self.parts[number].find(&entry) else { return Ok(false) };
-        let part = &mut self.parts[number];
+        let (owned, part) = (owned(&entry), &mut self.parts[number]);
         let Some(&page) = part.order.get(at) else {
             // The part has no entry yet.
             let page = self.open(number)?;
             self.parts[number].pages[page as usize].entries.push(entry);
             self.parts[number].order.push(page);
-            self.has_grown(number, true);
+            self.has_grown(number, true, owned);
             return Ok(true);
         };
         if part.pages[page as usize].entries.len() < Self::PAGE {
             self.touch(number, page)?;
             put(&mut self.parts[number].pages[page as usize].entries, place, entry)?;
-            self.has_grown(number, at == 0 && place == 0);
+            self.has_grown(number, at == 0 && place == 0, owned);
             return Ok(true);
         }
         self.halve(number, at)?;
@@ -175,14 +180,16 @@ impl<E: Ordering> Ordered<E> {
             part.let_go(page, &self.memory);
         }
         self.len -= 1;
+        self.heap.sub(owned(&entry));
         if at == 0 && place == 0 {
             self.play(number);
         }
         Ok(entry)
     }
 
-    fn has_grown(&mut self, number: usize, is_first: bool) {
+    fn has_grown(&mut self, number: usize, is_first: bool, owned: usize) {
         self.len += 1;
+        self.heap.add(owned);
         if is_first {
             self.play(number);
         }

@@ -3,7 +3,7 @@
 //! A table of a million keys has hundreds of leaves, and a window of a second thousands of panes with a few keys each: to ask the driver for
 //! each would cost a system call or waste most of a page. A block holds slabs of one size: the first of a size few of them, each further one
 //! as many as there are already, up to a huge page. One that is empty goes back, but for one of each size, so that a shard that fills and
-//! empties the same state in turn asks for nothing.
+//! empties the same state in turn asks for nothing; and that one as well when it has not been needed for a while.
 //!
 //! ```text
 //!  size      256, 320, 384, 448, 512, 640 ... : four steps from each power of two to the next, so a fifth is wasted at most
@@ -12,6 +12,7 @@
 
 use crate::bounds::{SLAB_BLOCK_BYTES_MAX, SLAB_BLOCK_BYTES_MIN, SLAB_BYTES_MIN};
 use crate::fault::OutOfMemory;
+use crate::state::heap_bytes::HeapBytes;
 use crate::state::memory::{Memory, Region};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -74,6 +75,9 @@ struct Class {
     open: Vec<u32>,
     /// Blocks without any slab in use.
     empty: u32,
+    /// Whether one of these became so, or no longer is, since it was last [looked](Slabs::tidy) at; and whether none did for as long.
+    used: bool,
+    idle: bool,
     /// Bytes of all blocks.
     bytes: usize,
 }
@@ -87,13 +91,22 @@ struct Inner {
 
 /// Where the slabs of a shard come from. A handle: a clone is the same.
 #[derive(Clone)]
-pub struct Slabs(Rc<RefCell<Inner>>);
+pub struct Slabs {
+    inner: Rc<RefCell<Inner>>,
+    heap: HeapBytes,
+}
 
 impl Slabs {
     /// Slabs cut from what `memory` gives.
     pub fn new(memory: Arc<dyn Memory>) -> Self {
         let (blocks, vacant, classes) = (Vec::new(), Vec::new(), Vec::new());
-        Slabs(Rc::new(RefCell::new(Inner { memory, blocks, vacant, classes })))
+        let heap = HeapBytes::new(memory.clone());
+        Slabs { inner: Rc::new(RefCell::new(Inner { memory, blocks, vacant, classes })), heap }
+    }
+
+    /// Where what the shard's rows own elsewhere is counted.
+    pub(crate) fn heap(&self) -> &HeapBytes {
+        &self.heap
     }
 
     /// A slab of at least `bytes` bytes, aligned to a cache line. Its content is whatever it was, or zero.
@@ -101,7 +114,13 @@ impl Slabs {
     /// # Errors
     /// When the memory limit refuses a further block.
     pub(crate) fn take(&self, bytes: usize) -> Result<Slab, OutOfMemory> {
-        self.0.borrow_mut().take(class_of(bytes))
+        self.inner.borrow_mut().take(class_of(bytes))
+    }
+
+    /// Gives a block back that has been empty for a while, if there is one; true if there is none. A while `ends`, and another begins, for blocks of
+    /// each size.
+    pub(crate) fn tidy(&self, ends: bool) -> bool {
+        self.inner.borrow_mut().tidy(ends)
     }
 
     /// Bytes of the slab that is given to whoever asks for so many.
@@ -111,7 +130,7 @@ impl Slabs {
 
     /// Takes a slab back.
     pub(crate) fn free(&self, slab: Slab) {
-        self.0.borrow_mut().free(&slab);
+        self.inner.borrow_mut().free(&slab);
     }
 }
 
@@ -138,7 +157,9 @@ impl Inner {
                 }
             };
             if block.used == 0 {
-                self.classes[usize::from(class)].empty -= 1;
+                let class = &mut self.classes[usize::from(class)];
+                class.empty -= 1;
+                (class.used, class.idle) = (true, false);
             }
             block.used += 1;
             // SAFETY: the block has room for its number of slabs of this class, and this is one of them.
@@ -199,13 +220,38 @@ impl Inner {
             return;
         }
         if class.empty > 0 {
-            class.open.retain(|open| *open != slab.block);
-            class.bytes -= class_bytes(slab.class) * block.slabs as usize;
-            self.blocks[slab.block as usize] = None;
-            self.vacant.push(slab.block);
+            self.let_go(slab.class, slab.block);
         } else {
             class.empty += 1;
+            (class.used, class.idle) = (true, false);
         }
+    }
+
+    /// A block of a class has no slab in use, and goes back.
+    fn let_go(&mut self, class: u16, number: u32) {
+        let Some(block) = self.blocks[number as usize].take() else { unreachable!("a class's block") };
+        let bytes = class_bytes(class) * block.slabs as usize;
+        let class = &mut self.classes[usize::from(class)];
+        class.open.retain(|open| *open != number);
+        class.bytes -= bytes;
+        self.vacant.push(number);
+    }
+
+    fn tidy(&mut self, ends: bool) -> bool {
+        if ends {
+            for class in &mut self.classes {
+                class.idle = class.empty > 0 && !core::mem::replace(&mut class.used, false);
+            }
+        }
+        let Some(class) = self.classes.iter().position(|class| class.idle) else { return true };
+        self.classes[class].idle = false;
+        let is_empty =
+            |number: &&u32| self.blocks[**number as usize].as_ref().is_some_and(|block| block.used == 0);
+        if let Some(number) = self.classes[class].open.iter().find(is_empty).copied() {
+            self.classes[class].empty -= 1;
+            self.let_go(class as u16, number);
+        }
+        false
     }
 }
 
@@ -271,8 +317,20 @@ mod tests {
             let held_bytes: usize = held.values().map(Slab::len).sum();
             assert!(held_bytes <= in_use.load(Relaxed));
             held.into_values().for_each(|slab| slabs.free(slab));
-            // One block of each size.
+            // One block of each size, each of which goes when it was not used for as long as it takes to end two whiles.
             assert!(in_use.load(Relaxed) <= 40 * SLAB_BLOCK_BYTES_MAX);
+            if seed % 2 == 1 {
+                let classes = slabs.inner.borrow().classes.iter().filter(|class| class.empty > 0).count();
+                let before = in_use.load(Relaxed);
+                assert!(slabs.tidy(true) && in_use.load(Relaxed) == before, "they have just been used");
+                assert!(!slabs.tidy(true), "one block is a step");
+                assert!(in_use.load(Relaxed) < before);
+                let kept = slabs.take(1).unwrap();
+                let steps = (1..).take_while(|_| !slabs.tidy(false)).count();
+                assert!(steps + 2 >= classes, "{steps} of {classes}");
+                assert!(in_use.load(Relaxed) <= SLAB_BLOCK_BYTES_MIN, "but for the one that is in use");
+                slabs.free(kept);
+            }
         }
         drop(slabs);
         assert_eq!(in_use.load(Relaxed), 0);

@@ -114,6 +114,13 @@ pub(crate) trait State {
         true
     }
 
+    /// Gives a bounded part of the memory back that nobody has needed for a while; true when nothing is left of that. A while `ends`, and
+    /// another begins. It changes nothing that can be seen.
+    fn tidy(&mut self, ends: bool) -> bool {
+        let _ = ends;
+        true
+    }
+
     /// Equal for equal state, however it came to be.
     fn digest(&self) -> u64;
 }
@@ -167,12 +174,12 @@ impl StateStore {
 
     /// Rows that wait, in no order: see [`Bag`].
     pub fn bag<T: Record>(&self) -> Rc<RefCell<Bag<T>>> {
-        self.add(Bag::new(&self.memory, self.shard.get()))
+        self.add(Bag::new(&self.memory, self.slabs.heap(), self.shard.get()))
     }
 
     /// Entries in their own order: see [`Ordered`].
     pub fn ordered<E: Ordering>(&self) -> Rc<RefCell<Ordered<E>>> {
-        self.add(Ordered::new(&self.memory))
+        self.add(Ordered::new(&self.memory, self.slabs.heap()))
     }
 
     /// Timers of keys: see [`Timers`].
@@ -240,7 +247,17 @@ impl StateStore {
                 .insert(block.section.state_number(), (u64::from_le_bytes(*blocks), 0));
             before.map_or(Ok(()), |before| complete(block.section, before))?;
         }
-        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
+        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)?;
+        self.count_heap()
+    }
+
+    /// Counts what has come and gone of what rows own on the heap, since the last time. At the end of a frame, or of a bounded step.
+    ///
+    /// # Errors
+    /// When the memory limit refuses what has come.
+    #[inline]
+    pub(crate) fn count_heap(&self) -> Result<(), Fault> {
+        Ok(self.slabs.heap().settle()?)
     }
 
     /// All blocks have been taken back.
@@ -284,12 +301,25 @@ impl StateStore {
     /// # Errors
     /// When the state does not fit into the memory limit.
     pub(crate) fn restore_moved(&self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
-        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)
+        self.states.borrow()[block.section.state_number()].borrow_mut().restore(block, bytes, owned)?;
+        self.count_heap()
     }
 
     /// Does a bounded part of what was put off when the state came back; true when nothing is left.
     pub(crate) fn catch_up(&self) -> bool {
         self.states.borrow().iter().all(|state| state.borrow_mut().catch_up())
+    }
+
+    /// See [`State::tidy`].
+    pub(crate) fn tidy(&self, ends: bool) -> bool {
+        // All of them hear that a while ends; what follows from that is done one by one.
+        let (states, mut done) = (self.states.borrow(), true);
+        for state in states.iter() {
+            if ends || done {
+                done &= state.borrow_mut().tidy(ends);
+            }
+        }
+        done
     }
 
     /// Equal for equal state.

@@ -73,10 +73,9 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "memory",
         flag: "memory",
-        doc: "What the engine may take for rings, tables and buffers together. Every queue is sized from it or \
-              checked against it at the start, and tables ask for their share \
-              as they grow: too little is an error that says so. What keys and records own on the heap is not \
-              counted.",
+        doc: "What the engine may take for all that grows, and for the text and lists that keys and values own. Rings \
+              are checked against it at the start, and everything else asks for its share as it grows: too little \
+              holds back the producers of an inlet, or is an error that says so.",
         kind: Kind::Size { min: MEMORY_BYTES_MIN, max: 64 << 40, power_of_two: false },
         default: Fallback::WithinMachine("2 GB"),
         suggest: |machine| Value::Size(Suggested::of(machine).memory),

@@ -110,6 +110,11 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
         self.recent.clear_some(budget);
     }
 
+    /// Gives back what nobody has needed for a while.
+    pub(super) fn tidy(&mut self, ends: bool) -> bool {
+        self.tables.give_back_unused(ends) & self.recent.give_back_unused(ends)
+    }
+
     /// Drops all tables: the panes are no longer what they were, or all begins anew.
     pub(super) fn reset(&mut self) {
         self.tables.retire_all();
@@ -172,7 +177,7 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
             let (table, saver) = arena.table_mut(at);
             let make = || (read(&keyed.key), to.empty());
             let place = table.place(hash, saver, |key| key.is(&keyed.key), make)?;
-            to.add(table.value_mut(place), &keyed.item);
+            table.change(place, |value| to.add(value, &keyed.item));
             Ok(())
         };
         let added = if i128::from(start) < self.border {

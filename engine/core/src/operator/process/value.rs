@@ -57,7 +57,7 @@ impl<K: Key, W: Record + Clone> OpenValues<K, W> {
         let table = values.open(0);
         let (table, saver) = values.table_mut(table);
         self.place = table.place(hash, saver, |k| k == key, || (key.clone(), None))?;
-        self.in_hand = table.value_mut(self.place).take();
+        self.in_hand = table.change(self.place, Option::take);
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl<K: Key, W: Record + Clone> OpenValues<K, W> {
         let (table, saver) = values.table_mut(table);
         match self.in_hand.take() {
             None => drop(table.remove(hash, saver, |k| k == key)?),
-            value => *table.value_mut(self.place) = value,
+            value => table.change(self.place, |there| *there = value),
         }
         Ok(())
     }
@@ -204,15 +204,15 @@ impl<K: Key, V: Record + Clone> OpenState<K> for OpenExpiringValues<K, V> {
             let table = values.open(0);
             let (table, saver) = values.table_mut(table);
             let place = table.place(hash, saver, |k| *k == due.key, || (due.key.clone(), None))?;
-            match table.value_mut(place) {
-                Some(row) if row.until > through => {
-                    row.check = row.until;
-                    self.expiry.check(due.key, (), row.until)?;
-                }
-                row => {
-                    assert!(row.is_some(), "what is to be checked is there");
-                    table.remove(hash, saver, |k| *k == due.key)?;
-                }
+            let lives_until = table.change(place, |row| {
+                let Some(row) = row else { unreachable!("what is to be looked at is there") };
+                row.check = row.until;
+                row.until
+            });
+            if lives_until > through {
+                self.expiry.check(due.key, (), lives_until)?;
+            } else {
+                table.remove(hash, saver, |k| *k == due.key)?;
             }
         }
         Ok(false)

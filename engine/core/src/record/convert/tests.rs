@@ -194,6 +194,12 @@ impl<A: Record> Record for Before<A> {
             Variant { name: "Named", number: "", fields: &[Field::of::<A>("first"), Field::of::<u8>("n")] },
         ],
     };
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Before::Empty => 0,
+            Before::One(first) | Before::Named { first, .. } => first.heap_bytes(),
+        }
+    }
 }
 
 impl<A: Record> Record for Now<A> {
@@ -211,6 +217,13 @@ impl<A: Record> Record for Now<A> {
             Variant { name: "Empty", number: "", fields: &[] },
         ],
     };
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Now::Named { extra, first, .. } => extra.heap_bytes() + first.heap_bytes(),
+            Now::One(first) => first.heap_bytes(),
+            Now::Other(_) | Now::Empty => 0,
+        }
+    }
 }
 
 fn list<P: Pair>(random: &mut Random, len: usize) -> (Vec<P::Was>, Vec<P::Is>) {

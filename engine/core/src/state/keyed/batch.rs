@@ -7,11 +7,12 @@
 //! What is in its way (a full leaf, one without an index, a key whose tag another key has) is done at the end, one by one. This file holds
 //! the unsafe code that goes from a probe to an entry.
 
-use super::KeyedTable;
+use super::{KeyedTable, owned_by};
 use crate::bounds::BATCH;
 use crate::checkpoint::saver::Saver;
 use crate::fault::Fault;
 use crate::record::Record;
+use crate::record::heap::{owned, owns};
 use crate::record::key::Key;
 use crate::state::leaf::Probe;
 use crate::state::line::Mixed;
@@ -44,7 +45,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             *probe = unsafe { *self.directory.get_unchecked(self.slot(*hash)) };
             prefetch(probe.line(Mixed::new(*hash)));
         }
-        let (mut missing, mut made) = (0u64, 0u64);
+        let (mut missing, mut made, mut came) = (0u64, 0u64, 0);
         for (number, ((row, probe), hash)) in rows.iter_mut().zip(&probes).zip(hashes).enumerate() {
             if probe.base.is_null() {
                 missing |= 1 << number;
@@ -62,28 +63,38 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                         missing |= 1 << number;
                         continue;
                     }
-                    let (key, value) = make(number);
+                    let new = make(number);
+                    came += owned_by(&new);
                     // What is frozen are the entries before this one.
                     node.catch_up(self.epoch, self.since);
-                    *row = node.leaf.push_at(Mixed::new(*hash), &free, key, value);
+                    *row = node.leaf.push_at(Mixed::new(*hash), &free, new.0, new.1);
                     self.len += 1;
                     made |= 1 << number;
                 }
             }
         }
+        if const { owns::<(K, V)>() } {
+            self.heap.add(came);
+        }
         if self.epoch != 0 {
             self.touch_batch(&rows[..hashes.len()], &probes, saver)?;
         }
+        let (mut before, mut after) = (0, 0);
         for (number, row) in rows[..hashes.len()].iter().enumerate() {
             if missing & 1 << number == 0 {
                 // SAFETY: the entry is one of its leaf's, which has got no other storage since, and no two are borrowed at a time.
                 let (found, value) = unsafe { &mut **row };
                 if is(number, found) {
+                    before += owned(value);
                     visit(number, value, made & 1 << number != 0);
+                    after += owned(value);
                 } else {
                     missing |= 1 << number;
                 }
             }
+        }
+        if const { owns::<V>() } {
+            self.heap.change(before, after);
         }
         while missing != 0 {
             let number = missing.trailing_zeros() as usize;
@@ -91,7 +102,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             let before = self.len;
             let place = self.place(hashes[number], saver, |k| is(number, k), || make(number))?;
             let made = self.len > before;
-            visit(number, self.value_mut(place), made);
+            self.change(place, |value| visit(number, value, made));
         }
         Ok(())
     }

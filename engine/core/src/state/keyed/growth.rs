@@ -61,6 +61,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         });
         self.show(number);
         self.show(self.nodes.len() - 1);
+        self.count_frame();
         Ok(())
     }
 }

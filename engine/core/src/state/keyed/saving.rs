@@ -10,11 +10,12 @@
 //!
 //! So a block says by its name alone which key groups its rows are of.
 
-use super::{DEPTH_MAX, KeyedTable, Node};
+use super::{DEPTH_MAX, KeyedTable, Node, owned_by};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::saver::{Saver, Step};
 use crate::fault::Fault;
 use crate::record::Record;
+use crate::record::heap::owned;
 use crate::record::key::Key;
 use crate::record::rows::{Rows, encode};
 use crate::state::leaf::{Leaf, PIECES};
@@ -260,6 +261,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
                 false => leaf.extend(&mut rows.by_ref().filter(lives_here)),
             };
             self.len += leaf.len() - there;
+            let came = leaf.entries()[there..].iter().map(owned_by).sum();
+            self.heap.add(came);
             self.coming = Some(covering);
             // Before anything can fail: it has other storage.
             self.show(covering);
@@ -289,6 +292,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             let leaf = self.directory[self.slot(key.hash())].leaf as usize;
             if !self.nodes[leaf].leaf.is_full() {
                 self.set_apart(leaf, saver)?;
+                self.heap.add(owned(&key) + owned(&value));
                 self.nodes[leaf].leaf.append(key, value);
                 self.len += 1;
                 self.show(leaf);
@@ -322,6 +326,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
             node.leaf.divide(&mut going, |key| moving.has(key.hash()));
         }
         self.len -= going.len();
+        self.heap.sub(going.entries().iter().map(owned_by).sum());
         let mut outcome = Ok(());
         for (piece, rows) in going.entries().chunks(Leaf::<K, V>::PIECE).enumerate() {
             let mut bytes = Vec::new();
@@ -366,7 +371,7 @@ mod tests {
 
     fn add(table: &mut KeyedTable<u64, u64>, key: u64, saver: &mut Saver) {
         let place = table.place(fold(key), saver, |k| *k == key, || (key, 0)).unwrap();
-        *table.value_mut(place) += 1;
+        table.change(place, |count| *count += 1);
     }
 
     fn rows_of(blocks: &Blocks) -> BTreeMap<u64, u64> {

@@ -2,6 +2,7 @@
 
 use super::{Ordered, Ordering, Part, part_of};
 use crate::fault::Fault;
+use crate::record::heap::{owned, owns};
 use core::cmp;
 
 impl<E: Ordering> Part<E> {
@@ -68,7 +69,14 @@ impl<E: Ordering> Ordered<E> {
         }
         let page = part.order[at];
         self.touch(number, page)?;
-        Ok(Some(change(&mut self.parts[number].pages[page as usize].entries[place])))
+        let entry = &mut self.parts[number].pages[page as usize].entries[place];
+        if const { !owns::<E>() } {
+            return Ok(Some(change(entry)));
+        }
+        let before = owned(entry);
+        let changed = change(entry);
+        self.heap.change(before, owned(entry));
+        Ok(Some(changed))
     }
 
     /// Takes an entry away, as [`get`](Self::get) finds it.

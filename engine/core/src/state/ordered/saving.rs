@@ -16,6 +16,7 @@ use crate::checkpoint::snapshot::{BlockId, Section, SnapshotOut};
 use crate::exchange::hash::fold;
 use crate::fault::Fault;
 use crate::record::digest;
+use crate::record::heap::owned;
 use crate::record::rows::{decode, encode};
 use crate::state::keyed::Stretch;
 use crate::state::store::{Extraction, State};
@@ -97,6 +98,7 @@ impl<E: Ordering> Ordered<E> {
         let page = self.open(number)?;
         let part = &mut self.parts[number];
         self.len += rows.len();
+        self.heap.add(rows.iter().map(owned).sum());
         rows.into_iter().for_each(|row| part.pages[page as usize].entries.push(row));
         part.order.insert(at, page);
         if at == 0 {
@@ -127,6 +129,7 @@ impl<E: Ordering> Ordered<E> {
         step.block(number as u32 + 1, page, 0, bytes);
         self.touch(number, page)?;
         self.len -= going.len();
+        self.heap.sub(going.iter().map(owned).sum());
         let part = &mut self.parts[number];
         let entries = &mut part.pages[page as usize].entries;
         entries.clear();

@@ -6,6 +6,7 @@ use crate::checkpoint::snapshot::held::{Blocks, Held};
 use crate::exchange::hash::{fold, join};
 use crate::exchange::router::Router;
 use crate::ids::ShardId;
+use crate::state::heap_bytes::HeapBytes;
 use crate::state::memory::HeapMemory;
 use crate::state::store::{Extraction, State};
 use crate::state::timers::Timer;
@@ -41,7 +42,8 @@ fn text(chance: u64) -> Timer<String> {
 }
 
 fn ordered<E: Ordering>() -> Ordered<E> {
-    Ordered::new(&(Arc::new(HeapMemory) as Arc<dyn Memory>))
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+    Ordered::new(&memory, &HeapBytes::new(memory.clone()))
 }
 
 fn all<E: Ordering>(ordered: &Ordered<E>) -> BTreeSet<E> {

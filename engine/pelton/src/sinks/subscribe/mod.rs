@@ -16,9 +16,9 @@
 //! Rows of one shard come in the order (tick, seq). Those of several shards come in the order in which they were released, which is not
 //! the same in every run.
 //!
-//! Costs: a lock for each batch of rows released together; a clone of each row received. Rows that wait are unbounded, since a sink
-//! cannot hold back the engine: as many as were made since the last acknowledgement. A job without durability does not keep rows that have
-//! been received.
+//! Costs: a lock for each batch of rows released together; a clone of each row received. A sink cannot hold back the engine: there wait as many rows
+//! as were made since the last acknowledgement. They count against the job's `memory`, with what they own, and when there is no more of that the job
+//! stops and says so. A job without durability does not keep rows that have been received.
 
 mod queue;
 mod writer;
@@ -175,6 +175,11 @@ impl<T: Record + Clone + Send> Subscription<T> {
     /// Rows that wait, received or not, because they have not been acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Bytes that these rows take of the job's memory.
+    pub fn unacknowledged_bytes(&self) -> usize {
+        self.queue.bytes()
     }
 
     /// Whether the job has ended, however that was, and every row has been received.

@@ -1,12 +1,14 @@
 //! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
 
 use super::{NoRow, Position};
-use crate::bounds::ENDING_WAIT;
+use crate::bounds::{ENDING_WAIT, SPARE_ROWS_MAX};
 use crate::sinks::Row;
 use pelton_core::sink::{Ending, Outcome};
-use pelton_core::{ShardId, Tick};
+use pelton_core::state::charge::Charge;
+use pelton_core::state::memory::Memory;
+use pelton_core::{OutOfMemory, Record, ShardId, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A row that has not been acknowledged.
@@ -14,6 +16,8 @@ pub(super) struct Kept<T> {
     /// The shard whose checkpoints it is part of: not the one that made it, if there were other shards then.
     pub(super) coordinator: ShardId,
     pub(super) row: Row<T>,
+    /// What it takes, itself included.
+    pub(super) bytes: usize,
 }
 
 /// Not `crossbeam-channel`: rows stay after they were received, until they are acknowledged by name, and a checkpoint looks at all of them.
@@ -25,6 +29,8 @@ pub(super) struct Queue<T> {
 
 struct QueueState<T> {
     fresh: VecDeque<Kept<T>>,
+    /// What all rows take.
+    charge: Charge,
     /// By the shard that made them, in order.
     received: BTreeMap<ShardId, VecDeque<Kept<T>>>,
     /// For each shard its last row that was handled.
@@ -53,6 +59,7 @@ impl<T> Queue<T> {
         }
         let state = QueueState {
             fresh: VecDeque::new(),
+            charge: Charge::default(),
             received: BTreeMap::new(),
             handled,
             seen: BTreeMap::new(),
@@ -78,8 +85,8 @@ impl<T> Queue<T> {
             if state.is_rescale {
                 state.each().for_each(|kept| kept.coordinator = ShardId(0));
             } else {
-                state.fresh.clear();
-                state.received.clear();
+                (state.fresh, state.received) = (VecDeque::new(), BTreeMap::new());
+                state.charge.clear();
                 state.seen.clear();
             }
             state.entered.clear();
@@ -100,8 +107,8 @@ impl<T> Queue<T> {
     /// where this one ends.
     ///
     /// # Errors
-    /// What `read` returns.
-    pub(super) fn recall<E>(
+    /// What `read` returns, or that there is no room for the rows.
+    pub(super) fn recall<E: From<OutOfMemory>>(
         &self,
         is_rescale: bool,
         read: impl FnOnce() -> Result<Vec<Kept<T>>, E>,
@@ -111,6 +118,7 @@ impl<T> Queue<T> {
         if !state.recalled {
             let rows = read()?;
             state.recalled = true;
+            state.charge.add(rows.iter().map(|kept| kept.bytes).sum())?;
             state.put(rows.into_iter());
             drop(state);
             self.news.notify_all();
@@ -118,14 +126,22 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// What waits here counts against `memory`.
+    pub(super) fn count_in(&self, memory: &Arc<dyn Memory>) {
+        self.lock().charge.begin(memory);
+    }
+
     /// The last row of `shard` that was handled.
     pub(super) fn handled(&self, shard: ShardId) -> Option<(Tick, u64)> {
         self.lock().handled.get(&shard).copied()
     }
 
-    /// Takes rows of a writer, in order; those that were handled are left out.
-    pub(super) fn put(&self, rows: impl Iterator<Item = Kept<T>>) {
-        self.lock().put(rows);
+    /// Takes rows of a writer, in order, and what was charged for them; those that were handled are left out.
+    pub(super) fn put(&self, rows: impl Iterator<Item = Kept<T>>, charge: &mut Charge) {
+        let mut state = self.lock();
+        state.charge.absorb(charge);
+        state.put(rows);
+        drop(state);
         self.news.notify_all();
     }
 
@@ -138,8 +154,12 @@ impl<T> Queue<T> {
         let through = (position.tick, position.seq);
         let last = state.handled.entry(position.shard).or_insert(through);
         *last = (*last).max(through);
-        if let Some(rows) = state.received.get_mut(&position.shard) {
-            while rows.pop_front_if(|kept| kept.name() <= through).is_some() {}
+        let QueueState { received, charge, .. } = &mut *state;
+        if let Some(rows) = received.get_mut(&position.shard) {
+            while let Some(kept) = rows.pop_front_if(|kept| kept.name() <= through) {
+                charge.sub(kept.bytes);
+            }
+            give_back(rows);
         }
     }
 
@@ -151,6 +171,11 @@ impl<T> Queue<T> {
     /// A run is about to begin, and this says how it ends.
     pub(super) fn attach(&self, ending: Ending) {
         self.lock().ending = Some(ending);
+    }
+
+    /// Bytes of the rows that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().charge.bytes()
     }
 
     /// How the run has ended, if it has.
@@ -175,6 +200,25 @@ impl<T> Queue<T> {
     }
 }
 
+impl<T: Record> Kept<T> {
+    pub(super) fn new(coordinator: ShardId, row: Row<T>) -> Self {
+        let bytes = bytes_of(&row.row);
+        Kept { coordinator, row, bytes }
+    }
+}
+
+/// What a row takes while it waits. A list has room for twice its rows as a rule, so that a row has its place there one and a half times.
+pub(super) fn bytes_of<T: Record>(row: &T) -> usize {
+    size_of::<Kept<T>>() * 3 / 2 + row.heap_bytes()
+}
+
+/// Gives the room back of rows that are gone, when it is most of it.
+fn give_back<T>(rows: &mut VecDeque<T>) {
+    if rows.capacity() > SPARE_ROWS_MAX && rows.len() < rows.capacity() / 4 {
+        rows.shrink_to(rows.len() * 2);
+    }
+}
+
 impl<T> Kept<T> {
     fn name(&self) -> (Tick, u64) {
         (self.row.tick, self.row.seq)
@@ -191,6 +235,8 @@ impl<T> QueueState<T> {
                     self.seen.insert(shard, name);
                 }
                 self.fresh.push_back(kept);
+            } else {
+                self.charge.sub(kept.bytes);
             }
         }
     }
@@ -220,12 +266,15 @@ impl<T: Clone> Queue<T> {
         loop {
             let state = &mut *guard;
             if let Some(kept) = state.fresh.pop_front() {
+                give_back(&mut state.fresh);
                 let shard = kept.row.shard;
                 if state.handled.get(&shard).is_some_and(|last| kept.name() <= *last) {
                     // Acknowledged before it was received: by one that had it in an earlier run.
+                    state.charge.sub(kept.bytes);
                     continue;
                 }
                 if !state.durable {
+                    state.charge.sub(kept.bytes);
                     return Ok(kept.row);
                 }
                 let row = kept.row.clone();

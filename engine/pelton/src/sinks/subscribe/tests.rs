@@ -304,3 +304,46 @@ fn every_row_is_handled_once_whatever_happens() {
         }
     }
 }
+
+/// Rows that nobody comes for fill the memory, and then the next is refused with the figures; what is acknowledged makes room.
+#[test]
+fn rows_that_wait_count_until_they_are_acknowledged() {
+    const LIMIT: usize = 1 << 20;
+    for durable in [false, true] {
+        let (rows, sink) = subscribe();
+        let memory = pelton_runtime::MemoryBudget::new(LIMIT as u64);
+        let mut writer = sink.open(ShardId(0));
+        writer.count_in(&(Arc::new(memory.clone()) as Arc<dyn pelton_core::state::memory::Memory>));
+        if durable {
+            recall(&mut writer, 0, &[], None).unwrap();
+        }
+        let row = "x".repeat(1_000);
+        let mut written = 0;
+        let refused = loop {
+            (0..10).for_each(|_| writer.write(EventTime(0), row.clone()));
+            match writer.commit(Tick(written + 1)) {
+                Ok(()) => writer.flush().unwrap(),
+                Err(fault) => break fault,
+            }
+            written += 1;
+        };
+        let Fault::OutOfMemory(refused) = refused else { panic!("{refused}") };
+        assert!(refused.asked > 0 && refused.in_use <= LIMIT && refused.limit == LIMIT, "{refused}");
+        assert_eq!(rows.unacknowledged() as u64, written * 10);
+        // What a row takes besides its text is little.
+        let bytes = rows.unacknowledged_bytes();
+        assert!(bytes <= memory.in_use() && bytes > LIMIT * 9 / 10, "{bytes}");
+        assert!((900..1_000).contains(&(written * 10)), "{written}");
+        // Those that were in hand as it was refused are gone with the writer.
+        drop(writer);
+        let mut last = None;
+        while let Ok(row) = rows.try_recv() {
+            last = Some(row.position());
+        }
+        assert_eq!(rows.unacknowledged_bytes() > 0, durable);
+        rows.acknowledge(last.unwrap());
+        assert_eq!(rows.unacknowledged_bytes(), 0);
+        // A few pieces stay charged, so that what comes and goes in turn costs nothing.
+        assert!(memory.in_use() < 48 << 10, "{}", memory.in_use());
+    }
+}

@@ -6,12 +6,15 @@
 //!  | rows | bytes: for each  | tick | shard | seq | event time | bytes: the archived row | |      numbers and bytes of notes
 //! ```
 
-use super::queue::{Kept, Queue};
+use super::queue::{Kept, Queue, bytes_of};
+use crate::bounds::SPARE_ROWS_MAX;
 use crate::sinks::Row;
 use pelton_core::checkpoint::notes::{Noted, Notes};
 use pelton_core::record::rows::{decode_one, encode_one};
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
-use pelton_core::{EventTime, Fault, Record, ShardId, Tick};
+use pelton_core::state::charge::Charge;
+use pelton_core::state::memory::Memory;
+use pelton_core::{EventTime, Fault, OutOfMemory, Record, ShardId, Tick};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,12 +25,16 @@ pub struct SubscriberWriter<T> {
     tick: Vec<(EventTime, T)>,
     /// Rows of complete ticks that have not been released to the service.
     batch: Vec<Row<T>>,
+    /// What the rows of both take, and whether there was no room for one; it was dropped, and the job stops.
+    charge: Charge,
+    refused: Option<OutOfMemory>,
 }
 
 impl<T> SubscriberWriter<T> {
     pub(super) fn new(queue: Arc<Queue<T>>, shard: ShardId) -> Self {
         queue.enter(shard);
-        SubscriberWriter { queue, shard, tick: Vec::new(), batch: Vec::new() }
+        let (tick, batch, charge) = (Vec::new(), Vec::new(), Charge::default());
+        SubscriberWriter { queue, shard, tick, batch, charge, refused: None }
     }
 }
 
@@ -41,17 +48,36 @@ fn read_rows<T: Record>(bytes: &[u8], coordinator: ShardId, into: &mut Vec<Kept<
         let shard =
             u16::try_from(noted.number()?).map_err(|_| bad("a row is of a shard that there cannot be"))?;
         let (seq, at, row) = (noted.number()?, noted.time()?, decode_one(noted.bytes()?)?);
-        into.push(Kept { coordinator, row: Row { tick, shard: ShardId(shard), seq, at, row } });
+        into.push(Kept::new(coordinator, Row { tick, shard: ShardId(shard), seq, at, row }));
     }
     if noted.is_empty() && outer.is_empty() { Ok(()) } else { Err(bad("they are longer than they say")) }
 }
 
 impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
+    fn count_in(&mut self, memory: &Arc<dyn Memory>) {
+        self.charge.begin(memory);
+        self.queue.count_in(memory);
+    }
+
+    fn heap_bytes(&self, row: &T) -> usize {
+        row.heap_bytes()
+    }
+
     fn write(&mut self, at: EventTime, row: T) {
-        self.tick.push((at, row));
+        let bytes = bytes_of(&row);
+        match self.charge.add(bytes) {
+            Ok(()) => self.tick.push((at, row)),
+            Err(refused) => {
+                self.charge.sub(bytes);
+                self.refused.get_or_insert(refused);
+            }
+        }
     }
 
     fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
+        if let Some(refused) = &self.refused {
+            return Err(refused.clone().into());
+        }
         let shard = self.shard;
         let rows = self.tick.drain(..).zip(0..).map(|((at, row), seq)| Row { tick, shard, seq, at, row });
         self.batch.extend(rows);
@@ -61,7 +87,11 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     fn flush(&mut self) -> Result<(), Fault> {
         let shard = self.shard;
         if !self.batch.is_empty() {
-            self.queue.put(self.batch.drain(..).map(|row| Kept { coordinator: shard, row }));
+            let rows = self.batch.drain(..).map(|row| Kept::new(shard, row));
+            self.queue.put(rows, &mut self.charge);
+            if self.tick.capacity().max(self.batch.capacity()) > SPARE_ROWS_MAX {
+                (self.tick, self.batch) = (Vec::new(), Vec::new());
+            }
         }
         Ok(())
     }
