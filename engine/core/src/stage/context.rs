@@ -78,6 +78,8 @@ pub struct StageContext {
     /// What the sinks of the stage are called, and the one that failed or panicked, by its number.
     sinks: RefCell<Vec<String>>,
     blamed: Cell<Option<usize>>,
+    /// The operator within a chain that runs while the one in front of it does, or that failed or panicked there.
+    within: RefCell<Option<Rc<str>>>,
     /// The stage's generators by their number in the job.
     generators: RefCell<BTreeMap<usize, Rc<Cell<EventTime>>>>,
     /// What is known of watermarks before anybody says them.
@@ -104,6 +106,7 @@ impl StageContext {
             run: Cell::new(RunInfo { shards: 1, ..RunInfo::default() }),
             sinks: RefCell::default(),
             blamed: Cell::new(None),
+            within: RefCell::default(),
             generators: RefCell::default(),
             known: RefCell::default(),
             fault: RefCell::default(),
@@ -250,6 +253,21 @@ impl StageContext {
     /// The name of the sink that failed or panicked, if one did.
     pub(crate) fn blamed(&self) -> Option<String> {
         self.blamed.get().map(|number| self.sink_name(number))
+    }
+
+    /// An operator within a chain runs, of that name, until the one of before goes on, which is returned.
+    pub(crate) fn enter(&self, operator: Option<Rc<str>>) -> Option<Rc<str>> {
+        self.within.replace(operator)
+    }
+
+    /// The name of the operator within a chain that runs, or has failed.
+    pub(crate) fn within(&self) -> Option<Rc<str>> {
+        self.within.borrow().clone()
+    }
+
+    /// Whether there is a fault that nobody has asked for yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.fault.borrow().is_some()
     }
 
     /// Notes the first fault; the stage stops at the end of the call in progress.

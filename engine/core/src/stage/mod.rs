@@ -43,6 +43,7 @@ use crate::state::store::StateStore;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// One ring that a stage reads.
@@ -199,8 +200,9 @@ impl Stage {
     }
 
     /// What the segment is called that ran last.
-    pub(crate) fn running(&self) -> &str {
-        self.segments.name(self.segments.running)
+    pub(crate) fn running(&self) -> String {
+        let within = self.context.within();
+        within.as_deref().unwrap_or_else(|| self.segments.name(self.segments.running)).into()
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -251,7 +253,7 @@ impl Stage {
 
     /// Takes frames up to a bound; `pulse` is called between them.
     pub(crate) fn step(&mut self, stage: StageId, pulse: impl FnMut()) -> Result<Progress, Fault> {
-        let progress = self.merge_some(stage, pulse).map_err(|fault| fault.within(self.running()))?;
+        let progress = self.merge_some(stage, pulse).map_err(|fault| fault.within(&self.running()))?;
         self.context.stats.looks.add(core::mem::take(&mut self.merge.looks));
         self.tell_due();
         Ok(progress)

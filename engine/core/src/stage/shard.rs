@@ -345,10 +345,10 @@ impl Shard {
             return (tick, sink);
         }
         let (context, name) = match self.running {
-            0 => (&*self.first, self.ingress.running()),
+            0 => (&*self.first, self.ingress.running().to_string()),
             stage => (self.stages[stage - 1].context(), self.stages[stage - 1].running()),
         };
-        (context.tick.get(), name.to_string())
+        (context.tick.get(), name)
     }
 
     /// A digest of the keyed state after every tick so far, if the shard records or replays: equal for equal histories.

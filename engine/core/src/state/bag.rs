@@ -94,8 +94,10 @@ pub struct Bag<T> {
     /// What the rows own.
     heap: HeapShare,
     saver: Saver,
-    /// Earlier shards that have begun to come.
+    /// Earlier shards that have begun to come, and the highest count that they had: it holds here once all have come, since what this shard gives
+    /// others meanwhile says its own.
     earlier: u64,
+    coming: u64,
 }
 
 impl<T: Record> Bag<T> {
@@ -109,6 +111,7 @@ impl<T: Record> Bag<T> {
             heap: heap.share(),
             saver: Saver::new(memory),
             earlier: 0,
+            coming: 0,
         }
     }
 
@@ -212,7 +215,7 @@ impl<T: Record> State for Bag<T> {
     fn restore(&mut self, block: BlockId, bytes: &[u8], owned: &Owned<'_>) -> Result<(), Fault> {
         if block.table == 0 {
             self.earlier += 1;
-            self.arrivals = self.arrivals.max(Noted::new(bytes).number()?);
+            self.coming = self.coming.max(Noted::new(bytes).number()?);
             return Ok(());
         }
         for row in decode::<Waiting<T>>(bytes)? {
@@ -229,6 +232,7 @@ impl<T: Record> State for Bag<T> {
 
     fn restored(&mut self) -> Result<bool, Fault> {
         self.earlier = 0;
+        self.arrivals = self.arrivals.max(core::mem::take(&mut self.coming));
         Ok(true)
     }
 

@@ -158,6 +158,83 @@ fn operators_behind_operators_and_forks() {
     check(&job, &rows, twin);
 }
 
+/// Makes rows that are long, so that few fit into what follows.
+#[derive(Clone)]
+struct Long(usize);
+
+impl<T: Record> ProcessFunction<u64, T> for Long {
+    type State = (Expiring<ValueState<u64>>, Expiring<ValueState<u64>>);
+    type Out = (u64, String);
+
+    fn state(&self) -> Self::State {
+        (Expiring::after(Ttl::event_time(nanos(300))), Expiring::after(Ttl::event_time(nanos(3))))
+    }
+
+    fn record(
+        &self,
+        _: T,
+        (mut one, mut other): StateOf<'_, u64, Self::State>,
+        key: &mut KeyContext<'_, u64, Self::Out>,
+    ) {
+        (*one, *other) = (Some(1), Some(2));
+        let row = (*key.key(), "x".repeat(self.0));
+        key.emit(row);
+    }
+}
+
+/// What is in front of a chained operator waits for room, and the rows that wait for that operator count against it.
+#[test]
+fn a_chain_with_long_rows_goes_on_when_there_is_no_room() {
+    let events = events(124, 900, 200);
+    for long in [100, 700, 2_500] {
+        let counts: BTreeSet<(u64, i64)> = events.iter().map(|e| (e.key, e.time.div_euclid(1_000))).collect();
+        let twin = counts.iter().map(|(key, _)| (*key, long)).collect();
+        let rows = collect();
+        let job = Job::new("long behind windows")
+            .source(from_vec(events.clone()))
+            .event_time(at, disorder())
+            .key_by(|e| e.key)
+            .window(tumbling(nanos(1_000)))
+            .count()
+            .keyed_as(|row| row.key)
+            .process(Long(long))
+            .rebalance()
+            .map(|(key, text)| (key, text.len()))
+            .sink(rows.clone());
+        check(&job, &rows, twin);
+        let rows = collect();
+        let twin = events.iter().map(|e| (e.key, long)).collect();
+        let job = Job::new("long behind a sort")
+            .source(from_vec(events.clone()))
+            .event_time(at, disorder())
+            .key_by(|e| e.key)
+            .sort_by(by_time)
+            .keyed_as(|e| e.key)
+            .process(Long(long))
+            .rebalance()
+            .map(|(key, text)| (key, text.len()))
+            .sink(rows.clone());
+        check(&job, &rows, twin);
+    }
+}
+
+/// Without any chain: what expires needs no room.
+#[test]
+fn state_expires_though_there_is_hardly_room_for_a_row() {
+    let events = events(125, 400, 30);
+    let twin = events.iter().map(|e| (e.key, 3_000)).collect();
+    let rows = collect();
+    let job = Job::new("long")
+        .source(from_vec(events))
+        .event_time(at, disorder())
+        .key_by(|e| e.key)
+        .process(Long(3_000))
+        .rebalance()
+        .map(|(key, text)| (key, text.len()))
+        .sink(rows.clone());
+    check(&job, &rows, twin);
+}
+
 #[test]
 fn a_stream_that_is_not_grouped_so_is_refused() {
     let numbers = || Job::new("numbers").source(from_iter(|| 0..100u64));
@@ -181,6 +258,11 @@ fn a_stream_that_is_not_grouped_so_is_refused() {
         grouped("spread").rebalance().keyed_as(|n| n % 7).process(Same).sink(collect()),
         "spread over the shards since it was grouped",
     );
+    let timed = grouped("times").event_time(|n| EventTime(*n as i64 / 2), in_order());
+    refused(
+        timed.keyed_as(|n| n % 7).process(Same).sink(collect()),
+        "another event time since it was grouped",
+    );
     // What was grouped twice is grouped by the second.
     let again = grouped("again").key_by(|n| (n % 3) as u8).process(Same);
     refused(again.keyed_as(|n| n % 7).process(Same).sink(collect()), "grouped by keys of `u8`");
@@ -197,6 +279,96 @@ impl<K: Key, T: Record> ProcessFunction<K, T> for Same {
     fn record(&self, record: T, _: (), key: &mut KeyContext<'_, K, T>) {
         key.emit(record);
     }
+}
+
+#[test]
+fn state_that_expires_in_event_time_needs_some() {
+    let job =
+        Job::new("timeless").source(from_iter(|| 0..10u64)).key_by(|n| *n).process(Long(1)).sink(collect());
+    let error = job.run().unwrap_err();
+    assert!(matches!(error, JobError::Timeless { .. }), "{error}");
+}
+
+/// Keeps more than a checkpoint has names for.
+#[derive(Clone)]
+struct TooMuch;
+
+type Passing = Expiring<ValueState<u64>>;
+
+impl ProcessFunction<u64, u64> for TooMuch {
+    type State = ((Passing, Passing, Passing, Passing), Passing);
+    type Out = ();
+
+    fn state(&self) -> Self::State {
+        let passing = || Expiring::after(Ttl::event_time(nanos(1)));
+        ((passing(), passing(), passing(), passing()), passing())
+    }
+
+    fn record(&self, _: u64, _: StateOf<'_, u64, Self::State>, _: &mut KeyContext<'_, u64, ()>) {}
+}
+
+#[test]
+#[should_panic(expected = "keeps 15 states")]
+fn a_function_has_a_bound_on_what_it_keeps() {
+    let _ = Job::new("too much").source(from_iter(|| 0..10u64)).key_by(|n| *n).process(TooMuch);
+}
+
+/// Panics at a record.
+#[derive(Clone)]
+struct Panics;
+
+impl ProcessFunction<u64, u64> for Panics {
+    type State = ();
+    type Out = u64;
+
+    fn record(&self, n: u64, (): (), _: &mut KeyContext<'_, u64, u64>) {
+        assert!(n < 5_000, "it is too much");
+    }
+}
+
+#[test]
+fn what_goes_wrong_within_a_chain_is_blamed_on_the_operator() {
+    for ticks in [1, 7, 4_096] {
+        let job = Job::new("blame")
+            .source(from_iter(|| 0..10_000u64))
+            .event_time(|n| EventTime(*n as i64), in_order())
+            .key_by(|n| n % 7)
+            .deduplicate(nanos(1))
+            .named("front")
+            .keyed_as(|n| n % 7)
+            .process(Panics)
+            .named("behind")
+            .sink(collect());
+        let mut config = Config::default();
+        config.tick.records_max = ticks;
+        let error = job.run_with(&config).unwrap_err().to_string();
+        assert!(error.contains("behind") && !error.contains("in front"), "{error}");
+    }
+}
+
+/// Pushes behind the last row that there can be.
+#[derive(Clone)]
+struct PushBehind;
+
+impl ProcessFunction<u64, u64> for PushBehind {
+    type State = MapState<u64, u64>;
+    type Out = u64;
+
+    fn record(&self, n: u64, mut list: StateOf<'_, u64, Self::State>, _: &mut KeyContext<'_, u64, u64>) {
+        list.put(u64::MAX, n);
+        list.push(n);
+    }
+}
+
+#[test]
+fn nothing_can_be_pushed_behind_the_last_number() {
+    let job =
+        Job::new("full").source(from_iter(|| 7..9u64)).key_by(|n| *n).process(PushBehind).sink(collect());
+    let error = job.run().unwrap_err().to_string();
+    assert!(
+        error.contains("key 7: nothing can be pushed") || error.contains("key 8: nothing can be pushed"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -321,7 +321,14 @@ pub fn ids(plan: &LogicalPlan, operators: &[StoredOperator]) -> Ids {
         let (from, to) = (&raw.numbers, &operator.numbers);
         if from.place == Some(0) {
             match from.stage.checked_sub(CHAINED_FIRST as u32) {
-                Some(chained) => known(&mut ids.chained, chained, to.stage),
+                Some(chained) => {
+                    assert_eq!(
+                        chained as usize,
+                        ids.chained.len(),
+                        "operators within chains are numbered in order"
+                    );
+                    ids.chained.push(to.stage);
+                }
                 None => known(&mut ids.stages, from.stage, to.stage),
             }
         }

@@ -36,6 +36,7 @@ mod node;
 mod uid;
 
 use pelton_core::record::schema::Schema;
+use std::collections::BTreeSet;
 
 pub use change::{Change, change, conversions, ids, numbered};
 pub use explain::Explanation;
@@ -104,6 +105,14 @@ impl LogicalPlan {
     /// # Errors
     /// What they were grouped by, if not that.
     pub fn is_grouped_by(&self, id: NodeId, key: &Schema) -> Result<(), String> {
+        self.grouped_by(id, key, &mut BTreeSet::new())
+    }
+
+    /// As [`is_grouped_by`](Self::is_grouped_by), but for nodes that were seen already, of which each input of a union may have some.
+    fn grouped_by(&self, id: NodeId, key: &Schema, seen: &mut BTreeSet<NodeId>) -> Result<(), String> {
+        if !seen.insert(id) {
+            return Ok(());
+        }
         let inputs = &self.node(id).inputs;
         if inputs.is_empty() {
             return Err("it was not grouped".to_owned());
@@ -113,7 +122,7 @@ impl LogicalPlan {
             Partitioning::Key { schema, .. } => {
                 Err(format!("it was grouped by keys of `{schema}`, and this one is of `{key}`"))
             }
-            Partitioning::Forward | Partitioning::SameShard => self.is_grouped_by(input.node, key),
+            Partitioning::Forward | Partitioning::SameShard => self.grouped_by(input.node, key, seen),
             Partitioning::InTurn { .. } => {
                 Err("it was spread over the shards since it was grouped".to_owned())
             }

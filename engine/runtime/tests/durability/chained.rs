@@ -1,6 +1,6 @@
 //! Operators within chains, over restarts and changes of the job.
 
-use crate::changed::{Pace, slow};
+use crate::changed::{Pace, refusal, slow};
 use crate::support::{Counted, Scratch, config};
 use pelton::config::Durability;
 use pelton::prelude::*;
@@ -132,6 +132,52 @@ fn each_row_comes_once_whatever_is_stopped() {
     let mut found: Vec<Totals> = seen.into_values().collect();
     found.sort();
     assert_eq!(found, twin());
+}
+
+/// Keeps numbers of each key for a while, by the one clock or the other, under `S`.
+#[derive(Clone)]
+struct Passing<S>(Ttl, std::marker::PhantomData<fn() -> S>);
+
+impl<S: Record + Clone + Ord + From<u32>> ProcessFunction<u64, u64> for Passing<S> {
+    type State = Expiring<MapState<S, u64>>;
+    type Out = ();
+
+    fn state(&self) -> Self::State {
+        Expiring::after(self.0)
+    }
+
+    fn record(&self, n: u64, mut map: StateOf<'_, u64, Self::State>, _: &mut KeyContext<'_, u64, ()>) {
+        map.put(S::from(n as u32 % 100), n);
+    }
+}
+
+#[test]
+fn another_clock_or_another_key_of_a_map_is_refused() {
+    fn passing<S: Record + Clone + Ord + From<u32>>(pace: &Pace, ttl: Ttl) -> Job {
+        let pace = pace.clone();
+        Job::new("passing")
+            .source(generate(move |w, of| (w as u64..NUMBERS).step_by(of)).partitions(2))
+            .uid("numbers")
+            .inspect(move |_, n| pace.keep(*n))
+            .event_time(|n| EventTime::from_millis(*n as i64), in_order())
+            .key_by(|n| n % 97)
+            .process(Passing::<S>(ttl, std::marker::PhantomData))
+            .uid("passing")
+            .sink_with_uid("nothing", for_each(drop))
+    }
+    let (scratch, pace) = (Scratch::new("chained-clock"), Pace::default());
+    let config = slow(scratch.path(), 2);
+    let running = passing::<u32>(&pace, Ttl::event_time(secs(1))).start_with(&config).unwrap();
+    while running.progress().total.records_in < 1_000 {}
+    running.stop(Stop::Suspend);
+    running.wait().unwrap();
+    let refused = refusal(&passing::<u32>(&pace, Ttl::processing_time(secs(1))), &config);
+    assert!(refused.contains("expired in event time") && refused.contains("drop_state"), "{refused}");
+    let refused = refusal(&passing::<u64>(&pace, Ttl::event_time(secs(1))), &config);
+    assert!(refused.contains("`passing`") && refused.contains("drop_state"), "{refused}");
+    // Another time to live is none of that.
+    pace.let_go();
+    passing::<u32>(&pace, Ttl::event_time(secs(2))).start_with(&config).unwrap().wait().unwrap();
 }
 
 #[test]

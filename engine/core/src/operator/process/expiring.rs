@@ -54,6 +54,13 @@ impl Ttl {
     }
 }
 
+impl Ttl {
+    #[doc(hidden)]
+    pub fn is_of_event_time(&self) -> bool {
+        self.clock == TimerKind::Event
+    }
+}
+
 impl fmt::Display for Ttl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clock = match self.clock {
@@ -159,10 +166,16 @@ impl<K: Key, S: Record + Clone + Ord> Expiry<K, S> {
     }
 
     /// What it keeps, as a plan shows it.
-    pub(super) fn describe(into: &mut Vec<StateDescription>) {
-        let (value, expires) = (Some(Check::<K, S>::SCHEMA), None);
-        into.push(StateDescription { name: "expiry", value, expires });
-        into.push(StateDescription { name: "expired", value: None, expires });
+    pub(super) fn describe(ttl: Option<Ttl>, into: &mut Vec<StateDescription>) {
+        let state =
+            StateDescription { name: "expiry", key: None, value: Some(Check::<K, S>::SCHEMA), expires: None };
+        into.push(state.clone());
+        // All times are of the one clock or of the other, which so is part of what the state is.
+        let name = match ttl.map(|ttl| ttl.clock) {
+            Some(TimerKind::Processing) => "expired in processing time",
+            Some(TimerKind::Event) | None => "expired in event time",
+        };
+        into.push(StateDescription { name, value: None, ..state });
     }
 
     /// What time it is for the key in hand.

@@ -201,9 +201,10 @@ macro_rules! kind_of_map {
             }
             fn describe(&self, into: &mut Vec<StateDescription>) {
                 let value = Some(<MapEntry<K, S, $row<V>> as Record>::SCHEMA);
-                into.push(StateDescription { name: "map", value, expires: $expires(self) });
-                if $expires(self).is_some() {
-                    Expiry::<K, S>::describe(into);
+                let (key, expires) = (Some(<(K, S) as Record>::SCHEMA), $expires(self));
+                into.push(StateDescription { name: "map", key, value, expires });
+                if let Some(ttl) = expires {
+                    Expiry::<K, S>::describe(ttl, into);
                 }
             }
         }
@@ -291,7 +292,7 @@ impl<K: Key, S: Record + Clone + Ord, W: Kept> MapOf<'_, K, S, W> {
         Ok(Some(row.value.into_value()).filter(|_| until > now))
     }
 
-    /// The rows, from the least on.
+    /// The rows, from the least on. What has expired and still lies there is passed over.
     pub fn iter(&self) -> impl Iterator<Item = (&S, &W::Value)> {
         self.range(..)
     }
@@ -353,12 +354,19 @@ impl<K: Key, S: Record + Clone + Ord, W: Kept> MapOf<'_, K, S, W> {
 
     /// Takes all rows away that come before `end`, and returns how many.
     pub fn remove_before(&mut self, end: &S) -> usize {
-        let mut removed = 0;
-        while self.first().is_some_and(|(at, _)| at < end) {
-            self.pop_first();
-            removed += 1;
+        let (hash, key, mut removed) = (self.key.hash, self.key.key, 0);
+        loop {
+            // What has expired goes as well: it is met first, and not again and again.
+            let first = self.rows.from(hash, &|row| row.key < *key).next();
+            let Some(at) = first.filter(|row| row.key == *key && row.at < *end).map(|row| row.at.clone())
+            else {
+                return removed;
+            };
+            removed += usize::from(self.remove(&at).is_some());
+            if self.key.context.has_failed() {
+                return removed;
+            }
         }
-        removed
     }
 
     /// Whether there is no row.
@@ -374,8 +382,15 @@ impl<K: Key, S: Record + Clone + Ord, W: Kept> MapOf<'_, K, S, W> {
 
 impl<K: Key, W: Kept> MapOf<'_, K, u64, W> {
     /// Puts a value behind all others, under the number that follows theirs, and 0 where there are none: a list.
+    ///
+    /// # Errors
+    /// The job stops, with the key, where there is a row under `u64::MAX`.
     pub fn push(&mut self, value: W::Value) {
-        let next = self.last().map_or(0, |(last, _)| last + 1);
+        let Some(next) = self.last().map_or(Some(0), |(last, _)| last.checked_add(1)) else {
+            let (context, key) = (self.key.context, self.key.key.describe());
+            let message = alloc::format!("key {key}: nothing can be pushed behind a row under {}", u64::MAX);
+            return context.fail(Fault::External { shard: context.shard, message });
+        };
         self.put(next, value);
     }
 }

@@ -38,6 +38,8 @@ pub trait KeyedState<K: Key>: Default + Clone + Send + Sync + 'static {
 pub struct StateDescription {
     /// What it is called.
     pub name: &'static str,
+    /// By what it is kept, if not by the key alone.
+    pub key: Option<&'static Schema>,
     /// What is kept of each key: in a `map` the rows with their keys. None for what is no part of any key.
     pub value: Option<&'static Schema>,
     /// When it expires, where it does; nothing in that where it was not said.

@@ -107,7 +107,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K> for ValueState<V> {
         &mut open.in_hand
     }
     fn describe(&self, into: &mut Vec<StateDescription>) {
-        into.push(StateDescription { name: "state", value: Some(Option::<V>::SCHEMA), expires: None });
+        let value = Some(Option::<V>::SCHEMA);
+        into.push(StateDescription { name: "state", key: None, value, expires: None });
     }
 }
 
@@ -233,7 +234,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K> for Expiring<ValueState<V>> {
     }
     fn describe(&self, into: &mut Vec<StateDescription>) {
         let (value, expires) = (Some(Option::<Expires<V>>::SCHEMA), Some(self.ttl()));
-        into.push(StateDescription { name: "state", value, expires });
-        Expiry::<K, ()>::describe(into);
+        into.push(StateDescription { name: "state", key: None, value, expires });
+        Expiry::<K, ()>::describe(self.ttl(), into);
     }
 }

@@ -99,7 +99,7 @@ impl ShardBuilder {
         let (may_wait, context) = (self.wiring.graph.may_wait(stage), self.context(stage));
         let (store, memory) = (self.store(), self.memory.clone());
         let at = OperatorContext { context: context.clone(), store: store.clone(), memory, may_wait };
-        let chained = Chained::new::<Keyed<K, I>>(operator(at), &self.memory);
+        let chained = Chained::new::<Keyed<K, I>>(operator(at), store.clone(), &name, &self.memory);
         let end = chained.end((key, item), self.router(), context);
         let operator = Box::new(chained);
         self.add_built(stage, Built { ports: Vec::new(), chained: Some(number), operator, store, name });
