@@ -331,6 +331,10 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
 
     /// Hands over what is sealed and released.
     fn show(&mut self) -> Result<(), Fault> {
+        if self.held.is_refused() {
+            // The job stops, and what is missing of a tick comes again: no part of it may count.
+            return Ok(());
+        }
         let through = self.released.min(self.sealed);
         let mut any = false;
         while let Some(tick) = self.held.first().filter(|tick| *tick <= through) {
@@ -383,6 +387,9 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
 
 impl<T: 'static, W: SinkWriter<T>> Link for ToSink<T, W> {
     fn seal(&mut self) {
+        if self.held.is_refused() {
+            return;
+        }
         self.sealed = self.context.tick.get();
         if self.rows > 0 {
             self.context.stats.rows_out.add(self.rows);
@@ -453,3 +460,6 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
         if self.context.run().dry_run { Ok(()) } else { self.writer.begin() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// A float whose sum is rounded at every addition: 8 bytes for each key, where the exact sum of an `f64` takes 296.
 ///
 /// What it gives up is that the order of addition does not show. The same log gives the same sum in windows that do not overlap, restarts and replays
-/// included; another number of shards, other ticks, and in windows that overlap a restart, may change its last bits, and sums of large
+/// included; another number of shards, other ticks, and in windows that overlap a restart or a want of memory, may change its last bits, and sums of large
 /// numbers of both signs may lose all of theirs.
 ///
 /// ```

@@ -43,6 +43,11 @@ impl<T> Held<T> {
     /// A row's place: a list has room for half as many again as there are in it, taken over time.
     const ROW: usize = size_of::<(Tick, EventTime, T)>() * 3 / 2;
 
+    /// Whether rows are missing.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -55,7 +60,7 @@ impl<T> Held<T> {
     /// Counts the row that was added last; `bytes` says what it owns.
     ///
     /// # Errors
-    /// When there is no room for it: it is dropped, and so are those that come after it.
+    /// When there is no room for it: those that come after it are dropped.
     #[cold]
     #[inline(never)]
     pub(super) fn count_last(&mut self, bytes: impl Fn(&T) -> usize) -> Result<(), OutOfMemory> {
@@ -78,8 +83,8 @@ impl<T> Held<T> {
 
     /// No more leave for now: what is left has been counted.
     pub(super) fn settle(&mut self) -> Result<(), OutOfMemory> {
-        if self.rows.is_empty() && self.rows.capacity() > SPARE_ROWS_MAX {
-            self.rows = VecDeque::new();
+        if self.rows.len() < self.rows.capacity() / 4 && self.rows.capacity() > SPARE_ROWS_MAX {
+            self.rows.shrink_to(2 * self.rows.len());
         }
         self.heap.settle()
     }

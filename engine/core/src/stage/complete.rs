@@ -70,6 +70,8 @@ impl Stage {
             }
             index += 1;
         }
+        // Before sinks commit: rows of a tick may be missing for which there was no room.
+        self.context.check()?;
         let done = self.context.ended.get();
         let taken = Taken { records: 0, watermark: EventTime::MIN, done, asked: true };
         self.segments.each(|pipe| {

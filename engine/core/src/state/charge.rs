@@ -106,7 +106,8 @@ impl Charge {
     /// `bytes` that were counted are gone.
     #[inline]
     pub fn sub(&mut self, bytes: usize) {
-        self.counted -= bytes;
+        // A type of somebody's own may be wrong about what it owns.
+        self.counted = self.counted.saturating_sub(bytes);
         self.trim();
     }
 

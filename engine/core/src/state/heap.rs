@@ -2,8 +2,7 @@
 //!
 //! Made for an operator that holds items back and lets them go in order, a few at a time: adding and taking
 //! cost O(log n) swaps each, and there is never a larger piece of work. The order is an argument, as it may
-//! need what the items do not hold. Items lie in blocks, so that growing copies nothing but what is in the first, and blocks that are not needed go
-//! back.
+//! need what the items do not hold. Items lie in blocks, so that growing copies no more than a block, and blocks that are not needed go back.
 
 use crate::fault::OutOfMemory;
 use crate::state::memory::{Buf, Memory};

@@ -1,7 +1,7 @@
 //! Items at places that they keep, some of the places free: what an operator holds back for a while and lets go in
 //! another order.
 //!
-//! Places lie in blocks, so that growing copies nothing but what is in the first. Adding and taking cost O(1), as far as there are not very many
+//! Places lie in blocks, so that growing copies no more than a block. Adding and taking cost O(1), as far as there are not very many
 //! blocks: of the first block with a free place the one is used that was freed last. So what is left after many have gone is in the first blocks, and
 //! one without any item gives its storage back. What is here can be saved while it changes: see [`watch`](crate::checkpoint::watch).
 

@@ -199,3 +199,28 @@ fn figures_that_change_by_themselves_do_not_stay() {
     drop((one, other));
     assert_eq!(heap.counted(), 0);
 }
+
+/// Values with more room than they use: what was counted of them is taken off as they move, and those that stay are as they were.
+#[test]
+fn spare_room_of_values_is_counted_until_they_go() {
+    let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+    let slabs = Slabs::new(memory);
+    let stores: Vec<_> = (0..2).map(|_| StateStore::new(Arc::new(HeapMemory), slabs.clone())).collect();
+    let lists: Vec<_> = stores.iter().map(|store| store.ordered::<Timer<String>>()).collect();
+    for n in 0..3_000u64 {
+        let mut key = String::with_capacity(500);
+        key.push_str(&format!("{n}"));
+        lists[0].borrow_mut().insert(Timer { at: EventTime(n as i64), key, tag: n }).unwrap();
+    }
+    let counted = |list: usize| lists[list].borrow().iter().map(owned).sum::<usize>();
+    assert!(counted(0) > 3_000 * 500);
+    let router = Router::new(64, 2);
+    let going = Owned::new(&router, ShardId(1));
+    let (mut step, mut is_done) = (Extraction::of(100), false);
+    while !is_done {
+        is_done = stores[0].extract(Section::operator(1, 0), &going, &mut step).unwrap();
+        step.take();
+        assert_eq!(slabs.heap().counted(), counted(0));
+    }
+    assert!((500_000..1_000_000).contains(&counted(0)), "half of them stay, with their room: {}", counted(0));
+}

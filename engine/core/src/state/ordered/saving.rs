@@ -119,22 +119,28 @@ impl<E: Ordering> Ordered<E> {
     ) -> Result<bool, Fault> {
         let entries = &self.parts[number].pages[page as usize].entries;
         step.count(entries.len());
-        let (going, staying): (Vec<E>, Vec<E>) =
-            entries.iter().cloned().partition(|entry| moving.has(entry.hash()));
-        if going.is_empty() {
+        let going = || entries.iter().filter(|entry| moving.has(entry.hash()));
+        if going().next().is_none() {
             return Ok(false);
         }
         let mut bytes = Vec::new();
-        encode(&mut bytes, &going)?;
+        encode(&mut bytes, going())?;
         step.block(number as u32 + 1, page, 0, bytes);
         self.touch(number, page)?;
-        self.len -= going.len();
-        self.heap.sub(going.iter().map(owned).sum());
         let part = &mut self.parts[number];
         let entries = &mut part.pages[page as usize].entries;
-        entries.clear();
+        // They are moved, and not copied: a copy of a text may own less than what was counted.
+        let mut staying = Vec::with_capacity(entries.len());
+        while let Some(entry) = entries.pop() {
+            if moving.has(entry.hash()) {
+                self.len -= 1;
+                self.heap.sub(owned(&entry));
+            } else {
+                staying.push(entry);
+            }
+        }
         let is_gone = staying.is_empty();
-        staying.into_iter().for_each(|entry| entries.push(entry));
+        staying.into_iter().rev().for_each(|entry| entries.push(entry));
         if is_gone {
             part.order.remove(step.at.1);
             part.let_go(page, &self.memory);
