@@ -102,7 +102,7 @@ pub trait Operator: Pipe {
     /// When the state outgrows the memory limit.
     fn frame(&mut self, port: usize, frame: Frame<'_>) -> Result<(), Fault>;
 
-    /// Takes what the chain in front has left for it since the last time, if it stands [within a chain](chained).
+    /// Takes what the chain in front has left for it since the last time, if it stands within a chain.
     ///
     /// # Errors
     /// As for [`frame`](Self::frame).
