@@ -29,7 +29,7 @@ impl<T> QueuedRecords<T> {
         Rc::new(RefCell::new(QueuedRecords { records: Fifo::new(memory), refused: None }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         if self.refused.is_none() {
             self.refused = self.records.push((at, record)).err();
@@ -54,6 +54,7 @@ impl<T: 'static> Pipe for ToQueue<T> {
 }
 
 impl<T: 'static> Push<T> for ToQueue<T> {
+    #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         self.queue.borrow_mut().push(at, record);
     }
@@ -98,6 +99,7 @@ impl<T: 'static> Pipe for ToBoth<T> {
 }
 
 impl<T: Clone + 'static> Push<T> for ToBoth<T> {
+    #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         self.left.push(at, record.clone());
         self.right.push(at, record);

@@ -1,7 +1,7 @@
 //! A queue in blocks whose memory is counted: what waits between two chains.
 //!
-//! It grows and shrinks by a block, so that no step copies what is there; one block that is empty stays for what comes next, and the others go
-//! back. The block in front is turned round when its first item is taken: then items are taken from its end.
+//! It grows and shrinks by a block, so that no step copies what is there; some blocks that are empty stay for what comes next, about as much as a
+//! poll brings, and the others go back. The block in front is turned round when its first item is taken: then items are taken from its end.
 //!
 //! ```text
 //!  blocks    | 5 4 3 . . |  | 6 7 8 9 |  | 10 11 . . |         the first is turned: 1 and 2 have been taken
@@ -11,10 +11,13 @@ use crate::fault::OutOfMemory;
 use crate::state::memory::{Buf, Memory};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Bytes of a block, unless that is less than a few items.
 const BLOCK_BYTES: usize = 16 * 1024;
 const ITEMS_MIN: usize = 16;
+/// Blocks that stay when they are empty: to have them mapped anew for each poll costs more than all else that is done with a record here.
+const SPARE_MAX: usize = 16;
 
 /// See the [module](self).
 pub(crate) struct Fifo<T> {
@@ -23,7 +26,7 @@ pub(crate) struct Fifo<T> {
     is_turned: bool,
     /// Items that the last block has room for: none if it is the first, and turned.
     room: usize,
-    spare: Option<Buf<T>>,
+    spare: Vec<Buf<T>>,
     memory: Arc<dyn Memory>,
 }
 
@@ -35,14 +38,14 @@ impl<T> Fifo<T> {
     };
 
     pub(crate) fn new(memory: Arc<dyn Memory>) -> Self {
-        Fifo { blocks: VecDeque::new(), is_turned: false, room: 0, spare: None, memory }
+        Fifo { blocks: VecDeque::new(), is_turned: false, room: 0, spare: Vec::new(), memory }
     }
 
     /// Adds an item at the end.
     ///
     /// # Errors
     /// When the memory limit refuses a further block; the item is dropped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, item: T) -> Result<(), OutOfMemory> {
         if self.room == 0 {
             self.open()?;
@@ -58,7 +61,7 @@ impl<T> Fifo<T> {
     #[cold]
     #[inline(never)]
     fn open(&mut self) -> Result<(), OutOfMemory> {
-        let mut block = self.spare.take().unwrap_or_else(|| Buf::new(self.memory.clone()));
+        let mut block = self.spare.pop().unwrap_or_else(|| Buf::new(self.memory.clone()));
         block.reserve(Self::BLOCK_ITEMS)?;
         self.room = block.capacity();
         self.blocks.push_back(block);
@@ -66,26 +69,45 @@ impl<T> Fifo<T> {
     }
 
     /// Takes the first item.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let is_last = self.blocks.len() == 1;
-        let block = self.blocks.front_mut()?;
         if !self.is_turned {
-            block.reverse();
-            self.is_turned = true;
+            self.turn();
         }
-        if is_last {
-            self.room = 0;
-        }
+        let block = self.blocks.front_mut()?;
         let item = block.pop();
         if block.is_empty() {
-            self.is_turned = false;
-            let block = self.blocks.pop_front();
-            if self.spare.is_none() {
-                self.spare = block;
-            }
+            self.let_go();
         }
         item
+    }
+
+    /// Turns the first block round, if there is one: nothing more is added to it.
+    #[cold]
+    #[inline(never)]
+    fn turn(&mut self) {
+        if let Some(block) = self.blocks.front_mut() {
+            block.reverse();
+            self.is_turned = true;
+            if self.blocks.len() == 1 {
+                self.room = 0;
+            }
+        }
+    }
+
+    /// Lets go of the first block, which is empty.
+    #[cold]
+    #[inline(never)]
+    fn let_go(&mut self) {
+        self.is_turned = false;
+        let block = self.blocks.pop_front();
+        if self.spare.len() < SPARE_MAX {
+            self.spare.extend(block);
+        }
+        // What was the last block is gone with its room.
+        if self.blocks.is_empty() {
+            self.room = 0;
+        }
     }
 }
 
@@ -95,7 +117,7 @@ mod tests {
     use crate::exchange::hash::join;
     use crate::state::memory::limited::Limited;
 
-    /// As a queue of the standard library, and of blocks that are not needed but one goes back.
+    /// As a queue of the standard library, and all blocks but a few go back that are not needed.
     #[test]
     fn items_come_out_as_they_went_in_and_blocks_go_back() {
         for seed in 0..6 {
@@ -105,8 +127,8 @@ mod tests {
                 let chance = join(seed, draw);
                 // Phases in which it grows, and phases in which it shrinks to nothing.
                 if chance % 16 < 4 + 8 * (draw / 9_000 % 2) {
-                    queue.push((draw, [seed; 3])).unwrap();
-                    twin.push_back((draw, [seed; 3]));
+                    queue.push((draw, [seed; 15])).unwrap();
+                    twin.push_back((draw, [seed; 15]));
                 } else {
                     assert_eq!(queue.pop(), twin.pop_front());
                 }
@@ -114,7 +136,7 @@ mod tests {
             while let Some(item) = queue.pop() {
                 assert_eq!(Some(item), twin.pop_front());
             }
-            assert_eq!((twin.len(), limited.in_use()), (0, BLOCK_BYTES));
+            assert_eq!((twin.len(), limited.in_use()), (0, SPARE_MAX * BLOCK_BYTES));
             drop(queue);
             assert_eq!(limited.in_use(), 0);
         }
