@@ -9,6 +9,7 @@
 //! Operators take their rows from frames, wherever these come from. The operator acts on a tick after those before it, in the order in which they
 //! stand in the program, so all that they let out in the tick has come to it by then.
 
+use crate::exchange::frame::Frame;
 use crate::exchange::local::LocalFrame;
 use crate::exchange::partition::Keyed;
 use crate::exchange::router::Router;
@@ -95,7 +96,7 @@ impl<O: Operator> Pipe for Chained<O> {
 }
 
 impl<O: Operator> Operator for Chained<O> {
-    fn frame(&mut self, port: usize, frame: crate::exchange::frame::Frame<'_>) -> Result<(), Fault> {
+    fn frame(&mut self, port: usize, frame: Frame<'_>) -> Result<(), Fault> {
         self.0.borrow_mut().operator.frame(port, frame)
     }
 
@@ -111,6 +112,10 @@ impl<O: Operator> Operator for Chained<O> {
 
     fn due(&mut self) -> Due {
         self.0.borrow_mut().operator.due()
+    }
+
+    fn tidy(&mut self, ends: bool) -> bool {
+        self.0.borrow_mut().operator.tidy(ends)
     }
 
     fn restored(&mut self) -> Result<bool, Fault> {

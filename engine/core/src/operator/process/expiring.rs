@@ -52,9 +52,7 @@ impl Ttl {
         assert!(nanos > 0, "a time to live above zero, and of 292 years at most, and not {duration:?}");
         Ttl { nanos, clock }
     }
-}
 
-impl Ttl {
     #[doc(hidden)]
     pub fn is_of_event_time(&self) -> bool {
         self.clock == TimerKind::Event
@@ -106,7 +104,7 @@ impl<S> Expiring<S> {
         Expiring { ttl: Some(ttl), _kind: PhantomData }
     }
 
-    /// None for one that came of `default`: a job with it is refused.
+    /// None for one that came of `default`: `process` panics.
     pub(super) fn ttl(&self) -> Option<Ttl> {
         self.ttl
     }
