@@ -199,3 +199,49 @@ impl<O: Operator, FK: 'static, FI: 'static, T: 'static, I: 'static> Link for ToC
         self.router = router.clone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+    use crate::state::memory::HeapMemory;
+    use crate::state::slab::Slabs;
+
+    /// Notes what it is asked.
+    struct Asked(Rc<RefCell<alloc::vec::Vec<bool>>>);
+
+    impl Pipe for Asked {
+        fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
+    }
+
+    impl Operator for Asked {
+        fn frame(&mut self, _: usize, _: Frame<'_>) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn complete(&mut self, _: &TickInfo<'_>) -> Result<bool, Fault> {
+            Ok(true)
+        }
+        fn due(&mut self) -> Due {
+            Due::at(EventTime(7))
+        }
+        fn tidy(&mut self, ends: bool) -> bool {
+            self.0.borrow_mut().push(ends);
+            false
+        }
+        fn restored(&mut self) -> Result<bool, Fault> {
+            Ok(false)
+        }
+    }
+
+    /// Whatever a stage asks of an operator with an answer of its own reaches the one within the chain.
+    #[test]
+    fn all_that_is_asked_goes_through() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let store = StateStore::new(memory.clone(), Slabs::new(memory.clone())).on(ShardId(0));
+        let asked = Rc::default();
+        let mut chained = Chained::new::<Keyed<u64, u64>>(Asked(Rc::clone(&asked)), store, "asked", &memory);
+        assert!(!chained.tidy(true) && !chained.tidy(false));
+        assert_eq!(*asked.borrow(), [true, false]);
+        assert_eq!((chained.due(), chained.restored()), (Due::at(EventTime(7)), Ok(false)));
+    }
+}

@@ -138,9 +138,7 @@ impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
             }
             core::mem::swap(&mut self.taken, &mut queue.records);
         }
-        while let Some((at, record)) = self.taken.pop() {
-            self.next.push(at, record);
-        }
+        self.taken.take_all(|(at, record)| self.next.push(at, record));
         Ok(())
     }
 }

@@ -225,6 +225,16 @@ impl<T> Buf<T> {
         Some(unsafe { self.base().add(self.len).read() })
     }
 
+    /// Hands all items to `take`, the first first, and keeps the storage. If `take` panics, those that it has not been handed are leaked.
+    #[inline]
+    pub fn take_all(&mut self, mut take: impl FnMut(T)) {
+        let (base, len) = (self.base(), core::mem::take(&mut self.len));
+        for number in 0..len {
+            // SAFETY: the item was initialised, `len` no longer counts it, and each is read once.
+            take(unsafe { base.add(number).read() });
+        }
+    }
+
     /// Drops all items and keeps the storage.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -386,6 +396,14 @@ mod tests {
         assert_eq!((buf.len(), Arc::strong_count(&token)), (100, 101));
         drop(buf.pop());
         assert_eq!((buf.len(), Arc::strong_count(&token)), (99, 100));
+        let mut taken = 0;
+        buf.take_all(|item| {
+            taken += 1;
+            assert_eq!(Arc::strong_count(&item), 101 - taken);
+        });
+        assert_eq!((buf.len(), taken, Arc::strong_count(&token)), (0, 99, 1));
+        buf.reserve(2).unwrap();
+        buf.push(token.clone());
         buf.clear();
         assert_eq!(Arc::strong_count(&token), 1);
         assert!(buf.pop().is_none());
