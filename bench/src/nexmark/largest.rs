@@ -2,11 +2,11 @@
 //!
 //! The library's `max_by` keeps one record of several equal ones. q5 and q7 want every one. Of each record `largest`
 //! takes a rank and the rows that come with it; rows of a lower rank are dropped as soon as a higher one is seen,
-//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties: rows are rebuilt at the receiver
-//! if they stay.
+//! so a window holds no more rows than tie. Costs one comparison a record while nothing ties: rows are made, or rebuilt at the
+//! receiver, if they stay.
 
-use pelton::core::record::{Archived, read};
 use pelton::prelude::*;
+use pelton::read;
 
 /// Made by [`largest`].
 #[derive(Clone)]
@@ -53,6 +53,12 @@ where
     fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
         if item.0 >= acc.0 {
             self.add(acc, read(item));
+        }
+    }
+
+    fn add_record(&self, acc: &mut Self::Acc, record: T) {
+        if (self.rank)(&record) >= acc.0 {
+            self.add(acc, self.take_item(record));
         }
     }
 

@@ -83,6 +83,8 @@ pub(crate) const ORDER_CHEAP_ROWS: usize = 8;
 pub(crate) const BUSY_STEPS: u32 = 64;
 /// One of so many records is looked at for where the load is. A prime, so that keys that come in turn are seen in turn.
 pub(crate) const LOAD_SAMPLE: u32 = 61;
+/// Keys of a tick whose records are added up before they cross: those that are hot are among the first, and their rows stay in L1.
+pub(crate) const PRE_AGGREGATED_ROWS: usize = 256;
 /// Partitions of one source: each is asked in every tick.
 pub const PARTITIONS_MAX: usize = 1 << 16;
 /// Shards of one job: beyond it the rings, whose number is its square, fit no machine.
@@ -95,6 +97,7 @@ const _: () = {
     assert!(cfg!(loom) || RING_BYTES_MIN >= 4 * RING_RESERVE && RING_BYTES_MIN.is_power_of_two());
     assert!(SHARDS_MAX <= u16::MAX as usize);
     assert!(BATCH <= u64::BITS as usize);
+    assert!(PRE_AGGREGATED_ROWS.is_power_of_two() && PRE_AGGREGATED_ROWS < u16::MAX as usize);
     assert!(
         SAVE_BYTES_MAX >= CHUNK_BYTES && ASIDE_BYTES >= SAVE_BYTES_MAX && NOTES_BLOCK_BYTES <= SAVE_BYTES_MAX
     );

@@ -6,7 +6,9 @@ use crate::keyed::Keyed;
 use crate::settings::Label;
 use crate::stream::{Stream, StreamPlace};
 use pelton_core::exchange::partition::{ByKey, Keyed as KeyedRecord, WholeByKey};
+use pelton_core::exchange::pre_aggregate::PreAggregatedByKey;
 use pelton_core::stage::context::WatermarkOrigin;
+use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record};
 use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanInput, RowSchema};
 use std::marker::PhantomData;
@@ -73,12 +75,13 @@ pub trait Grouping: Sized + 'static {
         P: Fn(&F::Item) -> K + Clone + Send + Sync + 'static,
         Self::Input<F, P>: OperatorInput<K, F::Item, F::Item>;
 
-    /// What `aggregate` needs of them does.
+    /// What `aggregate` needs of them for `windows` does.
     #[doc(hidden)]
     fn items<F, K, P, A>(
         keyed: Keyed<F, P, Self>,
         operator: &str,
         aggregate: &A,
+        windows: Windows,
     ) -> Grouped<Self::Input<F, P>>
     where
         F: Flow,
@@ -137,7 +140,12 @@ impl Grouping for ByExchange {
         Grouped { reads: grouped.reads.crossing(RowSchema::of::<F::Item>()), ..grouped }
     }
 
-    fn items<F, K, P, A>(keyed: Keyed<F, P>, operator: &str, aggregate: &A) -> Grouped<EdgeId>
+    fn items<F, K, P, A>(
+        keyed: Keyed<F, P>,
+        operator: &str,
+        aggregate: &A,
+        windows: Windows,
+    ) -> Grouped<EdgeId>
     where
         F: Flow,
         K: Key,
@@ -149,8 +157,13 @@ impl Grouping for ByExchange {
         let (edge, aggregate) = (grouped.input, aggregate.clone());
         job.plan().end(&place, move |shard| {
             let channels = shard.channels::<KeyedRecord<K, A::Item>>(edge);
-            let end = ByKey::new(key.clone(), aggregate.clone(), shard.router(), channels);
-            flow.instantiate(shard, end);
+            let (key, aggregate, router) = (key.clone(), aggregate.clone(), shard.router());
+            if A::PRE_AGGREGATES {
+                let end = PreAggregatedByKey::new(key, aggregate, windows, router, channels);
+                flow.instantiate(shard, end);
+            } else {
+                flow.instantiate(shard, ByKey::new(key, aggregate, router, channels));
+            }
         });
         Grouped { reads: grouped.reads.crossing(RowSchema::of::<A::Item>()), ..grouped }
     }
@@ -197,7 +210,12 @@ impl Grouping for OnShard {
         OnShard::grouped::<F, K, P>(keyed, operator)
     }
 
-    fn items<F, K, P, A>(keyed: Keyed<F, P, Self>, operator: &str, _: &A) -> Grouped<InChain<F, P>>
+    fn items<F, K, P, A>(
+        keyed: Keyed<F, P, Self>,
+        operator: &str,
+        _: &A,
+        _: Windows,
+    ) -> Grouped<InChain<F, P>>
     where
         F: Flow,
         K: Key,

@@ -3,10 +3,10 @@
 use crate::flow::{Aggregated, Flow, Forked, Mapped, OperatorInput};
 use crate::grouping::{ByExchange, Grouped, Grouping};
 use crate::stream::{Stream, Timed};
-use pelton_core::aggregate::{self, Number, Overflow, Ranked};
+use pelton_core::aggregate::{self, Number, Overflow, PreAggregated, Ranked, pre_aggregated};
 use pelton_core::window::{Windows, tumbling};
 use pelton_core::{Aggregate, Key, Record, Window, Windowed};
-use pelton_runtime::plan::{NodeNumbers, PlanNode, RowSchema, nanos};
+use pelton_runtime::plan::{NodeNumbers, Partitioning, PlanNode, RowSchema, nanos};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -109,8 +109,15 @@ where
         H::Input<F, P>: OperatorInput<K, F::Item, A::Item>,
     {
         let WindowedStream { keyed, windows } = self;
-        let Grouped { job, input, mut place, reads, numbers } = H::items(keyed, "window", &aggregate);
-        let node = PlanNode::new("window", place.stage)
+        let Grouped { job, input, mut place, reads, numbers } =
+            H::items(keyed, "window", &aggregate, windows);
+        let node = PlanNode::new("window", place.stage);
+        let crosses = matches!(reads.partitioning, Partitioning::Key { .. });
+        let node = match A::PRE_AGGREGATES && crosses {
+            true => node.setting("pre-aggregated", "by shard and tick"),
+            false => node,
+        };
+        let node = node
             .input(reads)
             .rows(RowSchema::named::<Windowed<K, A::Out>>())
             .state("panes", RowSchema::of::<K>(), RowSchema::of::<A::Acc>())
@@ -231,7 +238,7 @@ pub struct AllWindows<F> {
 
 /// The stream of one row for each window, without a key.
 pub type AllRows<F, A> =
-    Stream<Mapped<Aggregated<<F as Flow>::Item, Window, A>, WithoutKey<A, <F as Flow>::Item>>>;
+    Stream<Mapped<Aggregated<<F as Flow>::Item, Window, PreAggregated<A>>, WithoutKey<A, <F as Flow>::Item>>>;
 
 /// What takes the helper key off a row.
 type WithoutKey<A, T> =
@@ -243,13 +250,14 @@ where
     V: Record + Clone,
     F: Flow<Item = Windowed<K, V>> + Timed,
 {
-    /// One row for each window, over the rows of all keys.
+    /// One row for each window, over the rows of all keys. They meet on one shard, so each adds up its own first: see
+    /// [`pre_aggregated`](aggregate::pre_aggregated()).
     #[track_caller]
     pub fn aggregate<A: Aggregate<F::Item, Out: 'static>>(self, aggregate: A) -> AllRows<F, A> {
         // A row's event time is the last instant of its window, so windows of one instant keep apart exactly what ended together.
         let instants = tumbling(Duration::from_nanos(1));
         let whole: WithoutKey<A, F::Item> = |row| Windowed { window: row.key, key: (), value: row.value };
-        self.stream.key_by(|row| row.window).window(instants).aggregate(aggregate).map(whole)
+        self.stream.key_by(|row| row.window).window(instants).aggregate(pre_aggregated(aggregate)).map(whole)
     }
 
     /// The row with the greatest `f`; of several, the one with the least key: `aggregate(max_by(f))`.

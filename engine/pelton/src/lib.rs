@@ -79,6 +79,7 @@ pub use join::{
 };
 pub use keyed::{AllWindows, Keyed, WindowedStream};
 pub use pelton_connect as connect;
+pub use pelton_core::record::{Archived, read};
 pub use pelton_core::sink::Delivery;
 pub use pelton_core::{
     Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, time,

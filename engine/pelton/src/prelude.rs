@@ -12,11 +12,12 @@ pub use crate::sinks::{
 pub use crate::sources::{Inlet, InletError, Producer, channel, from_iter, from_vec, generate, inlet};
 pub use crate::watermarks::{from_source, in_order, out_of_order};
 pub use pelton_connect::ndjson;
-pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, sum};
+pub use pelton_core::aggregate::{Aggregate, avg, count, max, max_by, min, min_by, pre_aggregated, sum};
 pub use pelton_core::operator::{
     Expiring, ExpiringValue, FiredTimer, KeyContext, KeyedState, MapOf, MapState, ProcessFunction, StateOf,
     Ttl, ValueState,
 };
+pub use pelton_core::record::Archived;
 pub use pelton_core::state::timers::TimerKind;
 pub use pelton_core::window::{Window, Windowed, hopping, tumbling};
 pub use pelton_core::{EventTime, Key, Record};

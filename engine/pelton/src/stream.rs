@@ -5,7 +5,8 @@ mod nodes;
 
 use self::nodes::{delivered, timed};
 use crate::flow::{
-    Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Mapped, Rebalanced, Stamped,
+    Filtered, FlatMapped, Flow, Forked, Generator, Ingested, Inspected, Mapped, Rebalanced,
+    RebalancedArchived, Stamped,
 };
 use crate::job::Job;
 use crate::keyed::AllWindows;
@@ -13,6 +14,7 @@ use crate::settings::{Delivering, Label};
 use crate::watermarks::WatermarkStrategy;
 use pelton_core::exchange::partition::{ByTurn, Timed as TimedRecord};
 use pelton_core::operator::WatermarkKind;
+use pelton_core::record::Archived;
 use pelton_core::sink::{Delivery, Sink, ToSink};
 use pelton_core::stage::context::WatermarkOrigin;
 use pelton_core::{EdgeId, EventTime, Record, StageId, Windowed};
@@ -343,6 +345,44 @@ impl<F: Flow> Stream<F> {
         });
         drop(plan);
         job
+    }
+}
+
+impl<F: Flow<Item: Record>> Stream<Rebalanced<F>> {
+    /// As [`flat_map`](Self::flat_map), of records that lie in the memory in which they came: their text and lists are read there, and only what is
+    /// kept is copied. For that it stands right behind the `rebalance`.
+    ///
+    /// `Archived<T>` has the fields of a [`record`](macro@crate::record): numbers by `to_native()`, text as `&str`, and so on, as
+    /// [rkyv](https://docs.rs/rkyv) has them. [`read`](crate::read) rebuilds the whole record.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// #[pelton::record]
+    /// struct Page { number: u64, text: String }
+    ///
+    /// let rows = collect();
+    /// Job::new("lines")
+    ///     .source(from_iter(|| (0..3).map(|number| Page { number, text: "a line\n".repeat(number as usize) })))
+    ///     .rebalance()
+    ///     .flat_map_archived(|page: &Archived<Page>| {
+    ///         let lines = page.text.lines().count();
+    ///         (lines > 0).then(|| (page.number.to_native(), lines))
+    ///     })
+    ///     .sink(rows.clone())
+    ///     .run()?;
+    /// let mut rows = rows.take();
+    /// rows.sort();
+    /// assert_eq!(rows, [(1, 1), (2, 2)]);
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    #[track_caller]
+    pub fn flat_map_archived<I, M>(self, f: M) -> Stream<RebalancedArchived<F, M>>
+    where
+        I: IntoIterator<Item: 'static>,
+        M: Fn(&Archived<F::Item>) -> I + Clone + Send + Sync + 'static,
+    {
+        self.then("flat_map", |inner| RebalancedArchived { inner, f })
     }
 }
 

@@ -155,6 +155,84 @@ const CONSTANT: u64 = 64;
 /// Spans that are tried.
 const SPANS: usize = 5;
 
+/// A record with text.
+#[pelton::record]
+struct Line {
+    key: u64,
+    text: String,
+}
+
+fn line(event: Event) -> Line {
+    Line { key: event.key, text: "x".repeat(20 + event.value as usize % 40) }
+}
+
+/// Bytes of text, by key.
+#[derive(Clone)]
+struct Bytes<const IN_PLACE: bool>;
+
+impl<const IN_PLACE: bool> Bytes<IN_PLACE> {
+    fn more(&self, bytes: usize, sum: &mut Option<u64>, key: &mut KeyContext<'_, u64, u64>) {
+        let all = sum.unwrap_or(0) + bytes as u64;
+        *sum = Some(all);
+        key.emit(all);
+    }
+}
+
+impl<const IN_PLACE: bool> ProcessFunction<u64, Line> for Bytes<IN_PLACE> {
+    type State = ValueState<u64>;
+    type Out = u64;
+
+    fn record(&self, line: Line, sum: &mut Option<u64>, key: &mut KeyContext<'_, u64, u64>) {
+        self.more(line.text.len(), sum, key);
+    }
+    fn record_archived(
+        &self,
+        line: &Archived<Line>,
+        sum: &mut Option<u64>,
+        key: &mut KeyContext<'_, u64, u64>,
+    ) {
+        if IN_PLACE {
+            self.more(line.text.len(), sum, key);
+        } else {
+            self.record(pelton::read(line), sum, key);
+        }
+    }
+}
+
+/// The closure that makes the text allocates once for each record. Behind the exchange it is read where it lies.
+fn text_is_not_copied_where_it_is_read_in_place() {
+    let check = |what: &str, (allocations, records): (u64, u64), per_record: f64| {
+        let found = allocations as f64 / records as f64;
+        println!("{what}: {found:.3} allocations for each of {records} records");
+        assert!(records > 100_000, "{records} records are no steady state");
+        assert!(
+            (found - per_record).abs() < 0.1,
+            "{found} allocations for each record, and not {per_record}"
+        );
+    };
+    let sums = || fold(0u64, |sum, row: u64| *sum ^= row, |a, b| a ^ b);
+    let rebuilt = |job: Job, events| {
+        job.source(events).map(line).rebalance().map(|line| line.text.len() as u64).sink(sums())
+    };
+    check("rebalance, rebuilt", measure(2, rebuilt), 2.0);
+    let in_place = |job: Job, events| {
+        job.source(events)
+            .map(line)
+            .rebalance()
+            .flat_map_archived(|line| [line.text.len() as u64])
+            .sink(sums())
+    };
+    check("rebalance, in place", measure(2, in_place), 1.0);
+    let rebuilt = |job: Job, events| {
+        job.source(events).map(line).key_by(|line| line.key).process(Bytes::<false>).sink(sums())
+    };
+    check("process, rebuilt", measure(2, rebuilt), 2.0);
+    let in_place = |job: Job, events| {
+        job.source(events).map(line).key_by(|line| line.key).process(Bytes::<true>).sink(sums())
+    };
+    check("process, in place", measure(2, in_place), 1.0);
+}
+
 #[test]
 fn nothing_is_allocated_for_a_record() {
     for shards in [1, 2, 4] {
@@ -185,4 +263,18 @@ fn nothing_is_allocated_for_a_record() {
     println!("hopping in two stages: {allocations} allocations, {records} records");
     assert!(records > 100_000, "{records} records are no steady state");
     assert!(allocations <= CONSTANT, "{allocations} allocations for {records} records");
+    for keys in [1, 10_000] {
+        let (allocations, records) = measure(2, |job, events| {
+            job.source(events)
+                .event_time(|event| event.time, in_order())
+                .key_by(move |event| event.value % keys)
+                .window(tumbling(millis(10)))
+                .aggregate(pre_aggregated((count(), sum(|event: &Event| event.value))))
+                .sink(fold(0u64, |sum, row: Windowed<u64, (u64, u64)>| *sum ^= row.value.1, |a, b| a ^ b))
+        });
+        println!("pre-aggregated, {keys} keys: {allocations} allocations, {records} records");
+        assert!(records > 100_000, "{records} records are no steady state");
+        assert!(allocations <= CONSTANT, "{allocations} allocations for {records} records");
+    }
+    text_is_not_copied_where_it_is_read_in_place();
 }

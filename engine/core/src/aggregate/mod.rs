@@ -16,6 +16,7 @@ mod exact;
 mod extreme;
 mod extreme_by;
 mod number;
+mod pre_aggregated;
 mod rounded;
 mod sum;
 mod tuple;
@@ -29,6 +30,7 @@ pub use exact::ExactSum;
 pub use extreme::{Max, Min, Ranked, max, min};
 pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
 pub use number::{Adds, Number, Overflow};
+pub use pre_aggregated::{Partial, PreAggregated, pre_aggregated};
 pub use rounded::{Rounded, RoundedSum};
 pub use sum::{Sum, sum};
 pub use unsigned::UnsignedSum;
@@ -100,6 +102,12 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     fn add_archived(&self, acc: &mut Self::Acc, item: &Archived<Self::Item>) {
         self.add(acc, read(item));
     }
+    /// Adds a record: `add(acc, take_item(record))`, which it is by default. [`pre_aggregated`] asks this one, on the shard that has the record. An
+    /// aggregate that drops most records looks first, and takes the item of what it keeps.
+    #[inline(always)]
+    fn add_record(&self, acc: &mut Self::Acc, record: T) {
+        self.add(acc, self.take_item(record));
+    }
     /// Adds everything that `other` holds.
     fn merge(&self, acc: &mut Self::Acc, other: &Self::Acc);
     /// The result for what was added, which is at least one record.
@@ -111,5 +119,20 @@ pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     #[inline(always)]
     fn try_finish(&self, acc: &Self::Acc) -> Result<Self::Out, Overflow> {
         Ok(self.finish(acc))
+    }
+
+    /// Whether items are of several records, which `absorb` adds: [`PreAggregated`] alone.
+    #[doc(hidden)]
+    const PRE_AGGREGATES: bool = false;
+    /// Adds one more record to an item.
+    #[doc(hidden)]
+    fn absorb(&self, _: &mut Self::Item, _: T) {
+        unreachable!("an item is of one record");
+    }
+    /// Of how many records an item is.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn records(&self, _: &Archived<Self::Item>) -> u64 {
+        1
     }
 }

@@ -6,7 +6,7 @@
 //!               end of the tick: rings are published, then the clock line
 //! ```
 //!
-//! The key's [hash] chooses a key group and that the shard ([`router`]); [`partition`] writes a record into the `channel` to it, which archives it into a
+//! The key's [hash] chooses a key group and that the shard ([`router`]); [`partition`] writes a record into the `channel` to it ([`pre_aggregate`] what many records come to), which archives it into a
 //! `frame` of that [`ring`]. A [`clock`] line says through which tick a shard has sent everything, and a [`doorbell`] wakes a shard that sleeps.
 
 pub(crate) mod channel;
@@ -16,5 +16,6 @@ pub(crate) mod frame;
 pub mod hash;
 pub(crate) mod local;
 pub mod partition;
+pub mod pre_aggregate;
 pub mod ring;
 pub mod router;

@@ -82,7 +82,7 @@ impl ExchangeWriter {
 
     /// Notes for every so many records which key group one of them went to.
     #[inline(always)]
-    fn sample(&mut self, router: &Router, hash: u64) {
+    pub(crate) fn sample(&mut self, router: &Router, hash: u64) {
         self.unsampled -= 1;
         if self.unsampled == 0 {
             self.unsampled = LOAD_SAMPLE;
@@ -98,7 +98,7 @@ impl ExchangeWriter {
     }
 
     #[inline(always)]
-    fn push<T: Record>(&mut self, channel: usize, record: &T, hash: u64) {
+    pub(crate) fn push<T: Record>(&mut self, channel: usize, record: &T, hash: u64) {
         if let Err(fault) = self.channels[channel].push(record, hash, self.context.tick_time()) {
             self.context.fail(fault);
         }

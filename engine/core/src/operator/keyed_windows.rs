@@ -53,6 +53,12 @@ pub(crate) trait Adds<K, V, I: Record> {
 
     /// All windows of a record have closed.
     fn late(&mut self, at: EventTime, item: I);
+
+    /// Of how many records an item is.
+    fn records(&self, item: &Archived<I>) -> u64 {
+        let _ = item;
+        1
+    }
 }
 
 /// What becomes of windows that close.
@@ -251,7 +257,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
 
     #[cold]
     fn add_late<I: Record>(&self, keyed: &ArchivedKeyed<K, I>, to: &mut impl Adds<K, V, I>) {
-        self.context.stats.late.add(1);
+        self.context.stats.late.add(to.records(&keyed.item));
         to.late(EventTime(keyed.at.into()), read(&keyed.item));
     }
 

@@ -28,7 +28,7 @@ pub use filter::Filter;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use map::Map;
-pub use pass::Pass;
+pub use pass::{Pass, PassArchived};
 pub use process::{
     Expiring, ExpiringValue, FiredTimer, KeyContext, KeyedState, MapOf, MapState, ProcessFunction,
     ProcessOperator, StateDescription, StateOf, Ttl, ValueState,

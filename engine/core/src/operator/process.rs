@@ -96,10 +96,12 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
     }
 
     fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
-        let (key, record) = (read::<K>(&keyed.key), read::<T>(&keyed.item));
+        let key = read::<K>(&keyed.key);
         let now = Now { watermark: self.context.watermark.get(), time: self.context.wall.get() };
         let time = EventTime(keyed.at.into());
-        self.call((hash, &key), (time, now), None, |function, state, key| function.record(record, state, key))
+        self.call((hash, &key), (time, now), None, |function, state, key| {
+            function.record_archived(&keyed.item, state, key);
+        })
     }
 }
 

@@ -44,6 +44,10 @@ impl<T, K, A: Aggregate<T>, N> Adds<K, A::Acc, A::Item> for Aggregated<T, A, N> 
     fn late(&mut self, at: EventTime, item: A::Item) {
         self.late.push(at, item);
     }
+    #[inline(always)]
+    fn records(&self, item: &Archived<A::Item>) -> u64 {
+        self.aggregate.records(item)
+    }
 }
 
 impl<T, K: Key, A: Aggregate<T>, N: Push<Windowed<K, A::Out>>> Closes<K, A::Acc> for Aggregated<T, A, N> {

@@ -15,7 +15,7 @@ mod window_joined;
 pub use deduplicated::Deduplicated;
 pub use input::{InChain, OperatorInput};
 pub use processed::Processed;
-pub use root::{Aggregated, Forked, Joined, Rebalanced, SourceRoot};
+pub use root::{Aggregated, Forked, Joined, Rebalanced, RebalancedArchived, SourceRoot};
 pub use sorted::Sorted;
 pub(crate) use stateless::Generator;
 pub use stateless::{Filtered, FlatMapped, Ingested, Inspected, Mapped, Stamped};

@@ -4,11 +4,13 @@ use super::Flow;
 use super::input::OperatorInput;
 use crate::settings::Label;
 use crate::stream::Timed;
+use pelton_core::exchange::partition::Timed as TimedRecord;
 use pelton_core::ingress::source::Source;
-use pelton_core::operator::WindowOperator;
 use pelton_core::operator::fork::ToQueue;
 use pelton_core::operator::push::Push;
-use pelton_core::stage::build::ShardBuilder;
+use pelton_core::operator::{PassArchived, Port, WindowOperator};
+use pelton_core::record::Archived;
+use pelton_core::stage::build::{OperatorContext, ShardBuilder};
 use pelton_core::window::Windows;
 use pelton_core::{Aggregate, EdgeId, Key, Record, StageId, Windowed};
 use std::marker::PhantomData;
@@ -42,6 +44,27 @@ impl<S: Flow<Item: Record>> Flow for Rebalanced<S> {
     type Item = S::Item;
     fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<S::Item>) {
         shard.add_pass(self.edge, self.label.get(), next);
+    }
+}
+
+/// Behind [`flat_map_archived`](crate::Stream::flat_map_archived); `S` is what came before.
+pub struct RebalancedArchived<S, M> {
+    pub(crate) inner: Rebalanced<S>,
+    pub(crate) f: M,
+}
+
+impl<S, M, I> Flow for RebalancedArchived<S, M>
+where
+    S: Flow<Item: Record>,
+    I: IntoIterator<Item: 'static>,
+    M: Fn(&Archived<S::Item>) -> I + Clone + Send + Sync + 'static,
+{
+    type Item = I::Item;
+    fn instantiate(&self, shard: &mut ShardBuilder, next: impl Push<I::Item>) {
+        let port = Port::of::<TimedRecord<S::Item>>(self.inner.edge);
+        let operator =
+            |at: OperatorContext| PassArchived::<S::Item, _, _>::new(at.context, self.f.clone(), next);
+        shard.add_operator(&[port], self.inner.label.get(), operator);
     }
 }
 
@@ -118,6 +141,12 @@ impl<S> Clone for Rebalanced<S> {
     }
 }
 
+impl<S, M: Clone> Clone for RebalancedArchived<S, M> {
+    fn clone(&self) -> Self {
+        RebalancedArchived { inner: self.inner.clone(), f: self.f.clone() }
+    }
+}
+
 impl<S, T> Clone for Forked<S, T> {
     fn clone(&self) -> Self {
         Forked { stage: self.stage, queue: self.queue, label: self.label.clone(), marker: PhantomData }
@@ -146,6 +175,7 @@ impl<T, K, A: Clone, I: Clone> Clone for Aggregated<T, K, A, I> {
 }
 
 impl<S: Timed> Timed for Rebalanced<S> where Rebalanced<S>: Flow {}
+impl<S: Timed, M> Timed for RebalancedArchived<S, M> where RebalancedArchived<S, M>: Flow {}
 impl<S: Timed, T: 'static> Timed for Forked<S, T> {}
 impl<S: Timed, R: Timed> Timed for Joined<S, R> where Joined<S, R>: Flow {}
 impl<T, K, A, I> Timed for Aggregated<T, K, A, I> where Aggregated<T, K, A, I>: Flow {}

@@ -63,6 +63,7 @@ fn all() -> Made {
     made.one("ingestion_time", stream().ingestion_time());
     made.one("rebalance", stream().rebalance());
     made.one("rebalance_chunks", stream().rebalance_chunks(2));
+    made.one("flat_map_archived", stream().rebalance().flat_map_archived(|n| [n.to_native()]));
     made.two("event_time_with_early", stream().event_time_with_early(|n| EventTime(*n as i64), in_order()));
     made.two("fork", stream().fork());
     made.two("side_output", stream().side_output(|n| *n > 1));

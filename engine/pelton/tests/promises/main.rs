@@ -14,6 +14,7 @@ mod graphs;
 mod joins;
 mod keys;
 mod late;
+mod pre_aggregated;
 mod process;
 mod records;
 mod selected;

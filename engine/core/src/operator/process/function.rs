@@ -4,6 +4,7 @@ use super::state::KeyedState;
 use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::record::key::Key;
+use crate::record::{Archived, Record, read};
 use crate::stage::context::StageContext;
 use crate::state::timers::{Timer, TimerKind, Timers};
 
@@ -32,6 +33,73 @@ pub trait ProcessFunction<K: Key, T>: Clone + Send + Sync + 'static {
 
     /// A record of a key. Those of one source partition come in its order; late ones come like any other.
     fn record(&self, record: T, state: StateOf<'_, K, Self::State>, key: &mut KeyContext<'_, K, Self::Out>);
+
+    /// As [`record`](Self::record), of a record that lies in the memory in which it came: the engine asks this one. By default the record is
+    /// rebuilt, with its text and lists; a function that needs little of them reads that where it lies.
+    ///
+    /// ```
+    /// use pelton::prelude::*;
+    ///
+    /// #[pelton::record]
+    /// struct Request { user: u64, path: String, body: String }
+    ///
+    /// /// How many bytes a user has sent to `/upload`.
+    /// #[derive(Clone)]
+    /// struct Uploaded;
+    ///
+    /// impl ProcessFunction<u64, Request> for Uploaded {
+    ///     type State = ValueState<u64>;
+    ///     type Out = (u64, u64);
+    ///
+    ///     fn record(&self, request: Request, sent: &mut Option<u64>, user: &mut KeyContext<'_, u64, (u64, u64)>) {
+    ///         self.sent(&request.path, request.body.len(), sent, user);
+    ///     }
+    ///
+    ///     // No text is copied.
+    ///     fn record_archived(
+    ///         &self,
+    ///         request: &Archived<Request>,
+    ///         sent: &mut Option<u64>,
+    ///         user: &mut KeyContext<'_, u64, (u64, u64)>,
+    ///     ) {
+    ///         self.sent(&request.path, request.body.len(), sent, user);
+    ///     }
+    /// }
+    ///
+    /// impl Uploaded {
+    ///     fn sent(&self, path: &str, bytes: usize, sent: &mut Option<u64>, user: &mut KeyContext<'_, u64, (u64, u64)>) {
+    ///         if path == "/upload" {
+    ///             let sum = sent.unwrap_or(0) + bytes as u64;
+    ///             *sent = Some(sum);
+    ///             user.emit((*user.key(), sum));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let rows = collect();
+    /// let requests = ["/", "/upload", "/upload"];
+    /// Job::new("uploads")
+    ///     .source(from_iter(move || {
+    ///         requests.map(|path| Request { user: 7, path: path.to_owned(), body: "x".repeat(100) })
+    ///     }))
+    ///     .key_by(|request| request.user)
+    ///     .process(Uploaded)
+    ///     .sink(rows.clone())
+    ///     .run()?;
+    /// assert_eq!(rows.take(), [(7, 100), (7, 200)]);
+    /// # Ok::<(), pelton::JobError>(())
+    /// ```
+    #[inline(always)]
+    fn record_archived(
+        &self,
+        record: &Archived<T>,
+        state: StateOf<'_, K, Self::State>,
+        key: &mut KeyContext<'_, K, Self::Out>,
+    ) where
+        T: Record,
+    {
+        self.record(read(record), state, key);
+    }
 
     /// A timer of a key has fired.
     fn timer(

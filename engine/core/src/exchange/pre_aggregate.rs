@@ -1,0 +1,248 @@
+//! The sending end of `key_by` where records are added up first: a row for each key and pane of a tick crosses, and not one for each record.
+//!
+//! The first [`PRE_AGGREGATED_ROWS`] keys of a tick have a row each. Records of other keys cross at once, as rows of one record. Which these are
+//! depends on the records of the tick and on nothing else, so a replay sends the same rows; that is why a pause in a tick shows nothing of what has
+//! been added up, and no row gives way to another.
+//!
+//! Nothing is kept from one tick to the next, so there is nothing to save, to restore or to move.
+
+use crate::aggregate::Aggregate;
+use crate::bounds::PRE_AGGREGATED_ROWS;
+use crate::exchange::partition::{ExchangeWriter, Keyed};
+use crate::exchange::router::Router;
+use crate::ids::EventTime;
+use crate::operator::push::{Link, Pipe, Push};
+use crate::record::Record;
+use crate::record::key::Key;
+use crate::window::Windows;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Twice as many as rows, so that most keys find their row at the first look.
+const SLOTS: usize = 2 * PRE_AGGREGATED_ROWS;
+/// How many slots a key may have.
+const LOOKS: usize = 4;
+
+/// What the records of a key and pane have come to in the tick.
+struct Row<K, I> {
+    hash: u64,
+    slot: usize,
+    /// At the beginning of the pane: it is in the same windows as each of its records.
+    keyed: Keyed<K, I>,
+}
+
+/// See the [module](self).
+pub struct PreAggregatedByKey<FK, A, K, I> {
+    key: FK,
+    aggregate: A,
+    windows: Windows,
+    /// The pane of the last record.
+    pane: (i64, i64),
+    rows: Vec<Row<K, I>>,
+    /// The number of a row, and one more; 0 where there is none.
+    slots: Box<[u16; SLOTS]>,
+    router: Arc<Router>,
+    channels: ExchangeWriter,
+}
+
+impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
+    /// Adds up, for each `key(record)` and pane of `windows`, what `aggregate` makes of the records of a tick, and sends that to the owner of the key.
+    pub fn new(
+        key: FK,
+        aggregate: A,
+        windows: Windows,
+        router: Arc<Router>,
+        channels: ExchangeWriter,
+    ) -> Self {
+        let rows = Vec::with_capacity(PRE_AGGREGATED_ROWS);
+        // No time is in it.
+        let pane = (i64::MAX, i64::MIN);
+        PreAggregatedByKey {
+            key,
+            aggregate,
+            windows,
+            pane,
+            rows,
+            slots: Box::new([0; SLOTS]),
+            router,
+            channels,
+        }
+    }
+
+    /// The beginning of the pane that a time is in.
+    #[inline(always)]
+    fn pane(&mut self, at: i64) -> i64 {
+        if at < self.pane.0 || at >= self.pane.1 {
+            let start = self.windows.pane(at);
+            self.pane = (start, self.windows.pane_end(start));
+        }
+        self.pane.0
+    }
+
+    /// The row of a key and pane, or else a slot that it may have.
+    #[inline(always)]
+    fn find(&self, hash: u64, pane: i64, key: &K) -> Result<usize, Option<usize>> {
+        // The high bits of a hash choose the shard.
+        let first = hash as usize;
+        for slot in (0..LOOKS).map(|look| first.wrapping_add(look) % SLOTS) {
+            let Some(number) = usize::from(self.slots[slot]).checked_sub(1) else {
+                return Err((self.rows.len() < PRE_AGGREGATED_ROWS).then_some(slot));
+            };
+            let row = &self.rows[number];
+            if row.hash == hash && row.keyed.at == pane && row.keyed.key == *key {
+                return Ok(number);
+            }
+        }
+        Err(None)
+    }
+
+    fn send(&mut self, hash: u64, keyed: &Keyed<K, I>) {
+        let shard = self.router.shard(hash);
+        self.channels.sample(&self.router, hash);
+        self.channels.push(usize::from(shard.0), keyed, hash);
+    }
+}
+
+impl<T, FK, A, K> Push<T> for PreAggregatedByKey<FK, A, K, A::Item>
+where
+    K: Key,
+    FK: Fn(&T) -> K + 'static,
+    A: Aggregate<T>,
+{
+    #[inline(always)]
+    fn push(&mut self, at: EventTime, record: T) {
+        let key = (self.key)(&record);
+        let (hash, pane) = (key.hash(), self.pane(at.0));
+        match self.find(hash, pane, &key) {
+            Ok(number) => self.aggregate.absorb(&mut self.rows[number].keyed.item, record),
+            Err(slot) => {
+                let keyed = Keyed { at: pane, key, item: self.aggregate.take_item(record) };
+                match slot {
+                    Some(slot) => {
+                        self.rows.push(Row { hash, slot, keyed });
+                        self.slots[slot] = self.rows.len() as u16;
+                    }
+                    None => self.send(hash, &keyed),
+                }
+            }
+        }
+    }
+}
+
+impl<FK: 'static, A: 'static, K: Key, I: Record> Pipe for PreAggregatedByKey<FK, A, K, I> {
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+        self.channels.each_link(visit);
+    }
+}
+
+impl<FK: 'static, A: 'static, K: Key, I: Record> Link for PreAggregatedByKey<FK, A, K, I> {
+    /// Before the channels are sealed: a chain shows its links in order. What they have no room for goes beside the ring, as ever.
+    fn seal(&mut self) {
+        let mut rows = core::mem::take(&mut self.rows);
+        for Row { hash, slot, keyed } in rows.drain(..) {
+            self.slots[slot] = 0;
+            self.send(hash, &keyed);
+        }
+        self.rows = rows;
+    }
+
+    fn reroute(&mut self, router: &Arc<Router>) {
+        self.router = router.clone();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::aggregate::{count, pre_aggregated, sum};
+    use crate::exchange::frame::{RowFormat, peek, take};
+    use crate::exchange::ring::{Consumer, ring};
+    use crate::ids::{EdgeId, ShardId, Tick};
+    use crate::record::read;
+    use crate::stage::context::StageContext;
+    use crate::state::memory::{HeapMemory, Memory};
+    use crate::window::tumbling;
+    use alloc::vec;
+    use core::time::Duration;
+
+    type Acc = (u64, <u64 as crate::aggregate::Number>::Sum);
+    type Sent = Keyed<u64, crate::aggregate::Partial<Acc>>;
+
+    /// What crosses, as (pane, key, records, sum), of `(time, key)`, in panes of 10 ns: all of one tick, and then of another one. With `pauses` the tick
+    /// pauses after every record.
+    fn crossing(records: &[(i64, u64)], pauses: bool) -> [Vec<(i64, u64, u64, u64)>; 2] {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (producer, mut consumer) = ring(&HeapMemory, 1 << 20).unwrap();
+        let context = StageContext::new(ShardId(0), Arc::default());
+        let writer = ExchangeWriter::new::<Sent>(
+            EdgeId(0),
+            vec![producer],
+            &memory,
+            context.clone(),
+            (vec![], false),
+            None,
+        );
+        let aggregate = pre_aggregated((count(), sum(|record: &(i64, u64)| record.1)));
+        let windows = tumbling(Duration::from_nanos(10));
+        let router = Arc::new(Router::new(64, 1));
+        let mut end =
+            PreAggregatedByKey::new(|record: &(i64, u64)| record.1, aggregate, windows, router, writer);
+        [1, 2].map(|tick| {
+            context.tick.set(Tick(tick));
+            for record in records {
+                end.push(EventTime(record.0), *record);
+                if pauses {
+                    Pipe::flush(&mut end);
+                }
+            }
+            Pipe::seal(&mut end);
+            received(&mut consumer)
+        })
+    }
+
+    fn received(ring: &mut Consumer) -> Vec<(i64, u64, u64, u64)> {
+        let mut rows = Vec::new();
+        while let Some(head) = peek(ring) {
+            let taken = take::<()>(ring, head, RowFormat::of::<Sent>(), |frame| {
+                for row in frame.batch::<Sent>().fixed().unwrap() {
+                    let Sent { at, key, item } = read::<Sent>(row);
+                    let sum = <u64 as crate::aggregate::Number>::total(&item.value.1).unwrap();
+                    assert_eq!(item.value.0, item.records, "every record was added");
+                    rows.push((at, key, item.records, sum));
+                }
+                Ok(())
+            });
+            taken.unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn one_row_of_each_key_and_pane_crosses_in_the_order_of_their_first_records() {
+        let records = [(13, 7), (25, 7), (11, 3), (19, 7), (-1, 3), (10, 3), (-10, 3)];
+        let rows = [(10, 7, 2, 14), (20, 7, 1, 7), (10, 3, 2, 6), (-10, 3, 2, 6)];
+        assert_eq!(crossing(&records, false), [rows.to_vec(), rows.to_vec()]);
+    }
+
+    #[test]
+    fn what_has_no_row_crosses_at_once_and_nothing_is_lost() {
+        let keys = 3 * PRE_AGGREGATED_ROWS as u64;
+        let records: Vec<(i64, u64)> = (0..4 * keys).map(|n| (5, n % keys)).collect();
+        let [first, second] = crossing(&records, false);
+        assert_eq!(first, second, "nothing is kept from one tick to the next");
+        let added_up = first.iter().filter(|row| row.2 == 4).count();
+        assert!(added_up > PRE_AGGREGATED_ROWS / 2 && added_up <= PRE_AGGREGATED_ROWS, "{added_up}");
+        let mut counts = vec![0; keys as usize];
+        first.iter().for_each(|(_, key, records, _)| counts[*key as usize] += records);
+        assert!(counts.iter().all(|count| *count == 4));
+    }
+
+    #[test]
+    fn a_pause_changes_nothing_of_what_crosses() {
+        let records: Vec<(i64, u64)> =
+            (0..2_000).map(|n| (n, crate::exchange::hash::fold(n as u64) % 500)).collect();
+        assert_eq!(crossing(&records, true), crossing(&records, false));
+    }
+}
