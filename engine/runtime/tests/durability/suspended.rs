@@ -185,3 +185,61 @@ fn a_signal_suspends() {
     running.wait().unwrap();
     assert!(matches!(rows.outcome(), Some(Outcome::Suspended)));
 }
+
+/// The checkpoint with which it was suspended has everything, so other shards begin from it: those of before do not run once more.
+#[test]
+fn other_shards_begin_from_the_suspension() {
+    for shards in [1, 3, 8] {
+        let (scratch, rows, numbers) = (Scratch::new("resumed"), collect(), 2_000_000);
+        let job = job(numbers, &rows);
+        let config = |shards| config(scratch.path(), Durability::Process, shards);
+        let running = job.start_with(&config(2)).unwrap();
+        while running.progress().total.records_in == 0 {
+            std::thread::yield_now();
+        }
+        running.checkpoint(None).unwrap();
+        running.stop(Stop::Suspend);
+        running.wait().unwrap();
+        let mut named = Named::default();
+        named.add(rows.take_named());
+        let left = pelton::replay::manifest(scratch.path()).unwrap();
+        let last = left.checkpoints.last().map(|checkpoint| checkpoint.number);
+
+        let running = job.start_with(&config(shards)).unwrap();
+        let begun = pelton::replay::manifest(scratch.path()).unwrap();
+        assert_eq!((begun.generation, begun.base), (left.generation + 1, last), "{shards} shards");
+        let progress = running.wait().unwrap();
+        assert_eq!(progress.total.replayed_ticks, 0);
+        named.add(rows.take_named());
+        named.check(numbers);
+    }
+}
+
+/// Should that checkpoint be damaged, the one before it and the logs still have everything.
+#[test]
+fn a_suspension_that_is_damaged_gives_way() {
+    let (scratch, rows, numbers) = (Scratch::new("gives-way"), collect(), 2_000_000);
+    let job = job(numbers, &rows);
+    let config = |shards| config(scratch.path(), Durability::Process, shards);
+    let running = job.start_with(&config(2)).unwrap();
+    running.checkpoint(None).unwrap();
+    while running.progress().total.records_in < 10_000 {
+        std::thread::yield_now();
+    }
+    running.stop(Stop::Suspend);
+    running.wait().unwrap();
+    let mut named = Named::default();
+    named.add(rows.take_named());
+    let left = pelton::replay::manifest(scratch.path()).unwrap();
+    let last = left.checkpoints.last().expect("a suspension makes a checkpoint").number;
+    let snapshot = scratch.path().join(format!("checkpoint/{last:08}/shard-0001.snap"));
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+
+    let progress = job.run_with(&config(3)).unwrap();
+    assert_eq!(progress.total.replayed_ticks, 0, "those of before have replayed");
+    named.add(rows.take_named());
+    named.check(numbers);
+}

@@ -1,4 +1,5 @@
-//! A start that does not go on from where the directory is: from a savepoint, or with a job that was changed.
+//! A start that does not go on from where the directory is: from a savepoint, with a job that was changed, or with another number of shards where
+//! the job was suspended.
 //!
 //! Either begins a new generation of shards. Nothing is stored here: what is decided stands in the manifest in memory.
 
@@ -8,11 +9,14 @@ use pelton_storage::{Checkpoint, Job, LogReader, Manifest, StorageError, StoredO
 use std::io::ErrorKind;
 
 impl Opened {
-    /// If a savepoint is asked for, or the job is another than the one that was suspended, a new generation of shards begins from what is there.
+    /// If a savepoint is asked for, or what was suspended is another job or had other shards, a new generation of shards begins from what is there.
     pub(super) fn begin_elsewhere(&mut self, shape: &JobShape) -> Result<(), OpenError> {
         let difference = (self.manifest.begun).then(|| difference(&self.manifest, shape)).flatten();
         let found = match (self.savepoint()?, &difference) {
-            (None, None) => return Ok(()),
+            (None, None) => match self.suspended_with_other_shards() {
+                Some(found) => found,
+                None => return Ok(()),
+            },
             (Some(found), _) => found,
             (None, Some(difference)) => self.suspended(difference)?,
         };
@@ -63,6 +67,19 @@ impl Opened {
         };
         self.manifest.restored = Some(wanted);
         Ok(Some(found))
+    }
+
+    /// The checkpoint with which other shards were suspended: it has all that they had taken in, so none of them need run again. None where they were
+    /// not suspended, or where it cannot be read: what is damaged gives way to the checkpoint before, and what the logs hold behind that.
+    fn suspended_with_other_shards(&self) -> Option<Checkpoint> {
+        let Manifest { begun, clean, shards, .. } = self.manifest;
+        if !begun || !clean || shards == self.options.shards {
+            return None;
+        }
+        let newest = self.candidates().into_iter().next()?;
+        let is_whole = self.last_tick() <= newest.tick
+            && self.restore(&newest).is_ok_and(|restored| restored.verify().is_ok());
+        is_whole.then_some(newest)
     }
 
     /// What a changed job can begin from without being told: the checkpoint with which it was suspended. What was logged after a checkpoint is
