@@ -21,6 +21,7 @@ use crate::record::{Record, is_fixed, rebuild, with_archived, write_fixed};
 use alloc::format;
 use alloc::vec::Vec;
 use core::any::type_name;
+use core::cmp::Ordering;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use rkyv::api::access_pos_with_context;
@@ -205,6 +206,9 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<Rows<'_, R>, Fault> {
     {
         return Err(damaged::<R>("a block has another length than its rows"));
     }
+    if left == 0 && bytes.len() > HEADER {
+        return Err(damaged::<R>("bytes are left over"));
+    }
     let bytes = if is_aligned(bytes) {
         Bytes::Borrowed(bytes)
     } else {
@@ -238,7 +242,12 @@ impl<R: Record> Rows<'_, R> {
         let row = one(rest.get(..len).ok_or_else(short)?)?;
         // The padding of the last row is there too.
         self.at += HEADER + len.next_multiple_of(FRAME_ALIGN);
-        if self.at > self.bytes.as_slice().len() { Err(short()) } else { Ok(row) }
+        match self.at.cmp(&self.bytes.as_slice().len()) {
+            Ordering::Greater => Err(short()),
+            // A row that nobody would read: its number says that there is none.
+            Ordering::Less if self.left == 0 => Err(damaged::<R>("bytes are left over")),
+            _ => Ok(row),
+        }
     }
 }
 
@@ -302,6 +311,15 @@ mod tests {
                     let read =
                         decode::<R>(&block[..len]).and_then(|rows| rows.collect::<Result<Vec<R>, Fault>>());
                     assert!(matches!(read, Err(Fault::Restore { .. })), "{len} bytes of {}", block.len());
+                }
+                // Nor are there more bytes than rows, or more rows than it says.
+                let read = |bytes: &[u8]| decode::<R>(bytes)?.collect::<Result<Vec<R>, Fault>>();
+                let longer = [block, &[0; FRAME_ALIGN]].concat();
+                assert!(matches!(read(&longer), Err(Fault::Restore { .. })), "{count} rows");
+                if count > 0 && size_of::<R::Archived>() > 0 {
+                    let mut fewer = block.to_vec();
+                    fewer[0] -= 1;
+                    assert!(matches!(read(&fewer), Err(Fault::Restore { .. })), "{count} rows");
                 }
                 for one in &rows {
                     let mut bytes = alloc::vec![7; before];
