@@ -4,6 +4,7 @@ use crate::bounds::{READY_RECORDS_MAX, STRIPES};
 use crate::ready::{Padded, Ready, Turns, next_batch};
 use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};
 use pelton_runtime::JobFailure;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -266,6 +267,10 @@ impl<T: Send + 'static> Source for Channel<T> {
         // What an earlier run left is listed nowhere.
         (0..STRIPES).for_each(|stripe| self.shared.ready.list(stripe));
         ChannelPartition { shared: self.shared.clone(), taken, turns: Turns::default() }
+    }
+
+    fn kind(&self) -> Cow<'static, str> {
+        "a channel".into()
     }
 
     fn is_replayable(&self) -> bool {

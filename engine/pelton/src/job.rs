@@ -14,7 +14,7 @@ use pelton_core::stage::graph::{Edge, Generator, Graph};
 use pelton_core::{EdgeId, StageId};
 use pelton_runtime::config::Config;
 use pelton_runtime::plan::{
-    Explanation, LogicalPlan, NodeId, NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema,
+    Explanation, LogicalPlan, NodeId, NodeNumbers, Partitioning, PlanInput, PlanNode, RowSchema, SOURCE_KIND,
 };
 use pelton_runtime::sim::Recording;
 use pelton_runtime::{Blueprint, BuildShard};
@@ -285,6 +285,7 @@ impl Job {
                 .bounded_by("the records that wait in it, on which its capacity is the limit"),
             None => node.rows(RowSchema::named::<S::Item>()),
         };
+        node = node.parameter(SOURCE_KIND, source.kind());
         if !source.is_replayable() {
             node = node.beyond_records(
                 "what it yields is gone with the process, so a job with it cannot be durable",

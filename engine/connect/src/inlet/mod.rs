@@ -41,6 +41,7 @@ use pelton_core::Record;
 use pelton_core::ingress::source::{FailureOfJob, Source};
 use pelton_core::record::schema::Schema;
 use shared::{InletState, Phase};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -221,6 +222,10 @@ impl<T: Record + Send> Source for InletSource<T> {
 
     fn open(&self, _: usize, _: usize) -> InletPartition<T> {
         InletPartition::open(&self.shared)
+    }
+
+    fn kind(&self) -> Cow<'static, str> {
+        "an inlet".into()
     }
 
     fn is_replayable(&self) -> bool {

@@ -83,6 +83,7 @@ use feed::{Input, Wake};
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::ingress::source::Source;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -261,6 +262,10 @@ impl<T: DeserializeOwned + 'static> Source for Ndjson<T> {
 
     fn open(&self, index: usize, of: usize) -> NdjsonPartition<T> {
         NdjsonPartition::open(self, index, of)
+    }
+
+    fn kind(&self) -> Cow<'static, str> {
+        "lines of JSON".into()
     }
 
     fn is_replayable(&self) -> bool {

@@ -9,6 +9,7 @@ use crate::operator::push::{Link, Pipe, Push};
 use crate::record::schema::Schema;
 use crate::stage::context::StageContext;
 use crate::state::memory::Memory;
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -38,6 +39,12 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// A job with durability refuses a source of which neither is true.
     fn is_replayable(&self) -> bool {
         false
+    }
+
+    /// Of what kind it is, which says what its positions mean: a job that has another kind of source where it had this one is refused, since it
+    /// would go on somewhere else. All of one's own are `custom` unless they say more; what is said must not change from one version to the next.
+    fn kind(&self) -> Cow<'static, str> {
+        "custom".into()
     }
 
     /// The schema of its records, if partitions log them: a job whose records have become others is then refused, since it would

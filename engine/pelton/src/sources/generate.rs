@@ -7,6 +7,7 @@
 
 use pelton_core::bounds::PARTITIONS_MAX;
 use pelton_core::ingress::source::{Partition, Poll, Polled, Source};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A source made of iterators, one for each partition; made by [`generate`] or [`from_iter`].
@@ -92,6 +93,10 @@ where
         Generated((self.make)(index, of))
     }
 
+    fn kind(&self) -> Cow<'static, str> {
+        "a generator".into()
+    }
+
     fn is_replayable(&self) -> bool {
         true
     }
@@ -160,6 +165,10 @@ impl<T: Clone + Send + Sync + 'static> Source for FromVec<T> {
 
     fn open(&self, index: usize, of: usize) -> Self::Partition {
         Generated(Every { records: self.0.clone(), next: index, of })
+    }
+
+    fn kind(&self) -> Cow<'static, str> {
+        "a list".into()
     }
 
     fn is_replayable(&self) -> bool {

@@ -94,6 +94,9 @@ impl LogicalPlan {
     }
 }
 
+/// Of which kind a source is, among its parameters.
+pub const SOURCE_KIND: &str = "reads";
+
 /// The first thing in which the operators of a job are not those that left the state; none if the state is theirs.
 pub fn difference(before: &[StoredOperator], now: &[StoredOperator]) -> Option<String> {
     let by_uid = |all: &'_ [StoredOperator]| -> BTreeMap<String, StoredOperator> {
@@ -141,7 +144,9 @@ pub(super) fn operator_difference(old: &StoredOperator, new: &StoredOperator) ->
     if old.kind != new.kind {
         return Some(format!("the operator `{uid}` was a {} and is a {} now", old.kind, new.kind));
     }
-    let names = old.parameters.keys().chain(new.parameters.keys());
+    // Programs of before it was noted do not say of which kind their sources were.
+    let is_told = |name: &&String| *name != SOURCE_KIND || old.parameters.contains_key(*name);
+    let names = old.parameters.keys().chain(new.parameters.keys()).filter(is_told);
     for name in names {
         let told = |operator: &StoredOperator| match operator.parameters.get(name) {
             Some(value) => format!("{name} {value}"),
@@ -298,6 +303,24 @@ mod tests {
             node
         });
         assert!(late.contains("another number of outputs"), "{late}");
+    }
+
+    /// What an earlier version did not note is taken as it is.
+    #[test]
+    fn a_source_is_compared_by_its_kind_where_that_is_known() {
+        let plan = |kind: Option<&str>| {
+            let mut plan = LogicalPlan::new("job");
+            let node = PlanNode::new("source", StageId(0));
+            plan.add(match kind {
+                Some(kind) => node.parameter(SOURCE_KIND, kind),
+                None => node,
+            });
+            plan.fingerprint()
+        };
+        assert_eq!(difference(&plan(Some("a list")), &plan(Some("a list"))), None);
+        assert_eq!(difference(&plan(None), &plan(Some("a list"))), None);
+        let other = difference(&plan(Some("a list")), &plan(Some("an inlet"))).unwrap();
+        assert!(other.contains("had reads a list where it now has reads an inlet"), "{other}");
     }
 
     #[test]

@@ -126,9 +126,19 @@ fn the_state_of_another_job_is_left_alone() {
         .window(tumbling(secs(2)))
         .count()
         .sink(collect());
-    for (job, about) in
-        [(other, "it is of job `digits`, and this is job `other`"), (changed, "where it now has")]
-    {
+    // Its positions would mean something else.
+    let listed = Job::new("digits")
+        .source(from_vec((0..NUMBERS).collect()))
+        .event_time(stamp, in_order())
+        .key_by(|n| n % 97)
+        .window(tumbling(secs(1)))
+        .count()
+        .sink(collect());
+    for (job, about) in [
+        (other, "it is of job `digits`, and this is job `other`"),
+        (changed, "where it now has"),
+        (listed, "`source-0` (source) had reads a generator where it now has reads a list"),
+    ] {
         let error = job.start_with(&config).unwrap_err();
         assert!(matches!(error, JobError::Open(_)) && error.to_string().contains(about), "{error}");
         assert!(content(scratch.path()) == before, "nothing was changed");
