@@ -3,10 +3,12 @@
 use super::*;
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, Tick};
+use pelton_storage::disk::DiskFile;
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, io};
 
 const LOG: u128 = 0xfeed << 64;
 
@@ -45,13 +47,14 @@ impl Drop for Scratch {
 type Boxed = Box<dyn SinkWriter<String>>;
 
 fn open(directory: &Path, shard: usize, boot: u128) -> Boxed {
-    let mut sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
+    let sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
         out.extend_from_slice(row.as_bytes());
         out.push(b'\n');
     });
-    sink.boot = boot;
     assert!(Sink::<String>::is_transactional(&sink));
-    Box::new(Sink::<String>::open(&sink, ShardId(shard as u16)))
+    let mut writer = Sink::<String>::open(&sink, ShardId(shard as u16));
+    writer.place.boot = boot;
+    Box::new(writer)
 }
 
 fn write(writer: &mut Boxed, tick: u64, rows: &[&str]) {
@@ -424,7 +427,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
         SinkWriter::<String>::commit(&mut writer, Tick(1)).unwrap();
         SinkWriter::<String>::flush(&mut writer).unwrap();
         let null = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        writer.part_for_tests().data = Arc::new(null);
+        writer.part_for_tests().data = device(null);
         SinkWriter::<String>::write(&mut writer, EventTime(0), "lost".to_owned());
         SinkWriter::<String>::commit(&mut writer, Tick(2)).unwrap();
         let mut notes = SinkNotes::default();
@@ -437,6 +440,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
 
 fn open_full(directory: &Scratch) -> part::Part {
     let place = part::PartPlace {
+        disk: SinkDisk::of_the_machine(),
         directory: directory.0.clone().into(),
         extension: "txt".into(),
         boot: 1,
@@ -444,8 +448,48 @@ fn open_full(directory: &Scratch) -> part::Part {
     };
     let mut part = place.make(7).unwrap();
     part.path = directory.part(0);
-    part.data = Arc::new(fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap());
+    part.data = device(fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap());
     part
+}
+
+/// A device, which no disk opens as a file.
+struct Device(fs::File);
+
+fn device(file: fs::File) -> disk::OpenFile {
+    disk::OpenFile(Arc::new(Device(file)))
+}
+
+impl DiskFile for Device {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn lock(&self, _: Duration) -> io::Result<()> {
+        unimplemented!("only written and synced")
+    }
+    fn len(&self) -> io::Result<u64> {
+        unimplemented!("only written and synced")
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        unimplemented!("only written and synced")
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unimplemented!("only written and synced")
+    }
+    fn fill_zeros(&self, _: u64) -> io::Result<()> {
+        unimplemented!("only written and synced")
+    }
+    fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        unimplemented!("only written and synced")
+    }
+    fn descriptor(&self) -> Option<i32> {
+        None
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 #[test]
