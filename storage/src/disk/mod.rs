@@ -166,3 +166,28 @@ pub trait Writer {
     /// Sleeps in the kernel until something completes, but no longer than `longest`.
     fn wait(&mut self, longest: Duration) -> io::Result<()>;
 }
+
+/// Makes a directory's own name durable, and those above it, which may be new as well.
+///
+/// # Errors
+/// When a directory above cannot be synced, though names in it can be changed.
+pub fn sync_above(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_directory(above) {
+            Ok(()) => {}
+            // Where nothing can be opened or written, nothing is new.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

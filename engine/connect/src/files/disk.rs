@@ -1,6 +1,6 @@
 //! The disk that parts are on: the machine's, or another one that a test gives to the sink.
 
-use pelton_storage::disk::{Blocking, Disk, DiskFile, How};
+use pelton_storage::disk::{Blocking, Disk, DiskFile, How, sync_above};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Deref;
@@ -23,6 +23,12 @@ impl SinkDisk {
 
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
         SinkDisk(disk)
+    }
+
+    /// Makes the names in a directory durable, its own, and those above it.
+    pub(super) fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        self.0.sync_directory(directory)?;
+        sync_above(&*self.0, directory)
     }
 
     /// Opens a file to read it.

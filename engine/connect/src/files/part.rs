@@ -44,7 +44,7 @@ pub(super) struct Looked {
     /// What the checkpoint vouches for.
     safe: u64,
     there: u64,
-    /// The job and the part that the position is to name, if it does not yet.
+    /// The job and the part that the position is to name, if that is not durable yet.
     claim: Option<(u128, u32)>,
     shard: ShardId,
 }
@@ -99,10 +99,9 @@ impl PartPlace {
         let _ = self.disk.remove(&self.directory);
     }
 
-    fn sync_directory(&self) -> Result<(), Fault> {
-        self.disk
-            .sync_directory(&self.directory)
-            .map_err(|error| self.external(&self.directory, "sync", &error))
+    /// Makes the names of parts durable, and that of the directory, which may be new.
+    fn sync_names(&self) -> Result<(), Fault> {
+        self.disk.sync_names(&self.directory).map_err(|error| self.external(&self.directory, "sync", &error))
     }
 
     /// The parts that are there, whosever they are.
@@ -168,7 +167,8 @@ impl PartPlace {
         }
         // Nothing to lose: a part that was never begun, or whose making was cut off.
         let vacant = there == 0 && safe == 0;
-        let mut claim = None;
+        // What an earlier start wrote of it may not be durable: it may have been cut off, or failed.
+        let claim = vacant.then_some((log, u32::from(index)));
         let slots = match found {
             Found::Part { log: theirs, part, slots } if theirs == log && part == u32::from(index) => slots,
             Found::Part { log: theirs, part, .. } => {
@@ -180,10 +180,7 @@ impl PartPlace {
             Found::Newer(version) => {
                 return refuse(format!("was written by another version: its position has form {version}"));
             }
-            Found::Nothing | Found::Damaged if vacant => {
-                claim = Some((log, u32::from(index)));
-                [None; 2]
-            }
+            Found::Nothing | Found::Damaged if vacant => [None; 2],
             Found::Nothing => {
                 return refuse(format!(
                     "holds {there} bytes without a position, so this job did not write it: move it away, or write to \
@@ -243,7 +240,7 @@ impl PartPlace {
         };
         let data = open().map_err(|error| self.external(&path, "open", &error))?;
         if claim.is_some() {
-            self.sync_directory()?;
+            self.sync_names()?;
         }
         let position = Some(position);
         Ok(Part { path, data, marks, tick: counts.tick, position, shard })

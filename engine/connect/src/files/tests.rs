@@ -545,6 +545,48 @@ fn damaged_notes_never_panic() {
     }
 }
 
+/// Names of the directory and the parts, and whose a part is, are durable before the first checkpoint, however an earlier start was cut off.
+#[test]
+fn a_start_that_was_cut_off_leaves_nothing_that_is_lost_later() {
+    use pelton_storage::disk::{Crash, Faults, Simulated};
+    /// A start takes no more.
+    const OPERATIONS: u64 = 20;
+    let directory = Path::new("/out/of/the/job");
+    for seed in 0..20 {
+        for operations in 0..=OPERATIONS {
+            let machine = Simulated::new(seed, Faults::default());
+            let open = || {
+                let sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
+                    out.extend_from_slice(row.as_bytes());
+                    out.push(b'\n');
+                });
+                let sink = sink.on_disk(Arc::new(machine.of_this_process()));
+                Box::new(Sink::<String>::open(&sink, ShardId(0))) as Boxed
+            };
+            machine.stop_after(operations);
+            let mut writer = open();
+            let begun = recall_as(&mut writer, LOG, 0, &[], None);
+            assert!(operations > 0 || begun.is_err(), "nothing is made without an operation");
+            assert!(operations < OPERATIONS || begun.is_ok(), "{begun:?}");
+            machine.crash(Crash::Process);
+            drop(writer);
+            let mut writer = open();
+            assert_eq!(recall_as(&mut writer, LOG, 0, &[], None), Ok(0), "seed {seed}, {operations}");
+            write(&mut writer, 1, &["1"]);
+            let notes = [note(&mut writer)];
+            write(&mut writer, 2, &["2"]);
+            writer.flush().unwrap();
+            machine.crash(Crash::Power);
+            drop(writer);
+            let mut writer = open();
+            let kept = recall_as(&mut writer, LOG, 1, &notes, Some(0));
+            assert_eq!(kept, Ok(1), "seed {seed}, {operations} operations in the first start");
+            let bytes = machine.seen(&directory.join("part-0000.txt"));
+            assert_eq!(bytes.as_deref(), Some(&b"1\n"[..]), "seed {seed}, {operations}");
+        }
+    }
+}
+
 /// A job of which every tick's rows are known, running on any number of shards, that is killed at random.
 struct Harness {
     directory: Scratch,
