@@ -330,42 +330,24 @@ fn a_lock_is_held_by_one() {
 }
 
 #[test]
-fn the_lock_of_an_open_file_is_held_as_long_as_that_is_open() {
-    check(|disk, directory| {
-        let path = directory.join("file");
-        let held = disk.open(&path, How::Create).unwrap();
-        let other = disk.open(&path, How::Write).unwrap();
-        held.lock(Duration::ZERO).unwrap();
-        held.lock(Duration::ZERO).unwrap();
-        assert_eq!(other.lock(Duration::ZERO).unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert_eq!(disk.lock(&path).err().unwrap().kind(), ErrorKind::WouldBlock);
-        // It keeps nobody from the bytes, and is no part of them.
-        other.write_at(b"bytes", 0).unwrap();
-        assert_eq!(content(&held), b"bytes");
-        drop(held);
-        other.lock(Duration::ZERO).unwrap();
-        let lock = disk.lock(&path);
-        assert_eq!(lock.err().unwrap().kind(), ErrorKind::WouldBlock);
-        drop(other);
-        let lock = disk.lock(&path).unwrap();
-        let again = disk.open(&path, How::Read).unwrap();
-        assert_eq!(again.lock(Duration::ZERO).unwrap_err().kind(), ErrorKind::WouldBlock);
-        drop(lock);
-        again.lock(Duration::ZERO).unwrap();
-    });
-}
-
-#[test]
-fn the_length_of_a_file_that_is_not_open_is_known() {
+fn an_open_file_holds_its_lock_and_its_length_is_known_without() {
     check(|disk, directory| {
         let path = directory.join("file");
         assert_eq!(disk.len_of(&path).unwrap_err().kind(), ErrorKind::NotFound);
-        let file = disk.open(&path, How::Create).unwrap();
-        assert_eq!(disk.len_of(&path).unwrap(), 0);
-        file.write_at(b"bytes", 7).unwrap();
-        assert_eq!(disk.len_of(&path).unwrap(), 12);
-        file.set_len(3).unwrap();
-        assert_eq!(disk.len_of(&path).unwrap(), 3);
+        let held = disk.open(&path, How::Create).unwrap();
+        let other = disk.open(&path, How::Write).unwrap();
+        (0..2).for_each(|_| held.lock(Duration::ZERO).unwrap());
+        let refused = |file: &dyn DiskFile| file.lock(Duration::ZERO).unwrap_err().kind();
+        assert_eq!(refused(&*other), ErrorKind::WouldBlock);
+        assert_eq!(disk.lock(&path).err().unwrap().kind(), ErrorKind::WouldBlock);
+        other.write_at(b"bytes", 7).unwrap();
+        assert_eq!((disk.len_of(&path).unwrap(), held.len().unwrap()), (12, 12));
+        drop(held);
+        other.lock(Duration::ZERO).unwrap();
+        drop(other);
+        let lock = disk.lock(&path).unwrap();
+        assert_eq!(refused(&*disk.open(&path, How::Read).unwrap()), ErrorKind::WouldBlock);
+        drop(lock);
         disk.len_of(directory).unwrap();
     });
 }
