@@ -78,6 +78,9 @@ pub struct Faults {
     pub unread_in: String,
     /// Of what cannot be opened or listed it is said that it is not there: nothing that a disk does, only to show that it would be noticed.
     pub false_absence: bool,
+    /// Writes that block are said to be done, and are done with the next call for the file, where its path contains this: nothing that a disk does,
+    /// only to show that it would be noticed.
+    pub late_in: Option<String>,
     /// All files together have room for this many bytes.
     pub full_at_bytes: Option<u64>,
     /// For how many polls a write is only under way; none if the range is empty.
@@ -492,8 +495,10 @@ impl Disk for Simulated {
             (None, _) => return Err(ErrorKind::NotFound.into()),
         };
         let (life, concerned) = (state.life, state.concerns(path));
+        let late_in = state.faults.late_in.as_deref();
+        let late = late_in.filter(|late| path.to_string_lossy().contains(*late)).map(|_| Mutex::default());
         let is_locked = AtomicBool::new(false);
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), life, node, how, concerned, is_locked }))
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), life, node, how, concerned, is_locked, late }))
     }
 
     fn len_of(&self, path: &Path) -> io::Result<u64> {
@@ -624,7 +629,12 @@ struct SimulatedFile {
     /// Whether reads of it may fail, as of when it was opened.
     concerned: bool,
     is_locked: AtomicBool,
+    /// The last write, if it is one of those that are late.
+    late: Option<Mutex<Option<LateWrite>>>,
 }
+
+/// Where, and what.
+type LateWrite = (u64, Box<[u8]>);
 
 impl Drop for SimulatedFile {
     fn drop(&mut self) {
@@ -650,13 +660,24 @@ impl SimulatedFile {
     fn look(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let state = self.disk.state();
         state.alive(self.life)?;
+        self.catch_up(None);
         Ok(state)
+    }
+
+    /// A write that is late is done now; this one is, from now on, if there is one.
+    fn catch_up(&self, next: Option<LateWrite>) {
+        let Some(late) = &self.late else { return };
+        let late = std::mem::replace(&mut *late.lock().unwrap_or_else(PoisonError::into_inner), next);
+        if let Some((at, bytes)) = late {
+            self.node.content().write(at, &bytes);
+        }
     }
 
     /// The state, before an operation that changes the file.
     fn change(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let mut state = self.disk.state();
         state.operation(self.life)?;
+        self.catch_up(None);
         if self.is_writable() { Ok(state) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
     }
 }
@@ -692,7 +713,11 @@ impl DiskFile for SimulatedFile {
             self.node.content().write(at, &bytes[..part]);
             return Err(error);
         }
-        self.node.content().write(at, bytes);
+        if self.late.is_some() {
+            self.catch_up(Some((at, bytes.into())));
+        } else {
+            self.node.content().write(at, bytes);
+        }
         Ok(())
     }
 
@@ -715,6 +740,7 @@ impl DiskFile for SimulatedFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operation(self.life)?;
+        self.catch_up(None);
         state.sync(&self.node)
     }
 

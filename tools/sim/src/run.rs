@@ -37,13 +37,20 @@ pub enum Canary {
     Absent,
     /// A checkpoint counts before the files that it counts on are durable.
     Unsynced,
+    /// The position of a part is written before the rows that it counts.
+    Early,
 }
 
 impl Canary {
     /// If it is one in how the job recovers.
     fn mistake(self) -> Option<Mistake> {
         match self {
-            Canary::Unflushed | Canary::Unnamed | Canary::Untaken | Canary::Absent | Canary::Unsynced => None,
+            Canary::Unflushed
+            | Canary::Unnamed
+            | Canary::Untaken
+            | Canary::Absent
+            | Canary::Unsynced
+            | Canary::Early => None,
             Canary::Skipped => Some(Mistake::Skipped),
             Canary::Reread => Some(Mistake::Reread),
         }
@@ -105,6 +112,7 @@ impl Configuration {
                 false_syncs: canary == Some(Canary::Unflushed),
                 false_renames: if canary == Some(Canary::Unnamed) { 50 } else { 0 },
                 false_absence: canary == Some(Canary::Absent),
+                late_in: (canary == Some(Canary::Early)).then(|| ".rows".to_owned()),
                 ..drawn
             },
             mistake: canary.and_then(Canary::mistake),

@@ -467,22 +467,22 @@ impl DiskFile for Device {
         self.0.sync_data()
     }
     fn lock(&self, _: Duration) -> io::Result<()> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn len(&self) -> io::Result<u64> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn set_len(&self, _: u64) -> io::Result<()> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn fill_zeros(&self, _: u64) -> io::Result<()> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
-        unimplemented!("only written and synced")
+        Err(io::ErrorKind::Unsupported.into())
     }
     fn descriptor(&self) -> Option<i32> {
         None
