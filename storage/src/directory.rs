@@ -14,7 +14,7 @@
 //! Opening it makes it if need be, takes the lock, and tries out what the rest relies on: making, syncing, renaming and removing a file, and
 //! syncing the directory. That takes some milliseconds, once, and turns what would be a failure at the first commit into an error at start.
 
-use crate::disk::{Disk, DiskFile, How, LOCK, Lifetime, STAGING_DIRECTORY};
+use crate::disk::{Disk, DiskFile, How, LOCK, Lifetime, STAGING_DIRECTORY, sync_above};
 use crate::error::StorageError;
 use crate::file_system::FileSystem;
 use crate::inspect::{LogScan, Look};
@@ -79,7 +79,8 @@ impl DataDirectory {
         })?;
         let mut notes = Vec::new();
         probe(disk.as_ref(), path, &mut notes)?;
-        sync_above(disk.as_ref(), path)?;
+        sync_above(disk.as_ref(), path)
+            .map_err(|error| unusable("cannot keep names: a sync above it fails", path, error))?;
         if options.staging == Some(Lifetime::OnMachine) {
             probe_staging(disk.as_ref(), path, &mut notes)?;
         }
@@ -327,28 +328,6 @@ fn probe(disk: &dyn Disk, path: &Path, notes: &mut Vec<String>) -> Result<(), St
     let Some(descriptor) = file.descriptor() else { return Ok(()) };
     let system = FileSystem::of(descriptor).map_err(not("does not say what it is on"))?;
     notes.extend(system.oddity().map(|oddity| format!("{}: {oddity}", path.display())));
-    Ok(())
-}
-
-/// Makes the directory's own name durable, and those above it, which may be new as well.
-fn sync_above(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
-    for above in path.ancestors().skip(1) {
-        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        match disk.sync_directory(above) {
-            Ok(()) => {}
-            // Where nothing can be opened or written, nothing is new.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::NotFound
-                        | io::ErrorKind::InvalidInput
-                        | io::ErrorKind::Unsupported
-                ) => {}
-            Err(error) => return Err(unusable("cannot keep names: a sync above it fails", path, error)),
-        }
-    }
     Ok(())
 }
 

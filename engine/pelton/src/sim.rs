@@ -29,11 +29,11 @@ use crate::durability;
 use crate::job::Job;
 use crate::{JobError, Recording};
 use pelton_runtime::sim;
-#[doc(hidden)]
-pub use pelton_runtime::sim::Mistake;
 pub use pelton_runtime::sim::{
     Chance, CrashReport, Environment, Failure, Faults, Moment, Problem, RunEnd, Scenario, Simulation,
 };
+#[doc(hidden)]
+pub use pelton_runtime::sim::{Mistake, OUTPUT, Simulated};
 
 /// Runs the job to its end, and returns its ingress logs and the digests of its state.
 ///
@@ -111,6 +111,23 @@ pub fn crash_test_in(
     scenario: &Scenario,
     environment: &mut dyn Environment,
 ) -> Result<CrashReport, Failure> {
+    crash_test_on(job, scenario, environment, Simulated::new(scenario.seed, Faults::default()))
+}
+
+/// As [`crash_test_in`], on a disk that sinks of the job know as well, and of which nobody has made use yet.
+///
+/// # Errors
+/// As for [`crash_test_in`].
+///
+/// # Panics
+/// As for [`crash_test`].
+#[doc(hidden)]
+pub fn crash_test_on(
+    job: &Job,
+    scenario: &Scenario,
+    environment: &mut dyn Environment,
+    disk: Simulated,
+) -> Result<CrashReport, Failure> {
     let plan = job.plan();
     plan.check().and_then(|()| durability::check(&plan)).map_err(|error| Failure {
         seed: scenario.seed,
@@ -119,7 +136,7 @@ pub fn crash_test_in(
         problem: Problem::Job(Box::new(error)),
         story: Vec::new(),
     })?;
-    sim::crash_test(plan.blueprint(), scenario, environment)
+    sim::crash_test_on(plan.blueprint(), scenario, environment, disk)
 }
 
 /// Nobody is there.

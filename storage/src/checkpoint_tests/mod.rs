@@ -220,6 +220,9 @@ impl Disk for Failing {
         let inner = self.inner.open(path, how)?;
         Ok(Arc::new(FailingFile { inner, left: Arc::clone(&self.left), kind: self.kind }))
     }
+    fn len_of(&self, path: &Path) -> io::Result<u64> {
+        self.inner.len_of(path)
+    }
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.inner.list(directory)
     }
@@ -275,6 +278,9 @@ impl Disk for Failing {
 }
 
 impl DiskFile for FailingFile {
+    fn lock(&self, longest: Duration) -> io::Result<()> {
+        self.inner.lock(longest)
+    }
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
     }

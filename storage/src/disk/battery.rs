@@ -330,6 +330,29 @@ fn a_lock_is_held_by_one() {
 }
 
 #[test]
+fn an_open_file_holds_its_lock_and_its_length_is_known_without() {
+    check(|disk, directory| {
+        let path = directory.join("file");
+        assert_eq!(disk.len_of(&path).unwrap_err().kind(), ErrorKind::NotFound);
+        let held = disk.open(&path, How::Create).unwrap();
+        let other = disk.open(&path, How::Write).unwrap();
+        (0..2).for_each(|_| held.lock(Duration::ZERO).unwrap());
+        let refused = |file: &dyn DiskFile| file.lock(Duration::ZERO).unwrap_err().kind();
+        assert_eq!(refused(&*other), ErrorKind::WouldBlock);
+        assert_eq!(disk.lock(&path).err().unwrap().kind(), ErrorKind::WouldBlock);
+        other.write_at(b"bytes", 7).unwrap();
+        assert_eq!((disk.len_of(&path).unwrap(), held.len().unwrap()), (12, 12));
+        drop(held);
+        other.lock(Duration::ZERO).unwrap();
+        drop(other);
+        let lock = disk.lock(&path).unwrap();
+        assert_eq!(refused(&*disk.open(&path, How::Read).unwrap()), ErrorKind::WouldBlock);
+        drop(lock);
+        disk.len_of(directory).unwrap();
+    });
+}
+
+#[test]
 fn rings_on_the_machine_are_found_again() {
     check(|disk, directory| {
         // Others run this test at the same time.

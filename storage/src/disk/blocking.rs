@@ -59,6 +59,10 @@ impl Disk for Blocking {
         files::open(path, how, false)
     }
 
+    fn len_of(&self, path: &Path) -> io::Result<u64> {
+        files::len_of(path)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         files::list(directory)
     }

@@ -125,6 +125,10 @@ pub(super) fn address_of(source: &Source) -> (*const u8, usize) {
 }
 
 impl DiskFile for RealFile {
+    fn lock(&self, longest: Duration) -> io::Result<()> {
+        held(&self.file, longest)
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
@@ -187,6 +191,11 @@ impl DiskFile for RealFile {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// The length of the file of that name.
+pub(super) fn len_of(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
 }
 
 /// The names in a directory, sorted.

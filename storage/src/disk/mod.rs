@@ -52,6 +52,8 @@ pub enum Lifetime {
 pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>>;
+    /// The length of the file of that name, whatever it is and whether or not it may be opened.
+    fn len_of(&self, path: &Path) -> io::Result<u64>;
     /// The names of what is in a directory, sorted.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// Makes a directory and those above it.
@@ -90,6 +92,8 @@ pub trait Disk: Send + Sync {
 /// An open file.
 #[expect(clippy::len_without_is_empty, reason = "whether a file is empty is nothing that anybody asks")]
 pub trait DiskFile: Send + Sync {
+    /// Takes its lock, which is the one of [`Disk::lock`], for as long as it is open; `WouldBlock` if another has not let go of it within that time.
+    fn lock(&self, longest: Duration) -> io::Result<()>;
     /// Its length.
     fn len(&self) -> io::Result<u64>;
     /// Fills `bytes` from `at` on, or fails with `UnexpectedEof`.
@@ -161,4 +165,29 @@ pub trait Writer {
     fn in_flight(&self) -> usize;
     /// Sleeps in the kernel until something completes, but no longer than `longest`.
     fn wait(&mut self, longest: Duration) -> io::Result<()>;
+}
+
+/// Makes a directory's own name durable, and those above it, which may be new as well.
+///
+/// # Errors
+/// When a directory above cannot be synced, though names in it can be changed.
+pub fn sync_above(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_directory(above) {
+            Ok(()) => {}
+            // Where nothing can be opened or written, nothing is new.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -45,7 +45,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{error, fmt};
@@ -77,6 +78,9 @@ pub struct Faults {
     pub unread_in: String,
     /// Of what cannot be opened or listed it is said that it is not there: nothing that a disk does, only to show that it would be noticed.
     pub false_absence: bool,
+    /// Writes that block are said to be done, and are done with the next call for the file, where its path contains this: nothing that a disk does,
+    /// only to show that it would be noticed.
+    pub late_in: Option<String>,
     /// All files together have room for this many bytes.
     pub full_at_bytes: Option<u64>,
     /// For how many polls a write is only under way; none if the range is empty.
@@ -122,11 +126,14 @@ pub enum Crash {
 #[derive(Clone)]
 pub struct Simulated {
     state: Arc<Mutex<MachineState>>,
+    /// Of which process it is a handle; none, of whichever runs.
+    life: Option<u64>,
 }
 
 struct MachineState {
     names: Names,
-    locks: BTreeSet<PathBuf>,
+    /// Numbers of files that are locked.
+    locks: BTreeSet<u64>,
     staging: BTreeMap<String, Staging>,
     writers: BTreeMap<u64, Queue>,
     faults: Faults,
@@ -217,7 +224,7 @@ impl Simulated {
             failed_changes: 0,
             stops_at: None,
         };
-        Simulated { state: Arc::new(Mutex::new(state)) }
+        Simulated { state: Arc::new(Mutex::new(state)), life: None }
     }
 
     /// Ends the process and starts the next: what was opened before fails from now on, and has to be opened again.
@@ -267,6 +274,22 @@ impl Simulated {
         self.state().has_ended()
     }
 
+    /// A handle that is of use to this process only: what the process drops when it is gone already does nothing through it.
+    #[must_use]
+    pub fn of_this_process(&self) -> Self {
+        let life = Some(self.state().life);
+        Simulated { state: Arc::clone(&self.state), life }
+    }
+
+    /// What a file holds, as another process of this machine sees it that has no trouble with reading; `None` if there is none.
+    pub fn seen(&self, path: &Path) -> Option<Vec<u8>> {
+        let node = Arc::clone(self.state().names.file(path)?);
+        let content = node.content();
+        let mut bytes = vec![0; usize::try_from(content.len()).ok()?];
+        content.read_sparse(&mut bytes);
+        Some(bytes)
+    }
+
     /// Has other faults from now on, drawn from the same streams.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
@@ -298,7 +321,7 @@ impl Simulated {
     /// The state, before an operation of the current process.
     fn operation(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let mut state = self.state();
-        let life = state.life;
+        let life = self.life.unwrap_or(state.life);
         state.operation(life)?;
         Ok(state)
     }
@@ -314,7 +337,7 @@ impl Simulated {
     /// The state, for a look.
     fn look(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let state = self.state();
-        state.alive(state.life)?;
+        state.alive(self.life.unwrap_or(state.life))?;
         Ok(state)
     }
 
@@ -378,6 +401,16 @@ impl MachineState {
         }
         self.failed_reads += 1;
         Err(ErrorKind::UnexpectedEof.into())
+    }
+
+    fn lock(&mut self, number: u64) -> io::Result<()> {
+        if self.locks.insert(number) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn unlock(&mut self, life: u64, number: u64) {
+        if self.life == life {
+            self.locks.remove(&number);
+        }
     }
 
     fn next_number(&mut self) -> u64 {
@@ -462,7 +495,19 @@ impl Disk for Simulated {
             (None, _) => return Err(ErrorKind::NotFound.into()),
         };
         let (life, concerned) = (state.life, state.concerns(path));
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), life, node, how, concerned }))
+        let late_in = state.faults.late_in.as_deref();
+        let late = late_in.filter(|late| path.to_string_lossy().contains(*late)).map(|_| Mutex::default());
+        let is_locked = AtomicBool::new(false);
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), life, node, how, concerned, is_locked, late }))
+    }
+
+    fn len_of(&self, path: &Path) -> io::Result<u64> {
+        let state = self.read(path)?;
+        match state.names.file(path) {
+            Some(node) => Ok(node.content().len()),
+            None if state.names.is_directory(path) => Ok(0),
+            None => Err(ErrorKind::NotFound.into()),
+        }
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -500,14 +545,19 @@ impl Disk for Simulated {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let mut state = self.operation()?;
         let path = if state.names.is_directory(path) { path.join(LOCK) } else { path.to_owned() };
-        if state.names.file(&path).is_none() {
-            let number = state.next_number();
-            state.names.create(&path, Arc::new(Node { number, content: Mutex::default() }))?;
-        }
-        if !state.locks.insert(path.clone()) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        Ok(Box::new(Lock { disk: self.clone(), life: state.life, path }))
+        let there = state.names.file(&path).map(|node| node.number);
+        let number = match there {
+            Some(number) => number,
+            None => {
+                let number = state.next_number();
+                state.names.create(&path, Arc::new(Node { number, content: Mutex::default() }))?;
+                number
+            }
+        };
+        let life = state.life;
+        state.lock(number)?;
+        drop(state);
+        Ok(Box::new(Lock { disk: self.clone(), life, number }))
     }
 
     fn writer(&self) -> io::Result<Box<dyn Writer>> {
@@ -561,15 +611,12 @@ impl Disk for Simulated {
 struct Lock {
     disk: Simulated,
     life: u64,
-    path: PathBuf,
+    number: u64,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let mut state = self.disk.state();
-        if state.life == self.life {
-            state.locks.remove(&self.path);
-        }
+        self.disk.state().unlock(self.life, self.number);
     }
 }
 
@@ -581,6 +628,20 @@ struct SimulatedFile {
     how: How,
     /// Whether reads of it may fail, as of when it was opened.
     concerned: bool,
+    is_locked: AtomicBool,
+    /// The last write, if it is one of those that are late.
+    late: Option<Mutex<Option<LateWrite>>>,
+}
+
+/// Where, and what.
+type LateWrite = (u64, Box<[u8]>);
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        if *self.is_locked.get_mut() {
+            self.disk.state().unlock(self.life, self.node.number);
+        }
+    }
 }
 
 impl SimulatedFile {
@@ -599,18 +660,39 @@ impl SimulatedFile {
     fn look(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let state = self.disk.state();
         state.alive(self.life)?;
+        self.catch_up(None);
         Ok(state)
+    }
+
+    /// A write that is late is done now; this one is, from now on, if there is one.
+    fn catch_up(&self, next: Option<LateWrite>) {
+        let Some(late) = &self.late else { return };
+        let late = std::mem::replace(&mut *late.lock().unwrap_or_else(PoisonError::into_inner), next);
+        if let Some((at, bytes)) = late {
+            self.node.content().write(at, &bytes);
+        }
     }
 
     /// The state, before an operation that changes the file.
     fn change(&self) -> io::Result<MutexGuard<'_, MachineState>> {
         let mut state = self.disk.state();
         state.operation(self.life)?;
+        self.catch_up(None);
         if self.is_writable() { Ok(state) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
     }
 }
 
 impl DiskFile for SimulatedFile {
+    /// Does not wait: whoever has it does not get on meanwhile.
+    fn lock(&self, _: Duration) -> io::Result<()> {
+        let mut state = self.look()?;
+        if !self.is_locked.load(Ordering::Relaxed) {
+            state.lock(self.node.number)?;
+            self.is_locked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.look()?.reads(self.concerned)?;
         Ok(self.node.content().len())
@@ -631,7 +713,11 @@ impl DiskFile for SimulatedFile {
             self.node.content().write(at, &bytes[..part]);
             return Err(error);
         }
-        self.node.content().write(at, bytes);
+        if self.late.is_some() {
+            self.catch_up(Some((at, bytes.into())));
+        } else {
+            self.node.content().write(at, bytes);
+        }
         Ok(())
     }
 
@@ -654,6 +740,7 @@ impl DiskFile for SimulatedFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operation(self.life)?;
+        self.catch_up(None);
         state.sync(&self.node)
     }
 

@@ -87,6 +87,10 @@ impl Disk for Uring {
         files::open(path, how, direct)
     }
 
+    fn len_of(&self, path: &Path) -> io::Result<u64> {
+        files::len_of(path)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         files::list(directory)
     }

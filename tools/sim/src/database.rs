@@ -9,6 +9,7 @@
 //!  savepoint   the job goes back to it: rows of later ticks are taken back, by the sink itself if it is transactional
 //! ```
 
+use crate::names::{Name, Names, Shown};
 use pelton::core::checkpoint::notes::Noted;
 use pelton::core::sink::{Recalled, SinkNotes};
 use pelton::sim::Chance;
@@ -16,12 +17,6 @@ use pelton::sinks::{Sink, SinkWriter};
 use pelton::{Delivery, EventTime, Fault, ShardId, Tick};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// A row as the database has it; what the numbers mean is the job's business.
-pub type Shown = [i64; 4];
-
-/// The name of a row.
-pub type Name = (Tick, u16, u64);
 
 /// The rows of a tick on one shard.
 type Batch = (u16, Tick, Vec<Shown>);
@@ -38,15 +33,9 @@ pub struct Database {
 #[derive(Default)]
 struct Tables {
     /// Every row that was ever shown.
-    seen: BTreeMap<Name, Shown>,
-    /// The same, of rows that were taken back: their names do not come again.
-    taken_back: BTreeMap<Name, Shown>,
+    names: Names,
     /// The history of the job that it has rows of.
     generation: u32,
-    /// Two rows of one name.
-    conflict: Option<String>,
-    /// The last tick that these shards have shown.
-    latest: Tick,
     arriving: VecDeque<Batch>,
     rows: Vec<(Name, Shown)>,
     /// Through which tick the rows of a shard have arrived.
@@ -61,8 +50,7 @@ impl Tables {
 
     /// Rows of ticks behind this one are taken back.
     fn take_back(&mut self, to: Tick) {
-        let behind = self.seen.split_off(&(Tick(to.0 + 1), 0, 0));
-        self.taken_back.extend(behind);
+        self.names.take_back(to);
         self.rows.retain(|((tick, ..), _)| *tick <= to);
         self.through.values_mut().for_each(|through| *through = to.min(*through));
     }
@@ -100,7 +88,7 @@ impl Database {
 
     /// Shards begin, and nothing is durable yet as far as they know.
     pub fn began(&self) {
-        self.tables().latest = Tick(0);
+        self.tables().names.began();
     }
 
     /// Some of what is on its way arrives.
@@ -122,17 +110,8 @@ impl Database {
 
     /// What must not be, if it is.
     pub fn check(&self, durable_through: Tick) -> Result<(), String> {
-        let tables = self.tables();
-        if let Some(conflict) = &tables.conflict {
-            return Err(conflict.clone());
-        }
-        if self.delivery != Delivery::AtMostOnce && tables.latest > durable_through {
-            return Err(format!(
-                "rows of tick {} were shown when only {} is durable",
-                tables.latest.0, durable_through.0
-            ));
-        }
-        Ok(())
+        let through = if self.delivery == Delivery::AtMostOnce { Tick::END } else { durable_through };
+        self.tables().names.check(through)
     }
 
     /// All rows, in the order in which they arrived.
@@ -142,7 +121,7 @@ impl Database {
 
     /// Rows that were shown, by their names.
     pub fn seen(&self) -> BTreeMap<Name, Shown> {
-        self.tables().seen.clone()
+        self.tables().names.seen().clone()
     }
 }
 
@@ -181,22 +160,10 @@ impl SinkWriter<Shown> for Writer {
     fn commit(&mut self, tick: Tick) -> Result<(), Fault> {
         let rows = std::mem::take(&mut self.rows);
         self.shown = tick;
-        let mut tables = self.database.tables();
-        tables.latest = tables.latest.max(tick);
         // What is shown before it is durable may be computed anew under another name, and another row under its own.
         if self.database.delivery != Delivery::AtMostOnce {
-            for (row, seq) in rows.iter().zip(0..) {
-                let name = (tick, self.shard, seq);
-                let before = tables.seen.insert(name, *row).or(tables.taken_back.get(&name).copied());
-                if before.is_some_and(|before| before != *row) {
-                    let name = (tick.0, self.shard, seq);
-                    let conflict =
-                        format!("{name:?} (tick, shard, number) was {before:?} and is now {row:?}");
-                    tables.conflict.get_or_insert(conflict);
-                }
-            }
+            self.database.tables().names.show(tick, self.shard, &rows);
         }
-        drop(tables);
         self.batches.push_back((self.shard, tick, rows));
         Ok(())
     }
@@ -232,7 +199,7 @@ impl SinkWriter<Shown> for Writer {
                 let conflict = format!(
                     "rows of tick {shown} had been shown when the sink noted what it keeps at {checkpoint}"
                 );
-                tables.conflict.get_or_insert(conflict);
+                tables.names.is_broken(conflict);
             }
         }
         self.found = Some((recalled.generation, recalled.checkpoint));

@@ -1,7 +1,7 @@
 //! The process functions of the jobs that are simulated, and what they say, by naive twins.
 
 use crate::data::Event;
-use crate::database::Shown;
+use crate::names::Shown;
 use pelton::prelude::*;
 use std::collections::BTreeMap;
 

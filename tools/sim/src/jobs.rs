@@ -1,8 +1,9 @@
 //! The jobs that are simulated, each with a naive twin: the same result from the same records, in one thread and a few lines.
 
 use crate::data::{Data, Event, REPEATED_WITHIN};
-use crate::database::{Database, Name, Shown};
 use crate::functions::{Alarm, Remember, remembered};
+use crate::names::{Name, Shown};
+use crate::output::Output;
 use pelton::prelude::*;
 use pelton::sim::Chance;
 use pelton::sources::Source;
@@ -96,7 +97,7 @@ impl Shape {
     }
 
     /// Builds it.
-    pub fn job<S: Source<Item = Event>>(&self, source: S, sinks: &[Database]) -> Job {
+    pub fn job<S: Source<Item = Event>>(&self, source: S, sinks: &[Output]) -> Job {
         let job = Job::new("simulated");
         let records = job.source(source);
         let disorder = out_of_order(millis(self.disorder_ms as u64));

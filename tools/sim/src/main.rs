@@ -16,6 +16,9 @@ mod functions;
 mod ingested;
 mod jobs;
 mod late;
+mod names;
+mod output;
+mod parts;
 mod producers;
 mod report;
 mod run;
@@ -74,13 +77,13 @@ fn alone(seed: u64, canary: Option<Canary>) -> bool {
     report::say(format!("{configuration:#?}"));
     let result = one(&configuration);
     match &result {
-        Ok(outcome) => report::say(format!("{outcome:#?}")),
+        Ok(outcomes) => report::say(format!("{outcomes:#?}")),
         Err(what) => report::say(Found { configuration, what: what.clone() }),
     }
     result.is_err()
 }
 
-fn one(configuration: &Configuration) -> Result<pelton::sim::CrashReport, String> {
+fn one(configuration: &Configuration) -> Result<Vec<pelton::sim::CrashReport>, String> {
     let seed = configuration.scenario.seed;
     let all = || {
         late::Lateness::draw(seed).run()?;
@@ -88,7 +91,13 @@ fn one(configuration: &Configuration) -> Result<pelton::sim::CrashReport, String
         if seed.is_multiple_of(4) {
             ingested::Ingestion::draw(seed).run()?;
         }
-        run::run(configuration)
+        let mut outcomes = vec![run::run(configuration)?];
+        // And the job once more, with its rows in files.
+        if !seed.is_multiple_of(2) {
+            let filed = configuration.filed();
+            outcomes.push(run::run(&filed).map_err(|what| format!("with files: {what}"))?);
+        }
+        Ok(outcomes)
     };
     catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(report::last_panic()))
 }
@@ -112,7 +121,7 @@ fn many(cli: &Cli) -> bool {
             let result = one(&configuration);
             let mut summary = report::lock(&summary);
             match result {
-                Ok(outcome) => summary.add(&outcome),
+                Ok(outcomes) => summary.add(&outcomes),
                 Err(what) => {
                     summary.failed.push(seed);
                     report::say(Found { configuration, what });

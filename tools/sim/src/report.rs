@@ -44,7 +44,7 @@ pub struct Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Configuration { canary, scenario, data, shape, partitions, sending, deliveries } =
+        let Configuration { canary, scenario, data, shape, partitions, sending, deliveries, .. } =
             &self.configuration;
         let name = canary.as_ref().and_then(Canary::to_possible_value);
         let canary = name.map_or_else(String::new, |name| format!(" --canary {}", name.get_name()));
@@ -70,8 +70,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts a run that was as it should be.
-    pub fn add(&mut self, outcome: &CrashReport) {
+    /// Counts the jobs of a seed that were as they should be.
+    pub fn add(&mut self, outcomes: &[CrashReport]) {
+        self.seeds += 1;
+        outcomes.iter().for_each(|outcome| self.add_one(outcome));
+    }
+
+    fn add_one(&mut self, outcome: &CrashReport) {
         let CrashReport {
             runs,
             steps,
@@ -91,7 +96,6 @@ impl Summary {
             ..
         } = *outcome;
         let total = &mut self.total;
-        self.seeds += 1;
         self.refused += u64::from(outcome.refused.is_some());
         total.runs += runs;
         total.steps += steps;

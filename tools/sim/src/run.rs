@@ -1,14 +1,18 @@
 //! One seed: what is drawn from it, the run, and what must hold in the end.
 
 use crate::data::Data;
-use crate::database::{Database, Shown};
+use crate::database::Database;
 use crate::jobs::{Family, Shape};
+use crate::names::Shown;
+use crate::output::Output;
+use crate::parts::{self, Parts};
 use crate::producers::{Producers, Sending};
 use clap::ValueEnum;
 use pelton::config::Durability;
 use pelton::prelude::*;
 use pelton::sim::{
-    Chance, CrashReport, Environment, Faults, Mistake, Moment, RunEnd, Scenario, crash_test_in,
+    Chance, CrashReport, Environment, Faults, Mistake, Moment, OUTPUT, RunEnd, Scenario, Simulated,
+    crash_test_on,
 };
 use pelton::{Delivery, Tick};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,13 +35,22 @@ pub enum Canary {
     Untaken,
     /// What cannot be read is taken for something that is not there.
     Absent,
+    /// A checkpoint counts before the files that it counts on are durable.
+    Unsynced,
+    /// The position of a part is written before the rows that it counts.
+    Early,
 }
 
 impl Canary {
     /// If it is one in how the job recovers.
     fn mistake(self) -> Option<Mistake> {
         match self {
-            Canary::Unflushed | Canary::Unnamed | Canary::Untaken | Canary::Absent => None,
+            Canary::Unflushed
+            | Canary::Unnamed
+            | Canary::Untaken
+            | Canary::Absent
+            | Canary::Unsynced
+            | Canary::Early => None,
             Canary::Skipped => Some(Mistake::Skipped),
             Canary::Reread => Some(Mistake::Reread),
         }
@@ -61,6 +74,8 @@ pub struct Configuration {
     pub sending: Option<Sending>,
     /// How each sink is delivered to.
     pub deliveries: Vec<Delivery>,
+    /// Its rows go to files on the disk that the job is on.
+    pub filed: bool,
 }
 
 impl Configuration {
@@ -97,6 +112,7 @@ impl Configuration {
                 false_syncs: canary == Some(Canary::Unflushed),
                 false_renames: if canary == Some(Canary::Unnamed) { 50 } else { 0 },
                 false_absence: canary == Some(Canary::Absent),
+                late_in: (canary == Some(Canary::Early)).then(|| ".rows".to_owned()),
                 ..drawn
             },
             mistake: canary.and_then(Canary::mistake),
@@ -112,7 +128,24 @@ impl Configuration {
             partitions: chance.from_to(1, 5) as usize,
             sending,
             deliveries,
+            filed: false,
         }
+    }
+
+    /// The same, with files for all databases, and a disk that does wrong to these too.
+    pub fn filed(&self) -> Self {
+        let mut filed = Configuration { filed: true, ..self.clone() };
+        filed.deliveries.fill(Delivery::ExactlyOnce);
+        let mut chance = Chance::new(self.scenario.seed, "files");
+        let faults = &mut filed.scenario.faults;
+        if chance.happens(500) {
+            OUTPUT.clone_into(&mut faults.unread_in);
+        }
+        if chance.happens(500) && faults.bit_flips > 0 {
+            faults.flip_in = vec![(*chance.choose(&[".rows", ".position"])).to_owned()];
+            faults.flip_written = false;
+        }
+        filed
     }
 }
 
@@ -153,7 +186,7 @@ fn unreadable(chance: &mut Chance, mut faults: Faults) -> Faults {
 
 /// The environment of the job.
 struct Outside {
-    databases: Vec<Database>,
+    outputs: Vec<Output>,
     producers: Option<Producers>,
     /// What a producer has seen that must not be.
     broken: Result<(), String>,
@@ -167,11 +200,11 @@ impl Environment for Outside {
 
     fn went_back(&mut self, to: Tick) {
         self.producers.iter_mut().for_each(Producers::went_back);
-        self.databases.iter().for_each(|database| database.went_back(to));
+        self.outputs.iter().for_each(|output| output.went_back(to));
     }
 
     fn began(&mut self, _: &Moment) {
-        self.databases.iter().for_each(Database::began);
+        self.outputs.iter().for_each(Output::began);
     }
 
     fn turn(&mut self, moment: &Moment) {
@@ -180,18 +213,30 @@ impl Environment for Outside {
         {
             self.broken = producers.turn(moment);
         }
-        self.databases.iter().for_each(|database| database.turn(&mut self.chance));
+        self.outputs.iter().for_each(|output| output.turn(&mut self.chance));
     }
 
     fn check(&mut self, moment: &Moment) -> Result<(), String> {
         self.broken.clone()?;
-        self.databases.iter().try_for_each(|database| database.check(moment.durable_through))
+        self.outputs.iter().try_for_each(|output| output.check(moment.durable_through))
     }
 
-    fn ended(&mut self, _: RunEnd) {
+    fn ended(&mut self, run_end: RunEnd) {
         self.producers.iter_mut().for_each(Producers::ended);
-        self.databases.iter().for_each(|database| database.ended(&mut self.chance));
+        self.outputs.iter().for_each(|output| output.ended(run_end, &mut self.chance));
     }
+}
+
+/// Where the rows go.
+fn outputs(configuration: &Configuration, disk: &Simulated) -> Vec<Output> {
+    let Configuration { canary, deliveries, filed, scenario, .. } = configuration;
+    let mistake = (*canary == Some(Canary::Unsynced)).then_some(parts::Mistake::Unsynced);
+    let flips = scenario.faults.bit_flips > 0;
+    let output = |(number, delivery): (usize, &Delivery)| match filed {
+        true => Output::Parts(Parts::new(disk, number, mistake, flips)),
+        false => Output::Database(Database::new(*delivery, *canary == Some(Canary::Untaken))),
+    };
+    deliveries.iter().enumerate().map(output).collect()
 }
 
 /// Runs it.
@@ -199,16 +244,14 @@ impl Environment for Outside {
 /// # Errors
 /// What must not be.
 pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
-    let Configuration { scenario, data, shape, partitions, sending, deliveries, .. } = configuration;
-    let databases: Vec<Database> = deliveries
-        .iter()
-        .map(|delivery| Database::new(*delivery, configuration.canary == Some(Canary::Untaken)))
-        .collect();
+    let Configuration { scenario, data, shape, partitions, sending, .. } = configuration;
+    let disk = Simulated::new(scenario.seed, Faults::default());
+    let outputs = outputs(configuration, &disk);
     let records = data.records;
     let (producers, job) = match sending {
         Some(sending) => {
             let (producers, source) = Producers::new(sending, data, scenario.seed);
-            (Some(producers), shape.job(source, &databases))
+            (Some(producers), shape.job(source, &outputs))
         }
         None => {
             let yielded = data.clone();
@@ -216,17 +259,17 @@ pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
                 let data = yielded.clone();
                 (w as u64..records).step_by(of).map(move |place| data.at(place))
             });
-            (None, shape.job(source.partitions(*partitions), &databases))
+            (None, shape.job(source.partitions(*partitions), &outputs))
         }
     };
     let chance = Chance::new(scenario.seed, "databases");
-    let mut outside = Outside { databases: databases.clone(), producers, broken: Ok(()), chance };
-    let outcome = crash_test_in(&job, scenario, &mut outside)
+    let mut outside = Outside { outputs: outputs.clone(), producers, broken: Ok(()), chance };
+    let outcome = crash_test_on(&job, scenario, &mut outside, disk)
         .map_err(|failure| format!("{failure}\n{}", failure.story.join("\n")))?;
     let events: Vec<_> = (0..records).map(|place| data.at(place)).collect();
-    for (number, (database, expected)) in databases.iter().zip(shape.twin(&events)).enumerate() {
+    for (number, (output, expected)) in outputs.iter().zip(shape.twin(&events)).enumerate() {
         let ended = outcome.refused.is_none();
-        let compared = compare(configuration, database, expected, ended);
+        let compared = compare(configuration, output, expected, ended);
         compared
             .map_err(|what| format!("in the end, sink {number}: {what}\n{}", outcome.story.join("\n")))?;
     }
@@ -234,15 +277,15 @@ pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
         && shape.family == Family::Copied
         && data.repeated == 0
     {
-        undivided(producers, &databases[0])?;
+        undivided(producers, &outputs[0])?;
     }
     Ok(outcome)
 }
 
 /// The records of a transaction come in one tick.
-fn undivided(producers: &Producers, database: &Database) -> Result<(), String> {
+fn undivided(producers: &Producers, output: &Output) -> Result<(), String> {
     let ticks: BTreeMap<u64, Tick> =
-        database.seen().iter().map(|((tick, ..), row)| (row[3] as u64, *tick)).collect();
+        output.seen().iter().map(|((tick, ..), row)| (row[3] as u64, *tick)).collect();
     for group in producers.groups() {
         let of: BTreeSet<_> = group.iter().map(|place| ticks.get(place)).collect();
         if of.len() > 1 {
@@ -255,19 +298,12 @@ fn undivided(producers: &Producers, database: &Database) -> Result<(), String> {
 /// Compares what a sink has with what it should have. Of a run that did not come to its end, nothing may be wrong that is there.
 fn compare(
     configuration: &Configuration,
-    database: &Database,
+    output: &Output,
     expected: Vec<Shown>,
     ended: bool,
 ) -> Result<(), String> {
-    let (shape, at_most_once) = (&configuration.shape, database.delivery() == Delivery::AtMostOnce);
-    let rows = database.rows();
-    let found: Vec<Shown> = match database.delivery() {
-        Delivery::AtLeastOnce => {
-            let named: BTreeMap<_, _> = rows.iter().copied().collect();
-            named.into_values().collect()
-        }
-        Delivery::ExactlyOnce | Delivery::AtMostOnce => rows.iter().map(|(_, row)| *row).collect(),
-    };
+    let (shape, at_most_once) = (&configuration.shape, output.delivery() == Delivery::AtMostOnce);
+    let found = output.rows(ended)?;
     if let Some(divided) = shape.divided(&found)
         && !at_most_once
     {
@@ -276,7 +312,7 @@ fn compare(
     let (expected, found) = (shape.comparable(expected), shape.comparable(found));
     let whole = ended && !at_most_once;
     difference(shape, &expected, &found, whole)?;
-    match shape.disorder(&database.seen()) {
+    match shape.disorder(&output.seen()) {
         Some(disorder) if !at_most_once => Err(disorder),
         _ => Ok(()),
     }
@@ -312,6 +348,8 @@ mod tests {
             let (first, second) = (run(&configuration).unwrap(), run(&configuration).unwrap());
             assert_eq!(first, second, "seed {seed}");
             assert!(first.trace != 0);
+            let filed = configuration.filed();
+            assert_eq!(run(&filed).unwrap(), run(&filed).unwrap(), "seed {seed}, files");
         }
     }
 
@@ -320,8 +358,12 @@ mod tests {
         for canary in Canary::value_variants() {
             let fails = |seed| {
                 let configuration = Configuration::draw(seed, Some(*canary));
-                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&configuration)));
-                !matches!(result, Ok(Ok(_)))
+                let fails = |configuration: &Configuration| {
+                    let result =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(configuration)));
+                    !matches!(result, Ok(Ok(_)))
+                };
+                fails(&configuration) || fails(&configuration.filed())
             };
             assert!((0..200).any(fails), "{canary:?}");
         }

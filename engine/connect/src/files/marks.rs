@@ -16,10 +16,9 @@
 use crate::bounds::{CHECK_BYTES, MARK_BYTES, READ_BYTES};
 use pelton_core::Fault;
 use pelton_core::checkpoint::notes::{Noted, Notes};
+use pelton_storage::disk::DiskFile;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// Marks of a part: those over [`CHECK_BYTES`], the one before them, and the end.
 const MARKS_MAX: u64 = CHECK_BYTES / MARK_BYTES + 2;
@@ -86,7 +85,7 @@ impl Marks {
 
     /// Reads `file` from the first mark on and compares: up to the end, and from there to `through`, which is not before it. Returns the marks
     /// through there.
-    pub(super) fn check(&self, file: &File, through: Mark) -> Result<Marks, NotRight> {
+    pub(super) fn check(&self, file: &dyn DiskFile, through: Mark) -> Result<Marks, NotRight> {
         let mut at = self.marks.front().copied().unwrap_or_default();
         let mut buffer = vec![0; READ_BYTES];
         for &expected in self.marks.iter().skip(1) {
@@ -127,13 +126,13 @@ impl Marks {
 }
 
 /// Writes the bytes of a file from `from` to `to` once more.
-pub(super) fn again(file: &File, from: u64, to: u64) -> io::Result<()> {
+pub(super) fn again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut at = from;
     while at < to {
         let len = usize::try_from(to - at).map_or(buffer.len(), |left| left.min(buffer.len()));
-        file.read_exact_at(&mut buffer[..len], at)?;
-        file.write_all_at(&buffer[..len], at)?;
+        file.read_at(&mut buffer[..len], at)?;
+        file.write_at(&buffer[..len], at)?;
         at += len as u64;
     }
     Ok(())
@@ -141,7 +140,7 @@ pub(super) fn again(file: &File, from: u64, to: u64) -> io::Result<()> {
 
 /// Reads from one mark to the next, and compares. `each` is shown what was read.
 fn run(
-    file: &File,
+    file: &dyn DiskFile,
     from: Mark,
     to: Mark,
     buffer: &mut [u8],
@@ -151,7 +150,7 @@ fn run(
     while at.bytes < to.bytes {
         let len = usize::try_from(to.bytes - at.bytes).map_or(buffer.len(), |left| left.min(buffer.len()));
         let bytes = &mut buffer[..len];
-        file.read_exact_at(bytes, at.bytes).map_err(NotRight::Unreadable)?;
+        file.read_at(bytes, at.bytes).map_err(NotRight::Unreadable)?;
         each(bytes);
         at = Mark { bytes: at.bytes + len as u64, crc: crc32c::crc32c_append(at.crc, bytes) };
     }
@@ -164,6 +163,7 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pelton_storage::disk::{Blocking, Disk, How};
 
     const SPACING: u64 = 1_000;
     const REACH: u64 = 16 * SPACING;
@@ -211,7 +211,8 @@ mod tests {
         let end = crc32c::crc32c(&bytes);
         let check = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            marks.check(&File::open(&path).unwrap(), Mark { bytes: 2_500, crc: end })
+            let file = Blocking::new().open(&path, How::Read).unwrap();
+            marks.check(&*file, Mark { bytes: 2_500, crc: end })
         };
         assert_eq!(check(&bytes).unwrap().end().crc, end);
         for at in 0..bytes.len() {

@@ -21,6 +21,7 @@
 //! Costs: a copy of each row into a buffer, and its CRC32C; two writes into the page cache for each batch. The buffer holds one tick and 256 KiB at
 //! most. A start reads up to a GiB of each part, and what was written since the checkpoint, which it writes once more; the end of a job, one flush.
 
+mod disk;
 mod marks;
 mod part;
 mod position;
@@ -31,8 +32,10 @@ mod tests;
 
 pub use writer::FileWriter;
 
+use disk::SinkDisk;
 use pelton_core::ShardId;
 use pelton_core::sink::Sink;
+use pelton_storage::disk::Disk;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,11 +43,10 @@ use std::sync::Arc;
 /// A sink that writes files; made by [`file_ndjson`] or [`file_with`].
 #[derive(Clone, Debug)]
 pub struct FileSink<F> {
+    disk: SinkDisk,
     directory: Arc<Path>,
     extension: Arc<str>,
     encode: F,
-    /// Which boot of the machine this is.
-    boot: u128,
 }
 
 /// Writes each row as a line of JSON, to one file for each shard in `directory`, which is made if it is not there.
@@ -120,7 +122,15 @@ impl<F> FileSink<F> {
             plain && extension != "position",
             "`{extension}` is no extension for the parts of a file sink"
         );
-        FileSink { directory: directory.into(), extension: extension.into(), encode, boot: position::boot() }
+        let disk = SinkDisk::of_the_machine();
+        FileSink { disk, directory: directory.into(), extension: extension.into(), encode }
+    }
+
+    /// On another disk than the machine's: a simulated one.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn on_disk(self, disk: Arc<dyn Disk>) -> Self {
+        FileSink { disk: SinkDisk::new(disk), ..self }
     }
 }
 

@@ -1,18 +1,18 @@
 //! One file of rows: opened where it counts, appended to, cut.
 
+use super::disk::{OpenFile, SinkDisk};
 use super::marks::{Mark, Marks, NotRight, again};
 use super::position::{Found, NotOpened, PositionFile, Slot};
 use pelton_core::{Fault, ShardId};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the parts of a sink are, and whose they have to be.
 #[derive(Clone, Debug)]
 pub(super) struct PartPlace {
+    pub(super) disk: SinkDisk,
     pub(super) directory: Arc<Path>,
     pub(super) extension: Arc<str>,
     pub(super) boot: u128,
@@ -44,7 +44,7 @@ pub(super) struct Looked {
     /// What the checkpoint vouches for.
     safe: u64,
     there: u64,
-    /// The job and the part that the position is to name, if it does not yet.
+    /// The job and the part that the position is to name, if that is not durable yet.
     claim: Option<(u128, u32)>,
     shard: ShardId,
 }
@@ -53,7 +53,7 @@ pub(super) struct Looked {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) path: PathBuf,
-    pub(super) data: Arc<File>,
+    pub(super) data: OpenFile,
     /// What is in it.
     pub(super) marks: Marks,
     pub(super) tick: u64,
@@ -78,21 +78,30 @@ impl PartPlace {
         Fault::External { shard: self.shard, message: format!("cannot {what} `{}`: {error}", path.display()) }
     }
 
+    /// How long a file is; one that is not there has nothing.
+    fn len_of(&self, path: &Path) -> Result<u64, Fault> {
+        match self.disk.len_of(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            len => len.map_err(|error| self.external(path, "read", &error)),
+        }
+    }
+
     /// Makes the directory, and says whether it was not there.
     pub(super) fn make_directory(&self) -> Result<bool, Fault> {
-        let new = !self.directory.exists();
-        let made = fs::create_dir_all(&self.directory);
+        let there = self.disk.len_of(&self.directory);
+        let new = there.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let made = self.disk.create_directory(&self.directory);
         made.map(|()| new).map_err(|error| self.external(&self.directory, "make", &error))
     }
 
     /// Removes the directory again, if nothing is in it.
     pub(super) fn unmake_directory(&self) {
-        let _ = fs::remove_dir(&self.directory);
+        let _ = self.disk.remove(&self.directory);
     }
 
-    fn sync_directory(&self) -> Result<(), Fault> {
-        let sync = || File::open(&self.directory)?.sync_all();
-        sync().map_err(|error| self.external(&self.directory, "sync", &error))
+    /// Makes the names of parts durable, and that of the directory, which may be new.
+    fn sync_names(&self) -> Result<(), Fault> {
+        self.disk.sync_names(&self.directory).map_err(|error| self.external(&self.directory, "sync", &error))
     }
 
     /// The parts that are there, whosever they are.
@@ -101,24 +110,20 @@ impl PartPlace {
             let number = name.strip_prefix("part-")?.strip_suffix(&*self.extension)?.strip_suffix('.')?;
             number.parse::<u16>().ok()
         };
-        let list = || {
-            let mut parts = Vec::new();
-            for entry in fs::read_dir(&self.directory)? {
-                parts.extend(entry?.file_name().to_str().and_then(number));
-            }
-            parts.sort_unstable();
-            Ok(parts)
-        };
-        list().map_err(|error| self.external(&self.directory, "read", &error))
+        let names = self.disk.list(&self.directory);
+        let names = names.map_err(|error| self.external(&self.directory, "read", &error))?;
+        let mut parts: Vec<u16> = names.iter().filter_map(|name| number(name)).collect();
+        parts.sort_unstable();
+        Ok(parts)
     }
 
     /// Makes part `index`, which must not be there, for a job without durability.
     pub(super) fn make(&self, index: u16) -> Result<Part, Fault> {
         self.make_directory()?;
         let path = self.path(index, &self.extension);
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
+        match self.disk.make(&path) {
             Ok(data) => {
-                let (data, marks) = (Arc::new(data), Marks::default());
+                let marks = Marks::default();
                 Ok(Part { path, data, marks, tick: 0, position: None, shard: self.shard })
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Fault::External {
@@ -144,7 +149,7 @@ impl PartPlace {
     ) -> Result<Option<Looked>, Fault> {
         let (path, at) = (self.path(index, &self.extension), self.path(index, "position"));
         let refuse = |why: String| Err(Fault::Restore { message: format!("`{}` {why}", path.display()) });
-        let (position, found) = match PositionFile::open(&at, self.boot, mine) {
+        let (position, found) = match PositionFile::open(&self.disk, &at, self.boot, mine) {
             Ok(opened) => opened,
             Err(NotOpened::Locked) if !mine => return Ok(None),
             Err(NotOpened::Locked) => {
@@ -155,18 +160,15 @@ impl PartPlace {
             }
             Err(NotOpened::Failed(error)) => return Err(self.external(&at, "open", &error)),
         };
-        let there = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == ErrorKind::NotFound => 0,
-            Err(error) => return Err(self.external(&path, "read", &error)),
-        };
+        let there = self.len_of(&path)?;
         let safe = noted.marks.end().bytes;
         if there < safe {
             return refuse(shrunken(there, safe, noted.tick));
         }
         // Nothing to lose: a part that was never begun, or whose making was cut off.
         let vacant = there == 0 && safe == 0;
-        let mut claim = None;
+        // What an earlier start wrote of it may not be durable: it may have been cut off, or failed.
+        let claim = vacant.then_some((log, u32::from(index)));
         let slots = match found {
             Found::Part { log: theirs, part, slots } if theirs == log && part == u32::from(index) => slots,
             Found::Part { log: theirs, part, .. } => {
@@ -178,10 +180,7 @@ impl PartPlace {
             Found::Newer(version) => {
                 return refuse(format!("was written by another version: its position has form {version}"));
             }
-            Found::Nothing | Found::Damaged if vacant => {
-                claim = Some((log, u32::from(index)));
-                [None; 2]
-            }
+            Found::Nothing | Found::Damaged if vacant => [None; 2],
             Found::Nothing => {
                 return refuse(format!(
                     "holds {there} bytes without a position, so this job did not write it: move it away, or write to \
@@ -229,22 +228,22 @@ impl PartPlace {
         let written = (0..times).try_for_each(|_| position.write(counts.tick, end));
         written.map_err(|error| self.external(&at, "write", &error))?;
         let open = || {
-            let data = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let data = self.disk.open_or_make(&path)?;
             // A device that failed may have dropped what the page cache still has: what no checkpoint vouches for is written once more.
-            again(&data, safe, counts.bytes)?;
+            again(&*data, safe, counts.bytes)?;
             if there > counts.bytes {
                 data.set_len(counts.bytes)?;
                 // A part that nobody goes on with is not looked at again.
-                data.sync_all()?;
+                data.sync()?;
             }
             Ok(data)
         };
         let data = open().map_err(|error| self.external(&path, "open", &error))?;
         if claim.is_some() {
-            self.sync_directory()?;
+            self.sync_names()?;
         }
         let position = Some(position);
-        Ok(Part { path, data: Arc::new(data), marks, tick: counts.tick, position, shard })
+        Ok(Part { path, data, marks, tick: counts.tick, position, shard })
     }
 
     /// Reads the part's end, or all of a part that is not long, and says what is wrong with it. Nothing has been changed.
@@ -258,8 +257,8 @@ impl PartPlace {
         if there == 0 {
             return Ok(Ok(Marks::default()));
         }
-        let file = File::open(path).map_err(|error| self.external(path, "open", &error))?;
-        match safe.check(&file, end) {
+        let file = self.disk.read(path).map_err(|error| self.external(path, "open", &error))?;
+        match safe.check(&*file, end) {
             Ok(marks) => Ok(Ok(marks)),
             Err(NotRight::Unreadable(error)) => Err(self.external(path, "read", &error)),
             Err(NotRight::Differs { from, to, expected, found }) => Ok(Err(format!(
@@ -306,7 +305,7 @@ impl PartPlace {
     ) -> Result<(), Fault> {
         for index in parts {
             let path = self.path(index, &self.extension);
-            let there = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let there = self.len_of(&path)?;
             let bytes = lengths.get(&index).map_or(0, |marks| marks.end().bytes);
             if there < bytes {
                 let message = format!("`{}` {}", path.display(), shrunken(there, bytes, tick));
@@ -320,8 +319,8 @@ impl PartPlace {
     pub(super) fn check_others(&self, log: u128, parts: impl IntoIterator<Item = u16>) -> Result<(), Fault> {
         for index in parts {
             let (path, at) = (self.path(index, &self.extension), self.path(index, "position"));
-            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-            let found = match fs::read(&at) {
+            let bytes = self.len_of(&path)?;
+            let found = match self.disk.read(&at).and_then(|file| super::position::read(&file)) {
                 Ok(bytes) => super::position::parse(&bytes),
                 Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
                 Err(error) => return Err(self.external(&at, "read", &error)),
@@ -357,7 +356,7 @@ impl Part {
     /// Appends bytes; on an error the part is what it was, as far as positions say.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let at = self.marks.end().bytes;
-        self.data.write_all_at(bytes, at).map_err(|error| self.external("write", &error))?;
+        self.data.write_at(bytes, at).map_err(|error| self.external("write", &error))?;
         self.marks.append(bytes);
         Ok(())
     }
@@ -373,7 +372,7 @@ impl Part {
     /// Nothing more comes: all of it is made durable. A device may keep an error to itself until it is asked for this, so a job that needs no
     /// part of it to be durable asks, too, before it says that all went well.
     pub(super) fn close(&self) -> Result<(), Fault> {
-        self.data.sync_data().map_err(|error| self.external("sync", &error))?;
+        self.data.sync().map_err(|error| self.external("sync", &error))?;
         let synced = self.position.as_ref().map_or(Ok(()), PositionFile::sync);
         synced.map_err(|error| self.external("sync the position of", &error))
     }

@@ -10,13 +10,12 @@
 //! bytes that it counts, so that one of the two is whole at any time. They are in the page cache, which outlives the process but not the
 //! machine: a position of another boot says nothing. This file judges no position; it reads and writes them.
 
+use super::disk::{OpenFile, SinkDisk};
 use super::marks::Mark;
 use crate::bounds::PART_LOCK_WAIT;
-use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MAGIC: &[u8; 8] = b"PELTONFP";
 const VERSION: u32 = 2;
@@ -127,20 +126,20 @@ pub(super) fn parse(bytes: &[u8]) -> Found {
 /// A position file, locked for as long as it is open.
 #[derive(Debug)]
 pub(super) struct PositionFile {
-    file: File,
+    file: OpenFile,
     /// Of the next position.
     number: u64,
     pub(super) generation: u64,
     boot: u128,
     /// Where it is, as long as nothing was written to a file that was not there before.
-    made: Option<PathBuf>,
+    made: Option<(SinkDisk, PathBuf)>,
 }
 
 impl Drop for PositionFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.made {
+        if let Some((disk, path)) = &self.made {
             // Nobody needs it, and nobody is there who could be told.
-            let _ = fs::remove_file(path);
+            let _ = disk.remove(path);
         }
     }
 }
@@ -160,37 +159,27 @@ impl From<io::Error> for NotOpened {
 
 impl PositionFile {
     /// Opens and locks the file, making it if it is not there, and reads it. With `patient` it waits for another to let it go.
-    pub(super) fn open(path: &Path, boot: u128, patient: bool) -> Result<(PositionFile, Found), NotOpened> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-                Err(TryLockError::WouldBlock) if !patient || begun.elapsed() > PART_LOCK_WAIT => {
-                    return Err(NotOpened::Locked);
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-            }
+    pub(super) fn open(
+        disk: &SinkDisk,
+        path: &Path,
+        boot: u128,
+        patient: bool,
+    ) -> Result<(PositionFile, Found), NotOpened> {
+        let file = disk.open_or_make(path)?;
+        match file.lock(if patient { PART_LOCK_WAIT } else { Duration::ZERO }) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(NotOpened::Locked),
+            Err(error) => return Err(error.into()),
         }
-        let mut bytes = vec![0; FILE_BYTES];
-        let mut len = 0;
-        while len < bytes.len() {
-            match file.read_at(&mut bytes[len..], len as u64) {
-                Ok(0) => break,
-                Ok(read) => len += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let found = parse(&bytes[..len]);
+        let bytes = read(&file)?;
+        let found = parse(&bytes);
         let number = match &found {
             Found::Part { slots, .. } => {
                 slots.iter().flatten().map(|slot| slot.number.wrapping_add(1)).max().unwrap_or(0)
             }
             _ => 0,
         };
-        let made = (len == 0).then(|| path.to_path_buf());
+        let made = bytes.is_empty().then(|| (disk.clone(), path.to_path_buf()));
         Ok((PositionFile { file, number, generation: 0, boot, made }, found))
     }
 
@@ -198,13 +187,13 @@ impl PositionFile {
     pub(super) fn claim(&mut self, log: u128, part: u32) -> io::Result<()> {
         self.made = None;
         self.file.set_len(0)?;
-        self.file.write_all_at(&header(log, part), 0)?;
-        self.file.sync_all()
+        self.file.write_at(&header(log, part), 0)?;
+        self.file.sync()
     }
 
     /// Makes what was written durable.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync()
     }
 
     /// Writes a position.
@@ -213,16 +202,18 @@ impl PositionFile {
         let next =
             Slot { number: self.number, tick, bytes, generation: self.generation, boot: self.boot, sum };
         let at = (self.number % 2 + 1) * BLOCK as u64;
-        self.file.write_all_at(&slot(&next), at)?;
+        self.file.write_at(&slot(&next), at)?;
         self.number = self.number.wrapping_add(1);
         Ok(())
     }
 }
 
-/// Which boot of the machine this is; 0, which is like no other, where the system does not say.
-pub(super) fn boot() -> u128 {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
+/// What a position file holds, as far as it is any.
+pub(super) fn read(file: &OpenFile) -> io::Result<Vec<u8>> {
+    let len = file.len()?.min(FILE_BYTES as u64);
+    let mut bytes = vec![0; len as usize];
+    file.read_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -252,8 +243,6 @@ mod tests {
         let (bytes, [a, b]) = file();
         assert_eq!(parse(&bytes), Found::Part { log: 77 << 64, part: 3, slots: [Some(a), Some(b)] });
         assert_eq!(parse(&[]), Found::Nothing);
-        assert_ne!(boot(), 0);
-        assert_eq!(boot(), boot());
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use super::*;
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
 use pelton_core::{EventTime, Fault, Tick};
+use pelton_storage::disk::DiskFile;
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, io};
 
 const LOG: u128 = 0xfeed << 64;
 
@@ -45,13 +47,14 @@ impl Drop for Scratch {
 type Boxed = Box<dyn SinkWriter<String>>;
 
 fn open(directory: &Path, shard: usize, boot: u128) -> Boxed {
-    let mut sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
+    let sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
         out.extend_from_slice(row.as_bytes());
         out.push(b'\n');
     });
-    sink.boot = boot;
     assert!(Sink::<String>::is_transactional(&sink));
-    Box::new(Sink::<String>::open(&sink, ShardId(shard as u16)))
+    let mut writer = Sink::<String>::open(&sink, ShardId(shard as u16));
+    writer.place.boot = boot;
+    Box::new(writer)
 }
 
 fn write(writer: &mut Boxed, tick: u64, rows: &[&str]) {
@@ -424,7 +427,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
         SinkWriter::<String>::commit(&mut writer, Tick(1)).unwrap();
         SinkWriter::<String>::flush(&mut writer).unwrap();
         let null = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        writer.part_for_tests().data = Arc::new(null);
+        writer.part_for_tests().data = device(null);
         SinkWriter::<String>::write(&mut writer, EventTime(0), "lost".to_owned());
         SinkWriter::<String>::commit(&mut writer, Tick(2)).unwrap();
         let mut notes = SinkNotes::default();
@@ -437,6 +440,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
 
 fn open_full(directory: &Scratch) -> part::Part {
     let place = part::PartPlace {
+        disk: SinkDisk::of_the_machine(),
         directory: directory.0.clone().into(),
         extension: "txt".into(),
         boot: 1,
@@ -444,8 +448,48 @@ fn open_full(directory: &Scratch) -> part::Part {
     };
     let mut part = place.make(7).unwrap();
     part.path = directory.part(0);
-    part.data = Arc::new(fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap());
+    part.data = device(fs::OpenOptions::new().write(true).open(directory.part(0)).unwrap());
     part
+}
+
+/// A device, which no disk opens as a file.
+struct Device(fs::File);
+
+fn device(file: fs::File) -> disk::OpenFile {
+    disk::OpenFile(Arc::new(Device(file)))
+}
+
+impl DiskFile for Device {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn lock(&self, _: Duration) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn len(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn fill_zeros(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn descriptor(&self) -> Option<i32> {
+        None
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 #[test]
@@ -498,6 +542,48 @@ fn damaged_notes_never_panic() {
         let mut notes = notes.clone();
         notes[bit / 8] ^= 1 << (bit % 8);
         let _ = recall(notes);
+    }
+}
+
+/// Names of the directory and the parts, and whose a part is, are durable before the first checkpoint, however an earlier start was cut off.
+#[test]
+fn a_start_that_was_cut_off_leaves_nothing_that_is_lost_later() {
+    use pelton_storage::disk::{Crash, Faults, Simulated};
+    /// A start takes no more.
+    const OPERATIONS: u64 = 20;
+    let directory = Path::new("/out/of/the/job");
+    for seed in 0..20 {
+        for operations in 0..=OPERATIONS {
+            let machine = Simulated::new(seed, Faults::default());
+            let open = || {
+                let sink = file_with(directory, "txt", |row: &String, out: &mut Vec<u8>| {
+                    out.extend_from_slice(row.as_bytes());
+                    out.push(b'\n');
+                });
+                let sink = sink.on_disk(Arc::new(machine.of_this_process()));
+                Box::new(Sink::<String>::open(&sink, ShardId(0))) as Boxed
+            };
+            machine.stop_after(operations);
+            let mut writer = open();
+            let begun = recall_as(&mut writer, LOG, 0, &[], None);
+            assert!(operations > 0 || begun.is_err(), "nothing is made without an operation");
+            assert!(operations < OPERATIONS || begun.is_ok(), "{begun:?}");
+            machine.crash(Crash::Process);
+            drop(writer);
+            let mut writer = open();
+            assert_eq!(recall_as(&mut writer, LOG, 0, &[], None), Ok(0), "seed {seed}, {operations}");
+            write(&mut writer, 1, &["1"]);
+            let notes = [note(&mut writer)];
+            write(&mut writer, 2, &["2"]);
+            writer.flush().unwrap();
+            machine.crash(Crash::Power);
+            drop(writer);
+            let mut writer = open();
+            let kept = recall_as(&mut writer, LOG, 1, &notes, Some(0));
+            assert_eq!(kept, Ok(1), "seed {seed}, {operations} operations in the first start");
+            let bytes = machine.seen(&directory.join("part-0000.txt"));
+            assert_eq!(bytes.as_deref(), Some(&b"1\n"[..]), "seed {seed}, {operations}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The writing end of [`FileSink`] on one shard.
 #[derive(Debug)]
 pub struct FileWriter<F> {
-    place: PartPlace,
+    pub(super) place: PartPlace,
     encode: F,
     /// None until there is something to write, in a job without durability.
     part: Option<Part>,
@@ -56,9 +56,10 @@ impl<F> Drop for FileWriter<F> {
 
 impl<F> FileWriter<F> {
     pub(super) fn new(sink: FileSink<F>, shard: ShardId) -> Self {
-        let FileSink { directory, extension, encode, boot } = sink;
+        let FileSink { disk, directory, extension, encode } = sink;
+        let boot = disk.boot();
         FileWriter {
-            place: PartPlace { directory, extension, boot, shard },
+            place: PartPlace { disk, directory, extension, boot, shard },
             encode,
             part: None,
             buffer: Vec::new(),
@@ -178,7 +179,7 @@ where
             marks.note(&mut notes.notes);
         }
         notes.syncs.push(Box::new(move || {
-            data.sync_data().map_err(|error| format!("cannot sync `{}`: {error}", path.display()))
+            data.sync().map_err(|error| format!("cannot sync `{}`: {error}", path.display()))
         }));
         Ok(())
     }

@@ -17,12 +17,16 @@ mod scenario;
 mod seeded;
 mod wall;
 
+#[doc(hidden)]
+pub use cause::OUTPUT;
 pub use chance::Chance;
 pub use environment::{Environment, Moment, RunEnd};
 #[doc(hidden)]
 pub use mistake::Mistake;
 pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
-pub use runs::crash_test;
+#[doc(hidden)]
+pub use pelton_storage::disk::Simulated;
+pub use runs::{crash_test, crash_test_on};
 pub use scenario::Scenario;
 pub use seeded::{Recording, Simulation, replay, simulate};

@@ -38,12 +38,29 @@ const DATA: &str = "/data/job";
 /// # Panics
 /// When the job, or the engine, panics.
 pub fn crash_test(
-    mut blueprint: Blueprint<'_>,
+    blueprint: Blueprint<'_>,
     scenario: &Scenario,
     environment: &mut dyn Environment,
 ) -> Result<CrashReport, Failure> {
+    crash_test_on(blueprint, scenario, environment, Simulated::new(scenario.seed, Faults::default()))
+}
+
+/// As [`crash_test`], on a disk that sinks of the job know as well, and of which nobody has made use yet.
+///
+/// # Errors
+/// As for [`crash_test`].
+///
+/// # Panics
+/// As for [`crash_test`].
+#[doc(hidden)]
+pub fn crash_test_on(
+    mut blueprint: Blueprint<'_>,
+    scenario: &Scenario,
+    environment: &mut dyn Environment,
+    disk: Simulated,
+) -> Result<CrashReport, Failure> {
     blueprint.builders.extend(scenario.mistake.map(Mistake::builder));
-    let mut runs = Runs::new(&blueprint, scenario, environment);
+    let mut runs = Runs::new(&blueprint, scenario, environment, disk);
     let outcome = runs.run().map_err(|problem| {
         let Runs { run, step, ref mut count, .. } = runs;
         Failure { seed: scenario.seed, run, step, problem, story: std::mem::take(&mut count.story) }
@@ -135,13 +152,14 @@ impl<'a> Runs<'a> {
         blueprint: &'a Blueprint<'a>,
         scenario: &'a Scenario,
         environment: &'a mut dyn Environment,
+        disk: Simulated,
     ) -> Self {
         let chance = |name| Chance::new(scenario.seed, name);
         Runs {
             blueprint,
             scenario,
             environment,
-            disk: Simulated::new(scenario.seed, Faults::default()),
+            disk,
             memory: Arc::new(HeapMemory),
             log_id: u128::from(hash::join(scenario.seed, 1)) << 64 | u128::from(hash::join(scenario.seed, 2)),
             now: Nanos(1),
