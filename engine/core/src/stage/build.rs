@@ -14,6 +14,7 @@ use crate::checkpoint::snapshot::Section;
 use crate::exchange::frame::RowFormat;
 use crate::exchange::partition::ExchangeWriter;
 use crate::exchange::router::Router;
+use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
@@ -27,7 +28,7 @@ use crate::sink::HeldRows;
 use crate::stage::context::{RunInfo, StageContext};
 use crate::stage::graph::Edge;
 use crate::stage::segments::Segments;
-use crate::stage::shard::Shard;
+use crate::stage::shard::{RestoreFrom, RestoredShard, Shard};
 use crate::stage::wiring::Wiring;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
@@ -136,8 +137,7 @@ impl ShardBuilder {
         self.feed = Feed::Replayed { log: Box::new(VecDeque::from(log)), next: None };
     }
 
-    /// Makes the shard durable: before anything is built. [`Shard::restore`] and
-    /// [`Shard::replayed_through`] must be called before the first step.
+    /// Makes the shard durable: before anything is built.
     pub fn make_durable(&mut self, durable: Durable) {
         self.set_run(|run| {
             let Durable { log, generation, begins, is_rescale, .. } = durable;
@@ -241,11 +241,28 @@ impl ShardBuilder {
         self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 
-    /// The shard.
+    /// The shard, of a job that keeps nothing: it begins anew.
     ///
     /// # Panics
-    /// When an exchange has no reader, or one that takes its rows for others.
-    pub fn finish(mut self) -> Shard {
+    /// When it was made durable, or an exchange has no reader, or one that takes its rows for others.
+    pub fn finish(self) -> Shard {
+        assert!(!self.run.durable, "a shard with a log is restored before it begins");
+        self.assemble()
+    }
+
+    /// The shard, which was made [durable](Self::make_durable), or is [inspected](Self::inspect), where an earlier run was.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
+    ///
+    /// # Panics
+    /// When it has no log, or an exchange has no reader, or one that takes its rows for others.
+    pub fn restore(self, from: RestoreFrom<'_>) -> Result<RestoredShard, Fault> {
+        assert!(self.run.durable, "a shard without a log has nothing to be restored from");
+        RestoredShard::new(self.assemble(), from)
+    }
+
+    fn assemble(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
         // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
         let trace = !self.run.durable && !matches!(self.feed, Feed::Live);
