@@ -95,14 +95,13 @@ impl ShardBuilder {
     /// Begins with nothing built.
     pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
         let stages = wiring.graph.stages;
-        let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
-        let contexts: Vec<_> = (0..stages).map(context).collect();
+        let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
         let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
-        contexts.iter().for_each(|context| context.set_known(known.clone()));
+        let context =
+            |_| Rc::new(StageContext::new(wiring.shard, wiring.stats.clone(), run, Some(known.clone())));
+        let contexts: Vec<_> = (0..stages).map(context).collect();
         let stages = (0..stages).map(|_| StageParts::default()).collect();
         let slabs = Slabs::new(memory.clone());
-        let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
-        contexts.iter().for_each(|context| context.set_run(run));
         ShardBuilder {
             wiring,
             memory,
@@ -124,7 +123,12 @@ impl ShardBuilder {
 
     fn set_run(&mut self, change: impl FnOnce(RunInfo) -> RunInfo) {
         self.run = change(self.run);
-        self.contexts.iter().for_each(|context| context.set_run(self.run));
+        for context in &mut self.contexts {
+            let Some(context) = Rc::get_mut(context) else {
+                panic!("what a run is like is said before anything of it is built")
+            };
+            context.set_run(self.run);
+        }
     }
 
     /// Has the shard note what every tick took.

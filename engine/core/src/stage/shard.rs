@@ -117,7 +117,7 @@ impl Shard {
     /// Now and then looks which memory nobody has needed since it last did, and gives that back, a bounded part in a step.
     #[inline]
     fn tidy(&mut self) {
-        let now = self.first.now.get();
+        let now = self.ingress.now();
         let ends = now >= self.tidy_at;
         if ends | self.is_untidy {
             self.tidy_some(now, ends);
@@ -269,7 +269,7 @@ impl Shard {
     pub fn position(&self) -> (Tick, String) {
         let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
         if let Some((tick, sink)) = contexts.filter_map(|c| Some((c.tick.get(), c.blamed()?))).next() {
-            return (tick, sink);
+            return (tick, (*sink).into());
         }
         let (context, name) = match self.running {
             0 => (&*self.first, self.ingress.running().to_string()),

@@ -55,13 +55,8 @@ impl RestoredShard {
     /// The start is certain. With the first step sinks take back what does not count.
     pub fn begin(self, beginning: Beginning) -> Shard {
         let RestoredShard(mut shard) = self;
-        let tick = beginning.replayed_through;
-        shard.first.replayed.set(tick);
-        shard.stages.iter().for_each(|stage| stage.context().replayed.set(tick));
-        if beginning.paused {
-            shard.ingress.pause();
-        }
-        shard.phase = Phase::Begins;
+        shard.ingress.begin(beginning);
+        shard.phase = Phase::Begins(beginning.replayed_through);
         shard
     }
 }
@@ -78,8 +73,8 @@ impl Deref for RestoredShard {
 /// Where a shard is between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Its sinks have not begun: the first step does that.
-    Begins,
+    /// Its sinks have not begun: the first step does that. Ticks through this one were taken in by an earlier run.
+    Begins(Tick),
     /// It is stepped.
     Runs,
     /// Its sinks have been told that it is suspended: it is not stepped any more.
@@ -90,9 +85,10 @@ impl Shard {
     /// What comes before a step that is the first, or should not be.
     #[cold]
     pub(super) fn enter(&mut self) -> Result<(), Fault> {
-        assert!(self.phase == Phase::Begins, "a suspended shard is not stepped any more");
-        self.phase = Phase::Runs;
-        self.each_sink(|sink| sink.begin())
+        let Phase::Begins(replayed) = core::mem::replace(&mut self.phase, Phase::Runs) else {
+            panic!("a suspended shard is not stepped any more")
+        };
+        self.each_sink(|sink| sink.begin(replayed))
     }
 
     /// Has the moves of an earlier run made again.
