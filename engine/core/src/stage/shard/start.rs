@@ -100,3 +100,80 @@ impl Shard {
         self.moves = moves.into();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Nanos;
+    use crate::ingress::{IngressEntry, TickBudget};
+    use crate::stage::build::ShardBuilder;
+    use crate::stage::context::RunInfo;
+    use crate::stage::graph::Graph;
+    use crate::stage::wiring::{Sizes, wire};
+    use crate::state::memory::{HeapMemory, Memory};
+    use alloc::boxed::Box;
+    use alloc::collections::VecDeque;
+    use alloc::sync::Arc;
+
+    /// A shard without a source, and so at its end with the first tick.
+    fn builder() -> ShardBuilder {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let tick = TickBudget { records_max: 1, interval_idle_nanos: 0, interval_busy_nanos: 0 };
+        let sizes = Sizes { shards: 1, key_groups: 1, ring_bytes: 4096, tick, tick_bytes_max: 4096 };
+        let wirings = wire(&Graph { stages: 1, ..Graph::default() }, &sizes, &*memory).unwrap();
+        ShardBuilder::new(wirings.into_iter().next().unwrap(), memory)
+    }
+
+    fn with_log() -> ShardBuilder {
+        let mut builder = builder();
+        builder.inspect(Box::new(VecDeque::<IngressEntry>::new()));
+        builder
+    }
+
+    fn begun(paused: bool) -> Shard {
+        let restored = with_log().restore(RestoreFrom { checkpoint: None, moves: Vec::new() }).unwrap();
+        assert!(!restored.is_live());
+        restored.begin(Beginning { replayed_through: Tick(7), paused })
+    }
+
+    #[test]
+    fn new_ticks_come_after_those_of_all_logs() {
+        let mut shard = begun(true);
+        shard.step(Nanos(1).into()).unwrap();
+        assert!(shard.is_live() && shard.is_quiet());
+        assert_eq!(shard.clock(), Tick(7));
+        let mut shard = begun(false);
+        shard.step(Nanos(1).into()).unwrap();
+        assert_eq!((shard.first.tick.get(), shard.clock()), (Tick(8), Tick::END));
+    }
+
+    #[test]
+    #[should_panic(expected = "a shard with a log is restored before it begins")]
+    fn one_with_a_log_is_restored() {
+        with_log().finish();
+    }
+
+    #[test]
+    #[should_panic(expected = "a shard without a log has nothing to be restored from")]
+    fn one_without_a_log_is_not() {
+        drop(builder().restore(RestoreFrom { checkpoint: None, moves: Vec::new() }));
+    }
+
+    #[test]
+    #[should_panic(expected = "what a run is like is said before anything of it is built")]
+    fn what_has_been_built_has_been_told() {
+        let mut builder = builder();
+        let context = builder.context(crate::ids::StageId(0));
+        assert_eq!(context.run(), RunInfo { shards: 1, ..RunInfo::default() });
+        builder.inspect(Box::new(VecDeque::<IngressEntry>::new()));
+    }
+
+    #[test]
+    #[should_panic(expected = "a suspended shard is not stepped any more")]
+    fn after_its_suspension_it_is_not_stepped() {
+        let mut shard = begun(true);
+        shard.step(Nanos(1).into()).unwrap();
+        shard.suspend_sinks().unwrap();
+        drop(shard.step(Nanos(2).into()));
+    }
+}
