@@ -44,6 +44,11 @@ pub const PRODUCERS_MAX: usize = 1 << 16;
 /// How long [`Inlet::producer`](crate::inlet::Inlet::producer) waits for a job to be started.
 pub const START_WAIT: Duration = Duration::from_secs(10);
 
+/// How often a run is asked how it has ended, once all writers to a subscription are gone.
+pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
+/// Rows that a list in a subscription keeps room for when they are gone.
+pub(crate) const SPARE_ROWS_MAX: usize = 4 * 1024;
+
 /// A file sink writes a batch when it has become this large, whether or not more follows.
 pub(crate) const WRITE_BYTES: usize = 256 * 1024;
 /// Bytes of a part's end that a start checks; all of a part that is not longer.

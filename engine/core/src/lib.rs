@@ -40,5 +40,7 @@ pub use ids::{EdgeId, EventTime, Nanos, ShardId, StageId, Tick};
 pub use ingress::{IngressEntry, Taken, TickBudget};
 pub use record::Record;
 pub use record::key::Key;
-pub use stage::shard::{Saved, Shard, Step, TakenIn};
+pub use stage::shard::{
+    Beginning, CheckpointBegun, ClockReading, RestoreFrom, RestoredShard, Saved, Shard, Step, TakenIn,
+};
 pub use window::{Window, Windowed};

@@ -22,7 +22,7 @@ use self::held::Held;
 use crate::checkpoint::notes::{EarlierParts, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, ShardId, Tick};
-use crate::operator::push::{Link, Pipe, Push, SinkLink};
+use crate::operator::push::{Link, Pipe, Push, SinkLink, TickEnd};
 use crate::record::schema::Schema;
 use crate::stage::context::{RunInfo, StageContext};
 use crate::state::memory::Memory;
@@ -237,10 +237,12 @@ pub struct ToSink<T, W> {
     at_once: Tick,
     /// Rows through this tick were shown by an earlier run.
     shown: Tick,
+    /// Everything through this tick was taken in by an earlier run, and is replayed.
+    replayed: Tick,
     finished: bool,
     closed: bool,
-    /// The sink's number in its stage.
-    number: usize,
+    /// What it is called in reports.
+    name: Rc<str>,
     /// What its notes are called.
     part: Part,
     context: Rc<StageContext>,
@@ -249,12 +251,12 @@ pub struct ToSink<T, W> {
 /// Dropped by a panic in a sink's own code, it says whose that was; otherwise it is forgotten, and costs nothing.
 struct Blame<'a> {
     context: &'a StageContext,
-    number: usize,
+    name: &'a Rc<str>,
 }
 
 impl Drop for Blame<'_> {
     fn drop(&mut self) {
-        self.context.blame_sink(self.number);
+        self.context.blame_sink(self.name);
     }
 }
 
@@ -272,7 +274,6 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     ) -> Self {
         writer.count_in(&held.memory);
         let holds = context.run().durable;
-        let number = context.add_sink(name);
         let part = Part::sink(context.ids(|ids| ids.sink(sink)));
         ToSink {
             writer,
@@ -283,9 +284,10 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             released: if holds { Tick(0) } else { Tick::END },
             at_once: if holds { Tick(0) } else { Tick::END },
             shown: Tick(0),
+            replayed: Tick(0),
             finished: false,
             closed: false,
-            number,
+            name: name.into(),
             part,
             context,
         }
@@ -294,7 +296,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     /// Runs the writer's code; a panic in it is blamed on this sink.
     #[inline(always)]
     fn on_writer<R>(&mut self, call: impl FnOnce(&mut W) -> R) -> R {
-        let blame = Blame { context: &self.context, number: self.number };
+        let blame = Blame { context: &self.context, name: &self.name };
         let result = call(&mut self.writer);
         core::mem::forget(blame);
         result
@@ -302,7 +304,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
 
     /// As [`on_writer`](Self::on_writer), and an error is blamed on it, too.
     fn try_on_writer<R>(&mut self, call: impl FnOnce(&mut W) -> Result<R, Fault>) -> Result<R, Fault> {
-        self.on_writer(call).inspect_err(|_| self.context.blame_sink(self.number))
+        self.on_writer(call).inspect_err(|_| self.context.blame_sink(&self.name))
     }
 
     /// Keeps a row until it is released, unless it is already, or was shown before. Out of the way of jobs without durability: where rows are
@@ -311,7 +313,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
     #[inline(never)]
     fn hold(&mut self, at: EventTime, row: T) {
         let tick = self.context.tick.get();
-        let replayed = self.delivery == Delivery::AtMostOnce && tick <= self.context.replayed.get();
+        let replayed = self.delivery == Delivery::AtMostOnce && tick <= self.replayed;
         if tick <= self.shown || replayed {
             self.context.stats.rows_known.add(1);
         } else if tick <= self.released && self.held.is_empty() {
@@ -323,7 +325,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
             self.context.flush_requested.set(tick);
             self.held.rows.push_back((tick, at, row));
             if let Err(refused) = self.held.count_last(|row| self.writer.heap_bytes(row)) {
-                self.context.blame_sink(self.number);
+                self.context.blame_sink(&self.name);
                 self.context.fail(refused.into());
             }
         }
@@ -386,7 +388,7 @@ impl<T: 'static, W: SinkWriter<T>> Pipe for ToSink<T, W> {
 }
 
 impl<T: 'static, W: SinkWriter<T>> Link for ToSink<T, W> {
-    fn seal(&mut self) {
+    fn seal(&mut self, _: TickEnd) {
         if self.held.is_refused() {
             return;
         }
@@ -429,7 +431,7 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
         let mut mine = SinkNotes::default();
         self.try_on_writer(|writer| writer.note(&mut mine))?;
         notes.notes.part(self.part, |notes| notes.append(&mine.notes));
-        let named = |run| SinkSync { sink: self.context.sink_name(self.number), run };
+        let named = |run| SinkSync { sink: (*self.name).into(), run };
         notes.named.extend(mine.syncs.into_iter().map(named));
         Ok(())
     }
@@ -456,7 +458,8 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
         Ok(kept)
     }
 
-    fn begin(&mut self) -> Result<(), Fault> {
+    fn begin(&mut self, replayed: Tick) -> Result<(), Fault> {
+        self.replayed = replayed;
         if self.context.run().dry_run { Ok(()) } else { self.writer.begin() }
     }
 }

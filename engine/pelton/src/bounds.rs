@@ -1,5 +1,6 @@
 //! What a job is tuned with besides its configuration, in one place.
 
+#[cfg(feature = "cli")]
 use std::time::Duration;
 
 /// How far one record may be ahead of its partition, unless it is said otherwise: an hour.
@@ -7,10 +8,6 @@ pub(crate) const EARLY_NANOS: i64 = 3_600_000_000_000;
 /// Of so many records one that is late is worth saying.
 pub(crate) const LATE_ONE_IN: u64 = 100;
 
-/// How often a run is asked how it has ended, once all writers to a subscription are gone.
-pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
 /// How often a job that runs in a program of the user's is asked whether it has ended.
 #[cfg(feature = "cli")]
 pub(crate) const ENDED_INTERVAL: Duration = Duration::from_millis(100);
-/// Rows that a list in a subscription keeps room for when they are gone.
-pub(crate) const SPARE_ROWS_MAX: usize = 4 * 1024;

@@ -13,7 +13,7 @@ use crate::error::{RunError, StartError};
 use crate::idle::{Idle, Rest};
 use crate::panics;
 use crate::stats::Meter;
-use pelton_core::{Nanos, ShardId, Step};
+use pelton_core::{ClockReading, Nanos, ShardId, Step};
 
 /// The shards of one core, and what goes round with them.
 pub(crate) struct Cycle<'a> {
@@ -56,14 +56,14 @@ impl Cycle<'_> {
                 Err(error) => return self.fail(error),
             },
         }
+        let mut at = ClockReading::from(now);
         if now.0 - self.wall_read.0 >= WALL_INTERVAL_NS {
             self.wall_read = now;
-            let wall = clock::wall();
-            self.shards.iter_mut().for_each(|shard| shard.duty().wall_clock(now, wall));
+            at.wall = Some(clock::wall());
         }
         let (mut worked, mut published, mut finished) = (false, false, false);
         for shard in &mut self.shards {
-            match shard.step(now) {
+            match shard.step(at) {
                 Ok(step) => {
                     worked |= step.work > 0 || step.published;
                     published |= step.published;
@@ -146,8 +146,8 @@ impl Shard {
     }
 
     #[inline]
-    fn step(&mut self, now: Nanos) -> Result<Step, RunError> {
-        match panics::catch(|| self.duty().step(now)) {
+    fn step(&mut self, at: ClockReading) -> Result<Step, RunError> {
+        match panics::catch(|| self.duty().step(at)) {
             Ok(Ok(step)) => {
                 self.finished = step.finished;
                 Ok(step)

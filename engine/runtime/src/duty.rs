@@ -4,23 +4,17 @@
 //! [`Duty::step`] over and over, hands in the time, and learns how much was done. Each step is bounded: a duty never
 //! blocks, sleeps or waits for another one.
 
-use pelton_core::{EventTime, Fault, Nanos, Shard, ShardId, Step, Tick};
+use pelton_core::{ClockReading, Fault, Shard, ShardId, Step, Tick};
 use std::fmt;
 use std::sync::Arc;
 
 /// One shard at work.
 pub trait Duty {
-    /// Does a bounded piece of whatever there is to do at `now`. After a step that says `finished` the duty is dropped.
+    /// Does a bounded piece of whatever there is to do at this time. After a step that says `finished` the duty is dropped.
     ///
     /// # Errors
     /// When the shard cannot go on. The driver stops the whole job and reports it.
-    fn step(&mut self, now: Nanos) -> Result<Step, Fault>;
-
-    /// The wall clock shows `wall`, as time since 1970, when the driver's clock shows `now`. Told before the first step and every millisecond
-    /// or so.
-    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        let _ = (now, wall);
-    }
+    fn step(&mut self, at: ClockReading) -> Result<Step, Fault>;
 
     /// Closes the sources: once what they have accepted is taken in, the shard behaves as if its input had ended. Called at most once.
     fn drain(&mut self);
@@ -52,12 +46,8 @@ impl fmt::Display for Position {
 }
 
 impl Duty for Shard {
-    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
-        Shard::step(self, now)
-    }
-
-    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        Shard::wall_clock(self, now, wall);
+    fn step(&mut self, at: ClockReading) -> Result<Step, Fault> {
+        Shard::step(self, at)
     }
 
     fn drain(&mut self) {

@@ -6,8 +6,8 @@
 //!
 //! ```
 //! use pelton::config::{Config, DriverKind};
-//! use pelton::{Fault, Nanos, ShardId, Tick};
-//! use pelton_core::Step;
+//! use pelton::{Fault, ShardId, Tick};
+//! use pelton_core::{ClockReading, Step};
 //! use pelton_runtime::{Duty, Position, launch};
 //! use std::sync::Arc;
 //!
@@ -15,7 +15,7 @@
 //! struct Countdown(u64);
 //!
 //! impl Duty for Countdown {
-//!     fn step(&mut self, _now: Nanos) -> Result<Step, Fault> {
+//!     fn step(&mut self, _at: ClockReading) -> Result<Step, Fault> {
 //!         self.0 -= 1;
 //!         Ok(Step { work: 1, published: false, finished: self.0 == 0 })
 //!     }

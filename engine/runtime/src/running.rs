@@ -114,15 +114,15 @@ pub fn launch(config: &Config, build: Build) -> Result<Running, StartError> {
 ///
 /// ```
 /// use pelton::config::{Config, DriverKind};
-/// use pelton::{Fault, Nanos, ShardId};
-/// use pelton_core::Step;
+/// use pelton::{Fault, ShardId};
+/// use pelton_core::{ClockReading, Step};
 /// use pelton_runtime::{Duty, Position, prepare};
 /// use std::sync::Arc;
 ///
 /// struct Never;
 ///
 /// impl Duty for Never {
-///     fn step(&mut self, _now: Nanos) -> Result<Step, Fault> {
+///     fn step(&mut self, _at: ClockReading) -> Result<Step, Fault> {
 ///         unreachable!("it was given up")
 ///     }
 ///     fn drain(&mut self) {}

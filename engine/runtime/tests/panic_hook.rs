@@ -2,7 +2,7 @@
 //!
 //! Alone in its file, because the hook belongs to the whole process.
 
-use pelton_core::{Fault, Nanos, Step};
+use pelton_core::{ClockReading, Fault, Step};
 use pelton_runtime::config::{Config, DriverKind};
 use pelton_runtime::{Duty, Position, RunError, launch};
 use std::panic;
@@ -13,7 +13,7 @@ use std::thread;
 struct Panics;
 
 impl Duty for Panics {
-    fn step(&mut self, _: Nanos) -> Result<Step, Fault> {
+    fn step(&mut self, _: ClockReading) -> Result<Step, Fault> {
         panic!("in an operator")
     }
     fn drain(&mut self) {}

@@ -46,7 +46,7 @@ use fill::{Closed, Filling};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A log that is open for appending.
 ///
@@ -261,56 +261,6 @@ impl Log {
         self.stats.bytes += bytes;
     }
 
-    /// Looks at completions, submits what is to be written, and gets the next segment ready. True when something moved.
-    ///
-    /// `released` is the tick through which output was released; it goes into the next group.
-    ///
-    /// # Errors
-    /// When a write or sync has failed, now or before, or there is no room for the next segment.
-    pub fn turn(&mut self, released: u64) -> Result<bool, StorageError> {
-        self.turn_if(released, true)
-    }
-
-    /// As [`turn`](Self::turn); but unless it is `urgent`, a group is submitted only when it has become large, whatever the durability.
-    ///
-    /// # Errors
-    /// As for [`turn`](Self::turn).
-    pub fn turn_if(&mut self, released: u64, urgent: bool) -> Result<bool, StorageError> {
-        self.released = self.released.max(released);
-        let urgent = urgent && self.segments.durability == Durability::Disk;
-        self.guarded(|log| log.step(urgent))
-    }
-
-    /// The tick of the first entry that is not durable yet. Always `None` with [`Durability::Process`].
-    pub fn pending(&self) -> Option<u64> {
-        if self.segments.durability == Durability::Process {
-            return None;
-        }
-        let in_flight = self.in_flight.as_ref().and_then(|(group, _)| group.first_tick);
-        let closed = self.closed.as_ref().and_then(|group| group.first_tick);
-        in_flight.or(closed).or(self.open.as_ref().and_then(|open| open.first_tick))
-    }
-
-    /// Whether a group is being written.
-    pub fn in_flight(&self) -> bool {
-        self.in_flight.is_some()
-    }
-
-    /// Sleeps in the kernel until a write completes, but no longer than `longest`; returns at once if none is under
-    /// way.
-    ///
-    /// # Errors
-    /// When waiting fails, or the log is poisoned.
-    pub fn wait(&mut self, longest: Duration) -> Result<(), StorageError> {
-        self.guarded(|log| {
-            if log.writer.in_flight() == 0 {
-                return Ok(());
-            }
-            let waited = log.writer.wait(longest);
-            waited.map_err(|error| StorageError::io("wait for writes in", &log.segments.directory, error))
-        })
-    }
-
     /// Blocks until all is written and durable on disk, whatever the durability. For the end of a job.
     ///
     /// The log's mark says so, durably as well.
@@ -327,18 +277,6 @@ impl Log {
             }
             log.mark.sync()
         })
-    }
-
-    /// Says outside of the log how far it is kept.
-    fn mark(&mut self, kind: Durability) -> Result<(), StorageError> {
-        let kept = Kept { position: self.written, tick: self.written_tick };
-        // What stands there of the others is of the log's own kind.
-        let others = self.positions.as_ref().filter(|_| kind == self.segments.durability);
-        self.mark.write(kept, self.durable, kind, others)?;
-        if let Some(positions) = &self.positions {
-            positions[usize::from(self.segments.identity.shard)].store(self.written, Ordering::Release);
-        }
-        Ok(())
     }
 
     /// Ends the log cleanly: all of it is durable on disk then, and nothing is left in memory that outlives the

@@ -11,7 +11,7 @@ use crate::exchange::ring::Producer;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime};
-use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::push::{Link, Pipe, Push, TickEnd};
 use crate::record::key::Key;
 use crate::record::{Record, struct_record};
 use crate::stage::context::{StageContext, WatermarkOrigin};
@@ -112,8 +112,11 @@ impl Pipe for ExchangeWriter {
 }
 
 impl Link for ExchangeWriter {
-    fn seal(&mut self) {
-        let (now, watermark) = (self.context.tick_time(), self.context.watermark(&self.origins));
+    fn seal(&mut self, end: TickEnd) {
+        let now = self.context.tick_time();
+        // After the end of the input every watermark is at its maximum.
+        let watermark =
+            if end.ended { EventTime::MAX } else { self.context.watermark(&self.origins, end.input) };
         let latest = self.context.wall.get();
         self.channels.iter_mut().for_each(|channel| {
             channel.seal(now, latest, watermark);

@@ -11,7 +11,7 @@ use crate::bounds::PRE_AGGREGATED_ROWS;
 use crate::exchange::partition::{ExchangeWriter, Keyed};
 use crate::exchange::router::Router;
 use crate::ids::EventTime;
-use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::push::{Link, Pipe, Push, TickEnd};
 use crate::record::Record;
 use crate::record::key::Key;
 use crate::window::Windows;
@@ -139,7 +139,7 @@ impl<FK: 'static, A: 'static, K: Key, I: Record> Pipe for PreAggregatedByKey<FK,
 
 impl<FK: 'static, A: 'static, K: Key, I: Record> Link for PreAggregatedByKey<FK, A, K, I> {
     /// Before the channels are sealed: a chain shows its links in order. What they have no room for goes beside the ring, as ever.
-    fn seal(&mut self) {
+    fn seal(&mut self, _: TickEnd) {
         let mut rows = core::mem::take(&mut self.rows);
         for Row { hash, slot, keyed } in rows.drain(..) {
             self.slots[slot] = 0;
@@ -159,11 +159,12 @@ mod tests {
     use crate::aggregate::{count, pre_aggregated, sum};
     use crate::exchange::frame::{RowFormat, peek, take};
     use crate::exchange::ring::{Consumer, ring};
-    use crate::ids::{EdgeId, ShardId, Tick};
+    use crate::ids::{EdgeId, Nanos, Tick};
     use crate::record::read;
     use crate::stage::context::StageContext;
     use crate::state::memory::{HeapMemory, Memory};
     use crate::window::tumbling;
+    use alloc::rc::Rc;
     use alloc::vec;
     use core::time::Duration;
 
@@ -175,7 +176,7 @@ mod tests {
     fn crossing(records: &[(i64, u64)], pauses: bool) -> [Vec<(i64, u64, u64, u64)>; 2] {
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
         let (producer, mut consumer) = ring(&HeapMemory, 1 << 20).unwrap();
-        let context = StageContext::new(ShardId(0), Arc::default());
+        let context = Rc::new(StageContext::alone());
         let writer = ExchangeWriter::new::<Sent>(
             EdgeId(0),
             vec![producer],
@@ -197,7 +198,7 @@ mod tests {
                     Pipe::flush(&mut end);
                 }
             }
-            Pipe::seal(&mut end);
+            Pipe::seal(&mut end, TickEnd { ended: false, input: EventTime::MIN, now: Nanos(0) });
             received(&mut consumer)
         })
     }

@@ -31,7 +31,7 @@ impl Ingress {
             notes.number(self.segments.heads.iter().map(|reader| reader.partitions() as u64).sum());
             self.segments.heads.iter_mut().for_each(|reader| reader.note_positions(notes));
         });
-        notes.part(Part::CONTEXT, |notes| self.context.note(notes));
+        notes.part(Part::CONTEXT, |notes| self.context.note(notes, EventTime::MIN));
         self.segments.heads.iter_mut().for_each(|reader| reader.note(notes));
         self.segments.forks.iter_mut().for_each(|fork| fork.note(notes));
         if !self.ended {
@@ -71,7 +71,7 @@ impl Ingress {
             Ok(positions)
         })?;
         self.segments.heads.iter_mut().try_for_each(|reader| reader.resume(&positions))?;
-        earlier.recall(Part::CONTEXT, |earlier| self.context.recall(earlier))?;
+        earlier.recall(Part::CONTEXT, |earlier| self.context.recall(earlier).map(drop))?;
         self.segments.heads.iter_mut().try_for_each(|reader| reader.recall(earlier))?;
         self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.tick = tick;

@@ -30,7 +30,7 @@ use crate::ingress::input_log::{InputLog, encode, entry_bytes, padded};
 use crate::ingress::log_quota::LogQuota;
 use crate::ingress::source::{OpenContext, Poll, Read, Reader};
 use crate::operator::fork::ForkBuffer;
-use crate::operator::push::Pipe;
+use crate::operator::push::{Pipe, TickEnd};
 use crate::stage::context::{IDLE, StageContext};
 use crate::stage::segments::Segments;
 use alloc::boxed::Box;
@@ -168,8 +168,12 @@ pub(crate) struct Ingress {
     /// The last tick made or taken over.
     tick: Tick,
     made: Nanos,
+    /// The driver's clock when the tick in progress was begun, going on from where an earlier run was.
+    now: Nanos,
     /// The latest time in any tick.
     latest: Nanos,
+    /// Everything through this tick was taken in by an earlier run.
+    replayed: Tick,
     /// Added to the driver's clock, so that time goes on from where an earlier run was.
     offset: u64,
     /// What the wall clock showed last, less the driver's clock then; and the latest time that it has in any tick.
@@ -240,7 +244,9 @@ impl Ingress {
             logged_lens: Vec::new(),
             tick: Tick(0),
             made,
+            now: made,
             latest: made,
+            replayed: Tick(0),
             offset: 0,
             wall_offset: 0,
             latest_wall: EventTime::MIN,
@@ -260,6 +266,11 @@ impl Ingress {
     /// Through which tick producers wait for the input to be durable.
     pub(crate) fn flush_requested(&self) -> Tick {
         self.flush_requested
+    }
+
+    /// The driver's clock as of the last tick that was tried.
+    pub(crate) fn now(&self) -> Nanos {
+        self.now
     }
 
     /// What the segment is called that ran last.
@@ -389,7 +400,7 @@ impl Ingress {
             return Ok((0, self.observe()));
         }
         self.context.tick.set(tick);
-        self.context.now.set(time);
+        self.now = time;
         // A wall clock that was put back stands still here until it has caught up.
         let wall = EventTime((now.0 as i64).wrapping_add(self.wall_offset)).max(self.latest_wall);
         self.context.begin_time(wall);
@@ -400,7 +411,7 @@ impl Ingress {
     /// Reads the partitions, in order; whether all have ended. Each may take its share of the budget, and of the room in the log, and what
     /// those before it left, so that none keeps another from being read.
     fn read(&mut self, budget: usize, room: usize) -> Result<bool, Fault> {
-        let (now, tick) = (self.context.now.get(), self.context.tick.get());
+        let (now, tick) = (self.now, self.context.tick.get());
         let mut done = true;
         let open = self.segments.heads.iter().map(|reader| reader.open()).sum::<usize>().max(1);
         let (share, rest) = (budget / open, budget % open);
@@ -445,13 +456,13 @@ impl Ingress {
     }
 
     fn drain_forks(&mut self, taken: &Taken) -> Result<(), Fault> {
-        let noted = &mut self.noted;
-        self.segments.drain_forks(|fork| *noted |= fork.mark(taken))
+        let (noted, now) = (&mut self.noted, self.now);
+        self.segments.drain_forks(|fork| *noted |= fork.mark(taken, now))
     }
 
     /// Writes the tick down; one that is being taken in again was written down before.
     fn keep(&mut self, tick: Tick) -> Result<(), Fault> {
-        let (now, wall) = (self.context.now.get(), self.context.wall.get());
+        let (now, wall) = (self.now, self.context.wall.get());
         self.latest = self.latest.max(now);
         self.latest_wall = self.latest_wall.max(wall);
         match &mut self.feed {
@@ -476,7 +487,6 @@ impl Ingress {
     /// Sends the tick, if there is anything to send.
     fn end_tick(&mut self, tick: Tick, now: Nanos, done: bool) -> Result<(usize, bool), Fault> {
         let records: usize = self.taken.iter().map(|taken| taken.records).sum();
-        self.context.ended.set(done);
         // A tick in which a generator saw anything that it will remember is a tick of the log, be it empty.
         let moved = self.context.moved(&mut self.marked) | core::mem::take(&mut self.noted);
         let idle = records == 0 && !moved && !done && self.logged.is_empty() && self.is_live();
@@ -484,7 +494,8 @@ impl Ingress {
             return Ok((0, self.observe()));
         }
         self.keep(tick)?;
-        self.segments.each(|pipe| pipe.seal());
+        let end = TickEnd { ended: done, input: EventTime::MIN, now: self.now };
+        self.segments.each(|pipe| pipe.seal(end));
         // Clocks move their watermarks as the tick ends, which is no reason for another one.
         self.context.moved(&mut self.marked);
         self.context.check()?;

@@ -55,7 +55,7 @@ impl Ingress {
         self.context.stats.set_clock_offset(self.offset);
         // What was made before was made by another clock.
         self.made = Nanos(0);
-        self.tick = self.tick.max(self.context.replayed.get());
+        self.tick = self.tick.max(self.replayed);
         self.clocks.publish(self.shard, self.tick);
         Ok(None)
     }
@@ -71,7 +71,7 @@ impl Ingress {
             return Err(Fault::Restore { message });
         }
         self.context.tick.set(entry.tick);
-        self.context.now.set(entry.now);
+        self.now = entry.now;
         self.context.begin_time(entry.wall);
         let (mut number, mut done) = (0, true);
         for reader in 0..self.segments.heads.len() {

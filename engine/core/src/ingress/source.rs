@@ -312,12 +312,12 @@ impl<P: Partition, N: Push<P::Item>> FromSource<P, N> {
     }
 
     /// The partition has been read: generators note what came of it. Returns whether that was anything new.
-    fn note_taken(&mut self, index: usize, taken: Taken) -> bool {
+    fn note_taken(&mut self, index: usize, taken: Taken, now: Nanos) -> bool {
         self.records[index] += taken.records as u64;
         if taken.done {
             self.end(index);
         }
-        self.next.mark(&taken)
+        self.next.mark(&taken, now)
     }
 }
 
@@ -366,7 +366,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
                 self.context.fail(Fault::External { shard: self.context.shard, message });
             }
         }
-        let news = self.note_taken(index, taken);
+        let news = self.note_taken(index, taken, poll.now);
         Read { taken, waits, news }
     }
 
@@ -391,7 +391,7 @@ impl<P: Partition, N: Push<P::Item>> Reader for FromSource<P, N> {
             let message = format!("{}: source partition {index} had ended before", poll.tick);
             self.context.fail(Fault::Restore { message });
         }
-        self.note_taken(index, taken)
+        self.note_taken(index, taken, poll.now)
     }
 
     fn released(&mut self, through: Tick) {

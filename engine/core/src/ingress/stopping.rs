@@ -1,6 +1,7 @@
-//! How a shard stops taking in what is new: at the end of the input, or for a later run to go on.
+//! Whether a shard takes in what is new, and how it stops: at the end of the input, or for a later run to go on.
 
 use super::Ingress;
+use crate::stage::shard::Beginning;
 
 /// How a shard stops taking in what is new. What its sources have accepted is taken in before.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,9 +13,9 @@ pub(super) enum Stopping {
 }
 
 impl Ingress {
-    /// Takes in nothing new from now on.
-    pub(crate) fn pause(&mut self) {
-        self.paused = true;
+    /// The start is certain.
+    pub(crate) fn begin(&mut self, beginning: Beginning) {
+        (self.replayed, self.paused) = (beginning.replayed_through, beginning.paused);
     }
 
     /// Ends all sources, once what they have accepted is taken in.

@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::ingress::Taken;
 use crate::operator::fork::SideOutput;
-use crate::operator::push::{Link, Pipe, Push};
+use crate::operator::push::{Link, Pipe, Push, TickEnd};
 use crate::stage::context::{IDLE, StageContext};
 use crate::stats::HeardState;
 use alloc::collections::BTreeMap;
@@ -234,8 +234,7 @@ impl Generator {
         early
     }
 
-    fn progress(&mut self, taken: &Taken) -> bool {
-        let now = self.context.now.get();
+    fn progress(&mut self, taken: &Taken, now: Nanos) -> bool {
         let Some(place) = self.place() else { return false };
         let partition = &mut self.partitions[place];
         let before = *partition;
@@ -281,8 +280,8 @@ impl Generator {
 }
 
 impl Link for Generator {
-    fn mark(&mut self, taken: &Taken) -> bool {
-        self.progress(taken)
+    fn mark(&mut self, taken: &Taken, now: Nanos) -> bool {
+        self.progress(taken, now)
     }
 
     fn part(&self) -> Option<Part> {
@@ -327,14 +326,14 @@ impl Link for Generator {
         Ok(())
     }
 
-    fn seal(&mut self) {
+    fn seal(&mut self, end: TickEnd) {
         if self.timing == WatermarkKind::Clock {
-            let now = self.context.wall.get().whole_millis();
+            let wall = self.context.wall.get().whole_millis();
             for place in 0..self.partitions.len() {
                 let partition = &mut self.partitions[place];
-                if !partition.done && partition.watermark < now {
-                    partition.watermark = now;
-                    self.tell(place, self.context.now.get());
+                if !partition.done && partition.watermark < wall {
+                    partition.watermark = wall;
+                    self.tell(place, end.now);
                 }
             }
             self.watermark.set(Self::least(&self.partitions));
@@ -371,9 +370,7 @@ impl<T: 'static, F: 'static, N: Pipe, const APART: bool> Pipe for AssignTimestam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ShardId;
     use crate::operator::push::Nowhere;
-    use alloc::sync::Arc;
 
     struct Bench {
         stamp: AssignTimestamps<i64, fn(&i64) -> EventTime, Nowhere, false>,
@@ -386,7 +383,7 @@ mod tests {
 
     /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
     fn bench() -> Bench {
-        let context = StageContext::new(ShardId(0), Arc::default());
+        let context = Rc::new(StageContext::alone());
         let timing = WatermarkKind::Bounded { nanos: 10, idle_nanos: 100, early_nanos: 1_000 };
         let stamp = AssignTimestamps::new(
             (|n| EventTime(*n)) as fn(&i64) -> EventTime,
@@ -403,21 +400,21 @@ mod tests {
     impl Bench {
         /// One tick: at `now` the two partitions yield these, and end if they say `None`.
         fn tick(&mut self, now: u64, given: [Option<&[i64]>; 2]) -> EventTime {
-            self.context.now.set(Nanos(now));
             for (partition, records) in given.into_iter().enumerate() {
                 self.context.partition.set(partition);
                 records
                     .unwrap_or_default()
                     .iter()
                     .for_each(|&record| self.stamp.push(EventTime::MIN, record));
-                self.noticed |= self.stamp.mark(&Taken {
+                let taken = Taken {
                     records: records.unwrap_or_default().len(),
                     watermark: EventTime::MIN,
                     done: records.is_none(),
                     asked: self.asked,
-                });
+                };
+                self.noticed |= self.stamp.mark(&taken, Nanos(now));
             }
-            self.stamp.seal();
+            self.stamp.seal(TickEnd { ended: false, input: EventTime::MIN, now: Nanos(now) });
             self.context.generator(7).get()
         }
     }

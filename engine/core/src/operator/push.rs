@@ -7,22 +7,36 @@
 use crate::checkpoint::notes::{Earlier, EarlierParts, Notes, Part};
 use crate::exchange::router::Router;
 use crate::fault::Fault;
-use crate::ids::{EventTime, Tick};
+use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::Taken;
 use crate::sink::SinkNotes;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+/// How a tick ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickEnd {
+    /// Whether everything that will ever enter the stage has entered.
+    pub ended: bool,
+    /// The least watermark of what enters the stage: it may fall, or be [`IDLE`](crate::stage::context::IDLE). In stage 0 there is none.
+    pub input: EventTime,
+    /// As for [`Link::mark`].
+    pub now: Nanos,
+}
+
 /// A part of a chain that does something once per tick, or less often. Whatever it has no part in, it leaves out.
 pub trait Link {
-    /// The partition in hand has been read for now, and gave `taken`. Returns whether there was anything new that will be remembered.
-    fn mark(&mut self, taken: &Taken) -> bool {
-        let _ = taken;
+    /// The partition in hand has been read for now, and gave `taken`; `now` is the driver's clock of the tick, which is 0 behind an exchange.
+    /// Returns whether there was anything new that will be remembered.
+    fn mark(&mut self, taken: &Taken, now: Nanos) -> bool {
+        let _ = (taken, now);
         false
     }
 
     /// The tick in progress ends: everything pushed becomes visible to those who receive it.
-    fn seal(&mut self) {}
+    fn seal(&mut self, end: TickEnd) {
+        let _ = end;
+    }
 
     /// A long tick pauses: what was pushed so far may be received already.
     fn flush(&mut self) {}
@@ -95,11 +109,12 @@ pub trait SinkLink {
     /// When the notes are of another sink, or the sink has lost what it kept.
     fn recall(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<Tick, Fault>;
 
-    /// The start that [`recall`](Self::recall) was part of is certain: the sink takes back what does not count.
+    /// The start that [`recall`](Self::recall) was part of is certain: the sink takes back what does not count. Ticks through `replayed` were
+    /// taken in by an earlier run.
     ///
     /// # Errors
     /// When it cannot.
-    fn begin(&mut self) -> Result<(), Fault>;
+    fn begin(&mut self, replayed: Tick) -> Result<(), Fault>;
 }
 
 /// A chain, seen from outside.
@@ -108,15 +123,15 @@ pub trait Pipe: 'static {
     fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link));
 
     /// See [`Link::mark`].
-    fn mark(&mut self, taken: &Taken) -> bool {
+    fn mark(&mut self, taken: &Taken, now: Nanos) -> bool {
         let mut news = false;
-        self.each_link(&mut |link| news |= link.mark(taken));
+        self.each_link(&mut |link| news |= link.mark(taken, now));
         news
     }
 
     /// See [`Link::seal`].
-    fn seal(&mut self) {
-        self.each_link(&mut |link| link.seal());
+    fn seal(&mut self, end: TickEnd) {
+        self.each_link(&mut |link| link.seal(end));
     }
 
     /// See [`Link::flush`].

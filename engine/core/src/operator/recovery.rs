@@ -54,7 +54,7 @@ impl<T: 'static> Push<T> for Out<T> {
 }
 
 fn at() -> OperatorContext {
-    let context = StageContext::new(ShardId(0), Arc::default());
+    let context = Rc::new(StageContext::alone());
     let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
     let store = StateStore::new(memory.clone(), Slabs::new(memory.clone()));
     OperatorContext { context, store, memory, may_wait: false }

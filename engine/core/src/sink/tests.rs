@@ -1,6 +1,6 @@
 use super::*;
 use crate::bounds::HEAP_STEP_BYTES;
-use crate::ids::ShardId;
+use crate::ids::Nanos;
 use crate::stage::context::RunInfo;
 use crate::state::heap_bytes::HeapBytes;
 use crate::state::memory::limited::Limited;
@@ -28,8 +28,9 @@ impl SinkWriter<u64> for Told {
 fn a_tick_that_is_not_whole_is_not_committed() {
     for refuses in [false, true] {
         let memory = Limited::new(if refuses { 3 * HEAP_STEP_BYTES } else { usize::MAX });
-        let context = StageContext::new(ShardId(0), Arc::default());
+        let mut context = StageContext::alone();
         context.set_run(RunInfo { durable: true, shards: 1, ..RunInfo::default() });
+        let context = Rc::new(context);
         let held = HeldRows::new(memory.clone(), HeapBytes::new(memory));
         let told = Told::default();
         let mut sink =
@@ -39,7 +40,7 @@ fn a_tick_that_is_not_whole_is_not_committed() {
         // Its input is durable before all of the tick is there.
         Link::release(&mut sink, Tick(1));
         (0..10).for_each(|row| sink.push(EventTime(0), row));
-        Link::seal(&mut sink);
+        Link::seal(&mut sink, TickEnd { ended: false, input: EventTime::MIN, now: Nanos(1) });
         Link::release(&mut sink, Tick(2));
         let (rows, commits) = told.0.borrow().clone();
         if refuses {

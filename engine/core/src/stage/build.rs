@@ -14,6 +14,7 @@ use crate::checkpoint::snapshot::Section;
 use crate::exchange::frame::RowFormat;
 use crate::exchange::partition::ExchangeWriter;
 use crate::exchange::router::Router;
+use crate::fault::Fault;
 use crate::ids::{EdgeId, EventTime, ShardId, StageId};
 use crate::ingress::input_log::{InputLog, Replay};
 use crate::ingress::known::Known;
@@ -27,7 +28,7 @@ use crate::sink::HeldRows;
 use crate::stage::context::{RunInfo, StageContext};
 use crate::stage::graph::Edge;
 use crate::stage::segments::Segments;
-use crate::stage::shard::Shard;
+use crate::stage::shard::{RestoreFrom, RestoredShard, Shard};
 use crate::stage::wiring::Wiring;
 use crate::stage::{Input, Stage};
 use crate::state::memory::Memory;
@@ -94,14 +95,13 @@ impl ShardBuilder {
     /// Begins with nothing built.
     pub fn new(wiring: Wiring, memory: Arc<dyn Memory>) -> Self {
         let stages = wiring.graph.stages;
-        let context = |_| StageContext::new(wiring.shard, wiring.stats.clone());
-        let contexts: Vec<_> = (0..stages).map(context).collect();
+        let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
         let known = Rc::new(Known::new(wiring.graph.clone(), usize::from(wiring.sizes.shards)));
-        contexts.iter().for_each(|context| context.set_known(known.clone()));
+        let context =
+            |_| Rc::new(StageContext::new(wiring.shard, wiring.stats.clone(), run, Some(known.clone())));
+        let contexts: Vec<_> = (0..stages).map(context).collect();
         let stages = (0..stages).map(|_| StageParts::default()).collect();
         let slabs = Slabs::new(memory.clone());
-        let run = RunInfo { shards: wiring.sizes.shards, ..RunInfo::default() };
-        contexts.iter().for_each(|context| context.set_run(run));
         ShardBuilder {
             wiring,
             memory,
@@ -123,7 +123,12 @@ impl ShardBuilder {
 
     fn set_run(&mut self, change: impl FnOnce(RunInfo) -> RunInfo) {
         self.run = change(self.run);
-        self.contexts.iter().for_each(|context| context.set_run(self.run));
+        for context in &mut self.contexts {
+            let Some(context) = Rc::get_mut(context) else {
+                panic!("what a run is like is said before anything of it is built")
+            };
+            context.set_run(self.run);
+        }
     }
 
     /// Has the shard note what every tick took.
@@ -136,8 +141,7 @@ impl ShardBuilder {
         self.feed = Feed::Replayed { log: Box::new(VecDeque::from(log)), next: None };
     }
 
-    /// Makes the shard durable: before anything is built. [`Shard::restore`] and
-    /// [`Shard::replayed_through`] must be called before the first step.
+    /// Makes the shard durable: before anything is built.
     pub fn make_durable(&mut self, durable: Durable) {
         self.set_run(|run| {
             let Durable { log, generation, begins, is_rescale, .. } = durable;
@@ -241,11 +245,28 @@ impl ShardBuilder {
         self.stages[usize::from(stage.0)].forks.push((Box::new(fork), name));
     }
 
-    /// The shard.
+    /// The shard, of a job that keeps nothing: it begins anew.
     ///
     /// # Panics
-    /// When an exchange has no reader, or one that takes its rows for others.
-    pub fn finish(mut self) -> Shard {
+    /// When it was made durable, or an exchange has no reader, or one that takes its rows for others.
+    pub fn finish(self) -> Shard {
+        assert!(!self.run.durable, "a shard with a log is restored before it begins");
+        self.assemble()
+    }
+
+    /// The shard, which was made [durable](Self::make_durable), or is [inspected](Self::inspect), where an earlier run was.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
+    ///
+    /// # Panics
+    /// When it has no log, or an exchange has no reader, or one that takes its rows for others.
+    pub fn restore(self, from: RestoreFrom<'_>) -> Result<RestoredShard, Fault> {
+        assert!(self.run.durable, "a shard without a log has nothing to be restored from");
+        RestoredShard::new(self.assemble(), from)
+    }
+
+    fn assemble(mut self) -> Shard {
         let clocks = &self.wiring.clocks;
         // What is durable need not be compared: a digest of the state after every tick is for recordings and their replays.
         let trace = !self.run.durable && !matches!(self.feed, Feed::Live);

@@ -42,7 +42,7 @@ impl Stage {
             self.inputs.iter().for_each(|input| notes.time(input.watermark));
             self.ports.iter().flatten().for_each(|watermark| notes.time(*watermark));
         });
-        notes.part(Part::CONTEXT, |notes| self.context.note(notes));
+        notes.part(Part::CONTEXT, |notes| self.context.note(notes, self.least));
         self.segments.heads.iter_mut().for_each(|operator| operator.note(&mut notes));
         self.segments.forks.iter_mut().for_each(|fork| fork.note(&mut notes));
         self.stores.iter().for_each(|store| store.freeze(full));
@@ -53,7 +53,7 @@ impl Stage {
     pub(crate) fn recall(&mut self, tick: Tick, earlier: &mut EarlierParts<'_>) -> Result<(), Fault> {
         earlier.recall(Part::STAGE, |earlier| self.recall_own(tick, earlier))?;
         self.context.watermark.set(self.watermark);
-        earlier.recall(Part::CONTEXT, |earlier| self.context.recall(earlier))?;
+        self.least = earlier.recall(Part::CONTEXT, |earlier| self.context.recall(earlier))?;
         self.segments.heads.iter_mut().try_for_each(|operator| operator.recall(earlier))?;
         self.segments.forks.iter_mut().try_for_each(|fork| fork.recall(earlier))?;
         self.clocks.publish(self.shard, self.done);

@@ -3,8 +3,9 @@
 use super::Stage;
 use crate::exchange::hash::join;
 use crate::fault::Fault;
-use crate::ids::{EventTime, Tick};
+use crate::ids::{EventTime, Nanos, Tick};
 use crate::ingress::Taken;
+use crate::operator::push::TickEnd;
 use crate::operator::{Due, TickInfo};
 use crate::stage::context::IDLE;
 use crate::state::store::StateStore;
@@ -28,8 +29,8 @@ impl Stage {
         }
         // What is sent on is not held up here: whether a partition that came back holds others back must not depend on whose
         // shard it shares, so only those who act on the watermark keep it from falling.
-        self.context.input.set(least);
-        self.context.ended.set(least == EventTime::MAX);
+        self.least = least;
+        self.input_ended = least == EventTime::MAX;
         self.context.watermark.set(self.watermark);
     }
 
@@ -72,12 +73,13 @@ impl Stage {
         }
         // Before sinks commit: rows of a tick may be missing for which there was no room.
         self.context.check()?;
-        let done = self.context.ended.get();
-        let taken = Taken { records: 0, watermark: EventTime::MIN, done, asked: true };
+        // The driver's clock is only known where ticks are made.
+        let (ended, input, now) = (self.input_ended, self.least, Nanos(0));
+        let taken = Taken { records: 0, watermark: EventTime::MIN, done: ended, asked: true };
         self.segments.each(|pipe| {
-            pipe.mark(&taken);
+            pipe.mark(&taken, now);
         });
-        self.segments.each(|pipe| pipe.seal());
+        self.segments.each(|pipe| pipe.seal(TickEnd { ended, input, now }));
         self.context.check()?;
         self.note_state(tick);
         self.open = None;

@@ -1,15 +1,29 @@
 //! What the segments of one stage on one shard share while they run: where the stage is, and what went wrong.
+//!
+//! What one part has to say to another within a call is an argument of that call, or what it returns. Here is the rest: what several chains read at
+//! any record, and what an operator has to say whose [`push`](crate::operator::push::Push::push) returns nothing.
+//!
+//! | cell | written by | read by |
+//! |---|---|---|
+//! | `tick` | `Ingress` as it begins a tick, `Stage` as it opens one | exchange writers, sinks, reports |
+//! | `wall` | the same | operators in processing time, generators of the wall clock, exchange writers |
+//! | `frame_time` | the same | exchange writers: frames are cut within a push |
+//! | `partition` | the reader of a source, before its records come | generators: the first early record asks |
+//! | `watermark` | `Stage` as a tick completes | process functions, for the records after it |
+//! | `generators` | each generator its own | exchange writers as a tick ends, `Ingress` for what has moved |
+//! | `flush_requested` | a sink that holds a row | the driver after the step |
+//! | `fault` | whoever is pushed to | `Ingress`, `Stage` and operators after a batch |
+//! | `blamed`, `within` | a sink; an operator within a chain: before a panic, which returns nothing either | reports |
 
 use crate::checkpoint::notes::{Earlier, Notes};
 use crate::exchange::frame::TickTime;
 use crate::fault::Fault;
-use crate::ids::{EdgeId, EventTime, Nanos, ShardId, Tick};
+use crate::ids::{EdgeId, EventTime, ShardId, Tick};
 use crate::ingress::known::{Known, WatermarkOf};
 use crate::stage::graph::Ids;
 use crate::stats::ShardStats;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -52,10 +66,11 @@ pub struct StageContext {
     pub shard: ShardId,
     /// Counters of the shard.
     pub stats: Arc<ShardStats>,
+    run: RunInfo,
+    /// What is known of watermarks before anybody says them.
+    known: Option<Rc<Known>>,
     /// The tick in progress.
     pub tick: Cell<Tick>,
-    /// The driver's clock when this step began.
-    pub now: Cell<Nanos>,
     /// The processing time of the tick: what the wall clock showed as it was made, as time since 1970. Never falls. Behind an exchange the
     /// latest that any shard has said.
     pub wall: Cell<EventTime>,
@@ -64,53 +79,49 @@ pub struct StageContext {
     pub frame_time: Cell<EventTime>,
     /// The source partition, counted within this shard, that is being read: from before its records come.
     pub partition: Cell<usize>,
-    /// Whether everything that will ever enter this stage has entered.
-    pub ended: Cell<bool>,
-    /// The least watermark of the stage's inputs as of `tick`: it may fall, or be [`IDLE`].
-    pub input: Cell<EventTime>,
     /// The watermark as of the last tick that completed, which never falls; in stage 0 there is none.
     pub watermark: Cell<EventTime>,
-    /// Everything through this tick was taken in by an earlier run, and is replayed.
-    pub replayed: Cell<Tick>,
     /// Rows wait for ticks through this one to be durable.
     pub flush_requested: Cell<Tick>,
-    run: Cell<RunInfo>,
-    /// What the sinks of the stage are called, and the one that failed or panicked, by its number.
-    sinks: RefCell<Vec<String>>,
-    blamed: Cell<Option<usize>>,
+    /// The sink that failed or panicked.
+    blamed: RefCell<Option<Rc<str>>>,
     /// The operator within a chain that runs while the one in front of it does, or that failed or panicked there.
     within: RefCell<Option<Rc<str>>>,
     /// The stage's generators by their number in the job.
     generators: RefCell<BTreeMap<usize, Rc<Cell<EventTime>>>>,
-    /// What is known of watermarks before anybody says them.
-    known: RefCell<Option<Rc<Known>>>,
     fault: RefCell<Option<Fault>>,
 }
 
 impl StageContext {
     /// The context of a stage that has not begun.
-    pub fn new(shard: ShardId, stats: Arc<ShardStats>) -> Rc<Self> {
-        Rc::new(StageContext {
+    pub(crate) fn new(
+        shard: ShardId,
+        stats: Arc<ShardStats>,
+        run: RunInfo,
+        known: Option<Rc<Known>>,
+    ) -> Self {
+        StageContext {
             shard,
             stats,
+            run,
+            known,
             tick: Cell::new(Tick(0)),
-            now: Cell::new(Nanos(0)),
             wall: Cell::new(EventTime::MIN),
             frame_time: Cell::new(EventTime::MIN),
             partition: Cell::new(0),
-            ended: Cell::new(false),
-            input: Cell::new(EventTime::MIN),
             watermark: Cell::new(EventTime::MIN),
-            replayed: Cell::new(Tick(0)),
             flush_requested: Cell::new(Tick(0)),
-            run: Cell::new(RunInfo { shards: 1, ..RunInfo::default() }),
-            sinks: RefCell::default(),
-            blamed: Cell::new(None),
+            blamed: RefCell::default(),
             within: RefCell::default(),
             generators: RefCell::default(),
-            known: RefCell::default(),
             fault: RefCell::default(),
-        })
+        }
+    }
+
+    /// A context that no shard is around.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        Self::new(ShardId(0), Arc::default(), RunInfo { shards: 1, ..RunInfo::default() }, None)
     }
 
     /// What frames of the tick in progress say of it.
@@ -127,26 +138,22 @@ impl StageContext {
 
     /// What is known of the run.
     pub fn run(&self) -> RunInfo {
-        self.run.get()
+        self.run
     }
 
-    /// Says what is known of the run, before anything is built that asks.
-    pub(crate) fn set_run(&self, run: RunInfo) {
-        self.run.set(run);
-    }
-
-    pub(crate) fn set_known(&self, known: Rc<Known>) {
-        self.known.replace(Some(known));
+    /// Says what is known of the run.
+    pub(crate) fn set_run(&mut self, run: RunInfo) {
+        self.run = run;
     }
 
     /// The watermark that the receivers of `edge` know of shard `from` by themselves.
     pub(crate) fn known(&self, edge: EdgeId, from: ShardId) -> EventTime {
-        self.known.borrow().as_ref().map_or(EventTime::MIN, |known| known.of(edge, from))
+        self.known.as_ref().map_or(EventTime::MIN, |known| known.of(edge, from))
     }
 
     /// Generator `index` goes on from a checkpoint: see [`Known::restore`].
     pub(crate) fn restore_known(&self, index: usize, watermark: &WatermarkOf<'_>) {
-        if let Some(known) = self.known.borrow().as_ref() {
+        if let Some(known) = &self.known {
             known.restore(index, watermark);
         }
     }
@@ -157,18 +164,14 @@ impl StageContext {
         generators.entry(index).or_insert_with(|| Rc::new(Cell::new(EventTime::MIN))).clone()
     }
 
-    /// The least of several origins. After the end of the input every watermark is at its maximum; a stream without event time
-    /// has no origins and stays at the minimum until then.
-    pub fn watermark(&self, origins: &[WatermarkOrigin]) -> EventTime {
-        if self.ended.get() {
-            return EventTime::MAX;
-        }
+    /// The least of several origins, of which `input` is the stage's own. A stream without event time has none, and stays at the minimum.
+    pub fn watermark(&self, origins: &[WatermarkOrigin], input: EventTime) -> EventTime {
         let generators = self.generators.borrow();
         let of = |origin: &WatermarkOrigin| match *origin {
             WatermarkOrigin::Generator(index) => {
                 generators.get(&index).map_or(EventTime::MIN, |cell| cell.get())
             }
-            WatermarkOrigin::Input => self.input.get(),
+            WatermarkOrigin::Input => input,
         };
         origins.iter().map(of).min().unwrap_or(EventTime::MIN)
     }
@@ -183,23 +186,23 @@ impl StageContext {
         marked.iter_mut().zip(generators.values()).fold(false, |moved, pair| moves(pair) | moved)
     }
 
-    /// Notes where the stage is between two ticks.
-    pub fn note(&self, notes: &mut Notes) {
+    /// Notes where the stage is between two ticks, and with it the least watermark of its `input`.
+    pub fn note(&self, notes: &mut Notes, input: EventTime) {
         let generators = self.generators.borrow();
         notes.number(generators.len() as u64);
         for (number, watermark) in generators.iter() {
             notes.number(*number as u64);
             notes.time(watermark.get());
         }
-        notes.time(self.input.get());
+        notes.time(input);
         notes.time(self.wall.get());
     }
 
-    /// Takes back what was noted. With another number of shards the generators begin from what their partitions say.
+    /// Takes back what was noted, and returns the watermark of the input. With another number of shards the generators begin from what their partitions say.
     ///
     /// # Errors
     /// When the notes are of another job.
-    pub fn recall(&self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+    pub fn recall(&self, earlier: &mut Earlier<'_>) -> Result<EventTime, Fault> {
         let noted = earlier.each(|noted| {
             let generators = (0..noted.number()?).map(|_| Ok((noted.number()?, noted.time()?)));
             Ok((generators.collect::<Result<Vec<_>, Fault>>()?, noted.time()?, noted.time()?))
@@ -212,47 +215,29 @@ impl StageContext {
                 for &(number, watermark) in &noted[mine].0 {
                     self.generator(number as usize).set(watermark);
                 }
-                self.input.set(noted[mine].1);
+                Ok(noted[mine].1)
             }
-            None => {
-                let least = noted.iter().map(|noted| noted.1).min();
-                self.input.set(least.unwrap_or(EventTime::MIN));
-            }
+            None => Ok(noted.iter().map(|noted| noted.1).min().unwrap_or(EventTime::MIN)),
         }
-        Ok(())
     }
 
     /// By which numbers what the job keeps is known.
     pub(crate) fn ids<T>(&self, look: impl FnOnce(&Ids) -> T) -> T {
-        match &*self.known.borrow() {
+        match &self.known {
             Some(known) => look(known.ids()),
             None => look(&Ids::default()),
         }
     }
 
-    /// The number of a sink that is called `name`, for reports.
-    pub(crate) fn add_sink(&self, name: String) -> usize {
-        let mut sinks = self.sinks.borrow_mut();
-        sinks.push(name);
-        sinks.len() - 1
-    }
-
-    /// What sink `number` is called.
-    pub(crate) fn sink_name(&self, number: usize) -> String {
-        self.sinks.borrow().get(number).cloned().unwrap_or_default()
-    }
-
-    /// Sink `number` has failed or panicked: it is named in the report, and not the segment that runs.
+    /// The sink of that name has failed or panicked: it is named in the report, and not the segment that runs.
     #[cold]
-    pub(crate) fn blame_sink(&self, number: usize) {
-        if self.blamed.get().is_none() {
-            self.blamed.set(Some(number));
-        }
+    pub(crate) fn blame_sink(&self, name: &Rc<str>) {
+        self.blamed.borrow_mut().get_or_insert_with(|| name.clone());
     }
 
     /// The name of the sink that failed or panicked, if one did.
-    pub(crate) fn blamed(&self) -> Option<String> {
-        self.blamed.get().map(|number| self.sink_name(number))
+    pub(crate) fn blamed(&self) -> Option<Rc<str>> {
+        self.blamed.borrow().clone()
     }
 
     /// An operator within a chain runs, of that name, until the one of before goes on, which is returned.

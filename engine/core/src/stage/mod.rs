@@ -89,6 +89,9 @@ pub(crate) struct Stage {
     begins: bool,
     /// Whether a frame of the open tick has said another watermark than the one before it.
     is_moved: bool,
+    /// The least watermark of the inputs as of the open tick: it may fall, or be idle; and whether everything that will ever enter has entered.
+    least: EventTime,
+    input_ended: bool,
     segments: Segments<dyn Operator>,
     /// The state of each operator, and what blocks of it are called.
     stores: Vec<Rc<StateStore>>,
@@ -155,6 +158,8 @@ impl Stage {
             merge: Merge::new(inputs.len()),
             begins: false,
             is_moved: true,
+            least: EventTime::MIN,
+            input_ended: false,
             inputs,
             segments,
             stores,

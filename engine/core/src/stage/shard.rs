@@ -4,20 +4,39 @@
 //! send (stage 0), then merge, act and send for each later stage. It never waits, never reads a clock and never allocates for a
 //! record of fixed size. The driver calls it over and over, with the time.
 //!
-//! In a job with durability the driver has more to say. Before the first step it [restores](Shard::restore) what an earlier run left. While the
-//! shard runs it [releases](Shard::release) ticks, when the logs of all shards will be durable through them; and now and then it begins a
-//! [checkpoint](Shard::checkpoint) at a tick, and [saves](Shard::save) it piece by piece.
+//! What comes after what is in the types, for every driver (ADR 17): a call that another one has to
+//! come before takes what that one returned.
+//!
+//! ```text
+//!  ShardBuilder --finish()---------------------------------------------------------> Shard     without a log
+//!               --restore(RestoreFrom)--> RestoredShard --begin(Beginning)---------> Shard     with one
+//!
+//!  Shard --step(ClockReading)------------------------------------------------------> Step
+//!        --take_in(ClockReading)--> TakenIn --release(Tick)*, act()----------------> Step      the same, in two halves
+//!
+//!  Shard --checkpoint(Tick)--> CheckpointBegun --save()--> Saved::Pending(CheckpointBegun)     between steps, one at a time
+//!                                                          Saved::Done
+//! ```
+//!
+//! Between two steps, in any order and as often as it likes, a driver looks (what takes `&self`), [releases](Shard::release) ticks, has key groups
+//! [move](Shard::move_groups), takes [hashes](Shard::hashes), and says how the shard is to end ([drain](Shard::drain),
+//! [suspend](Shard::suspend)). A shard that has [finished](Step::finished) or failed is only looked at.
 
 mod checkpoint;
 mod rebalance;
+mod start;
+mod step;
 
-pub use self::checkpoint::Saved;
 use self::checkpoint::Saving;
-use crate::bounds::{BUSY_STEPS, TIDY_NANOS};
+pub use self::checkpoint::{CheckpointBegun, Saved};
+use self::start::Phase;
+pub use self::start::{Beginning, RestoreFrom, RestoredShard};
+pub use self::step::{ClockReading, Step, TakenIn};
+use crate::bounds::TIDY_NANOS;
 use crate::checkpoint::moving::Move;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
-use crate::ids::{EventTime, Nanos, ShardId, StageId, Tick};
+use crate::ids::{Nanos, ShardId, StageId, Tick};
 use crate::ingress::{Ingress, IngressEntry};
 use crate::sink::SinkNotes;
 use crate::stage::Stage;
@@ -28,24 +47,6 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// What one step came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// Records moved and slices of closing windows done: 0 when there was nothing to do.
-    pub work: usize,
-    /// Whether other shards have something new to see.
-    pub published: bool,
-    /// Whether the shard will never have work again.
-    pub finished: bool,
-}
-
-/// What the first half of a step came to, for the second.
-#[must_use = "the shard has to act on it"]
-pub struct TakenIn {
-    work: usize,
-    published: bool,
-}
 
 /// A shard of a running job.
 pub struct Shard {
@@ -73,6 +74,7 @@ pub struct Shard {
     /// When it is looked again which memory has not been needed, and whether some is still to be given back.
     tidy_at: Nanos,
     is_untidy: bool,
+    phase: Phase,
 }
 
 impl Shard {
@@ -103,6 +105,7 @@ impl Shard {
             slabs,
             tidy_at: Nanos(TIDY_NANOS),
             is_untidy: false,
+            phase: Phase::Runs,
         }
     }
 
@@ -111,55 +114,10 @@ impl Shard {
         self.id
     }
 
-    /// Does a bounded amount of work; `now` is the driver's clock.
-    ///
-    /// # Errors
-    /// A [`Fault`], after which the shard must not be stepped again.
-    pub fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
-        let taken = self.take_in(now)?;
-        self.act(taken)
-    }
-
-    /// The first half of a [step](Self::step): takes in what there is and sends it. Its ticks are made then, and written down if there is a
-    /// input log, so that a driver for whom that is enough can [release](Self::release) them before the shard [acts](Self::act) on them.
-    ///
-    /// # Errors
-    /// As for [`step`](Self::step).
-    pub fn take_in(&mut self, now: Nanos) -> Result<TakenIn, Fault> {
-        self.running = 0;
-        if !self.moves.is_empty() {
-            self.move_again()?;
-        }
-        let (work, published) = self.ingress.step(now, self.streak >= BUSY_STEPS)?;
-        Ok(TakenIn { work, published })
-    }
-
-    /// The second half of a [step](Self::step): merges, acts and sends for each later stage.
-    ///
-    /// # Errors
-    /// As for [`step`](Self::step).
-    pub fn act(&mut self, taken: TakenIn) -> Result<Step, Fault> {
-        let TakenIn { mut work, mut published } = taken;
-        for (index, stage) in self.stages.iter_mut().enumerate() {
-            self.running = index + 1;
-            let ingress = &mut self.ingress;
-            let mut moved = false;
-            let number = StageId(index as u16 + 1);
-            let progress = stage.step(number, || moved |= ingress.observe())?;
-            work += progress.work;
-            published |= progress.published | moved;
-        }
-        self.tidy();
-        self.streak = if work > 0 { self.streak.saturating_add(1) } else { 0 };
-        let finished =
-            self.ingress.ended() && self.stages.iter().all(Stage::ended) && self.released == Tick::END;
-        Ok(Step { work, published, finished })
-    }
-
     /// Now and then looks which memory nobody has needed since it last did, and gives that back, a bounded part in a step.
     #[inline]
     fn tidy(&mut self) {
-        let now = self.first.now.get();
+        let now = self.ingress.now();
         let ends = now >= self.tidy_at;
         if ends | self.is_untidy {
             self.tidy_some(now, ends);
@@ -198,13 +156,6 @@ impl Shard {
         Ok(true)
     }
 
-    /// Says what the wall clock shows: `wall`, as time since 1970, when the driver's clock shows `now`. It goes on with the driver's clock
-    /// until the next call; a job that is never told takes that one for it. Each tick has a reading, which is part of the input and never
-    /// falls.
-    pub fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        self.ingress.set_wall(now, wall);
-    }
-
     /// Ends all sources, as if there were no more input: what they have accepted is taken in, what is under way completes, and windows close.
     pub fn drain(&mut self) {
         self.ingress.close();
@@ -220,6 +171,7 @@ impl Shard {
     /// # Errors
     /// When a sink cannot keep what it was given.
     pub fn suspend_sinks(&mut self) -> Result<(), Fault> {
+        self.phase = Phase::Suspended;
         self.each_sink(|sink| sink.suspend())
     }
 
@@ -250,17 +202,6 @@ impl Shard {
     /// The highest clock of any shard. Those of shards whose input has ended are known from what they sent.
     pub fn highest(&self) -> Tick {
         self.stages.iter().map(Stage::highest).fold(self.ingress.highest(), Tick::max)
-    }
-
-    /// Says what the last tick in the input log of any shard is, which all new ticks come after. Before the first step.
-    pub fn replayed_through(&mut self, tick: Tick) {
-        self.first.replayed.set(tick);
-        self.stages.iter().for_each(|stage| stage.context().replayed.set(tick));
-    }
-
-    /// From now on takes in nothing new, though it goes on with what it has.
-    pub fn pause(&mut self) {
-        self.ingress.pause();
     }
 
     /// Through which tick every stage has done all that follows.
@@ -317,20 +258,6 @@ impl Shard {
         }
     }
 
-    /// The tick through which sinks say that they have rows, after [`restore`](Self::restore): the highest of all, for the input that these
-    /// follow from must be there.
-    pub fn kept(&self) -> Tick {
-        self.kept
-    }
-
-    /// The start is certain: sinks take back what does not count. After [`restore`](Self::restore), before the first step.
-    ///
-    /// # Errors
-    /// When a sink cannot.
-    pub fn begin_sinks(&mut self) -> Result<(), Fault> {
-        self.each_sink(|sink| sink.begin())
-    }
-
     /// Hashes of the state of stages after some ticks, since the last call: see [`ShardBuilder::hash_ticks`](crate::stage::build::ShardBuilder::hash_ticks).
     pub fn hashes(&mut self, mut take: impl FnMut(StageId, Tick, u64)) {
         for (index, stage) in self.stages.iter_mut().enumerate() {
@@ -342,7 +269,7 @@ impl Shard {
     pub fn position(&self) -> (Tick, String) {
         let contexts = core::iter::once(&*self.first).chain(self.stages.iter().map(Stage::context));
         if let Some((tick, sink)) = contexts.filter_map(|c| Some((c.tick.get(), c.blamed()?))).next() {
-            return (tick, sink);
+            return (tick, (*sink).into());
         }
         let (context, name) = match self.running {
             0 => (&*self.first, self.ingress.running().to_string()),

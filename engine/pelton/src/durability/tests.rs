@@ -78,7 +78,7 @@ impl Run {
             self.now += IDLE_NANOS;
             self.harness.coordinator.turn(self.now);
             for shard in 0..usize::from(SHARDS) {
-                self.harness.step(shard, Nanos(self.now)).map_err(JobError::Fault)?;
+                self.harness.step(shard, Nanos(self.now).into()).map_err(JobError::Fault)?;
             }
         }
         Ok(())
@@ -342,7 +342,7 @@ fn a_checkpoint_says_whom_it_waits_for() {
     for _ in 0..2_000 {
         run.now += 1;
         run.harness.coordinator.turn(run.now);
-        run.harness.step(0, Nanos(run.now)).unwrap();
+        run.harness.step(0, Nanos(run.now).into()).unwrap();
     }
     let under_way = run.harness.mailbox.under_way().unwrap();
     assert_eq!((under_way.begun, under_way.waits_for.last()), (begun, Some(&ShardId(1))));
@@ -450,7 +450,7 @@ fn logs_are_flushed_when_somebody_waits() {
         for _ in 0..steps {
             run.now += IDLE_NANOS;
             for shard in 0..usize::from(SHARDS) {
-                run.harness.step(shard, Nanos(run.now)).unwrap();
+                run.harness.step(shard, Nanos(run.now).into()).unwrap();
             }
         }
         (run.harness.mailbox.durable_through(), rows.take().len())
@@ -523,7 +523,7 @@ fn sinks_note_nothing_behind_a_checkpoint() {
     for _ in 0..400 {
         run.now += IDLE_NANOS;
         run.harness.coordinator.turn(run.now);
-        run.harness.step(0, Nanos(run.now)).unwrap();
+        run.harness.step(0, Nanos(run.now).into()).unwrap();
     }
     run.until("the checkpoint", |harness| !harness.coordinator.manifest().checkpoints.is_empty()).unwrap();
     let tick = Tick(run.harness.coordinator.manifest().checkpoints[0].tick);

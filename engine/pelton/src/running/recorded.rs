@@ -1,6 +1,6 @@
 //! Shards of a job whose input is recorded, and what is kept of each.
 
-use pelton_core::{EventTime, Fault, IngressEntry, Nanos, Shard, ShardId, Step};
+use pelton_core::{ClockReading, Fault, IngressEntry, Shard, ShardId, Step};
 use pelton_runtime::{Duty, Position};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,23 +18,17 @@ pub(super) struct Recorded {
 }
 
 impl Duty for Recorded {
-    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
+    fn step(&mut self, at: ClockReading) -> Result<Step, Fault> {
         let Some(shard) = &mut self.shard else {
             return Ok(Step { work: 0, published: false, finished: true });
         };
-        let step = shard.step(now)?;
+        let step = shard.step(at)?;
         if let Some(shard) = self.shard.take_if(|_| step.finished) {
             let (id, trace) = (shard.id(), shard.trace());
             let record = ShardRecord { shard: id, trace, log: shard.into_log() };
             self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }
         Ok(step)
-    }
-
-    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        if let Some(shard) = &mut self.shard {
-            shard.wall_clock(now, wall);
-        }
     }
 
     fn drain(&mut self) {

@@ -1,5 +1,6 @@
 //! All rows in memory, for tests and small results.
 
+use super::Row;
 use super::ended::Ended;
 use pelton_core::sink::{Ending, Outcome, Sink, SinkWriter};
 use pelton_core::{EventTime, Fault, ShardId, Tick};
@@ -10,21 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Collect<T> {
     rows: Arc<Mutex<Vec<Row<T>>>>,
     ended: Ended,
-}
-
-/// A row with its name: no two rows of a run have the same (tick, shard, seq), and a replay gives the same names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row<T> {
-    /// The tick that it came of.
-    pub tick: Tick,
-    /// The shard that wrote it.
-    pub shard: ShardId,
-    /// Its number among that shard's rows of that tick.
-    pub seq: u64,
-    /// Its event time.
-    pub at: EventTime,
-    /// The row.
-    pub row: T,
 }
 
 /// Keeps every row. Unbounded: for tests and small results.

@@ -11,11 +11,13 @@ mod collect;
 mod ended;
 mod fold;
 mod for_each;
-mod subscribe;
 
-pub use collect::{Collect, Collected, Row, collect};
+pub use collect::{Collect, Collected, collect};
 pub use fold::{Fold, Folding, fold};
 pub use for_each::{ForEach, for_each};
 pub use pelton_connect::files::{FileSink, FileWriter, file_ndjson, file_with};
+pub use pelton_connect::subscribe::{
+    NoRow, Subscriber, SubscriberWriter, Subscription, subscribe, subscribe_from,
+};
+pub use pelton_connect::{Position, Row};
 pub use pelton_core::sink::{Delivery, Outcome, Sink, SinkWriter};
-pub use subscribe::{NoRow, Position, Subscriber, SubscriberWriter, Subscription, subscribe, subscribe_from};

@@ -12,6 +12,11 @@
 //! Lives on its core's thread and holds the only handle to its log.
 
 mod checkpoint;
+mod line;
+mod start;
+
+use self::line::Line;
+use self::start::Inner;
 
 use super::checkpoint::Restored;
 use super::input_log::{LogReplay, StoredInputLog, fault};
@@ -20,7 +25,7 @@ use crate::bounds::{FLUSH_LATEST_NS, FLUSH_WAIT, QUIET_STEPS};
 use crate::duty::{Duty, Position};
 use pelton_core::sink::SinkSync;
 use pelton_core::stage::build::{Durable, ShardBuilder};
-use pelton_core::{EventTime, Fault, Nanos, Shard, ShardId, Step, Tick};
+use pelton_core::{CheckpointBegun, ClockReading, Fault, Nanos, RestoreFrom, Shard, ShardId, Step, Tick};
 use pelton_storage::disk::Disk;
 use pelton_storage::{Durability, Kind, Log, LogOptions, LogReader, Proof, SnapshotIndex, SnapshotWriter};
 use std::cell::RefCell;
@@ -56,14 +61,14 @@ pub struct DurableShardParts {
 /// A durable shard.
 pub struct DurableShard {
     id: ShardId,
-    shard: Shard,
+    shard: Inner,
+    line: Line,
     log: Rc<RefCell<Log>>,
     mailbox: Arc<Mailbox>,
     disk: Arc<dyn Disk>,
     /// A flush is what makes a tick durable.
     flushes: bool,
     hashes: bool,
-    begun: bool,
     live: bool,
     finished: bool,
     /// Key groups are on their way, and that is to be reported.
@@ -77,8 +82,6 @@ pub struct DurableShard {
     /// There has been something to flush since then.
     unflushed: Option<Nanos>,
     flush_requested: Tick,
-    published: Tick,
-    released: Tick,
     retired: Tick,
     saving: Option<Saving>,
     /// What the last checkpoint consists of.
@@ -101,8 +104,9 @@ enum Suspension {
 
 struct Saving {
     writer: SnapshotWriter,
-    /// Once the shard has handed over all of it.
-    sinks: Option<Vec<SinkSync>>,
+    /// Until the shard has handed over all of it.
+    begun: Option<CheckpointBegun>,
+    sinks: Vec<SinkSync>,
 }
 
 impl DurableShard {
@@ -161,9 +165,8 @@ impl DurableShard {
         });
         builder.hash_ticks(hash_ticks);
         add(&mut builder);
-        let mut shard = builder.finish();
-        shard.replay_moves(mailbox.moves());
-        shard.restore(checkpoint.as_deref().map(|checkpoint| checkpoint as _))?;
+        let checkpoint = checkpoint.as_deref().map(|checkpoint| checkpoint as _);
+        let shard = builder.restore(RestoreFrom { checkpoint, moves: mailbox.moves() })?;
         mailbox.has_kept(shard.kept());
         if let Some(torn) = recovered.torn.filter(|torn| !torn.certain) {
             mailbox.note(format!(
@@ -173,15 +176,19 @@ impl DurableShard {
                 torn.reason
             ));
         }
-        let mut durable_shard = DurableShard {
+        let flushes = options.durability == Durability::Disk;
+        let mut line = Line::new(id, log.clone(), mailbox.clone(), flushes);
+        // What the checkpoint holds is durable.
+        line.publish(shard.clock());
+        Ok(DurableShard {
             id,
-            shard,
+            shard: Inner::Restored(shard),
+            line,
             log,
             mailbox,
             disk,
-            flushes: options.durability == Durability::Disk,
+            flushes,
             hashes: hash_ticks > 0,
-            begun: false,
             live: false,
             finished: false,
             moving: false,
@@ -191,20 +198,15 @@ impl DurableShard {
             seen: 0,
             unflushed: None,
             flush_requested: Tick(0),
-            published: Tick(0),
-            released: Tick(0),
             retired: Tick(0),
             saving: None,
             last: None,
-        };
-        // What the checkpoint holds is durable.
-        durable_shard.publish();
-        Ok(durable_shard)
+        })
     }
 
-    /// The shard inside.
-    pub fn shard(&mut self) -> &mut Shard {
-        &mut self.shard
+    /// The shard inside, to be looked at.
+    pub fn shard(&self) -> &Shard {
+        self.shard.look()
     }
 
     /// Ends the log cleanly: nothing is appended any more.
@@ -220,18 +222,7 @@ impl DurableShard {
 
     /// What follows from ticks up to this one has been released.
     pub fn released(&self) -> Tick {
-        self.released
-    }
-
-    /// Publishes through which tick the log is durable, and releases what is durable in all logs; whether others have something new to see.
-    fn release(&mut self) -> Result<bool, Fault> {
-        let risen = self.publish();
-        // What was appended outlasts a process, and a shard's clock shows no tick before that.
-        let all = if self.flushes { self.mailbox.lines().lowest() } else { self.shard.appended_through() };
-        if all > self.released {
-            self.released = self.shard.release(all)?;
-        }
-        Ok(risen)
+        self.line.released()
     }
 
     /// Tells the others through which tick somebody here waits for all logs; whether that is news.
@@ -239,7 +230,7 @@ impl DurableShard {
         if !self.flushes {
             return false;
         }
-        let wanted = self.shard.flush_requested();
+        let wanted = self.shard.look().flush_requested();
         let news = wanted > self.flush_requested && wanted < Tick::END;
         if news {
             self.flush_requested = wanted;
@@ -257,22 +248,8 @@ impl DurableShard {
         };
         let since = *self.unflushed.get_or_insert(now);
         first <= self.mailbox.wants().highest().0
-            || self.shard.clock() == Tick::END
+            || self.shard.look().clock() == Tick::END
             || now.0.saturating_sub(since.0) >= FLUSH_LATEST_NS
-    }
-
-    /// Publishes through which tick the log is durable.
-    fn publish(&mut self) -> bool {
-        let pending = self.log.borrow().pending();
-        let clock = self.shard.clock();
-        // Never back: an entry may be older than what is published only if it is no input.
-        let through = pending.map_or(clock, |tick| clock.min(Tick(tick - 1)));
-        let risen = through > self.published;
-        if risen {
-            self.published = through;
-            self.mailbox.lines().publish(self.id, through);
-        }
-        risen
     }
 
     /// Logs the hashes of the state that fell due. What they are of lies behind what the log holds by now, so they carry their own tick.
@@ -282,8 +259,9 @@ impl DurableShard {
     /// ```
     fn log_hashes(&mut self) {
         let mut log = self.log.borrow_mut();
-        let now = self.shard.clock();
-        self.shard.hashes(|stage, tick, hash| {
+        let shard = self.shard.running();
+        let now = shard.clock();
+        shard.hashes(|stage, tick, hash| {
             let mut payload = [0; 24];
             payload[..4].copy_from_slice(&u32::from(stage.0).to_le_bytes());
             payload[8..16].copy_from_slice(&tick.0.to_le_bytes());
@@ -309,18 +287,6 @@ impl DurableShard {
             _ => Ok(false),
         }
     }
-
-    /// The start is certain, for all shards.
-    fn begin(&mut self) -> Result<(), Fault> {
-        self.begun = true;
-        self.log.borrow_mut().begin().map_err(fault)?;
-        self.shard.begin_sinks()?;
-        self.shard.replayed_through(self.mailbox.last_recovered());
-        if self.paused {
-            self.shard.pause();
-        }
-        Ok(())
-    }
 }
 
 impl Drop for DurableShard {
@@ -330,17 +296,13 @@ impl Drop for DurableShard {
 }
 
 impl Duty for DurableShard {
-    fn step(&mut self, now: Nanos) -> Result<Step, Fault> {
-        let step = self.try_step(now);
+    fn step(&mut self, at: ClockReading) -> Result<Step, Fault> {
+        let step = self.try_step(at);
         if step.is_err() && !self.flushes {
             // Others go by the shard's clock: what it showed before it failed was written down.
-            self.publish();
+            self.line.publish(self.shard.look().clock());
         }
         step
-    }
-
-    fn wall_clock(&mut self, now: Nanos, wall: EventTime) {
-        self.shard.wall_clock(now, wall);
     }
 
     fn drain(&mut self) {
@@ -357,22 +319,28 @@ impl Duty for DurableShard {
     }
 
     fn position(&self) -> Position {
-        Duty::position(&self.shard)
+        Duty::position(self.shard.look())
     }
 }
 
 impl DurableShard {
-    fn try_step(&mut self, now: Nanos) -> Result<Step, Fault> {
+    fn try_step(&mut self, at: ClockReading) -> Result<Step, Fault> {
         if self.suspension == Suspension::Closed {
             return Ok(Step { work: 0, published: false, finished: true });
         }
-        if !self.begun {
+        if !self.shard.has_begun() {
             self.begin()?;
         }
-        let taken = self.shard.take_in(now)?;
-        // Where nothing has to be flushed, what the shard does next need not even be held.
-        let mut told = !self.flushes && self.release()?;
-        let mut step = self.shard.act(taken)?;
+        let mut taken = self.shard.running().take_in(at)?;
+        let mut told = false;
+        if !self.flushes {
+            // What the shard does next need not even be held.
+            told = self.line.publish(taken.clock());
+            if let Some(through) = self.line.due(&taken) {
+                self.line.has_released(taken.release(through)?);
+            }
+        }
+        let mut step = taken.act()?;
         if self.hashes {
             self.log_hashes();
         }
@@ -382,26 +350,30 @@ impl DurableShard {
             self.look()?;
         }
         told |= self.want();
-        let urgent = self.is_urgent(now);
-        let flushed = self.log.borrow_mut().turn_if(self.released.0, urgent).map_err(fault)?;
-        told |= self.release()?;
+        let urgent = self.is_urgent(at.now);
+        let flushed = self.log.borrow_mut().turn_if(self.line.released().0, urgent).map_err(fault)?;
+        let shard = self.shard.running();
+        told |= self.line.publish(shard.clock());
+        if let Some(through) = self.line.due(shard) {
+            self.line.has_released(shard.release(through)?);
+        }
         step.published |= told;
-        if self.moving && !self.shard.is_moving() {
+        if self.moving && !shard.is_moving() {
             self.moving = false;
             self.mailbox.report(self.id, Report::Moved);
         }
-        if !self.live && self.shard.is_live() && !self.shard.is_moving() {
+        if !self.live && shard.is_live() && !shard.is_moving() {
             self.live = true;
             self.mailbox.is_live(self.id);
         }
         match self.suspension {
-            Suspension::Settling if self.live && self.shard.is_quiet() => {
+            Suspension::Settling if self.live && shard.is_quiet() => {
                 self.suspension = Suspension::Quiet;
                 self.mailbox.is_quiet(self.id);
             }
             // Nothing else is waited for: what is not saved is replayed from the log.
             Suspension::Closing => {
-                self.shard.suspend_sinks()?;
+                shard.suspend_sinks()?;
                 self.close_log()?;
                 self.suspension = Suspension::Closed;
                 step.finished = true;
@@ -422,7 +394,7 @@ impl DurableShard {
             // Not idle: a core that parks would find out late that the write is done.
             step.work += usize::from(self.wait()?);
             // Not in a replay, for then others wait for this shard; and after those who do the flush had their turn.
-            step.work += usize::from(self.live && !self.shard.catch_up()?);
+            step.work += usize::from(self.live && !self.shard.running().catch_up()?);
         }
         if saved && step.work == 0 {
             step.work = 1;

@@ -7,7 +7,7 @@ use crate::{Duty, JobError};
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::stage::wiring::{Sizes, wire_by};
 use pelton_core::state::memory::Memory;
-use pelton_core::{EventTime, Fault, Nanos, Step};
+use pelton_core::{ClockReading, Fault, Step};
 use std::sync::Arc;
 
 /// All shards of a job, and its coordinator.
@@ -67,20 +67,13 @@ impl Harness {
         Ok(Harness { mailbox, coordinator, durable_shards, finished })
     }
 
-    /// Says what the wall clock shows when the driver's clock shows `now`.
-    pub fn wall_clock(&mut self, shard: usize, now: Nanos, wall: EventTime) {
-        if let Some(durable_shard) = &mut self.durable_shards[shard] {
-            durable_shard.wall_clock(now, wall);
-        }
-    }
-
     /// One step of one shard.
     ///
     /// # Errors
     /// When the shard fails.
-    pub fn step(&mut self, shard: usize, now: Nanos) -> Result<Step, Fault> {
+    pub fn step(&mut self, shard: usize, at: ClockReading) -> Result<Step, Fault> {
         let Some(durable_shard) = &mut self.durable_shards[shard] else { return Ok(Step::default()) };
-        let step = durable_shard.step(now)?;
+        let step = durable_shard.step(at)?;
         self.finished[shard] |= step.finished;
         Ok(step)
     }

@@ -186,7 +186,7 @@ fn rescale(
         let now = clock::now();
         harness.coordinator.turn(now.0);
         (0..usize::from(shards))
-            .try_for_each(|shard| harness.step(shard, now).map(drop).map_err(JobError::Fault))
+            .try_for_each(|shard| harness.step(shard, now.into()).map(drop).map_err(JobError::Fault))
     })
 }
 

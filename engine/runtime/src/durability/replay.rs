@@ -14,7 +14,7 @@ use pelton_core::ingress::input_log;
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::stage::wiring::wire_by;
 use pelton_core::state::memory::{HeapMemory, Memory};
-use pelton_core::{Nanos, Shard, ShardId, StageId, Tick};
+use pelton_core::{Beginning, Nanos, RestoreFrom, Shard, ShardId, StageId, Tick};
 use pelton_storage::disk::{Blocking, Disk};
 use pelton_storage::{Durability, Kind, LogOptions, LogReader, Manifest, log_directory};
 use std::collections::BTreeMap;
@@ -100,13 +100,12 @@ pub fn replay(
         builder.inspect(Box::new(replay));
         builder.hash_ticks(1);
         blueprint.build(&mut builder);
-        let mut shard = builder.finish();
-        shard.restore(restored.as_ref().map(|restored| restored as _)).map_err(JobError::Fault)?;
-        shard.replay_moves(mailbox.moves());
-        shard.pause();
-        shards.push(shard);
+        let checkpoint = restored.as_ref().map(|restored| restored as _);
+        let from = RestoreFrom { checkpoint, moves: mailbox.moves() };
+        shards.push(builder.restore(from).map_err(JobError::Fault)?);
     }
-    shards.iter_mut().for_each(|shard| shard.replayed_through(last));
+    let beginning = Beginning { replayed_through: last, paused: true };
+    let mut shards: Vec<Shard> = shards.into_iter().map(|shard| shard.begin(beginning)).collect();
     let mut replayed = Replayed { checkpoint: begin.map(|begin| begin.number), ..Replayed::default() };
     let mut show = |state: &StateHash| {
         replayed.states += 1;
@@ -129,7 +128,7 @@ fn step_through(shards: &mut [Shard], last: Tick, mut show: impl FnMut(StateHash
     let mut waiting = BTreeMap::new();
     loop {
         for shard in shards.iter_mut() {
-            shard.step(Nanos(1)).map_err(JobError::Fault)?;
+            shard.step(Nanos(1).into()).map_err(JobError::Fault)?;
             let id = shard.id();
             shard.hashes(|stage, tick, hash| {
                 waiting.insert((tick, id, stage), hash);

@@ -21,7 +21,7 @@ use crate::durability::{
 use crate::{Duty as _, JobError, sizes};
 use pelton_core::exchange::hash;
 use pelton_core::state::memory::{HeapMemory, Memory};
-use pelton_core::{Nanos, Tick};
+use pelton_core::{ClockReading, Nanos, Tick};
 use pelton_storage::disk::{Crash, Disk, Simulated};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -508,8 +508,7 @@ impl<'a> Runs<'a> {
             self.step += 1;
             self.count.steps += 1;
             self.now.0 += 1 + self.pace.below(100_000);
-            harness.wall_clock(shard, self.now, self.wall.read(self.now));
-            let step = match harness.step(shard, self.now) {
+            let step = match harness.step(shard, self.clocks()) {
                 Ok(step) => step,
                 Err(fault) => {
                     // It must not be stepped again.
@@ -598,13 +597,16 @@ impl<'a> Runs<'a> {
         self.environment.check(&moment).map_err(Halt::Broken)
     }
 
+    fn clocks(&mut self) -> ClockReading {
+        ClockReading { now: self.now, wall: Some(self.wall.read(self.now)) }
+    }
+
     /// A shard has failed. The others do not know at once.
     fn stop_late(&mut self, harness: &mut Harness) -> Result<(), Halt> {
         for _ in 0..self.crashes.below(40) {
             let shard = self.schedule.below(harness.durable_shards.len() as u64) as usize;
             self.now.0 += 1 + self.pace.below(100_000);
-            harness.wall_clock(shard, self.now, self.wall.read(self.now));
-            match harness.step(shard, self.now) {
+            match harness.step(shard, self.clocks()) {
                 Ok(step) => self.trace(step.work as u64),
                 Err(_) => harness.durable_shards[shard] = None,
             }

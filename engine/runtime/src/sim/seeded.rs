@@ -8,7 +8,7 @@ use crate::sizes;
 use pelton_core::stage::build::ShardBuilder;
 use pelton_core::stage::wiring::{Sizes, wire};
 use pelton_core::state::memory::{HeapMemory, Memory};
-use pelton_core::{IngressEntry, Nanos, Shard, TickBudget};
+use pelton_core::{ClockReading, IngressEntry, Nanos, Shard, TickBudget};
 use std::sync::Arc;
 
 /// What a simulated run is like. Two runs of equal settings are equal, byte for byte.
@@ -104,8 +104,8 @@ fn drive(
         let shard = chance.below(shards.len() as u64) as usize;
         for _ in 0..=chance.below(8) {
             now.0 += 1 + chance.below(200_000);
-            shards[shard].wall_clock(now, wall.read(now));
-            let step = shards[shard].step(now).map_err(JobError::Fault)?;
+            let at = ClockReading { now, wall: Some(wall.read(now)) };
+            let step = shards[shard].step(at).map_err(JobError::Fault)?;
             finished[shard] |= step.finished;
             quiet = if step.work > 0 || step.published { 0 } else { quiet + 1 };
         }

@@ -187,7 +187,7 @@ fn a_panic_while_dropping_or_draining_ends_the_job_too() {
         when_drained: bool,
     }
     impl Duty for Bad {
-        fn step(&mut self, _: pelton_core::Nanos) -> Result<pelton_core::Step, Fault> {
+        fn step(&mut self, _: pelton_core::ClockReading) -> Result<pelton_core::Step, Fault> {
             step(0, false, false)
         }
         fn drain(&mut self) {

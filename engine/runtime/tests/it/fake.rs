@@ -1,6 +1,6 @@
 //! Duties made of closures, and configurations small enough for tests that share two CPUs.
 
-use pelton_core::{Fault, Nanos, ShardId, Step, Tick};
+use pelton_core::{ClockReading, Fault, ShardId, Step, Tick};
 use pelton_runtime::config::{Config, DriverKind, IdleConfig, IdleStrategy};
 use pelton_runtime::{Build, Duty, Position};
 use std::process::Command;
@@ -24,7 +24,7 @@ pub struct Fake<F> {
 }
 
 impl<F: FnMut(u64, bool) -> Result<Step, Fault>> Duty for Fake<F> {
-    fn step(&mut self, _now: Nanos) -> Result<Step, Fault> {
+    fn step(&mut self, _at: ClockReading) -> Result<Step, Fault> {
         self.steps += 1;
         (self.run)(self.steps, self.draining)
     }

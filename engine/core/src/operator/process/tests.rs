@@ -3,7 +3,7 @@
 use super::*;
 use crate::exchange::frame::RowFormat;
 use crate::exchange::hash::join;
-use crate::ids::{ShardId, Tick};
+use crate::ids::Tick;
 use crate::operator::push::Link;
 use crate::state::memory::{HeapMemory, Memory};
 use crate::state::slab::Slabs;
@@ -38,7 +38,7 @@ impl<T: Record + Clone, P: ProcessFunction<u64, T>> Subject<T, P> {
     fn new(function: P) -> Self {
         let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
         let store = StateStore::new(memory.clone(), Slabs::new(memory.clone()));
-        let context = StageContext::new(ShardId(0), Arc::default());
+        let context = Rc::new(StageContext::alone());
         let out = Rc::default();
         let at = OperatorContext { context, store: store.clone(), memory, may_wait: false };
         Subject { operator: ProcessOperator::new(function, at, Out(Rc::clone(&out))), store, out }

@@ -72,10 +72,14 @@ impl Saving {
     }
 }
 
+/// A checkpoint that a shard has begun, and has not handed over.
+#[must_use = "the shard holds back rows until the checkpoint is saved"]
+pub struct CheckpointBegun(());
+
 /// How far a checkpoint is.
 pub enum Saved {
     /// Come again.
-    Pending,
+    Pending(CheckpointBegun),
     /// All blocks have been handed over. What the sinks keep counts when these have been called.
     Done(Vec<SinkSync>),
 }
@@ -88,13 +92,13 @@ impl Shard {
     }
 
     /// Begins a checkpoint after `tick`, if the shard has not come so far yet: ticks up to it are done with at once, later ones are not part of
-    /// it. `full` says that no earlier checkpoint counts. One at a time.
-    pub fn checkpoint(&mut self, tick: Tick, full: bool) -> bool {
+    /// it. `full` says that no earlier checkpoint counts. One at a time. Nothing if the shard has come too far.
+    pub fn checkpoint(&mut self, tick: Tick, full: bool) -> Option<CheckpointBegun> {
         assert!(self.saving.is_none(), "one checkpoint at a time");
         let mut notes = Notes::default();
         let in_time = self.acknowledge(tick);
         if !self.ingress.freeze(tick, &mut notes) || !in_time {
-            return false;
+            return None;
         }
         self.stages.iter_mut().for_each(|stage| stage.freeze_after(tick, full));
         let mut all = alloc::vec![Some(notes)];
@@ -107,27 +111,29 @@ impl Shard {
             putting: None,
             sinks_put: false,
         });
-        true
+        Some(CheckpointBegun(()))
     }
 
     /// Saves a bounded part of the checkpoint that was begun.
     ///
     /// # Errors
     /// When a sink cannot keep what it was given.
-    ///
-    /// # Panics
-    /// When none was begun.
-    pub fn save(&mut self, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
+    pub fn save(&mut self, begun: CheckpointBegun, out: &mut dyn SnapshotOut) -> Result<Saved, Fault> {
         // Sooner than anything else: until then nothing of later ticks leaves.
         self.show()?;
-        let Some(saving) = &mut self.saving else { panic!("a checkpoint is begun before it is saved") };
+        Ok(self.put_some(out)?.map_or(Saved::Pending(begun), Saved::Done))
+    }
+
+    /// Puts a bounded part of the checkpoint; what counts when the sinks have been asked, once that was the last of it.
+    fn put_some(&mut self, out: &mut dyn SnapshotOut) -> Result<Option<Vec<SinkSync>>, Fault> {
+        let Some(saving) = &mut self.saving else { unreachable!("it has begun, and is not done") };
         if !saving.put(None, out) {
-            return Ok(Saved::Pending);
+            return Ok(None);
         }
         let mut whole = true;
         for number in 0..=self.stages.len() {
             if !out.room() {
-                return Ok(Saved::Pending);
+                return Ok(None);
             }
             let stage = number.checked_sub(1).map(|index| &mut self.stages[index]);
             if saving.operators[number].is_none() {
@@ -138,7 +144,7 @@ impl Shard {
                 };
                 saving.operators[number] = Some(0);
                 if !saving.put(Some((Section::notes(self.ids[number]), notes)), out) {
-                    return Ok(Saved::Pending);
+                    return Ok(None);
                 }
             }
             let Some(index) = number.checked_sub(1) else { continue };
@@ -146,20 +152,20 @@ impl Shard {
             let next = saving.operators[number].get_or_insert(0);
             while *next < stores.len() {
                 if !stores[*next].save(self.stages[index].sections()[*next], out)? {
-                    return Ok(Saved::Pending);
+                    return Ok(None);
                 }
                 *next += 1;
             }
         }
-        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(Saved::Pending) };
+        let Some(sinks) = saving.sinks.as_mut().filter(|_| whole) else { return Ok(None) };
         if !core::mem::replace(&mut saving.sinks_put, true) {
             let notes = core::mem::take(&mut sinks.notes);
             if !saving.put(Some((Section::SINKS, notes)), out) {
-                return Ok(Saved::Pending);
+                return Ok(None);
             }
         }
         let syncs = self.saving.take().and_then(|saving| saving.sinks).map(|sinks| sinks.named);
-        Ok(Saved::Done(syncs.unwrap_or_default()))
+        Ok(Some(syncs.unwrap_or_default()))
     }
 
     /// Calls every sink, in an order that never changes.
@@ -184,11 +190,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Recovers what an earlier run left: its checkpoint, if it made one, and what its sinks kept. Before the first step.
-    ///
-    /// # Errors
-    /// When the checkpoint is of another job, does not fit into memory, or cannot be read; or when a sink has lost what it kept.
-    pub fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
+    /// Recovers what an earlier run left: its checkpoint, if it made one, and what its sinks kept.
+    pub(super) fn restore(&mut self, checkpoint: Option<&dyn Checkpoint>) -> Result<(), Fault> {
         self.first.check()?;
         let Some(checkpoint) = checkpoint else {
             return self.recall_sinks(&mut EarlierParts::none(), Tick(0));

@@ -4,11 +4,10 @@ use super::Shard;
 use crate::checkpoint::moving::Move;
 use crate::fault::Fault;
 use crate::stage::Stage;
-use alloc::vec::Vec;
 
 impl Shard {
     /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
-    /// restart has to [make the move again](Self::replay_moves), so it must be kept somewhere beforehand.
+    /// restart has to [make the move again](crate::stage::shard::RestoreFrom::moves), so it must be kept somewhere beforehand.
     pub fn move_groups(&mut self, moving: &Move) -> bool {
         assert!(self.saving.is_none(), "key groups move before or after a checkpoint");
         let in_time = self.acknowledge(moving.tick);
@@ -27,15 +26,6 @@ impl Shard {
     /// Whether the shard has begun to hand rows over, and is not done.
     pub fn is_handing_over(&self) -> bool {
         self.stages.iter().any(Stage::is_handing_over)
-    }
-
-    /// Says which moves an earlier run made behind the checkpoint that this one begins from, in the order of their ticks. Before the first step.
-    pub fn replay_moves(&mut self, moves: Vec<Move>) {
-        // The stages know at once: where the input has ended, nothing else keeps them from passing a move's tick.
-        for moving in &moves {
-            self.stages.iter_mut().for_each(|stage| stage.move_after(moving.clone()));
-        }
-        self.moves = moves.into();
     }
 
     /// Makes moves of an earlier run again, where they were made.

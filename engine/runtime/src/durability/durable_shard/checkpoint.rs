@@ -22,7 +22,7 @@ impl DurableShard {
             // Checkpoints follow each other, and come after all that the logs hold, though all clocks that were there may have ended, and show no
             // tick any more.
             let before = mailbox.barrier().load(Ordering::Acquire).max(mailbox.last_recovered().0);
-            let highest = self.shard.highest().0.max(before);
+            let highest = self.shard.look().highest().0.max(before);
             notes.proposed = Some(Tick(highest.saturating_add(CHECKPOINT_AHEAD)));
             mailbox.tell_coordinator();
         }
@@ -41,17 +41,17 @@ impl DurableShard {
             None => {}
             Some(Mine::Checkpoint { tick, full, file }) => {
                 let full = full || self.last.is_none();
-                if self.shard.checkpoint(tick, full) {
+                if let Some(begun) = self.shard.running().checkpoint(tick, full) {
                     let previous = self.last.as_ref().filter(|_| !full);
                     let writer = SnapshotWriter::new(&*self.disk, file, previous).map_err(fault)?;
-                    self.saving = Some(Saving { writer, sinks: None });
+                    self.saving = Some(Saving { writer, begun: Some(begun), sinks: Vec::new() });
                 } else {
                     self.last = None;
                     mailbox.report(self.id, Report::TooLate);
                 }
             }
             Some(Mine::Move(moving)) => {
-                if self.shard.move_groups(&moving) {
+                if self.shard.running().move_groups(&moving) {
                     self.moving = true;
                 } else {
                     mailbox.report(self.id, Report::TooLate);
@@ -65,23 +65,27 @@ impl DurableShard {
     pub(super) fn save(&mut self) -> Result<bool, Fault> {
         let Some(saving) = &mut self.saving else { return Ok(false) };
         let mut moved = saving.writer.turn().map_err(fault)?;
-        if saving.sinks.is_none() {
-            if saving.writer.room() {
+        if saving.begun.is_some() {
+            if saving.writer.room()
+                && let Some(begun) = saving.begun.take()
+            {
                 moved = true;
-                if let Saved::Done(sinks) = self.shard.save(&mut Blocks(&mut saving.writer))? {
-                    saving.sinks = Some(sinks);
-                    saving.writer.finish();
+                match self.shard.running().save(begun, &mut Blocks(&mut saving.writer))? {
+                    Saved::Pending(begun) => saving.begun = Some(begun),
+                    Saved::Done(sinks) => {
+                        saving.sinks = sinks;
+                        saving.writer.finish();
+                    }
                 }
             }
         } else if saving.writer.is_done()
-            && let Some(Saving { writer, sinks }) = self.saving.take()
+            && let Some(Saving { writer, sinks, .. }) = self.saving.take()
         {
             let bytes = writer.file_bytes();
             let index = writer.into_index();
             self.last = Some(index.clone());
             let position = self.log.borrow().durable();
-            self.mailbox
-                .report(self.id, Report::Saved { index, bytes, sinks: sinks.unwrap_or_default(), position });
+            self.mailbox.report(self.id, Report::Saved { index, bytes, sinks, position });
         }
         Ok(moved)
     }

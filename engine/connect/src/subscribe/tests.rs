@@ -2,7 +2,7 @@
 
 use super::*;
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
-use pelton_core::{EventTime, Fault};
+use pelton_core::{EventTime, Fault, Tick};
 use std::collections::BTreeMap;
 
 type Writer = SubscriberWriter<String>;

@@ -1,8 +1,8 @@
 //! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
 
-use super::{NoRow, Position};
+use super::NoRow;
 use crate::bounds::{ENDING_WAIT, SPARE_ROWS_MAX};
-use crate::sinks::Row;
+use crate::row::{Position, Row};
 use pelton_core::sink::{Ending, Outcome};
 use pelton_core::state::charge::Charge;
 use pelton_core::state::memory::Memory;

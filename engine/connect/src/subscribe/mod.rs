@@ -28,32 +28,14 @@ mod tests;
 
 pub use writer::SubscriberWriter;
 
-use crate::sinks::Row;
+use crate::row::{Position, Row};
 use pelton_core::record::schema::Schema;
 use pelton_core::sink::{Ending, Outcome, Sink};
-use pelton_core::{Record, ShardId, Tick};
+use pelton_core::{Record, ShardId};
 use queue::Queue;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The name of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// The tick that it came of.
-    pub tick: Tick,
-    /// The shard that wrote it.
-    pub shard: ShardId,
-    /// Its number among that shard's rows of that tick, from 0.
-    pub seq: u64,
-}
-
-impl<T> Row<T> {
-    /// The row's name.
-    pub fn position(&self) -> Position {
-        Position { tick: self.tick, shard: self.shard, seq: self.seq }
-    }
-}
 
 /// Why there was no row.
 #[derive(Clone)]

@@ -8,7 +8,7 @@
 
 use super::queue::{Kept, Queue, bytes_of};
 use crate::bounds::SPARE_ROWS_MAX;
-use crate::sinks::Row;
+use crate::row::Row;
 use pelton_core::checkpoint::notes::{Noted, Notes};
 use pelton_core::record::rows::{decode_one, encode_one};
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
