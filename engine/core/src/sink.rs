@@ -135,6 +135,9 @@ pub struct Recalled<'a> {
     /// Whether that history begins with this start. If not, what was written in a later one shows that an older copy of the job's data was put
     /// back.
     pub begins: bool,
+    /// Whether what was shown behind the checkpoint is given up, since the job goes back to a savepoint. If it begins a history otherwise, from where it
+    /// was suspended, nothing was shown behind that, unless an older copy of the job's data was put back.
+    pub gives_up: bool,
     /// How often rows are to be shown.
     pub delivery: Delivery,
     /// The checkpoint's tick; 0 before the first.
@@ -443,13 +446,14 @@ impl<T: 'static, W: SinkWriter<T>> SinkLink for ToSink<T, W> {
     fn recall(&mut self, earlier: &mut EarlierParts<'_>, checkpoint: Tick) -> Result<Tick, Fault> {
         let (shards, mine) = earlier
             .recall(self.part, |earlier| Ok((earlier.each(|noted| Ok(noted.rest()))?, earlier.mine)))?;
-        let RunInfo { log, generation, begins, is_rescale, dry_run, .. } = self.context.run();
+        let RunInfo { log, generation, begins, gives_up, is_rescale, dry_run, .. } = self.context.run();
         if dry_run {
             self.shown = Tick::END;
             return Ok(Tick(0));
         }
         let delivery = self.delivery;
-        let recalled = Recalled { log, generation, begins, delivery, checkpoint, shards, mine, is_rescale };
+        let recalled =
+            Recalled { log, generation, begins, gives_up, delivery, checkpoint, shards, mine, is_rescale };
         let kept = self.try_on_writer(|writer| writer.recall(&recalled))?;
         self.shown = match self.delivery {
             Delivery::AtMostOnce | Delivery::AtLeastOnce => checkpoint,

@@ -31,6 +31,8 @@ pub(super) struct Noted {
     pub(super) generation: u32,
     /// Whether it begins with this start.
     pub(super) begins: bool,
+    /// Whether what was written behind the checkpoint is given up.
+    pub(super) gives_up: bool,
 }
 
 /// A part that was looked at, and locked, and that is what it was until it is [taken](Looked::take).
@@ -338,11 +340,16 @@ impl PartPlace {
     }
 }
 
-/// The position, if there is one, that was written in a generation behind this one. Where this one only begins, all that is known of any other
-/// was given up.
+/// The position, if there is one, of a history that the job's data does not know: of a generation behind this one, or, where this one begins from a
+/// suspension, with rows behind that. Where a job goes back to a savepoint all that is known of any other was given up.
 fn later(slots: &[Option<Slot>; 2], noted: &Noted) -> Option<Slot> {
     let newest = slots.iter().flatten().max_by_key(|slot| slot.number)?;
-    (newest.generation > u64::from(noted.generation) && !noted.begins).then_some(*newest)
+    let is_unknown = if noted.begins {
+        !noted.gives_up && newest.tick > noted.tick
+    } else {
+        newest.generation > u64::from(noted.generation)
+    };
+    is_unknown.then_some(*newest)
 }
 
 impl Looked {

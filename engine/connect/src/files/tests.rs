@@ -92,6 +92,8 @@ fn recall_as(
         log,
         generation: GENERATION.get(),
         begins: BEGINS.get(),
+        // What these tests begin is a history from a savepoint.
+        gives_up: BEGINS.get(),
         delivery: Delivery::ExactlyOnce,
         checkpoint: Tick(checkpoint),
         shards,
@@ -415,6 +417,7 @@ fn an_error_that_comes_with_the_sync_is_passed_on() {
                 log: LOG,
                 generation: 0,
                 begins: true,
+                gives_up: false,
                 delivery: Delivery::ExactlyOnce,
                 checkpoint: Tick(0),
                 shards: Vec::new(),

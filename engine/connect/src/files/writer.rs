@@ -39,6 +39,7 @@ struct FoundParts {
     log: u128,
     generation: u32,
     begins: bool,
+    gives_up: bool,
     /// Parts that no shard goes on with, and the lengths and the tick that count.
     others: Vec<u16>,
     lengths: BTreeMap<u16, Marks>,
@@ -200,7 +201,8 @@ where
         let made = self.place.make_directory()?;
         let tick = recalled.checkpoint.0;
         let marks = lengths.get(&own).cloned().unwrap_or_default();
-        let noted = Noted { tick, marks, generation: recalled.generation, begins: recalled.begins };
+        let Recalled { log, generation, begins, gives_up, .. } = *recalled;
+        let noted = Noted { tick, marks, generation, begins, gives_up };
         let mut cut = Vec::new();
         if own == 0 {
             let there = self.place.parts()?;
@@ -217,20 +219,33 @@ where
         }
         let looked = self.place.look(own, recalled.log, noted, true)?;
         let kept = looked.as_ref().map_or(tick, Looked::tick);
-        let Recalled { log, generation, begins, .. } = *recalled;
         (self.part, self.tick, self.counted) = (None, kept, true);
         self.others = if own == 0 { lengths.clone() } else { BTreeMap::new() };
         self.others.remove(&own);
-        self.found =
-            Some(FoundParts { own: looked, made, log, generation, begins, others: cut, lengths, tick });
+        self.found = Some(FoundParts {
+            own: looked,
+            made,
+            log,
+            generation,
+            begins,
+            gives_up,
+            others: cut,
+            lengths,
+            tick,
+        });
         Ok(Tick(kept))
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
         let Some(found) = self.found.take() else { return Ok(()) };
-        let FoundParts { own, log, generation, begins, others, lengths, tick, .. } = found;
-        let noted =
-            |part| Noted { tick, marks: lengths.get(&part).cloned().unwrap_or_default(), generation, begins };
+        let FoundParts { own, log, generation, begins, gives_up, others, lengths, tick, .. } = found;
+        let noted = |part| Noted {
+            tick,
+            marks: lengths.get(&part).cloned().unwrap_or_default(),
+            generation,
+            begins,
+            gives_up,
+        };
         self.place.cut_others(log, others, noted)?;
         self.part = own.map(|looked| self.place.take(looked)).transpose()?;
         Ok(())

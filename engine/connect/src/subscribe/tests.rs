@@ -41,6 +41,7 @@ fn recall_in(
             log: 1,
             generation: 0,
             begins: false,
+            gives_up: false,
             delivery: Delivery::ExactlyOnce,
             checkpoint: Tick(checkpoint),
             shards,

@@ -42,7 +42,8 @@ use alloc::borrow::Cow;
 /// What to keep of the records of one key and window.
 ///
 /// `add` and `merge` must be commutative and associative in effect: the engine adds in an order that depends on the cut of the
-/// stream into ticks, and merges the panes of a hopping window.
+/// stream into ticks, and merges the panes of a hopping window, and what shards have [added up before](pre_aggregated()), which `window_all` always does. So
+/// records that were added to several of what [`empty`](Self::empty) gives, and then merged, have to come to the same as if they had been added to one.
 ///
 /// ```
 /// use pelton::Aggregate;

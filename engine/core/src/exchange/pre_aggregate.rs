@@ -1,18 +1,22 @@
 //! The sending end of `key_by` where records are added up first: a row for each key and pane of a tick crosses, and not one for each record.
 //!
-//! The first [`PRE_AGGREGATED_ROWS`] keys of a tick have a row each. Records of other keys cross at once, as rows of one record. Which these are
-//! depends on the records of the tick and on nothing else, so a replay sends the same rows; that is why a pause in a tick shows nothing of what has
-//! been added up, and no row gives way to another.
+//! The first keys of a tick have a row each ([`PRE_AGGREGATED_ROWS`], or as many as take [`PRE_AGGREGATED_BYTES`]). Records of other keys cross at once,
+//! as rows of one record. A row that has come to own much leaves at once as well, and begins anew. All of that depends on the records of the tick and on
+//! nothing else, so a replay sends the same rows; that is why a pause in a tick shows nothing of what has been added up, and no row gives way to
+//! another.
 //!
 //! Nothing is kept from one tick to the next, so there is nothing to save, to restore or to move.
 
 use crate::aggregate::Aggregate;
-use crate::bounds::PRE_AGGREGATED_ROWS;
+use crate::bounds::{PRE_AGGREGATED_BYTES, PRE_AGGREGATED_OWNED, PRE_AGGREGATED_ROWS};
+use crate::checkpoint::notes::{Earlier, Notes, Part};
 use crate::exchange::partition::{ExchangeWriter, Keyed};
 use crate::exchange::router::Router;
+use crate::fault::Fault;
 use crate::ids::EventTime;
 use crate::operator::push::{Link, Pipe, Push, TickEnd};
 use crate::record::Record;
+use crate::record::heap::owned;
 use crate::record::key::Key;
 use crate::window::Windows;
 use alloc::boxed::Box;
@@ -47,6 +51,18 @@ pub struct PreAggregatedByKey<FK, A, K, I> {
 }
 
 impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
+    /// How many rows there may be: of large accumulators fewer.
+    const ROWS: usize = {
+        let fitting = PRE_AGGREGATED_BYTES / size_of::<Row<K, I>>();
+        if fitting == 0 {
+            1
+        } else if fitting < PRE_AGGREGATED_ROWS {
+            fitting
+        } else {
+            PRE_AGGREGATED_ROWS
+        }
+    };
+
     /// Adds up, for each `key(record)` and pane of `windows`, what `aggregate` makes of the records of a tick, and sends that to the owner of the key.
     pub fn new(
         key: FK,
@@ -55,7 +71,7 @@ impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
         router: Arc<Router>,
         channels: ExchangeWriter,
     ) -> Self {
-        let rows = Vec::with_capacity(PRE_AGGREGATED_ROWS);
+        let rows = Vec::with_capacity(Self::ROWS);
         // No time is in it.
         let pane = (i64::MAX, i64::MIN);
         PreAggregatedByKey {
@@ -87,7 +103,7 @@ impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
         let first = hash as usize;
         for slot in (0..LOOKS).map(|look| first.wrapping_add(look) % SLOTS) {
             let Some(number) = usize::from(self.slots[slot]).checked_sub(1) else {
-                return Err((self.rows.len() < PRE_AGGREGATED_ROWS).then_some(slot));
+                return Err((self.rows.len() < Self::ROWS).then_some(slot));
             };
             let row = &self.rows[number];
             if row.hash == hash && row.keyed.at == pane && row.keyed.key == *key {
@@ -97,11 +113,16 @@ impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
         Err(None)
     }
 
-    fn send(&mut self, hash: u64, keyed: &Keyed<K, I>) {
-        let shard = self.router.shard(hash);
-        self.channels.sample(&self.router, hash);
-        self.channels.push(usize::from(shard.0), keyed, hash);
+    /// Rows that may still begin: they need no room before the tick ends.
+    fn free(&self) -> usize {
+        Self::ROWS - self.rows.len()
     }
+}
+
+/// Sends a row to the owner of its key.
+fn send<K: Key, I: Record>(channels: &mut ExchangeWriter, router: &Router, hash: u64, keyed: &Keyed<K, I>) {
+    channels.sample(router, hash);
+    channels.push(usize::from(router.shard(hash).0), keyed, hash);
 }
 
 impl<T, FK, A, K> Push<T> for PreAggregatedByKey<FK, A, K, A::Item>
@@ -115,7 +136,14 @@ where
         let key = (self.key)(&record);
         let (hash, pane) = (key.hash(), self.pane(at.0));
         match self.find(hash, pane, &key) {
-            Ok(number) => self.aggregate.absorb(&mut self.rows[number].keyed.item, record),
+            Ok(number) => {
+                let keyed = &mut self.rows[number].keyed;
+                if owned(&keyed.item) < PRE_AGGREGATED_OWNED {
+                    return self.aggregate.absorb(&mut keyed.item, record);
+                }
+                send(&mut self.channels, &self.router, hash, keyed);
+                keyed.item = self.aggregate.take_item(record);
+            }
             Err(slot) => {
                 let keyed = Keyed { at: pane, key, item: self.aggregate.take_item(record) };
                 match slot {
@@ -123,7 +151,7 @@ where
                         self.rows.push(Row { hash, slot, keyed });
                         self.slots[slot] = self.rows.len() as u16;
                     }
-                    None => self.send(hash, &keyed),
+                    None => send(&mut self.channels, &self.router, hash, &keyed),
                 }
             }
         }
@@ -133,19 +161,46 @@ where
 impl<FK: 'static, A: 'static, K: Key, I: Record> Pipe for PreAggregatedByKey<FK, A, K, I> {
     fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
         visit(self);
-        self.channels.each_link(visit);
     }
 }
 
+/// The channels are a part of it, and come into the tick's end behind the rows.
 impl<FK: 'static, A: 'static, K: Key, I: Record> Link for PreAggregatedByKey<FK, A, K, I> {
-    /// Before the channels are sealed: a chain shows its links in order. What they have no room for goes beside the ring, as ever.
-    fn seal(&mut self, _: TickEnd) {
-        let mut rows = core::mem::take(&mut self.rows);
-        for Row { hash, slot, keyed } in rows.drain(..) {
+    /// What the channels have no room for goes beside the ring, as ever.
+    fn seal(&mut self, end: TickEnd) {
+        for Row { hash, slot, keyed } in self.rows.drain(..) {
             self.slots[slot] = 0;
-            self.send(hash, &keyed);
+            send(&mut self.channels, &self.router, hash, &keyed);
         }
-        self.rows = rows;
+        Link::seal(&mut self.channels, end);
+    }
+
+    fn flush(&mut self) {
+        Link::flush(&mut self.channels);
+    }
+
+    /// A record takes a row, or no room at all; only when there are no more rows it takes room.
+    fn room(&mut self) -> usize {
+        match Link::room(&mut self.channels) {
+            0 => 0,
+            room => room.max(self.free()),
+        }
+    }
+
+    fn can_seal(&mut self) -> bool {
+        Link::can_seal(&mut self.channels)
+    }
+
+    fn part(&self) -> Option<Part> {
+        Link::part(&self.channels)
+    }
+
+    fn note(&mut self, notes: &mut Notes) {
+        Link::note(&mut self.channels, notes);
+    }
+
+    fn recall(&mut self, earlier: &mut Earlier<'_>) -> Result<(), Fault> {
+        Link::recall(&mut self.channels, earlier)
     }
 
     fn reroute(&mut self, router: &Arc<Router>) {
@@ -245,5 +300,91 @@ mod tests {
         let records: Vec<(i64, u64)> =
             (0..2_000).map(|n| (n, crate::exchange::hash::fold(n as u64) % 500)).collect();
         assert_eq!(crossing(&records, true), crossing(&records, false));
+    }
+
+    /// All numbers of a key, which is as much as there can be.
+    #[derive(Clone)]
+    struct All;
+
+    impl Aggregate<u64> for All {
+        type Item = u64;
+        type Acc = Vec<u64>;
+        type Out = usize;
+        fn item(&self, n: &u64) -> u64 {
+            *n
+        }
+        fn empty(&self) -> Vec<u64> {
+            Vec::new()
+        }
+        fn add(&self, all: &mut Vec<u64>, n: u64) {
+            all.push(n);
+        }
+        fn merge(&self, all: &mut Vec<u64>, other: &Vec<u64>) {
+            all.extend(other);
+        }
+        fn finish(&self, all: &Vec<u64>) -> usize {
+            all.len()
+        }
+    }
+
+    #[test]
+    fn rows_that_own_much_leave_and_large_ones_are_few() {
+        type Grown = Keyed<u64, crate::aggregate::Partial<Vec<u64>>>;
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (producer, mut consumer) = ring(&HeapMemory, 1 << 20).unwrap();
+        let context = Rc::new(StageContext::alone());
+        let writer = ExchangeWriter::new::<Grown>(
+            EdgeId(0),
+            vec![producer],
+            &memory,
+            context.clone(),
+            (vec![], false),
+            None,
+        );
+        let (windows, router) = (tumbling(Duration::from_nanos(10)), Arc::new(Router::new(64, 1)));
+        let mut end = PreAggregatedByKey::new(|n: &u64| n % 2, pre_aggregated(All), windows, router, writer);
+        context.tick.set(Tick(1));
+        for n in 0..10_000 {
+            end.push(EventTime(0), n);
+            let kept: usize = end.rows.iter().map(|row| owned(&row.keyed.item)).sum();
+            assert!(kept <= 2 * (2 * PRE_AGGREGATED_OWNED + 64), "{kept} bytes are kept");
+        }
+        Pipe::seal(&mut end, TickEnd { ended: false, input: EventTime::MIN, now: Nanos(0) });
+        let mut all = Vec::new();
+        while let Some(head) = peek(&mut consumer) {
+            let taken = take::<()>(&mut consumer, head, RowFormat::of::<Grown>(), |frame| {
+                frame
+                    .batch::<Grown>()
+                    .entries()
+                    .for_each(|(_, row)| all.extend(read::<Grown>(row).item.value));
+                Ok(())
+            });
+            taken.unwrap();
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..10_000).collect::<Vec<u64>>());
+
+        type End<I> = PreAggregatedByKey<(), (), u64, I>;
+        assert_eq!(End::<u64>::ROWS, PRE_AGGREGATED_ROWS);
+        assert!((2..100).contains(&End::<[u64; 1_000]>::ROWS));
+        assert_eq!(End::<[u64; 100_000]>::ROWS, 1);
+    }
+
+    /// As many records as it says there is room for go through the ring, and no row goes beside it: of keys that have rows, and of others.
+    #[test]
+    fn a_record_with_a_row_needs_no_room() {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (producer, _consumer) = ring(&HeapMemory, 64 << 10).unwrap();
+        let context = Rc::new(StageContext::alone());
+        type Large = Keyed<u64, crate::aggregate::Partial<[u64; 500]>>;
+        let writer =
+            ExchangeWriter::new::<Large>(EdgeId(0), vec![producer], &memory, context, (vec![], false), None);
+        let windows = tumbling(Duration::from_nanos(10));
+        let router = Arc::new(Router::new(64, 1));
+        let mut end: PreAggregatedByKey<(), (), u64, crate::aggregate::Partial<[u64; 500]>> =
+            PreAggregatedByKey::new((), (), windows, router, writer);
+        let (rows, channels) = (end.free(), Link::room(&mut end.channels));
+        assert!(channels < rows, "{channels} of them fit into the ring");
+        assert_eq!(Link::room(&mut end), rows);
     }
 }

@@ -229,7 +229,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         )?;
         if self.suffixes.has(start) {
             (0..len)
-                .try_for_each(|number| self.suffixes.add_late(start, hashes[number], record(number), to))?;
+                .try_for_each(|number| self.suffixes.add_behind(start, hashes[number], record(number), to))?;
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
         table.change(place, |value| to.add(value, &keyed.item));
         if self.suffixes.has(start) {
-            self.suffixes.add_late(start, hash, keyed, to)?;
+            self.suffixes.add_behind(start, hash, keyed, to)?;
         }
         Ok(())
     }

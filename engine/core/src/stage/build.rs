@@ -78,6 +78,8 @@ pub struct Durable {
     pub generation: u32,
     /// Whether it begins with this start.
     pub begins: bool,
+    /// Whether what other histories have shown behind the checkpoint is given up: a start that goes back to a savepoint.
+    pub gives_up: bool,
     /// Where the shard writes its input down; nowhere in an inspection.
     pub input_log: Option<Box<dyn InputLog>>,
     /// What it wrote down since the checkpoint that it begins from.
@@ -144,8 +146,8 @@ impl ShardBuilder {
     /// Makes the shard durable: before anything is built.
     pub fn make_durable(&mut self, durable: Durable) {
         self.set_run(|run| {
-            let Durable { log, generation, begins, is_rescale, .. } = durable;
-            RunInfo { durable: true, log, generation, begins, is_rescale, ..run }
+            let Durable { log, generation, begins, gives_up, is_rescale, .. } = durable;
+            RunInfo { durable: true, log, generation, begins, gives_up, is_rescale, ..run }
         });
         self.loads = durable.loads;
         self.feed = Feed::Replayed { log: durable.replay, next: None };
@@ -159,6 +161,7 @@ impl ShardBuilder {
             log: 0,
             generation: 0,
             begins: false,
+            gives_up: false,
             input_log: None,
             replay,
             barrier: Arc::default(),

@@ -58,6 +58,8 @@ pub struct RunInfo {
     pub generation: u32,
     /// Whether it begins with this start.
     pub begins: bool,
+    /// Whether what other histories have shown behind the checkpoint is given up.
+    pub gives_up: bool,
 }
 
 /// The shared state of a stage. It never leaves its shard's thread.

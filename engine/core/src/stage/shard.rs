@@ -20,7 +20,7 @@
 //!
 //! Between two steps, in any order and as often as it likes, a driver looks (what takes `&self`), [releases](Shard::release) ticks, has key groups
 //! [move](Shard::move_groups), takes [hashes](Shard::hashes), and says how the shard is to end ([drain](Shard::drain),
-//! [suspend](Shard::suspend)). A shard that has [finished](Step::finished) or failed is only looked at.
+//! [suspend](Shard::suspend)). Sinks are told that a job is suspended last of all ([suspend_sinks](Shard::suspend_sinks)). A shard that has [finished](Step::finished) or failed is only looked at.
 
 mod checkpoint;
 mod rebalance;

@@ -282,15 +282,14 @@ fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_char('"')
 }
 
-/// Whether `text` may name a savepoint, or is empty. Such names are parts of paths on some tools' command lines, so
-/// they are kept plain.
-/// A name, and which request for it: `monday`, `monday@2`. Or nothing.
 /// The names in a text of [`Kind::Uids`].
 pub(super) fn uids(text: &str) -> impl Iterator<Item = String> {
     let none = text.trim().is_empty();
     text.split(',').filter(move |_| !none).map(|uid| uid.trim().to_owned())
 }
 
+/// Whether `text` may name a savepoint, and which request for it (`monday`, `monday@2`), or is empty. Such names are parts of paths on some tools'
+/// command lines, so they are kept plain.
 fn is_name(text: &str) -> bool {
     let (name, number) = text.split_once('@').map_or((text, None), |(name, number)| (name, Some(number)));
     let is_number =

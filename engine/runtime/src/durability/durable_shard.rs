@@ -44,6 +44,8 @@ pub struct DurableShardParts {
     pub log: LogOptions,
     /// Whether the log's generation begins with this start.
     pub begins: bool,
+    /// Whether what sinks have shown behind the checkpoint is given up.
+    pub gives_up: bool,
     /// What is known of the log from elsewhere.
     pub proof: Proof,
     /// Where checkpoint and coordinator leave notes.
@@ -125,6 +127,7 @@ impl DurableShard {
             log_directory,
             log: options,
             begins,
+            gives_up,
             proof,
             mailbox,
             checkpoint,
@@ -154,6 +157,7 @@ impl DurableShard {
             log: options.id,
             generation: options.generation,
             begins,
+            gives_up,
             input_log: Some(Box::new(StoredInputLog {
                 log: log.clone(),
                 entry_bytes_max: options.payload_bytes_max(),

@@ -94,6 +94,8 @@ pub struct Opened {
     unknown: u32,
     /// Logs of earlier generations are not wanted any more once the run begins.
     replaces: bool,
+    /// What was shown behind the checkpoint that the run begins from is given up.
+    gives_up: bool,
     committed: bool,
     /// Rows that move in a step.
     move_rows: usize,
@@ -151,7 +153,7 @@ impl Opened {
                 if let Some(difference) = other_job(&manifest, shape) {
                     return Err(OpenError::OtherJob { path: path.to_owned(), difference });
                 }
-                manifest
+                plan::note_sources(manifest, &shape.operators)
             }
         };
         let unknown = if manifest.begun { manifest.generation + 1 } else { 0 };
@@ -164,6 +166,7 @@ impl Opened {
             proofs: Vec::new(),
             unknown,
             replaces: false,
+            gives_up: false,
             committed: false,
             move_rows: STEP_ROWS,
         };
@@ -216,7 +219,7 @@ impl Opened {
     pub fn commit(&mut self, mailbox: &Mailbox) -> Result<(), OpenError> {
         let (kept, last) = (mailbox.kept(), mailbox.last_recovered());
         if kept > last && kept < Tick::END {
-            if self.manifest.generation < self.unknown {
+            if !self.gives_up {
                 return Err(OpenError::Storage(StorageError::Unusable {
                     path: self.data.path().to_path_buf(),
                     reason: format!(
@@ -340,7 +343,7 @@ impl Opened {
         };
         self.proofs = vec![Proof::default(); usize::from(self.options.shards)];
         // Its checkpoint holds all that was in them.
-        (self.replaces, self.committed) = (true, false);
+        (self.replaces, self.gives_up, self.committed) = (true, true, false);
         Ok(())
     }
 
@@ -415,6 +418,7 @@ impl Opened {
                 shard,
             },
             begins: generation >= self.unknown,
+            gives_up: self.gives_up,
             proof: self.proofs[usize::from(shard)],
             mailbox: mailbox.clone(),
             checkpoint: checkpoint.cloned(),

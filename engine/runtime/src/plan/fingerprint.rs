@@ -6,7 +6,7 @@
 use super::{LogicalPlan, Partitioning, PlanInput, PlanNode, RowSchema};
 use pelton_core::record::schema::{self, Schema, SchemaId};
 use pelton_core::stage::graph::CHAINED_FIRST;
-use pelton_storage::{StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState};
+use pelton_storage::{Manifest, StoredInput, StoredNumbers, StoredOperator, StoredSchema, StoredState};
 use std::collections::BTreeMap;
 
 fn stored(schema: &Schema) -> StoredSchema {
@@ -96,6 +96,19 @@ impl LogicalPlan {
 
 /// Of which kind a source is, among its parameters.
 pub const SOURCE_KIND: &str = "reads";
+
+/// Notes of which kind the sources of a job are, where the directory is from before that was noted: as they are now, so from the next start on it is
+/// known.
+pub(crate) fn note_sources(mut manifest: Manifest, now: &[StoredOperator]) -> Manifest {
+    let earlier = manifest.earlier.iter_mut().map(|earlier| &mut earlier.job);
+    for old in std::iter::once(&mut manifest.job).chain(earlier).flat_map(|job| &mut job.operators) {
+        let new = now.iter().find(|new| new.uid == old.uid && new.kind == old.kind);
+        if let Some(kind) = new.and_then(|new| new.parameters.get(SOURCE_KIND)) {
+            old.parameters.entry(SOURCE_KIND.to_owned()).or_insert_with(|| kind.clone());
+        }
+    }
+    manifest
+}
 
 /// The first thing in which the operators of a job are not those that left the state; none if the state is theirs.
 pub fn difference(before: &[StoredOperator], now: &[StoredOperator]) -> Option<String> {
@@ -241,6 +254,7 @@ mod tests {
     use super::super::{PlanNode, RowSchema};
     use super::*;
     use pelton_core::StageId;
+    use pelton_storage::Job;
 
     /// Two windows of one source, whose stages are in either order.
     fn plan(
@@ -319,6 +333,9 @@ mod tests {
         };
         assert_eq!(difference(&plan(Some("a list")), &plan(Some("a list"))), None);
         assert_eq!(difference(&plan(None), &plan(Some("a list"))), None);
+        let job = Job { operators: plan(None), ..Job::default() };
+        let noted = note_sources(Manifest { job, ..Manifest::default() }, &plan(Some("a list")));
+        assert_eq!(noted.job.operators, plan(Some("a list")), "from the next start on");
         let other = difference(&plan(Some("a list")), &plan(Some("an inlet"))).unwrap();
         assert!(other.contains("had reads a list where it now has reads an inlet"), "{other}");
     }

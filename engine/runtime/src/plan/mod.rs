@@ -40,6 +40,7 @@ use std::collections::BTreeSet;
 
 pub use change::{Change, change, conversions, ids, numbered};
 pub use explain::Explanation;
+pub(crate) use fingerprint::note_sources;
 pub use fingerprint::{SOURCE_KIND, difference};
 pub use node::{Fused, NodeNumbers, Partitioning, PlanInput, PlanNode, PlanState, RowSchema, nanos};
 pub use uid::{UidError, UidProblem, is_uid};

@@ -249,3 +249,33 @@ fn an_older_manifest_is_found_out() {
         place.goes_on(&place.config(), 4_000, 4_100);
     }
 }
+
+/// A suspension that others have gone on from since is no place to begin at, with however many shards: what was shown behind it would be cut off, and
+/// what was acknowledged lost.
+#[test]
+fn an_older_suspension_is_refused_with_other_shards_too() {
+    for durability in [Durability::Process, Durability::Disk] {
+        let place = Place::new("older", durability);
+        let config = |shards| Config { shards, ..place.config() };
+        let mut run = place.start(&config(2)).unwrap();
+        run.send(1_000);
+        run.suspend();
+        let monday = content(&place.data());
+        let mut run = place.start(&config(2)).unwrap();
+        run.send(3_000);
+        place.shows(3_000);
+        run.suspend();
+        let tuesday = content(&place.data());
+
+        put_back(&place.data(), &monday);
+        let shown = content(&place.out());
+        for shards in [1, 2, 3, 8] {
+            let error = place.refused(&config(shards));
+            assert!(error.contains("older copy of the"), "{shards} shards: {error}");
+            assert!(content(&place.out()) == shown, "{shards} shards: what was shown is there");
+        }
+        // With what it was in fact suspended with it goes on.
+        put_back(&place.data(), &tuesday);
+        place.goes_on(&config(3), 3_000, 4_000);
+    }
+}

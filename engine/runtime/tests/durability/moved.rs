@@ -148,7 +148,8 @@ fn a_policy_moves_groups_while_nobody_asks() {
 fn a_replay_goes_across_moves() {
     let (scratch, rows, numbers) = (Scratch::new("replayed"), collect(), 40_000_000);
     let mut config = config(scratch.path(), Durability::Process, 3);
-    config.log.hash_ticks = 8;
+    // Each hash takes as long as there are windows open, which on a busy machine are very many.
+    config.log.hash_ticks = 32;
     config.tick.records_max = 2_000;
     config.log.segment_bytes = 8 << 20;
     config.checkpoint.keep = 10;
@@ -157,7 +158,7 @@ fn a_replay_goes_across_moves() {
     let first = running.move_groups(0..=500, 2).unwrap();
     let checkpoint = running.checkpoint(None).unwrap();
     let second = running.move_groups(300..=900, 1).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    std::thread::sleep(Duration::from_millis(60));
     running.stop(Stop::Now);
     running.wait().unwrap();
     assert!(first.tick < checkpoint.tick && checkpoint.tick < second.tick);

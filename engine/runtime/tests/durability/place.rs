@@ -131,6 +131,11 @@ impl Run {
         self.running.checkpoint(name).unwrap();
     }
 
+    pub fn suspend(self) {
+        self.running.stop(Stop::Suspend);
+        self.running.wait().unwrap();
+    }
+
     /// As a kill would, as far as what is kept goes.
     pub fn stop(self) {
         self.running.stop(Stop::Now);

@@ -15,7 +15,7 @@
 //! 1. *A suffix is missing*: it is made of the next one and the panes between. The nearer half of them is added first, and so on, and what that
 //!    comes to is kept at each halving, since it is the suffix of a window that closes soon. A window needs the suffix of its own first pane alone,
 //!    and the last that needs it may add what is recent to the suffix itself.
-//! 2. *A record comes late*, to a pane that has been added: it is added to whatever the pane has been added to.
+//! 2. *A record comes to a pane that has been added*: it is added to whatever the pane has been added to.
 //! 3. *No pane is left before the border*: all begins anew, with the border where the window ends.
 //!
 //! So of N panes each row is added once to a suffix for every second halving, which is `log2(N) / 2`, and once to what is recent; and a window that
@@ -166,7 +166,7 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
     /// A record came to a pane that [has](Self::has) been added.
     #[cold]
     #[inline(never)]
-    pub(super) fn add_late<I: Record>(
+    pub(super) fn add_behind<I: Record>(
         &mut self,
         start: i64,
         hash: u64,

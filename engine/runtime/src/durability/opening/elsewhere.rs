@@ -12,28 +12,37 @@ impl Opened {
     /// If a savepoint is asked for, or what was suspended is another job or had other shards, a new generation of shards begins from what is there.
     pub(super) fn begin_elsewhere(&mut self, shape: &JobShape) -> Result<(), OpenError> {
         let difference = (self.manifest.begun).then(|| difference(&self.manifest, shape)).flatten();
-        let found = match (self.savepoint()?, &difference) {
-            (None, None) => match self.suspended_with_other_shards() {
-                Some(found) => found,
-                None => return Ok(()),
-            },
-            (Some(found), _) => found,
-            (None, Some(difference)) => self.suspended(difference)?,
+        let savepoint = self.savepoint()?;
+        self.gives_up = savepoint.is_some();
+        if savepoint.is_none() && difference.is_none() {
+            if let Some(found) = self.suspended_with_other_shards() {
+                self.begin_from(&found);
+            }
+            return Ok(());
+        }
+        let found = match (savepoint, difference) {
+            (None, Some(difference)) => self.suspended(&difference)?,
+            (found, _) => found.unwrap_or_else(|| unreachable!("there is one, or a difference")),
         };
         let job = self.changed(&found, shape)?;
-        let last = self.last_tick();
         // Be it only that the program of the savepoint knew its operators by other numbers.
         if job != self.manifest.job {
             self.manifest.change_job(job);
         }
         // Before anything is given up for it: it must be whole.
         self.restore(&found)?.verify()?;
+        self.begin_from(&found);
+        Ok(())
+    }
+
+    /// A new generation of shards begins from a checkpoint.
+    fn begin_from(&mut self, found: &Checkpoint) {
+        let last = self.last_tick();
         // Checkpoints that were taken after it are of a history that is given up.
         self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
-        self.begin_generation(&found, self.options.shards);
+        self.begin_generation(found, self.options.shards);
         // No tick of the history that is given up comes again: rows are known by their ticks.
         self.manifest.first_tick = last.max(found.tick) + 1;
-        Ok(())
     }
 
     /// The savepoint that is asked for. That is a request for one start: whoever starts the same command again after a crash must not lose what
