@@ -15,7 +15,7 @@ FRESH_SEEDS=2000
 cargo build --profile unlinked --locked --package pelton-sim
 sim=target/unlinked/pelton-sim
 
-for mistake in unflushed skipped unnamed reread absent untaken unsynced early; do
+for mistake in unflushed skipped unnamed reread absent untaken unsynced early placed; do
     echo "canary: $mistake, within $CANARY_SEEDS seeds"
     if ! said=$("$sim" --canary "$mistake" --seeds "$CANARY_SEEDS"); then
         printf '%s\nthe simulator does not find a mistake that was built in: %s\n' "$said" "$mistake"

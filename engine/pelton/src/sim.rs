@@ -128,15 +128,37 @@ pub fn crash_test_on(
     environment: &mut dyn Environment,
     disk: Simulated,
 ) -> Result<CrashReport, Failure> {
-    let plan = job.plan();
-    plan.check().and_then(|()| durability::check(&plan)).map_err(|error| Failure {
-        seed: scenario.seed,
-        run: 0,
-        step: 0,
-        problem: Problem::Job(Box::new(error)),
-        story: Vec::new(),
-    })?;
-    sim::crash_test_on(plan.blueprint(), scenario, environment, disk)
+    crash_test_changed(std::slice::from_ref(job), &[], scenario, environment, disk)
+}
+
+/// As [`crash_test_on`], with several programs of one job: the first one begins, and where a changed job may, another one goes on. Operators in
+/// `drop_state` may be missing in some, or have fewer fields.
+///
+/// # Errors
+/// As for [`crash_test_in`].
+///
+/// # Panics
+/// As for [`crash_test`], and without a program.
+#[doc(hidden)]
+pub fn crash_test_changed(
+    programs: &[Job],
+    drop_state: &[String],
+    scenario: &Scenario,
+    environment: &mut dyn Environment,
+    disk: Simulated,
+) -> Result<CrashReport, Failure> {
+    let plans: Vec<_> = programs.iter().map(Job::plan).collect();
+    for plan in &plans {
+        plan.check().and_then(|()| durability::check(plan)).map_err(|error| Failure {
+            seed: scenario.seed,
+            run: 0,
+            step: 0,
+            problem: Problem::Job(Box::new(error)),
+            story: Vec::new(),
+        })?;
+    }
+    let blueprints = plans.iter().map(|plan| plan.blueprint()).collect();
+    sim::crash_test_changed(blueprints, drop_state, scenario, environment, disk)
 }
 
 /// Nobody is there.

@@ -86,6 +86,11 @@ impl Database {
         }
     }
 
+    /// A program that has not this sink goes on from an earlier tick: whoever looks at the rows takes them back.
+    pub fn taken_back(&self, to: Tick) {
+        self.tables().take_back(to);
+    }
+
     /// Shards begin, and nothing is durable yet as far as they know.
     pub fn began(&self) {
         self.tables().names.began();

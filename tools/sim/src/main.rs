@@ -10,6 +10,7 @@
 //!
 //! Exit codes: 0 when nothing was found, 1 when something was (with `--canary`: when nothing was).
 
+mod changed;
 mod data;
 mod database;
 mod functions;
@@ -96,6 +97,11 @@ fn one(configuration: &Configuration) -> Result<Vec<pelton::sim::CrashReport>, S
         if !seed.is_multiple_of(2) {
             let filed = configuration.filed();
             outcomes.push(run::run(&filed).map_err(|what| format!("with files: {what}"))?);
+        }
+        // Another one, whose program changes.
+        if seed % 4 == 2 {
+            let changed = configuration.changed();
+            outcomes.push(run::run(&changed).map_err(|what| format!("with other programs: {what}"))?);
         }
         Ok(outcomes)
     };

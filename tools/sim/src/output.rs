@@ -34,6 +34,13 @@ impl Output {
         }
     }
 
+    /// A program that has not this sink goes on from an earlier tick.
+    pub fn taken_back(&self, to: Tick) {
+        if let Output::Database(database) = self {
+            database.taken_back(to);
+        }
+    }
+
     /// Shards begin.
     pub fn began(&self) {
         match self {

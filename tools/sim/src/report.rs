@@ -93,6 +93,8 @@ impl Summary {
             checkpoints,
             rescaled,
             went_back,
+            changed,
+            refused_changes,
             ..
         } = *outcome;
         let total = &mut self.total;
@@ -112,6 +114,8 @@ impl Summary {
         total.checkpoints += checkpoints;
         total.rescaled += rescaled;
         total.went_back += went_back;
+        total.changed += changed;
+        total.refused_changes += refused_changes;
         total.trace ^= outcome.trace;
     }
 
@@ -133,6 +137,8 @@ impl Summary {
             checkpoints,
             rescaled,
             went_back,
+            changed,
+            refused_changes,
             trace,
             ..
         } = self.total;
@@ -142,7 +148,7 @@ impl Summary {
             "{seeds} seeds in {:.1} s ({hourly:.0} an hour), {} failed; {runs} runs, {steps} steps, {checkpoints} checkpoints; \
              killed {killed}, power lost {power_lost}, stopped {stopped}, {cut_moves} of these in the middle of a move of key groups, suspended {suspended}, disk errors {errors} ({failed_changes} writes that block and changes of names), reads failed {failed_reads} \
              times, which stopped {unreadable} runs, bits turned over {flips} times, of which \
-             {} were refused; {rescaled} changes of shards, {went_back} starts from savepoints; trace {trace:016x}",
+             {} were refused; {rescaled} changes of shards, {went_back} starts from savepoints, {changed} changes of programs ({refused_changes} refused); trace {trace:016x}",
             took.as_secs_f64(),
             self.failed.len(),
             self.refused,

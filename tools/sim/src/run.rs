@@ -1,6 +1,7 @@
 //! One seed: what is drawn from it, the run, and what must hold in the end.
 
-use crate::data::Data;
+use crate::changed::{self, History};
+use crate::data::{Data, Event};
 use crate::database::Database;
 use crate::jobs::{Family, Shape};
 use crate::names::Shown;
@@ -12,8 +13,9 @@ use pelton::config::Durability;
 use pelton::prelude::*;
 use pelton::sim::{
     Chance, CrashReport, Environment, Faults, Mistake, Moment, OUTPUT, RunEnd, Scenario, Simulated,
-    crash_test_on,
+    crash_test_changed,
 };
+use pelton::sources::Source;
 use pelton::{Delivery, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +41,8 @@ pub enum Canary {
     Unsynced,
     /// The position of a part is written before the rows that it counts.
     Early,
+    /// Operators of a changed job are found by where they stand.
+    Placed,
 }
 
 impl Canary {
@@ -50,7 +54,8 @@ impl Canary {
             | Canary::Untaken
             | Canary::Absent
             | Canary::Unsynced
-            | Canary::Early => None,
+            | Canary::Early
+            | Canary::Placed => None,
             Canary::Skipped => Some(Mistake::Skipped),
             Canary::Reread => Some(Mistake::Reread),
         }
@@ -76,6 +81,8 @@ pub struct Configuration {
     pub deliveries: Vec<Delivery>,
     /// Its rows go to files on the disk that the job is on.
     pub filed: bool,
+    /// Its program changes from one run to the next.
+    pub changed: bool,
 }
 
 impl Configuration {
@@ -129,6 +136,15 @@ impl Configuration {
             sending,
             deliveries,
             filed: false,
+            changed: false,
+        }
+    }
+
+    fn jobs<S: Source<Item = Event> + Clone>(&self, source: S, outputs: &[Output]) -> Vec<Job> {
+        if self.changed {
+            self.programs().programs(&source, outputs)
+        } else {
+            vec![self.shape.job(source, outputs)]
         }
     }
 
@@ -190,6 +206,7 @@ struct Outside {
     producers: Option<Producers>,
     /// What a producer has seen that must not be.
     broken: Result<(), String>,
+    history: History,
     chance: Chance,
 }
 
@@ -201,6 +218,13 @@ impl Environment for Outside {
     fn went_back(&mut self, to: Tick) {
         self.producers.iter_mut().for_each(Producers::went_back);
         self.outputs.iter().for_each(|output| output.went_back(to));
+    }
+
+    fn program(&mut self, program: usize, base: Tick) {
+        self.history.began(program, base);
+        if let Some(extra) = self.outputs.get(changed::EXTRA).filter(|_| !changed::has_extra(program)) {
+            extra.taken_back(base);
+        }
     }
 
     fn began(&mut self, _: &Moment) {
@@ -248,10 +272,10 @@ pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
     let disk = Simulated::new(scenario.seed, Faults::default());
     let outputs = outputs(configuration, &disk);
     let records = data.records;
-    let (producers, job) = match sending {
+    let (producers, jobs) = match sending {
         Some(sending) => {
             let (producers, source) = Producers::new(sending, data, scenario.seed);
-            (Some(producers), shape.job(source, &outputs))
+            (Some(producers), configuration.jobs(source, &outputs))
         }
         None => {
             let yielded = data.clone();
@@ -259,15 +283,26 @@ pub fn run(configuration: &Configuration) -> Result<CrashReport, String> {
                 let data = yielded.clone();
                 (w as u64..records).step_by(of).map(move |place| data.at(place))
             });
-            (None, shape.job(source.partitions(*partitions), &outputs))
+            (None, configuration.jobs(source.partitions(*partitions), &outputs))
         }
     };
     let chance = Chance::new(scenario.seed, "databases");
-    let mut outside = Outside { outputs: outputs.clone(), producers, broken: Ok(()), chance };
-    let outcome = crash_test_on(&job, scenario, &mut outside, disk)
+    let history = History::default();
+    let mut outside = Outside { outputs: outputs.clone(), producers, broken: Ok(()), history, chance };
+    let drop_state = if configuration.changed { configuration.programs().drop_state() } else { Vec::new() };
+    let outcome = crash_test_changed(&jobs, &drop_state, scenario, &mut outside, disk)
         .map_err(|failure| format!("{failure}\n{}", failure.story.join("\n")))?;
     let events: Vec<_> = (0..records).map(|place| data.at(place)).collect();
-    for (number, (output, expected)) in outputs.iter().zip(shape.twin(&events)).enumerate() {
+    let expected = if configuration.changed {
+        configuration.programs().twin(&events, &outside.history, &outputs)
+    } else {
+        shape.twin(&events)
+    };
+    for (number, (output, expected)) in outputs.iter().zip(expected).enumerate() {
+        // What came and went cannot be told before all of the others has been shown.
+        if configuration.changed && number == changed::EXTRA && outcome.refused.is_some() {
+            continue;
+        }
         let ended = outcome.refused.is_none();
         let compared = compare(configuration, output, expected, ended);
         compared
@@ -350,6 +385,8 @@ mod tests {
             assert!(first.trace != 0);
             let filed = configuration.filed();
             assert_eq!(run(&filed).unwrap(), run(&filed).unwrap(), "seed {seed}, files");
+            let changed = configuration.changed();
+            assert_eq!(run(&changed).unwrap(), run(&changed).unwrap(), "seed {seed}, programs");
         }
     }
 
@@ -363,7 +400,7 @@ mod tests {
                         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(configuration)));
                     !matches!(result, Ok(Ok(_)))
                 };
-                fails(&configuration) || fails(&configuration.filed())
+                fails(&configuration) || fails(&configuration.filed()) || fails(&configuration.changed())
             };
             assert!((0..200).any(fails), "{canary:?}");
         }

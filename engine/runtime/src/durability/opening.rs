@@ -267,6 +267,12 @@ impl Opened {
 
     /// The last tick that this directory knows of, or one beyond it if logs cannot be read: they are given up, so they need not be whole.
     fn last_tick(&self) -> u64 {
+        let (last, unread) = self.last_read_tick();
+        if unread.is_some() { last.saturating_add(UNKNOWN_TICKS) } else { last }
+    }
+
+    /// The last tick that this directory knows of, as far as its logs can be read, and why they cannot.
+    fn last_read_tick(&self) -> (u64, Option<StorageError>) {
         let Manifest {
             generation,
             shards,
@@ -279,10 +285,10 @@ impl Opened {
         } = self.manifest;
         let known = checkpoints.iter().map(|known| known.tick).chain(moves.iter().map(|moved| moved.tick));
         let mut last = known.max().unwrap_or(0).max(first_tick.saturating_sub(1));
-        let proofs = proofs_of(self.data.disk(), self.data.path(), &self.manifest);
-        let mut unread = proofs.is_err();
-        for proof in proofs.unwrap_or_default() {
-            last = last.max(proof.kept.tick);
+        let mut unread = None;
+        match proofs_of(self.data.disk(), self.data.path(), &self.manifest) {
+            Ok(proofs) => last = proofs.iter().fold(last, |last, proof| last.max(proof.kept.tick)),
+            Err(error) => unread = Some(error),
         }
         for shard in 0..shards {
             let durability =
@@ -300,9 +306,9 @@ impl Opened {
                 }
                 Ok(())
             };
-            unread |= read().is_err();
+            unread = unread.or(read().err());
         }
-        if unread { last.saturating_add(UNKNOWN_TICKS) } else { last }
+        (last, unread)
     }
 
     fn begin_generation(&mut self, from: &Checkpoint, shards: u16) {

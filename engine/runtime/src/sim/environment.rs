@@ -45,6 +45,13 @@ pub trait Environment {
         let _ = to;
     }
 
+    /// A program of the job has begun, the first one included, that goes on from the end of this tick: later ticks, if there were any, are given up, and those
+    /// that come are of this program.
+    #[doc(hidden)]
+    fn program(&mut self, program: usize, base: Tick) {
+        let _ = (program, base);
+    }
+
     /// Shards begin: in each run once, and once before if other shards' state has to be recovered first.
     fn began(&mut self, moment: &Moment) {
         let _ = moment;

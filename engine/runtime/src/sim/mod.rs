@@ -11,6 +11,7 @@ mod chance;
 mod environment;
 mod mistake;
 mod outcome;
+mod programs;
 mod runs;
 mod savepoints;
 mod scenario;
@@ -27,6 +28,6 @@ pub use outcome::{CrashReport, Failure, Problem};
 pub use pelton_storage::disk::Faults;
 #[doc(hidden)]
 pub use pelton_storage::disk::Simulated;
-pub use runs::{crash_test, crash_test_on};
+pub use runs::{crash_test, crash_test_changed, crash_test_on};
 pub use scenario::Scenario;
 pub use seeded::{Recording, Simulation, replay, simulate};

@@ -36,6 +36,10 @@ pub struct CrashReport {
     pub rescaled: u32,
     /// Runs that began from a savepoint, and gave up what came after it.
     pub went_back: u32,
+    /// Runs that began with another program of the job than the one before.
+    pub changed: u32,
+    /// Starts with another program that were refused, as they had to be.
+    pub refused_changes: u32,
     /// Why the job would not go on, if bits turned over and it found them.
     pub refused: Option<String>,
     /// Everything that happened, as one number.

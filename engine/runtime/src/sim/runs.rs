@@ -9,6 +9,7 @@
 //! After each step: what is durable never falls, and no shard has released more than that.
 
 use super::cause::{is_of_the_disk, says_what_cannot_be_read};
+use super::programs::Programs;
 use super::savepoints::Savepoints;
 use super::wall::WallClock;
 use super::{Chance, CrashReport, Environment, Failure, Faults, Mistake, Moment, Problem, RunEnd, Scenario};
@@ -16,7 +17,7 @@ use crate::blueprint::Blueprint;
 use crate::bounds::QUIET_STEPS_MAX;
 use crate::config::Durability;
 use crate::durability::{
-    CoordinatorOptions, DurabilityOptions, Harness, Opened, Request, Task, rescale, restore,
+    CoordinatorOptions, DurabilityOptions, Harness, OpenError, Opened, Request, Task, rescale, restore,
 };
 use crate::{Duty as _, JobError, sizes};
 use pelton_core::exchange::hash;
@@ -54,13 +55,35 @@ pub fn crash_test(
 /// As for [`crash_test`].
 #[doc(hidden)]
 pub fn crash_test_on(
-    mut blueprint: Blueprint<'_>,
+    blueprint: Blueprint<'_>,
     scenario: &Scenario,
     environment: &mut dyn Environment,
     disk: Simulated,
 ) -> Result<CrashReport, Failure> {
-    blueprint.builders.extend(scenario.mistake.map(Mistake::builder));
-    let mut runs = Runs::new(&blueprint, scenario, environment, disk);
+    crash_test_changed(vec![blueprint], &[], scenario, environment, disk)
+}
+
+/// As [`crash_test_on`], with several programs of one job: the first one begins, and where a changed job may, another one goes on. Operators in
+/// `drop_state` may be missing in some, or have fewer fields.
+///
+/// # Errors
+/// As for [`crash_test`].
+///
+/// # Panics
+/// As for [`crash_test`], and without a program.
+#[doc(hidden)]
+pub fn crash_test_changed(
+    mut programs: Vec<Blueprint<'_>>,
+    drop_state: &[String],
+    scenario: &Scenario,
+    environment: &mut dyn Environment,
+    disk: Simulated,
+) -> Result<CrashReport, Failure> {
+    assert!(!programs.is_empty(), "there is no program");
+    for blueprint in &mut programs {
+        blueprint.builders.extend(scenario.mistake.map(Mistake::builder));
+    }
+    let mut runs = Runs::new(&programs, drop_state, scenario, environment, disk);
     let outcome = runs.run().map_err(|problem| {
         let Runs { run, step, ref mut count, .. } = runs;
         Failure { seed: scenario.seed, run, step, problem, story: std::mem::take(&mut count.story) }
@@ -93,7 +116,8 @@ impl From<Halt> for Problem {
 }
 
 struct Runs<'a> {
-    blueprint: &'a Blueprint<'a>,
+    blueprints: &'a [Blueprint<'a>],
+    drop_state: &'a [String],
     scenario: &'a Scenario,
     environment: &'a mut dyn Environment,
     disk: Simulated,
@@ -114,6 +138,7 @@ struct Runs<'a> {
     changes: Chance,
     sizes: Chance,
     savepoints: Savepoints,
+    programs: Programs,
     /// When a shard that has finished is there no more: at once on a real core, at any time for those who look at it from another one.
     departures: Chance,
     /// How many rows move in a step.
@@ -149,14 +174,16 @@ struct Runs<'a> {
 
 impl<'a> Runs<'a> {
     fn new(
-        blueprint: &'a Blueprint<'a>,
+        blueprints: &'a [Blueprint<'a>],
+        drop_state: &'a [String],
         scenario: &'a Scenario,
         environment: &'a mut dyn Environment,
         disk: Simulated,
     ) -> Self {
         let chance = |name| Chance::new(scenario.seed, name);
         Runs {
-            blueprint,
+            blueprints,
+            drop_state,
             scenario,
             environment,
             disk,
@@ -175,6 +202,7 @@ impl<'a> Runs<'a> {
             changes: chance("changes"),
             sizes: chance("sizes"),
             savepoints: Savepoints::new(chance("savepoints")),
+            programs: Programs::new(chance("programs"), blueprints.len()),
             departures: chance("departures"),
             move_rows: chance("move rows"),
             run: 0,
@@ -182,7 +210,8 @@ impl<'a> Runs<'a> {
             shards: 0,
             run_end: RunEnd::Stopped,
             ends_at: None,
-            suspends: chance("suspends").happens(500),
+            // Without it a program hardly ever changes.
+            suspends: chance("suspends").happens(500) || blueprints.len() > 1,
             suspends_at: None,
             is_over: false,
             clean: false,
@@ -293,7 +322,7 @@ impl<'a> Runs<'a> {
         self.unchanged_before = self.disk.failed_changes();
         self.disk.set_faults(faults);
         self.disk.stop_after(u64::MAX >> 1);
-        if last {
+        if last || self.suspends_at.is_some() && self.programs.wait_for_suspensions() {
             return;
         }
         if self.run_end != RunEnd::Stopped && self.crashes.happens(300) {
@@ -337,7 +366,7 @@ impl<'a> Runs<'a> {
     /// One run. If it ends early the run has been ended.
     fn live(&mut self) -> Result<(), Halt> {
         let begun = self.rescale();
-        let (mut harness, opened) = match begun {
+        let (mut harness, opened, program) = match begun {
             Ok(begun) => begun,
             Err(Halt::Job(_)) if !self.is_over && self.disk.has_ended() => {
                 self.end_run();
@@ -354,7 +383,7 @@ impl<'a> Runs<'a> {
         harness.mailbox.said().into_iter().for_each(|note| self.tell(note));
         self.behind = false;
         self.checkpoint = harness.coordinator.manifest().checkpoints.last().map_or(0, |last| last.number);
-        self.environment.began(&self.moment(&harness));
+        self.shards_begin(&harness, program);
         let mut told = vec![false; harness.durable_shards.len()];
         while !harness.is_finished() {
             self.burst(&mut harness, Some(&mut told))?;
@@ -370,6 +399,9 @@ impl<'a> Runs<'a> {
                 harness.mailbox.durable_through().0
             )));
         }
+        // Not if a shard had come to the end of the input before.
+        let last = harness.coordinator.manifest().checkpoints.last();
+        let is_saved = last.is_some_and(|last| harness.mailbox.durable_through() <= Tick(last.tick));
         let finished = harness.coordinator.finish();
         if self.disk.has_ended() {
             self.end_run();
@@ -384,14 +416,28 @@ impl<'a> Runs<'a> {
         }
         drop((harness, opened));
         (self.run_end, self.clean) = (RunEnd::Suspended, true);
+        if is_saved {
+            self.programs.are_suspended();
+        }
         self.end_run();
         Err(Halt::Ended)
     }
 
-    fn rescale(&mut self) -> Result<(Harness, Opened), Halt> {
-        let (blueprint, scenario, memory) = (self.blueprint, self.scenario, self.memory.clone());
+    /// Shards begin, and the program that they are of is the directory's.
+    fn shards_begin(&mut self, harness: &Harness, program: usize) {
+        self.count.changed += u32::from(self.programs.last().is_some_and(|last| last != program));
+        if let Some(base) = self.programs.began(program, harness.coordinator.manifest()) {
+            self.environment.program(program, base);
+        }
+        self.environment.began(&self.moment(harness));
+    }
+
+    /// Opens the directory with a program that is not refused, and says from which savepoint it goes on, and with which program.
+    fn open(&mut self) -> Result<(Opened, Option<String>, usize), Halt> {
+        let scenario = self.scenario;
         sizes::check(self.shards, scenario.key_groups, scenario.ring_bytes)?;
         let restores = if self.environment.may_go_back() { scenario.restores } else { 0 };
+        let in_doubt = self.savepoints.is_in_doubt();
         let restore = self.savepoints.ask(restores);
         let options = DurabilityOptions {
             durability: match self.durability {
@@ -406,13 +452,37 @@ impl<'a> Runs<'a> {
             segment_bytes: scenario.segment_bytes,
             hash_ticks: scenario.hash_ticks,
             restore: restore.clone(),
-            drop_state: Vec::new(),
+            drop_state: self.drop_state.to_vec(),
             log_id: self.log_id,
             configuration: BTreeMap::new(),
         };
-        let shape = blueprint.shape(self.shards, scenario.key_groups);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let mut opened = Opened::open(&disk, Path::new(DATA), &shape, options).map_err(JobError::Open)?;
+        let mut program = self.programs.next(restore.is_some(), in_doubt);
+        loop {
+            let shape = self.blueprints[program].shape(self.shards, scenario.key_groups);
+            match Opened::open(&disk, Path::new(DATA), &shape, options.clone()) {
+                Ok(opened) => {
+                    self.programs.opened(program);
+                    if self.programs.change() {
+                        self.tell(format!("program {program} is to go on"));
+                    }
+                    return Ok((opened, restore, program));
+                }
+                Err(error @ OpenError::OtherJob { .. }) if self.programs.change() => {
+                    self.tell(format!("program {program} is refused: {error}"));
+                    let next = self.programs.refused(program, restore.is_some(), self.count.flips > 0);
+                    program = next.map_err(|why| Halt::Broken(format!("{why}, and was refused: {error}")))?;
+                    self.count.refused_changes += 1;
+                }
+                Err(error) => return Err(JobError::Open(error).into()),
+            }
+        }
+    }
+
+    fn rescale(&mut self) -> Result<(Harness, Opened, usize), Halt> {
+        let (scenario, memory) = (self.scenario, self.memory.clone());
+        let (mut opened, restore, program) = self.open()?;
+        let blueprint = &self.blueprints[program];
         opened.move_in_steps_of(self.move_rows.magnitude(64) as usize);
         let earlier = self.savepoints.opened(&opened.manifest, restore.is_some());
         self.went_back(earlier, "as an earlier run was asked to");
@@ -429,7 +499,7 @@ impl<'a> Runs<'a> {
             let burst = |harness: &mut Harness| {
                 if std::mem::take(&mut first) {
                     harness.mailbox.said().into_iter().for_each(|note| self.tell(note));
-                    self.environment.began(&self.moment(harness));
+                    self.shards_begin(harness, program);
                 }
                 self.burst(harness, None)
             };
@@ -456,10 +526,10 @@ impl<'a> Runs<'a> {
             }
         });
         (self.durable_through, self.quiet) = (Tick(0), 0);
-        let begun = begun?;
+        let (harness, opened) = begun?;
         let now = self.savepoints.began();
         self.went_back(now, &restore.unwrap_or_default());
-        Ok(begun)
+        Ok((harness, opened, program))
     }
 
     /// If the job has gone back to a savepoint, those outside hear of it.

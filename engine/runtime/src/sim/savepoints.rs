@@ -40,6 +40,11 @@ impl Savepoints {
         self.known = manifest.checkpoints.iter().filter(is_kept).filter_map(named).collect();
     }
 
+    /// Whether a start that was cut short may have gone back to one.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.attempt.is_some()
+    }
+
     /// What the next start is to go back to: so often of a thousand times to some savepoint, if there is any.
     pub(super) fn ask(&mut self, per_mille: u32) -> Option<String> {
         let asks = self.chance.happens(per_mille);

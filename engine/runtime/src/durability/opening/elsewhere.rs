@@ -95,15 +95,20 @@ impl Opened {
     /// the input of the program that logged it, whose rows others may have seen.
     fn suspended(&self, difference: &str) -> Result<Checkpoint, OpenError> {
         let newest = self.candidates().into_iter().next();
-        let whole = |newest: &Checkpoint| self.last_tick() <= newest.tick;
         let is_base = |newest: &Checkpoint| Some(newest.number) == self.manifest.base;
+        // Whether there is more is not known while they cannot be read: no job is told then that it has come to its end.
+        let whole = |newest: &Checkpoint| match self.last_read_tick() {
+            (last, None) => Ok(last <= newest.tick),
+            (_, Some(error)) => Err(error),
+        };
         let newest = match newest {
-            Some(newest) if self.manifest.clean && whole(&newest) => Some(newest),
+            Some(newest) if self.manifest.clean && whole(&newest)? => Some(newest),
             Some(newest) if is_base(&newest) && !self.has_begun()? => Some(newest),
             _ => None,
         };
         let way_on = if self.manifest.clean {
-            "this one has come to the end of its input: begin from a savepoint (`restore`), or anew"
+            "this one has come to the end of its input, or was suspended when there was no time for a checkpoint: begin from a savepoint \
+             (`restore`), or anew, or start it as it was and suspend it again"
         } else {
             "this one was not: start it as it was and suspend it (`Stop::Suspend`, or SIGTERM), or begin from a savepoint (`restore`)"
         };
