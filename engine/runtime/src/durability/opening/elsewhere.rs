@@ -13,13 +13,14 @@ impl Opened {
     pub(super) fn begin_elsewhere(&mut self, shape: &JobShape) -> Result<(), OpenError> {
         let difference = (self.manifest.begun).then(|| difference(&self.manifest, shape)).flatten();
         let savepoint = self.savepoint()?;
-        self.gives_up = savepoint.is_some();
         if savepoint.is_none() && difference.is_none() {
             if let Some(found) = self.suspended_with_other_shards() {
                 self.begin_from(&found);
             }
             return Ok(());
         }
+        // Behind a suspension nothing was shown. Where it was not one, it is a start that was cut short, which may have been about to go back.
+        self.gives_up = savepoint.is_some() || !self.manifest.clean;
         let found = match (savepoint, difference) {
             (None, Some(difference)) => self.suspended(&difference)?,
             (found, _) => found.unwrap_or_else(|| unreachable!("there is one, or a difference")),
