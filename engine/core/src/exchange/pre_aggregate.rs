@@ -226,20 +226,21 @@ mod tests {
     type Acc = (u64, <u64 as crate::aggregate::Number>::Sum);
     type Sent = Keyed<u64, crate::aggregate::Partial<Acc>>;
 
+    /// A writer of rows of `T` with one ring of so many bytes, and its other end.
+    fn writer<T: Record>(ring_bytes: usize) -> (ExchangeWriter, Consumer, Rc<StageContext>) {
+        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
+        let (producer, consumer) = ring(&HeapMemory, ring_bytes).unwrap();
+        let context = Rc::new(StageContext::alone());
+        let origins = (vec![], false);
+        let writer =
+            ExchangeWriter::new::<T>(EdgeId(0), vec![producer], &memory, context.clone(), origins, None);
+        (writer, consumer, context)
+    }
+
     /// What crosses, as (pane, key, records, sum), of `(time, key)`, in panes of 10 ns: all of one tick, and then of another one. With `pauses` the tick
     /// pauses after every record.
     fn crossing(records: &[(i64, u64)], pauses: bool) -> [Vec<(i64, u64, u64, u64)>; 2] {
-        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let (producer, mut consumer) = ring(&HeapMemory, 1 << 20).unwrap();
-        let context = Rc::new(StageContext::alone());
-        let writer = ExchangeWriter::new::<Sent>(
-            EdgeId(0),
-            vec![producer],
-            &memory,
-            context.clone(),
-            (vec![], false),
-            None,
-        );
+        let (writer, mut consumer, context) = writer::<Sent>(1 << 20);
         let aggregate = pre_aggregated((count(), sum(|record: &(i64, u64)| record.1)));
         let windows = tumbling(Duration::from_nanos(10));
         let router = Arc::new(Router::new(64, 1));
@@ -330,17 +331,7 @@ mod tests {
     #[test]
     fn rows_that_own_much_leave_and_large_ones_are_few() {
         type Grown = Keyed<u64, crate::aggregate::Partial<Vec<u64>>>;
-        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let (producer, mut consumer) = ring(&HeapMemory, 1 << 20).unwrap();
-        let context = Rc::new(StageContext::alone());
-        let writer = ExchangeWriter::new::<Grown>(
-            EdgeId(0),
-            vec![producer],
-            &memory,
-            context.clone(),
-            (vec![], false),
-            None,
-        );
+        let (writer, mut consumer, context) = writer::<Grown>(1 << 20);
         let (windows, router) = (tumbling(Duration::from_nanos(10)), Arc::new(Router::new(64, 1)));
         let mut end = PreAggregatedByKey::new(|n: &u64| n % 2, pre_aggregated(All), windows, router, writer);
         context.tick.set(Tick(1));
@@ -373,12 +364,8 @@ mod tests {
     /// As many records as it says there is room for go through the ring, and no row goes beside it: of keys that have rows, and of others.
     #[test]
     fn a_record_with_a_row_needs_no_room() {
-        let memory: Arc<dyn Memory> = Arc::new(HeapMemory);
-        let (producer, _consumer) = ring(&HeapMemory, 64 << 10).unwrap();
-        let context = Rc::new(StageContext::alone());
         type Large = Keyed<u64, crate::aggregate::Partial<[u64; 500]>>;
-        let writer =
-            ExchangeWriter::new::<Large>(EdgeId(0), vec![producer], &memory, context, (vec![], false), None);
+        let (writer, _consumer, _) = writer::<Large>(64 << 10);
         let windows = tumbling(Duration::from_nanos(10));
         let router = Arc::new(Router::new(64, 1));
         let mut end: PreAggregatedByKey<(), (), u64, crate::aggregate::Partial<[u64; 500]>> =
