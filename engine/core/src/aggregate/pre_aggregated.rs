@@ -24,7 +24,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 ///     .event_time(|(second, _)| EventTime::from_secs(*second), in_order())
 ///     .key_by(|_| ())
 ///     .window(tumbling(secs(60)))
-///     .aggregate(pre_aggregated((count(), max(|(_, cents)| *cents))))
+///     .aggregate(pre_aggregated((count(), max(|(_, cents): &(i64, u64)| *cents))))
 ///     .sink(rows.clone())
 ///     .run()?;
 /// assert_eq!(rows.take()[0].value, (3, 990));
