@@ -1,6 +1,6 @@
 //! The sending end of `key_by` where records are added up first: a row for each key and pane of a tick crosses, and not one for each record.
 //!
-//! The first keys of a tick have a row each ([`PRE_AGGREGATED_ROWS`], or as many as take [`PRE_AGGREGATED_BYTES`]). Records of other keys cross at once,
+//! The first keys of a tick have a row each (`PRE_AGGREGATED_ROWS`, or as many as take `PRE_AGGREGATED_BYTES`). Records of other keys cross at once,
 //! as rows of one record. A row that has come to own much leaves at once as well, and begins anew. All of that depends on the records of the tick and on
 //! nothing else, so a replay sends the same rows; that is why a pause in a tick shows nothing of what has been added up, and no row gives way to
 //! another.
