@@ -8,9 +8,9 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// Has the records of a key be added up before they cross the exchange, on each shard and in each tick: what crosses is one row for each key that a
 /// tick has, and not one for each record.
 ///
-/// It is for keys that are few or *hot*: with one key for all, or where a few have most of the records, the shard that owns them would have nearly all to
-/// do. In a tick the first 256 keys of a shard are added up, and records of others cross one by one, so many keys cost little; but a row is larger
-/// than what crosses of a record otherwise, so for keys that are many and even it does not pay.
+/// It is for keys that are few, above all for one key for all: the shard that owns it would have everything to do. And for items that are expensive to
+/// send, such as text. In a tick the first 256 keys of a shard are added up, and records of others cross one by one; a row is larger than what crosses of a
+/// record otherwise, so for keys that are many it does not pay.
 ///
 /// The result is the same. A record that is late counts as one, as ever.
 ///
