@@ -166,7 +166,8 @@ impl Opened {
             proofs: Vec::new(),
             unknown,
             replaces: false,
-            gives_up: false,
+            // A history that begins with nothing has no part in what others have shown.
+            gives_up: unknown == 0,
             committed: false,
             move_rows: STEP_ROWS,
         };

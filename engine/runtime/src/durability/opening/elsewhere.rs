@@ -15,7 +15,8 @@ impl Opened {
         let savepoint = self.savepoint()?;
         if savepoint.is_none() && difference.is_none() {
             if let Some(found) = self.suspended_with_other_shards() {
-                self.begin_from(&found);
+                // No log has more.
+                self.begin_from(&found, found.tick);
             }
             return Ok(());
         }
@@ -32,13 +33,13 @@ impl Opened {
         }
         // Before anything is given up for it: it must be whole.
         self.restore(&found)?.verify()?;
-        self.begin_from(&found);
+        let last = self.last_tick();
+        self.begin_from(&found, last);
         Ok(())
     }
 
-    /// A new generation of shards begins from a checkpoint.
-    fn begin_from(&mut self, found: &Checkpoint) {
-        let last = self.last_tick();
+    /// A new generation of shards begins from a checkpoint; `last` is the last tick that is known of.
+    fn begin_from(&mut self, found: &Checkpoint, last: u64) {
         // Checkpoints that were taken after it are of a history that is given up.
         self.manifest.checkpoints.retain(|other| other.savepoint.is_some() || other.tick <= found.tick);
         self.begin_generation(found, self.options.shards);
