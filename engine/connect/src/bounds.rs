@@ -29,10 +29,8 @@ pub(crate) const SHOWN_MAX: u32 = 5;
 pub(crate) const STRIPES: usize = 64;
 /// Of a job's memory what waits in one inlet takes one part in so many at most: the rest is for what cannot be held back.
 pub(crate) const INLET_SHARE: usize = 8;
-/// Bytes of each list of a queue that stay when what was in it is gone.
-pub(crate) const SPARE_BYTES_MAX: usize = 64 * 1024;
-/// Records that a new channel has room for without asking for memory again.
-pub(crate) const READY_RECORDS_MAX: usize = 1 << 16;
+/// Empty blocks that stay with each queue of a channel.
+pub(crate) const CHANNEL_SPARE_MAX: usize = 16;
 /// The most bytes that a transaction may have, archived, with 24 bytes for itself and 4 for each record. A single record is a
 /// transaction of one. Where the log's segments are small it is less:
 /// [`Producer::transaction_bytes_max`](crate::inlet::Producer::transaction_bytes_max).
@@ -46,8 +44,6 @@ pub const START_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a run is asked how it has ended, once all writers to a subscription are gone.
 pub(crate) const ENDING_WAIT: Duration = Duration::from_millis(1);
-/// Rows that a list in a subscription keeps room for when they are gone.
-pub(crate) const SPARE_ROWS_MAX: usize = 4 * 1024;
 
 /// A file sink writes a batch when it has become this large, whether or not more follows.
 pub(crate) const WRITE_BYTES: usize = 256 * 1024;

@@ -1,8 +1,9 @@
 //! Records from the service that Pelton is embedded in.
 
-use crate::bounds::{READY_RECORDS_MAX, STRIPES};
+use crate::bounds::{CHANNEL_SPARE_MAX, STRIPES};
 use crate::ready::{Padded, Ready, Turns, next_batch};
 use pelton_core::ingress::source::{FailureOfJob, Partition, Poll, Polled, Source};
+use pelton_core::state::blocks::BlockQueue;
 use pelton_runtime::JobFailure;
 use std::borrow::Cow;
 use std::error::Error;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 /// What senders and the one partition share. The engine takes the lock of a queue once for a batch, a sender once for a record; it is held
 /// for a push or a swap.
 ///
-/// Not `crossbeam-channel`: that hands over one record at a time where the engine takes all that there is by swapping two vectors, and its
+/// Not `crossbeam-channel`: that hands over one record at a time where the engine takes all that there is by swapping two queues, and its
 /// receiver cannot be closed, with those woken who wait, and opened again for the next run.
 struct ChannelQueues<T> {
     queues: Box<[Padded<Stripe<T>>]>,
@@ -32,7 +33,7 @@ struct Stripe<T> {
 }
 
 struct Queue<T> {
-    records: Vec<T>,
+    records: BlockQueue<T>,
     /// Senders that wait for room.
     waiting: usize,
     /// Whether the engine knows that there is something here.
@@ -159,12 +160,12 @@ impl<T> Error for SendError<T> {
 /// When the capacity is 0.
 pub fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Channel<T>) {
     assert!(capacity > 0, "a channel without room");
-    let queue = |stripe| {
-        // The first sender's; the others grow as they are used. No more than what is soon used: the capacity is a bound and may be any number.
-        let records = Vec::with_capacity(if stripe == 0 { capacity.min(READY_RECORDS_MAX) } else { 0 });
+    let queue = || {
+        // The capacity is a bound and may be any number: queues grow as they are used.
+        let records = BlockQueue::with_spare(CHANNEL_SPARE_MAX);
         Mutex::new(Queue { records, waiting: 0, listed: false, closed: false, wake: None, failure: None })
     };
-    let stripe = |stripe| Padded(Stripe { queue: queue(stripe), room: Condvar::new() });
+    let stripe = |_| Padded(Stripe { queue: queue(), room: Condvar::new() });
     let shared = Arc::new(ChannelQueues {
         queues: (0..STRIPES).map(stripe).collect(),
         ready: Ready::default(),
@@ -217,7 +218,7 @@ impl<T> Sender<T> {
         if queue.records.len() >= self.shared.capacity {
             return Err(SendError::Full(record));
         }
-        queue.records.push(record);
+        queue.records.push_back(record);
         if !std::mem::replace(&mut queue.listed, true) {
             self.shared.ready.list(self.stripe);
             let wake = queue.wake.clone();
@@ -263,7 +264,7 @@ impl<T: Send + 'static> Source for Channel<T> {
 
     fn open(&self, _: usize, _: usize) -> ChannelPartition<T> {
         self.shared.change(|queue| (queue.closed, queue.failure) = (false, None));
-        let taken = Vec::with_capacity(self.shared.capacity);
+        let taken = BlockQueue::with_spare(CHANNEL_SPARE_MAX);
         // What an earlier run left is listed nowhere.
         (0..STRIPES).for_each(|stripe| self.shared.ready.list(stripe));
         ChannelPartition { shared: self.shared.clone(), taken, turns: Turns::default() }
@@ -291,8 +292,8 @@ impl<T: Send + 'static> Source for Channel<T> {
 /// The one partition of a [`Channel`].
 pub struct ChannelPartition<T> {
     shared: Arc<ChannelQueues<T>>,
-    /// A batch of a queue's, the last record first; its storage and the queue's change places.
-    taken: Vec<T>,
+    /// A batch of a queue's; its storage and the queue's change places.
+    taken: BlockQueue<T>,
     /// The queues that there is something in, as far as is known.
     turns: Turns,
 }
@@ -319,7 +320,6 @@ impl<T: Send + 'static> ChannelPartition<T> {
                 (!taken.is_empty()).then_some(())
             },
         );
-        self.taken.reverse();
         match refilled {
             Some(()) => None,
             None if over => Some(Polled::Done),
@@ -334,7 +334,7 @@ impl<T: Send + 'static> Partition for ChannelPartition<T> {
     fn poll(&mut self, poll: Poll, out: &mut impl FnMut(T)) -> Polled {
         let mut left = poll.records_max;
         while left > 0 {
-            let Some(record) = self.taken.pop() else {
+            let Some(record) = self.taken.pop_front() else {
                 if let Some(polled) = self.refill() {
                     return polled;
                 }

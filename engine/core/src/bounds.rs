@@ -62,6 +62,12 @@ pub(crate) const PANE_ROWS: usize = 8;
 pub(crate) const SUFFIX_TABLES: usize = 4;
 /// What keys and values own on the heap is charged in pieces of this size: seldom, and hardly more than there is.
 pub(crate) const HEAP_STEP_BYTES: usize = 16 * 1024;
+/// Bytes of a block of a queue, unless that is less than a few items: so much is copied at most where a queue grows,
+pub(crate) const QUEUE_BLOCK_BYTES: usize = 16 * 1024;
+/// and so few items a block has at least.
+pub(crate) const QUEUE_BLOCK_ITEMS_MIN: usize = 16;
+/// Empty blocks that stay with a queue on a shard's thread, so that they need not be had anew for each poll.
+pub(crate) const QUEUE_SPARE_MAX: usize = 16;
 /// How long memory has to be of no use, by the driver's clock, until it is given back: long enough that getting it anew does not count.
 pub(crate) const TIDY_NANOS: u64 = 30_000_000_000;
 /// Rows that leave in the time in which a leaf of a table is cleared.

@@ -326,7 +326,7 @@ impl<T: 'static, W: SinkWriter<T>> ToSink<T, W> {
         } else {
             self.at_once = Tick(0);
             self.context.flush_requested.set(tick);
-            self.held.rows.push_back((tick, at, row));
+            self.held.push(tick, at, row);
             if let Err(refused) = self.held.count_last(|row| self.writer.heap_bytes(row)) {
                 self.context.blame_sink(&self.name);
                 self.context.fail(refused.into());

@@ -10,6 +10,8 @@
 //! Integers are little-endian, and nothing is aligned. Producers are numbered 0, 1, 2 in the order of their names; a number whose producer has
 //! been retired is given to another. What is read may be anything: every length is compared with what is there.
 
+use pelton_core::state::blocks::BlockQueue;
+
 /// Bytes of an entry besides its own.
 pub(super) const HEAD: usize = 24;
 /// Bytes of a record besides its own.
@@ -23,27 +25,35 @@ pub(super) enum Entry<'a> {
     Records { producer: u32, first: u64, count: u32, records: &'a [u8] },
 }
 
-fn put(log: &mut Vec<u8>, count: u32, producer: u32, first: u64, bytes: &[u8]) {
+fn put(log: &mut Vec<u8>, count: u32, producer: u32, first: u64, len: usize) {
     log.extend_from_slice(&count.to_le_bytes());
     log.extend_from_slice(&producer.to_le_bytes());
     log.extend_from_slice(&first.to_le_bytes());
-    log.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    log.extend_from_slice(bytes);
+    log.extend_from_slice(&(len as u64).to_le_bytes());
 }
 
 /// Writes a producer's name.
 pub(super) fn put_name(log: &mut Vec<u8>, producer: u32, id: &str) {
-    put(log, 0, producer, 0, id.as_bytes());
+    put(log, 0, producer, 0, id.len());
+    log.extend_from_slice(id.as_bytes());
 }
 
 /// Writes that a producer is no more.
 pub(super) fn put_retired(log: &mut Vec<u8>, producer: u32) {
-    put(log, 0, producer, 1, &[]);
+    put(log, 0, producer, 1, 0);
 }
 
-/// Writes a transaction.
-pub(super) fn put_records(log: &mut Vec<u8>, producer: u32, first: u64, count: u32, records: &[u8]) {
-    put(log, count, producer, first, records);
+/// Writes a transaction, whose records are the first `len` of `bytes`.
+pub(super) fn put_records(
+    log: &mut Vec<u8>,
+    producer: u32,
+    first: u64,
+    count: u32,
+    bytes: &mut BlockQueue<u8>,
+    len: usize,
+) {
+    put(log, count, producer, first, len);
+    bytes.take_slices(len, |some| log.extend_from_slice(some));
 }
 
 /// A few bytes off the front.

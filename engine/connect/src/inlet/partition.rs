@@ -9,10 +9,11 @@ use crate::bounds::INLET_SHARE;
 use crate::ready::{Turns, next_batch};
 use pelton_core::ingress::source::{OpenContext, Partition, Poll, Polled};
 use pelton_core::record::rows::decode_one;
+use pelton_core::state::blocks::BlockQueue;
 use pelton_core::state::charge::Share;
 use pelton_core::state::memory::Memory;
 use pelton_core::{Record, Tick};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,9 +32,8 @@ pub struct InletPartition<T> {
     refusing: bool,
     /// Another run follows this one.
     is_rescale: bool,
-    /// Transactions taken from one queue, to be taken in next, and the bytes of them that have been.
+    /// Transactions taken from one queue, to be taken in next.
     taken: Batch<T>,
-    bytes_done: usize,
     /// The queues that there is something in, as far as is known.
     turns: Turns,
     /// Producers by their number in the log, numbers that are free, and all names.
@@ -43,7 +43,7 @@ pub struct InletPartition<T> {
     /// For each place among the producers the number in the log, if it has one.
     numbers: Vec<u32>,
     /// What has been taken in and not acknowledged, in the order of the ticks: one for each producer in a tick.
-    pending: VecDeque<Pending>,
+    pending: BlockQueue<Pending>,
 }
 
 /// A producer that the log knows.
@@ -92,13 +92,12 @@ impl<T: Record + Send> InletPartition<T> {
             refusing: false,
             is_rescale: false,
             taken: Batch::new(),
-            bytes_done: 0,
             turns: Turns::default(),
             table: Vec::new(),
             free: Vec::new(),
             names: BTreeSet::new(),
             numbers: Vec::new(),
-            pending: VecDeque::new(),
+            pending: BlockQueue::new(),
         }
     }
 
@@ -129,7 +128,6 @@ impl<T: Record + Send> InletPartition<T> {
     /// Takes what the producers have sent into one of the queues.
     fn refill(&mut self, durable: bool) -> Refilled {
         self.taken.clear();
-        self.bytes_done = 0;
         // Before the queues: what was sent before the end is in them by then.
         let over = self.shared.is_over(durable);
         let stripes = &self.shared.stripes;
@@ -262,13 +260,13 @@ impl<T: Record + Send> InletPartition<T> {
                 Ok(number) => number,
                 Err(polled) => return polled,
             };
-            let archived = &self.taken.bytes[self.bytes_done..self.bytes_done + bytes];
-            if let Some(room) = &mut room {
-                log::put_records(room.log, number, first, count, archived);
+            let taken = &mut self.taken;
+            match &mut room {
+                Some(room) => log::put_records(room.log, number, first, count, &mut taken.bytes, bytes),
+                None => taken.bytes.take_slices(bytes, |_| ()),
             }
-            self.bytes_done += bytes;
-            self.taken.heads.pop_front();
-            self.taken.records.drain(..count as usize).for_each(&mut *out);
+            taken.heads.pop_front();
+            std::iter::from_fn(|| taken.records.pop_front()).take(count as usize).for_each(&mut *out);
             records += count as usize;
             let producing = self.producing(number);
             assert_eq!(producing.last + 1, first, "a producer's numbers have no gaps");

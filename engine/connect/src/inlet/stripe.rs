@@ -7,9 +7,10 @@
 
 use super::InletError;
 use super::known::Known;
-use crate::bounds::{SPARE_BYTES_MAX, STRIPES};
+use crate::bounds::STRIPES;
 use crate::ready::{Padded, Ready};
 use pelton_core::ingress::source::FailureOfJob;
+use pelton_core::state::blocks::BlockQueue;
 use pelton_core::state::charge::Charge;
 use pelton_runtime::JobFailure;
 use std::collections::VecDeque;
@@ -46,10 +47,10 @@ pub(super) struct Queue<T> {
 
 /// Transactions on their way, in order.
 pub(super) struct Batch<T> {
-    pub(super) heads: VecDeque<Head>,
+    pub(super) heads: BlockQueue<Head>,
     /// The records of all of them, and the same in the form of the log.
-    pub(super) records: VecDeque<T>,
-    pub(super) bytes: Vec<u8>,
+    pub(super) records: BlockQueue<T>,
+    pub(super) bytes: BlockQueue<u8>,
     /// What all of it takes.
     pub(super) charge: Charge,
 }
@@ -86,22 +87,19 @@ pub struct InletCounts {
 impl<T> Batch<T> {
     pub(super) fn new() -> Self {
         Batch {
-            heads: VecDeque::new(),
-            records: VecDeque::new(),
-            bytes: Vec::new(),
+            heads: BlockQueue::new(),
+            records: BlockQueue::new(),
+            bytes: BlockQueue::new(),
             charge: Charge::default(),
         }
     }
 
-    /// Nothing is on its way any more. Room for much goes back, for little it stays.
+    /// Nothing is on its way any more.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.records.clear();
         self.bytes.clear();
         self.charge.clear();
-        self.heads.shrink_to(SPARE_BYTES_MAX / size_of::<Head>());
-        self.records.shrink_to(SPARE_BYTES_MAX / size_of::<T>().max(1));
-        self.bytes.shrink_to(SPARE_BYTES_MAX);
     }
 }
 
@@ -198,9 +196,11 @@ impl<T> Stripes<T> {
     ) {
         // It has been found room for, or is the only one and stays.
         let _ = queue.batch.charge.add(bytes_of::<T>(head.count as usize, own, bytes.len()));
-        let before = queue.batch.records.len();
-        queue.batch.records.extend(records);
-        let count = queue.batch.records.len() - before;
+        let mut count = 0;
+        for record in records {
+            queue.batch.records.push_back(record);
+            count += 1;
+        }
         assert_eq!(count, head.count as usize, "a transaction has the records that it counted");
         queue.batch.bytes.extend_from_slice(bytes);
         queue.batch.heads.push_back(head);

@@ -1,13 +1,14 @@
 //! Rows between the shards and the service: first fresh, then received, gone when they are acknowledged.
 
 use super::NoRow;
-use crate::bounds::{ENDING_WAIT, SPARE_ROWS_MAX};
+use crate::bounds::ENDING_WAIT;
 use crate::row::{Position, Row};
 use pelton_core::sink::{Ending, Outcome};
+use pelton_core::state::blocks::BlockQueue;
 use pelton_core::state::charge::Charge;
 use pelton_core::state::memory::Memory;
 use pelton_core::{OutOfMemory, Record, ShardId, Tick};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,11 @@ pub(super) struct Queue<T> {
 }
 
 struct QueueState<T> {
-    fresh: VecDeque<Kept<T>>,
+    fresh: BlockQueue<Kept<T>>,
     /// What all rows take.
     charge: Charge,
     /// By the shard that made them, in order.
-    received: BTreeMap<ShardId, VecDeque<Kept<T>>>,
+    received: BTreeMap<ShardId, BlockQueue<Kept<T>>>,
     /// For each shard its last row that was handled.
     handled: BTreeMap<ShardId, (Tick, u64)>,
     /// For each shard the last row of it that has been put in since the sequence began, so that none is twice.
@@ -58,7 +59,7 @@ impl<T> Queue<T> {
             *last = (*last).max((tick, seq));
         }
         let state = QueueState {
-            fresh: VecDeque::new(),
+            fresh: BlockQueue::new(),
             charge: Charge::default(),
             received: BTreeMap::new(),
             handled,
@@ -85,7 +86,7 @@ impl<T> Queue<T> {
             if state.is_rescale {
                 state.each().for_each(|kept| kept.coordinator = ShardId(0));
             } else {
-                (state.fresh, state.received) = (VecDeque::new(), BTreeMap::new());
+                (state.fresh, state.received) = (BlockQueue::new(), BTreeMap::new());
                 state.charge.clear();
                 state.seen.clear();
             }
@@ -111,15 +112,15 @@ impl<T> Queue<T> {
     pub(super) fn recall<E: From<OutOfMemory>>(
         &self,
         is_rescale: bool,
-        read: impl FnOnce() -> Result<Vec<Kept<T>>, E>,
+        read: impl FnOnce() -> Result<BlockQueue<Kept<T>>, E>,
     ) -> Result<(), E> {
         let mut state = self.lock();
         (state.durable, state.is_rescale) = (true, is_rescale);
         if !state.recalled {
-            let rows = read()?;
+            let mut rows = read()?;
             state.recalled = true;
             state.charge.add(rows.iter().map(|kept| kept.bytes).sum())?;
-            state.put(rows.into_iter());
+            state.put(std::iter::from_fn(|| rows.pop_front()));
             drop(state);
             self.news.notify_all();
         }
@@ -159,13 +160,12 @@ impl<T> Queue<T> {
             while let Some(kept) = rows.pop_front_if(|kept| kept.name() <= through) {
                 charge.sub(kept.bytes);
             }
-            give_back(rows);
         }
     }
 
     pub(super) fn len(&self) -> usize {
         let state = self.lock();
-        state.fresh.len() + state.received.values().map(VecDeque::len).sum::<usize>()
+        state.fresh.len() + state.received.values().map(BlockQueue::len).sum::<usize>()
     }
 
     /// A run is about to begin, and this says how it ends.
@@ -195,7 +195,7 @@ impl<T> Queue<T> {
         mut show: impl FnMut(&Row<T>) -> Result<(), E>,
     ) -> Result<(), E> {
         let state = self.lock();
-        let rows = state.received.values().flatten().chain(&state.fresh);
+        let rows = state.received.values().flat_map(BlockQueue::iter).chain(state.fresh.iter());
         rows.filter(|kept| kept.coordinator == coordinator).try_for_each(|kept| show(&kept.row))
     }
 }
@@ -207,16 +207,9 @@ impl<T: Record> Kept<T> {
     }
 }
 
-/// What a row takes while it waits. A list has room for twice its rows as a rule, so that a row has its place there one and a half times.
+/// What a row takes while it waits.
 pub(super) fn bytes_of<T: Record>(row: &T) -> usize {
-    size_of::<Kept<T>>() * 3 / 2 + row.heap_bytes()
-}
-
-/// Gives the room back of rows that are gone, when it is most of it.
-fn give_back<T>(rows: &mut VecDeque<T>) {
-    if rows.capacity() > SPARE_ROWS_MAX && rows.len() < rows.capacity() / 4 {
-        rows.shrink_to(rows.len() * 2);
-    }
+    size_of::<Kept<T>>() + row.heap_bytes()
 }
 
 impl<T> Kept<T> {
@@ -242,7 +235,7 @@ impl<T> QueueState<T> {
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut Kept<T>> {
-        self.received.values_mut().flatten().chain(&mut self.fresh)
+        self.received.values_mut().flat_map(BlockQueue::iter_mut).chain(self.fresh.iter_mut())
     }
 
     /// Whether there will be no more rows.
@@ -266,7 +259,6 @@ impl<T: Clone> Queue<T> {
         loop {
             let state = &mut *guard;
             if let Some(kept) = state.fresh.pop_front() {
-                give_back(&mut state.fresh);
                 let shard = kept.row.shard;
                 if state.handled.get(&shard).is_some_and(|last| kept.name() <= *last) {
                     // Acknowledged before it was received: by one that had it in an earlier run.

@@ -7,11 +7,11 @@
 //! ```
 
 use super::queue::{Kept, Queue, bytes_of};
-use crate::bounds::SPARE_ROWS_MAX;
 use crate::row::Row;
 use pelton_core::checkpoint::notes::{Noted, Notes};
 use pelton_core::record::rows::{decode_one, encode_one};
 use pelton_core::sink::{Delivery, Recalled, SinkNotes, SinkWriter};
+use pelton_core::state::blocks::BlockQueue;
 use pelton_core::state::charge::Charge;
 use pelton_core::state::memory::Memory;
 use pelton_core::{EventTime, Fault, OutOfMemory, Record, ShardId, Tick};
@@ -22,9 +22,9 @@ use std::sync::Arc;
 pub struct SubscriberWriter<T> {
     queue: Arc<Queue<T>>,
     shard: ShardId,
-    tick: Vec<(EventTime, T)>,
+    tick: BlockQueue<(EventTime, T)>,
     /// Rows of complete ticks that have not been released to the service.
-    batch: Vec<Row<T>>,
+    batch: BlockQueue<Row<T>>,
     /// What the rows of both take, and whether there was no room for one; it was dropped, and the job stops.
     charge: Charge,
     refused: Option<OutOfMemory>,
@@ -33,12 +33,16 @@ pub struct SubscriberWriter<T> {
 impl<T> SubscriberWriter<T> {
     pub(super) fn new(queue: Arc<Queue<T>>, shard: ShardId) -> Self {
         queue.enter(shard);
-        let (tick, batch, charge) = (Vec::new(), Vec::new(), Charge::default());
+        let (tick, batch, charge) = (BlockQueue::new(), BlockQueue::new(), Charge::default());
         SubscriberWriter { queue, shard, tick, batch, charge, refused: None }
     }
 }
 
-fn read_rows<T: Record>(bytes: &[u8], coordinator: ShardId, into: &mut Vec<Kept<T>>) -> Result<(), Fault> {
+fn read_rows<T: Record>(
+    bytes: &[u8],
+    coordinator: ShardId,
+    into: &mut BlockQueue<Kept<T>>,
+) -> Result<(), Fault> {
     let bad =
         |what: &str| Fault::Restore { message: format!("a checkpoint's notes of a subscription: {what}") };
     let mut outer = Noted::new(bytes);
@@ -48,7 +52,7 @@ fn read_rows<T: Record>(bytes: &[u8], coordinator: ShardId, into: &mut Vec<Kept<
         let shard =
             u16::try_from(noted.number()?).map_err(|_| bad("a row is of a shard that there cannot be"))?;
         let (seq, at, row) = (noted.number()?, noted.time()?, decode_one(noted.bytes()?)?);
-        into.push(Kept::new(coordinator, Row { tick, shard: ShardId(shard), seq, at, row }));
+        into.push_back(Kept::new(coordinator, Row { tick, shard: ShardId(shard), seq, at, row }));
     }
     if noted.is_empty() && outer.is_empty() { Ok(()) } else { Err(bad("they are longer than they say")) }
 }
@@ -66,7 +70,7 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
     fn write(&mut self, at: EventTime, row: T) {
         let bytes = bytes_of(&row);
         match self.charge.add(bytes) {
-            Ok(()) => self.tick.push((at, row)),
+            Ok(()) => self.tick.push_back((at, row)),
             Err(refused) => {
                 self.charge.sub(bytes);
                 self.refused.get_or_insert(refused);
@@ -78,20 +82,19 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
         if let Some(refused) = &self.refused {
             return Err(refused.clone().into());
         }
-        let shard = self.shard;
-        let rows = self.tick.drain(..).zip(0..).map(|((at, row), seq)| Row { tick, shard, seq, at, row });
-        self.batch.extend(rows);
+        let (shard, mut seq) = (self.shard, 0);
+        self.tick.take_all(|(at, row)| {
+            self.batch.push_back(Row { tick, shard, seq, at, row });
+            seq += 1;
+        });
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
         let shard = self.shard;
         if !self.batch.is_empty() {
-            let rows = self.batch.drain(..).map(|row| Kept::new(shard, row));
+            let rows = std::iter::from_fn(|| self.batch.pop_front()).map(|row| Kept::new(shard, row));
             self.queue.put(rows, &mut self.charge);
-            if self.tick.capacity().max(self.batch.capacity()) > SPARE_ROWS_MAX {
-                (self.tick, self.batch) = (Vec::new(), Vec::new());
-            }
         }
         Ok(())
     }
@@ -121,7 +124,7 @@ impl<T: Record + Clone + Send> SinkWriter<T> for SubscriberWriter<T> {
 
     fn recall(&mut self, recalled: &Recalled<'_>) -> Result<Tick, Fault> {
         self.queue.recall(recalled.is_rescale, || {
-            let mut rows = Vec::new();
+            let mut rows = BlockQueue::new();
             // Shown at most once: what was not handled is not shown again.
             let again = recalled.delivery != Delivery::AtMostOnce;
             for (shard, bytes) in recalled.shards.iter().enumerate().filter(|_| again) {

@@ -1,17 +1,16 @@
 //! Rows that wait for their tick to be released, counted against the memory limit.
 //!
-//! Whoever holds a row does so in code that a job without durability never reaches, and what is done with the row there decides how the loop around it is
-//! compiled: so it is put away as it is, and looked at afterwards.
+//! They lie in a [queue of blocks](BlockQueue), which are what counts, with what the rows own on the heap. Whoever holds a row does so in code that a job
+//! without durability never reaches, and what is done with the row there decides how the loop around it is compiled: so it is put away as it is,
+//! and looked at afterwards.
 
+use crate::bounds::QUEUE_SPARE_MAX;
 use crate::fault::OutOfMemory;
 use crate::ids::{EventTime, Tick};
+use crate::state::blocks::BlockQueue;
 use crate::state::heap_bytes::{HeapBytes, HeapShare};
 use crate::state::memory::Memory;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-
-/// Rows that room is kept for when none waits.
-const SPARE_ROWS_MAX: usize = 4 * 1024;
 
 /// Where the rows of a shard are counted that wait for a sink.
 pub struct HeldRows {
@@ -25,24 +24,25 @@ impl HeldRows {
     }
 
     pub(super) fn rows<T>(&self) -> Held<T> {
-        Held { rows: VecDeque::new(), share: self.heap.share(), heap: self.heap.clone(), is_refused: false }
+        let rows = BlockQueue::with_spare(QUEUE_SPARE_MAX);
+        let (blocks, owned) = (self.heap.share(), self.heap.share());
+        Held { rows, blocks, owned, heap: self.heap.clone(), is_refused: false }
     }
 }
 
 /// Rows of one sink that wait, in their order.
 pub(super) struct Held<T> {
-    pub(super) rows: VecDeque<(Tick, EventTime, T)>,
-    /// What they take, and what they own, as far as the sink says.
-    share: HeapShare,
+    rows: BlockQueue<(Tick, EventTime, T)>,
+    /// What their blocks take.
+    blocks: HeapShare,
+    /// What they own, as far as the sink says.
+    owned: HeapShare,
     heap: HeapBytes,
     /// There was no room for a row, and what comes is dropped: the job stops.
     is_refused: bool,
 }
 
 impl<T> Held<T> {
-    /// A row's place: a list has room for half as many again as there are in it, taken over time.
-    const ROW: usize = size_of::<(Tick, EventTime, T)>() * 3 / 2;
-
     /// Whether rows are missing.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused
@@ -57,6 +57,12 @@ impl<T> Held<T> {
         self.rows.front().map(|(tick, _, _)| *tick)
     }
 
+    /// Adds a row; it is [counted](Self::count_last) afterwards.
+    #[inline(always)]
+    pub(super) fn push(&mut self, tick: Tick, at: EventTime, row: T) {
+        self.rows.push_back((tick, at, row));
+    }
+
     /// Counts the row that was added last; `bytes` says what it owns.
     ///
     /// # Errors
@@ -68,8 +74,8 @@ impl<T> Held<T> {
             self.rows.pop_back();
             return Ok(());
         }
-        self.share.add(self.rows.back().map_or(0, |(_, _, row)| Self::ROW + bytes(row)));
-        let settled = self.heap.settle();
+        self.owned.add(self.rows.back().map_or(0, |(_, _, row)| bytes(row)));
+        let settled = self.settle();
         self.is_refused = settled.is_err();
         settled
     }
@@ -77,15 +83,51 @@ impl<T> Held<T> {
     /// Takes the first row, if it is of `tick`; `bytes` says what it owns.
     pub(super) fn pop_of(&mut self, tick: Tick, bytes: impl Fn(&T) -> usize) -> Option<(EventTime, T)> {
         let (_, at, row) = self.rows.pop_front_if(|(first, _, _)| *first == tick)?;
-        self.share.sub(Self::ROW + bytes(&row));
+        self.owned.sub(bytes(&row));
         Some((at, row))
     }
 
-    /// No more leave for now: what is left has been counted.
+    /// Counts what is left, when rows have been taken.
+    ///
+    /// # Errors
+    /// When there is no room for it.
     pub(super) fn settle(&mut self) -> Result<(), OutOfMemory> {
-        if self.rows.len() < self.rows.capacity() / 4 && self.rows.capacity() > SPARE_ROWS_MAX {
-            self.rows.shrink_to(2 * self.rows.len());
-        }
+        self.blocks.set(self.rows.bytes());
         self.heap.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::HEAP_STEP_BYTES;
+    use crate::state::memory::limited::Limited;
+
+    /// What is charged is the blocks and what the rows own, through bursts and while nothing waits.
+    #[test]
+    fn blocks_of_rows_count_while_they_wait_and_go_back() {
+        let limited = Limited::new(usize::MAX);
+        let heap = HeapBytes::new(limited.clone());
+        let mut held = HeldRows::new(limited.clone(), heap).rows::<[u64; 6]>();
+        let row = size_of::<(Tick, EventTime, [u64; 6])>();
+        for (tick, rows) in [(1, 10), (2, 100_000), (3, 10)] {
+            let tick = Tick(tick);
+            for n in 0..rows {
+                held.push(tick, EventTime(0), [n; 6]);
+                held.count_last(|_| 100).unwrap();
+            }
+            assert_eq!(held.first(), Some(tick));
+            let most = limited.in_use();
+            assert!(most >= rows as usize * (row + 100), "{most}");
+            assert!(most <= rows as usize * (row + 100) + (QUEUE_SPARE_MAX + 4) * HEAP_STEP_BYTES, "{most}");
+            for n in 0..rows {
+                assert_eq!(held.pop_of(tick, |_| 100), Some((EventTime(0), [n; 6])));
+            }
+            assert!(held.pop_of(tick, |_| 100).is_none() && held.is_empty());
+            held.settle().unwrap();
+            assert!(limited.in_use() <= (QUEUE_SPARE_MAX + 4) * HEAP_STEP_BYTES, "{}", limited.in_use());
+        }
+        drop(held);
+        assert_eq!(limited.in_use(), 0);
     }
 }

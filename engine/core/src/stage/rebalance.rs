@@ -1,12 +1,13 @@
 //! Key groups that move: a stage hands their rows over when everything through the tick of the move is done, a bounded number in each step.
 
 use super::Stage;
-use crate::checkpoint::moving::{Handover, Move, Taken};
+use crate::checkpoint::moving::{Handover, Move, MovedBatch, STEP_BYTES, Taken};
 use crate::checkpoint::owned::Owned;
 use crate::checkpoint::snapshot::Section;
 use crate::exchange::router::Router;
 use crate::fault::Fault;
 use crate::ids::{ShardId, StageId};
+use crate::state::charge::Charge;
 use crate::state::store::Extraction;
 
 /// How far a stage is with a move.
@@ -82,7 +83,11 @@ impl Stage {
             moving.giving = (to.0 < shards).then_some((ShardId(to.0 + 1), 0));
             return Ok(());
         }
-        if !handover.has_room(stage, self.shard, to) {
+        let mut charge = Charge::default();
+        if let Some(store) = self.stores.first() {
+            charge.begin(&store.memory());
+        }
+        if !handover.has_room(stage, self.shard, to, &mut || charge.fits(STEP_BYTES).is_ok()) {
             return Ok(());
         }
         let mut is_last = true;
@@ -98,7 +103,7 @@ impl Stage {
         }
         if is_last || !blocks.is_empty() {
             let blocks = blocks.into_iter().map(|(id, bytes)| (operator, id, bytes)).collect();
-            handover.give(stage, self.shard, to, blocks, is_last);
+            handover.give(stage, self.shard, to, MovedBatch::new(blocks, charge), is_last);
         }
         Ok(())
     }
@@ -112,7 +117,7 @@ impl Stage {
         handover: &dyn Handover,
     ) -> Result<(), Fault> {
         match handover.take(stage, self.shard) {
-            Taken::Some(blocks) => blocks.iter().try_for_each(|(operator, id, bytes)| {
+            Taken::Some(batch) => batch.blocks.iter().try_for_each(|(operator, id, bytes)| {
                 self.stores[*operator].restore_moved(*id, bytes, &Owned::new(router, self.shard))
             }),
             Taken::Nothing => Ok(()),

@@ -35,6 +35,11 @@ impl HeapBytes {
         HeapShare { of: self.clone(), bytes: 0 }
     }
 
+    /// What they are charged to.
+    pub(crate) fn memory(&self) -> Arc<dyn Memory> {
+        self.0.memory.clone()
+    }
+
     /// Bytes of all shares.
     #[cfg(test)]
     pub(crate) fn counted(&self) -> usize {

@@ -251,6 +251,11 @@ impl StateStore {
         self.count_heap()
     }
 
+    /// What its state is counted against.
+    pub(crate) fn memory(&self) -> Arc<dyn Memory> {
+        self.slabs.heap().memory()
+    }
+
     /// Counts what has come and gone of what rows own on the heap, since the last time. At the end of a frame, or of a bounded step.
     ///
     /// # Errors
