@@ -40,7 +40,7 @@
 //! * The same ingress logs (the same records in the same ticks) give byte-identical output and state, whatever the threads, their
 //!   interleaving, the sizes of rings and the speeds.
 //! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
-//!   ordered by (window end, key), late records aside.
+//!   ordered by (window end, key), and the same late records, as long as the source has the same partitions and none of them is idle.
 
 mod bounds;
 #[cfg(feature = "cli")]

@@ -19,6 +19,9 @@ pub type Queue<T> = Rc<RefCell<QueuedRecords<T>>>;
 /// What is in a queue between chains.
 pub struct QueuedRecords<T> {
     records: Fifo<(EventTime, T)>,
+    /// How many have come, and of those that are overdue: after how many, and how far.
+    came: u64,
+    overdue: Fifo<(u64, EventTime)>,
     /// There was no room for a record, and what comes is dropped: the job stops.
     refused: Option<OutOfMemory>,
 }
@@ -26,13 +29,24 @@ pub struct QueuedRecords<T> {
 impl<T> QueuedRecords<T> {
     /// None, in memory of `memory`.
     pub(crate) fn queue(memory: Arc<dyn Memory>) -> Queue<T> {
-        Rc::new(RefCell::new(QueuedRecords { records: Fifo::new(memory), refused: None }))
+        let (records, overdue) = (Fifo::new(memory.clone()), Fifo::new(memory));
+        Rc::new(RefCell::new(QueuedRecords { records, came: 0, overdue, refused: None }))
     }
 
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         if self.refused.is_none() {
             self.refused = self.records.push((at, record)).err();
+            self.came += 1;
+        }
+    }
+
+    /// What is pushed next is overdue.
+    #[cold]
+    #[inline(never)]
+    fn note_overdue(&mut self, watermark: EventTime) {
+        if self.refused.is_none() {
+            self.refused = self.overdue.push((self.came, watermark)).err();
         }
     }
 }
@@ -40,23 +54,37 @@ impl<T> QueuedRecords<T> {
 /// The end of a chain in a queue.
 pub struct ToQueue<T> {
     queue: Queue<T>,
+    /// Of what this chain pushes: others may push into the same queue.
+    overdue: Option<EventTime>,
 }
 
 impl<T> ToQueue<T> {
     /// Puts what is pushed into `queue`.
     pub fn new(queue: Queue<T>) -> Self {
-        ToQueue { queue }
+        ToQueue { queue, overdue: None }
     }
 }
 
 impl<T: 'static> Pipe for ToQueue<T> {
-    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+    }
+}
+
+impl<T: 'static> Link for ToQueue<T> {
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        self.overdue = watermark;
+    }
 }
 
 impl<T: 'static> Push<T> for ToQueue<T> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
-        self.queue.borrow_mut().push(at, record);
+        let mut queue = self.queue.borrow_mut();
+        if let Some(watermark) = self.overdue {
+            queue.note_overdue(watermark);
+        }
+        queue.push(at, record);
     }
 }
 
@@ -95,7 +123,10 @@ impl<T> ToBoth<T> {
 }
 
 impl<T: 'static> Pipe for ToBoth<T> {
-    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(&mut self.left);
+        visit(&mut self.right);
+    }
 }
 
 impl<T: Clone + 'static> Push<T> for ToBoth<T> {
@@ -119,13 +150,39 @@ pub trait ForkBuffer: Pipe {
 pub struct FromQueue<T, N> {
     queue: Queue<T>,
     taken: Fifo<(EventTime, T)>,
+    overdue: Fifo<(u64, EventTime)>,
     next: N,
 }
 
 impl<T, N> FromQueue<T, N> {
     /// Pushes what is in `queue` into `next`. What is taken out is in memory of `memory`.
     pub fn new(queue: Queue<T>, memory: Arc<dyn Memory>, next: N) -> Self {
-        FromQueue { queue, taken: Fifo::new(memory), next }
+        FromQueue { queue, taken: Fifo::new(memory.clone()), overdue: Fifo::new(memory), next }
+    }
+}
+
+impl<T: 'static, N: Push<T>> FromQueue<T, N> {
+    /// Pushes what was taken, some of which is overdue.
+    #[cold]
+    #[inline(never)]
+    fn drain_overdue(&mut self) {
+        let FromQueue { taken, overdue, next, .. } = self;
+        let (mut number, mut told) = (0, None);
+        let mut noted = overdue.iter().peekable();
+        taken.take_all(|(at, record)| {
+            let watermark = noted.next_if(|(of, _)| *of == number).map(|(_, watermark)| *watermark);
+            if watermark != told {
+                next.overdue(watermark);
+                told = watermark;
+            }
+            number += 1;
+            next.push(at, record);
+        });
+        if told.is_some() {
+            next.overdue(None);
+        }
+        drop(noted);
+        overdue.take_all(drop);
     }
 }
 
@@ -137,6 +194,12 @@ impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
                 return Err(refused.into());
             }
             core::mem::swap(&mut self.taken, &mut queue.records);
+            core::mem::swap(&mut self.overdue, &mut queue.overdue);
+            queue.came = 0;
+        }
+        if !self.overdue.is_empty() {
+            self.drain_overdue();
+            return Ok(());
         }
         self.taken.take_all(|(at, record)| self.next.push(at, record));
         Ok(())

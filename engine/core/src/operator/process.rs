@@ -108,9 +108,17 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
 impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for ProcessOperator<K, T, P, N> {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let batch = frame.batch::<Keyed<K, T>>();
+        // What the function lets out for a record is as far overdue as that.
+        let overdue = frame.overdue();
+        if overdue.is_some() {
+            self.next.overdue(overdue);
+        }
         match batch.fixed() {
             Some(rows) => rows.chunks(BATCH).try_for_each(|rows| self.take_batch(rows))?,
             None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?,
+        }
+        if overdue.is_some() {
+            self.next.overdue(None);
         }
         self.context.check()
     }

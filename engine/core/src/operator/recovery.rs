@@ -83,11 +83,13 @@ struct Written {
     format: RowFormat,
     words: Vec<u128>,
     count: usize,
+    /// The watermark that they are behind, if they are.
+    overdue: EventTime,
 }
 
 impl Written {
     fn frame(&self) -> Frame<'_> {
-        Frame::over(self.format, &self.words, self.count)
+        Frame::over(self.format, &self.words, self.count).behind(self.overdue)
     }
 }
 
@@ -111,7 +113,8 @@ fn written<R: Record>(records: &[(u64, R)]) -> Written {
     bytes.resize(bytes.len().next_multiple_of(16), 0);
     let word = |bytes: &[u8]| u128::from_ne_bytes(bytes.try_into().unwrap());
     let words = bytes.chunks(16).map(word).collect();
-    Written { port: 0, format: RowFormat::of::<R>(), words, count: records.len() }
+    let format = RowFormat::of::<R>();
+    Written { port: 0, format, words, count: records.len(), overdue: EventTime::MIN }
 }
 
 /// A tick, and what came of it.
@@ -219,7 +222,13 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             let leap = if chance(20) == 0 { 1_000 } else { 12 };
             now += chance(leap) as i64;
             watermark = watermark.max(now - 300);
-            let input = Written { port: played.len() % self.ports, ..written(&records) };
+            // One frame in four is of records that their own partition had passed already, the others have not.
+            let overdue = if chance(4) == 0 { watermark + chance(300) as i64 } else { i64::MIN };
+            let input = Written {
+                port: played.len() % self.ports,
+                overdue: EventTime(overdue),
+                ..written(&records)
+            };
             let mut saved = false;
             let rows = tick(&mut subject, &input, watermark, |store| {
                 // So that a checkpoint ends now and then before it is given up.

@@ -61,6 +61,16 @@ impl<T> Fifo<T> {
         Ok(())
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// The items, in the order in which they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
+
     /// Hands all items to `take`, in the order in which they came.
     #[inline]
     pub(crate) fn take_all(&mut self, mut take: impl FnMut(T)) {

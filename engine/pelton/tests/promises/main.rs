@@ -3,7 +3,7 @@
 //! (a) The same ingress logs give byte-identical output and state, whatever the threads, their interleaving, the sizes of rings
 //!     and the speeds.
 //! (b) The same input with another number of shards or cores, or cut into other ticks, gives the same rows once ordered by
-//!     (window end, key), late records aside.
+//!     (window end, key), and the same late records where the partitions are the same.
 //!
 //! Every job goes through [`check::check`], which runs it in all of these ways; a test is a job, its input and its twin.
 
