@@ -57,6 +57,7 @@ pub mod prelude;
 mod process;
 pub mod replay;
 mod running;
+mod sessions;
 mod settings;
 mod signals;
 pub mod sim;
@@ -77,7 +78,7 @@ pub use job::Job;
 pub use join::{
     Inner, InnerRows, InnerRowsWithLate, InnerWindows, JoinRows, JoinRowsWithLate, JoinedWindows, Joining,
 };
-pub use keyed::{AllWindows, Keyed, WindowedStream};
+pub use keyed::{AllWindows, Keyed, WindowKind, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::record::{Archived, read};
 pub use pelton_core::sink::Delivery;

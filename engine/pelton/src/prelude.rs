@@ -19,7 +19,7 @@ pub use pelton_core::operator::{
 };
 pub use pelton_core::record::Archived;
 pub use pelton_core::state::timers::TimerKind;
-pub use pelton_core::window::{Window, Windowed, hopping, tumbling};
+pub use pelton_core::window::{Window, Windowed, hopping, session, tumbling};
 pub use pelton_core::{EventTime, Key, Record};
 pub use pelton_runtime::Stop;
 pub use pelton_runtime::config::{Config, Durability};

@@ -18,8 +18,8 @@ use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{
     DeduplicateOperator, Expiring, FiredTimer, JoinKind, Joined, KeyContext, MapState, Operator,
-    ProcessFunction, ProcessOperator, SortOperator, StateOf, TickInfo, Ttl, ValueState, WindowJoinOperator,
-    WindowOperator,
+    ProcessFunction, ProcessOperator, Sessions, SortOperator, StateOf, TickInfo, Ttl, ValueState,
+    WindowJoinOperator, WindowOperator,
 };
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
@@ -224,11 +224,8 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             watermark = watermark.max(now - 300);
             // One frame in four is of records that their own partition had passed already, the others have not.
             let overdue = if chance(4) == 0 { watermark + chance(300) as i64 } else { i64::MIN };
-            let input = Written {
-                port: played.len() % self.ports,
-                overdue: EventTime(overdue),
-                ..written(&records)
-            };
+            let input =
+                Written { port: played.len() % self.ports, overdue: EventTime(overdue), ..written(&records) };
             let mut saved = false;
             let rows = tick(&mut subject, &input, watermark, |store| {
                 // So that a checkpoint ends now and then before it is given up.
@@ -635,6 +632,29 @@ fn what_is_processed() {
             same += case.check(seed, extracts);
             let record = |key, at: i64| keyed(text(key), at, join(key, at as u64));
             let case = Case { make: process::<String>, record, keys: 5_000, ports: 1 };
+            same += case.check(seed, extracts);
+        }
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+fn sessions<K: Key>() -> Subject<impl Operator, Result<Windowed<K, (u64, u64)>, ((), u64)>> {
+    let (at, rows) = (at(), Rc::default());
+    let (next, store) = (Out(Rc::clone(&rows)), at.store.clone());
+    let function = Sessions::<u64, _>::new((count(), sum(|number: &u64| *number % 1_000)), 60);
+    Subject { operator: ProcessOperator::<K, ((), u64), _, _>::new(function, at, next), store, rows }
+}
+
+#[test]
+fn sessions_that_are_open() {
+    let mut same = 0;
+    for seed in 0..4 {
+        for extracts in [false, true] {
+            let record = |key, at: i64| keyed(key, at, ((), join(key, at as u64) % 1_000));
+            let case = Case { make: sessions::<u64>, record, keys: 1_500, ports: 1 };
+            same += case.check(seed, extracts);
+            let record = |key, at: i64| keyed(text(key), at, ((), join(key, at as u64) % 1_000));
+            let case = Case { make: sessions::<String>, record, keys: 1_500, ports: 1 };
             same += case.check(seed, extracts);
         }
     }

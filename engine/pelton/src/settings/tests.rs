@@ -90,6 +90,15 @@ fn all() -> Made {
     made.one("avg", windows().avg(|n| *n));
     made.one("min", windows().min(|n| *n));
     made.one("max", windows().max(|n| *n));
+    let sessions = || keyed().window(session(secs(1)));
+    made.one("window", sessions().count());
+    made.one("aggregate", sessions().aggregate(count()));
+    made.two("aggregate_with_late", sessions().aggregate_with_late(count()));
+    made.one("sum", sessions().sum(|n| *n));
+    made.one("avg", sessions().avg(|n| *n));
+    made.one("min", sessions().min(|n| *n));
+    made.one("max", sessions().max(|n| *n));
+    made.one("window", keyed().sort().keyed_as(|n| n % 3).window(session(secs(1))).count());
     made.one("window_all", rows().count());
     made.one("aggregate", rows().aggregate(count()));
     made.one("count", rows().count());

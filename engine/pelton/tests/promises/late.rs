@@ -12,9 +12,9 @@ use pelton::{Stream, Timed};
 use std::sync::Arc;
 
 /// Row of a window (its start, key, count, sum) or a late record (`i64::MIN`, key, time, value).
-type Row = (i64, u64, i64, i64);
+pub type Row = (i64, u64, i64, i64);
 
-const LATE: i64 = i64::MIN;
+pub const LATE: i64 = i64::MIN;
 
 /// Windows of `events` with a bound that many of them break, and the late ones, in one sink.
 fn job(events: &[Event], size: u64, slide: u64, bound: u64) -> (Job, Collect<Row>) {
@@ -126,9 +126,9 @@ fn late_records_are_counted() {
 
 /// Events in partitions of their own, however many shards there are.
 #[derive(Clone)]
-struct Parts(Arc<Vec<Vec<Event>>>);
+pub struct Parts(pub Arc<Vec<Vec<Event>>>);
 
-struct Part {
+pub struct Part {
     of: Parts,
     index: usize,
     next: usize,
@@ -158,7 +158,7 @@ impl Partition for Part {
 }
 
 /// Three partitions that are far apart in time, each with disorder of its own.
-fn parts(seed: u64) -> Parts {
+pub fn parts(seed: u64) -> Parts {
     let apart = [0, 700, 4_000];
     let part = |(number, ahead): (u64, i64)| {
         let mut events = events(seed * 3 + number, 200, 5);
@@ -169,7 +169,7 @@ fn parts(seed: u64) -> Parts {
 }
 
 /// Every record with the watermark that its partition has come to before it.
-fn reached(parts: &Parts, bound: i64) -> Vec<(Event, i64)> {
+pub fn reached(parts: &Parts, bound: i64) -> Vec<(Event, i64)> {
     let mut all = Vec::new();
     for part in &*parts.0 {
         let mut watermark = i64::MIN;

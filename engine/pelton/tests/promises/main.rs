@@ -18,6 +18,7 @@ mod pre_aggregated;
 mod process;
 mod records;
 mod selected;
+mod sessions;
 mod sources;
 mod times;
 mod windows;

@@ -138,7 +138,8 @@ fn converted(
     let mut conversions = Vec::new();
     for (number, (before, now)) in as_new.state.iter_mut().zip(&new.state).enumerate() {
         let same = (&before.name, &before.key) == (&now.name, &now.key) && before.value != now.value;
-        let rows_of = |waiting| Some((rows_of(&old.kind, before, waiting)?, rows_of(&new.kind, now, waiting)?));
+        let rows_of =
+            |waiting| Some((rows_of(&old.kind, before, waiting)?, rows_of(&new.kind, now, waiting)?));
         if let Some((rows, wanted)) = rows_of(false).filter(|_| same) {
             let conversion = Conversion::between(&rows, &wanted).map_err(|why| {
                 format!("what `{}` keeps (`{}`) cannot be converted: {why}", old.uid, before.name)
@@ -148,7 +149,8 @@ fn converted(
             }
             conversions.extend(conversion.map(|conversion| (number, conversion)));
             if let Some((rows, wanted)) = rows_of(true) {
-                let waiting = Conversion::between(&rows, &wanted).map_err(|why| format!("`{}`: {why}", old.uid))?;
+                let waiting =
+                    Conversion::between(&rows, &wanted).map_err(|why| format!("`{}`: {why}", old.uid))?;
                 conversions.extend(waiting.map(|conversion| (WAITING, conversion)));
             }
             before.value.clone_from(&now.value);
@@ -214,7 +216,8 @@ pub fn change(
                     Ok(conversions) => {
                         // What waits beside the panes is converted as they are.
                         let told = |of: &&(usize, Conversion)| old.kind != "window" || of.0 != WAITING;
-                        let said = conversions.iter().filter(told).flat_map(|(_, conversion)| conversion.notes());
+                        let said =
+                            conversions.iter().filter(told).flat_map(|(_, conversion)| conversion.notes());
                         converts.extend(said.map(|note| format!("what `{}` has kept: {note}", old.uid)));
                     }
                     Err(differs) => {
