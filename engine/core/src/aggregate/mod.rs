@@ -11,29 +11,42 @@
 
 mod avg;
 mod carried;
+#[cfg(test)]
+mod check;
 mod count;
+mod count_if;
 mod exact;
 mod extreme;
+mod extreme_at;
 mod extreme_by;
+mod filtered;
+mod moments;
 mod number;
 mod pre_aggregated;
 mod rounded;
+mod rounding;
 mod sum;
 mod tuple;
 mod unsigned;
+mod variance;
 mod wide;
 
 pub use avg::{Avg, avg};
 pub use carried::CarriedSum;
 pub use count::{Count, count};
+pub use count_if::{CountIf, count_if};
 pub use exact::ExactSum;
 pub use extreme::{Max, Min, Ranked, max, min};
+pub use extreme_at::{ArgMax, ArgMin, arg_max, arg_min};
 pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
+pub use filtered::{Filtered, FilteredOrDefault, filtered};
+pub use moments::{FloatMoments, IntegerMoments, Moments, Varies};
 pub use number::{Adds, Number, Overflow};
 pub use pre_aggregated::{Partial, PreAggregated, pre_aggregated};
 pub use rounded::{Rounded, RoundedSum};
 pub use sum::{Sum, sum};
 pub use unsigned::UnsignedSum;
+pub use variance::{StddevPop, StddevSamp, VarPop, VarSamp, stddev_pop, stddev_samp, var_pop, var_samp};
 pub use wide::WideSum;
 
 use crate::record::{Archived, Record, read};
