@@ -7,7 +7,7 @@ use rkyv::option::ArchivedOption;
 
 /// The aggregate of those records for which `predicate` is true; `None` if there are none. Of the others nothing crosses but that there was one.
 ///
-/// [`or_default`](Filtered::or_default) says 0, or no elements, instead of `None`. [`count_if`](super::count_if()) is the shorter count.
+/// [`or_default`](Matching::or_default) says 0, or no elements, instead of `None`. [`count_if`](super::count_if()) is the shorter count.
 ///
 /// ```
 /// use pelton::aggregate::{count, filtered, max};
@@ -30,18 +30,18 @@ use rkyv::option::ArchivedOption;
 /// assert_eq!(rows.take()[0].value, (3, Some(250), None, 0));
 /// # Ok::<(), pelton::JobError>(())
 /// ```
-pub fn filtered<P, A>(predicate: P, aggregate: A) -> Filtered<P, A> {
-    Filtered { predicate, aggregate }
+pub fn filtered<P, A>(predicate: P, aggregate: A) -> Matching<P, A> {
+    Matching { predicate, aggregate }
 }
 
 /// Made by [`filtered`].
 #[derive(Clone, Copy, Debug)]
-pub struct Filtered<P, A> {
+pub struct Matching<P, A> {
     predicate: P,
     aggregate: A,
 }
 
-impl<P, A> Filtered<P, A> {
+impl<P, A> Matching<P, A> {
     /// The same, with the default of the result's type where no record matches: 0 of a count or a sum, and no elements of a list.
     ///
     /// ```
@@ -55,16 +55,16 @@ impl<P, A> Filtered<P, A> {
     /// buyers.add(&mut acc, buyers.item(&(7, 200)));
     /// assert_eq!(buyers.finish(&acc), 1);
     /// ```
-    pub fn or_default(self) -> FilteredOrDefault<P, A> {
-        FilteredOrDefault(self)
+    pub fn or_default(self) -> MatchingOrDefault<P, A> {
+        MatchingOrDefault(self)
     }
 }
 
-/// Made by [`Filtered::or_default`].
+/// Made by [`Matching::or_default`].
 #[derive(Clone, Copy, Debug)]
-pub struct FilteredOrDefault<P, A>(Filtered<P, A>);
+pub struct MatchingOrDefault<P, A>(Matching<P, A>);
 
-impl<T, P, A> Aggregate<T> for Filtered<P, A>
+impl<T, P, A> Aggregate<T> for Matching<P, A>
 where
     P: Fn(&T) -> bool + Clone + Send + Sync + 'static,
     A: Aggregate<T>,
@@ -121,7 +121,7 @@ where
     }
 }
 
-impl<T, P, A> Aggregate<T> for FilteredOrDefault<P, A>
+impl<T, P, A> Aggregate<T> for MatchingOrDefault<P, A>
 where
     P: Fn(&T) -> bool + Clone + Send + Sync + 'static,
     A: Aggregate<T, Out: Default>,
@@ -203,7 +203,7 @@ mod tests {
         let words: Vec<String> = ["plum", "fig", "", "pear", "a fig"].map(String::from).to_vec();
         let longest = filtered(|word: &String| word.contains('p'), max(|word: &String| word.to_string()));
         assert_eq!(check(&longest, &words), Some("Some(\"plum\")".to_string()));
-        let nested = filtered(|word: &String| word.len() == 3, longest.clone());
+        let nested = filtered(|word: &String| word.len() == 3, longest);
         assert_eq!(check(&nested, &words), Some("Some(None)".to_string()));
         assert_eq!(check(&nested, &words[..1]), Some("None".to_string()));
         assert_eq!(Aggregate::<String>::kind(&nested), "filtered(filtered(max))");

@@ -143,8 +143,8 @@ mod tests {
             let by = by as u128;
             let wide = distance << 40;
             // More bits than an f64 has, so of the rest it only matters whether there is one.
-            assert!(wide / by >> 60 > 0 || wide.is_multiple_of(by));
-            (wide / by | u128::from(!wide.is_multiple_of(by))) as f64 / (1u64 << 40) as f64
+            assert!((wide / by) >> 60 > 0 || wide.is_multiple_of(by));
+            ((wide / by) | u128::from(!wide.is_multiple_of(by))) as f64 / (1u64 << 40) as f64
         };
         (divided(count * count), (count > 1).then(|| divided(count * (count - 1))))
     }

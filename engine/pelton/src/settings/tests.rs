@@ -90,6 +90,10 @@ fn all() -> Made {
     made.one("avg", windows().avg(|n| *n));
     made.one("min", windows().min(|n| *n));
     made.one("max", windows().max(|n| *n));
+    made.one("distinct", windows().distinct(|n| *n));
+    made.one("quantiles", windows().quantiles(|n| *n, [0.5]));
+    made.one("top_k", windows().top_k(2, |n| *n));
+    made.one("most_frequent", windows().most_frequent(2, |n| *n));
     made.one("window_all", rows().count());
     made.one("aggregate", rows().aggregate(count()));
     made.one("count", rows().count());
@@ -119,6 +123,7 @@ fn every_method_is_looked_at() {
         include_str!("../grouping.rs"),
         include_str!("../process.rs"),
         include_str!("../keyed.rs"),
+        include_str!("../window_aggregates.rs"),
         include_str!("../sort.rs"),
         include_str!("../deduplicate.rs"),
     ];
