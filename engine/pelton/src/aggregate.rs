@@ -8,7 +8,7 @@
 //! | [`min`], [`max`], [`top_k`], [`bottom_k`] | values |
 //! | [`min_by`], [`max_by`], [`top_k_by`], [`bottom_k_by`] | whole records |
 //! | [`arg_min`], [`arg_max`] | one field where another one is least or greatest; the first and the last |
-//! | [`distinct`](distinct()) | how many different values |
+//! | [`distinct`](distinct()), [`approx_distinct`](approx_distinct()) | how many different values |
 //! | [`quantiles`](quantiles()) | to 0.4 % |
 //! | [`most_frequent`] | values with their numbers |
 //! | [`collect_list`], [`collect_set`], [`collect_map`], [`count_by`] | as lists and maps |
@@ -19,3 +19,4 @@
 //! shards; [`Rounded`] is the exception, and says so.
 
 pub use pelton_core::aggregate::*;
+pub use pelton_sketch::{ApproxDistinct, Registers, approx_distinct};

@@ -5,9 +5,9 @@
 
 pub use crate::JobError;
 pub use crate::aggregate::{
-    Aggregate, arg_max, arg_min, avg, bottom_k, bottom_k_by, collect_list, collect_map, collect_set, count,
-    count_by, count_if, distinct, filtered, max, max_by, min, min_by, most_frequent, pre_aggregated,
-    quantiles, stddev_pop, stddev_samp, sum, top_k, top_k_by, var_pop, var_samp,
+    Aggregate, approx_distinct, arg_max, arg_min, avg, bottom_k, bottom_k_by, collect_list, collect_map,
+    collect_set, count, count_by, count_if, distinct, filtered, max, max_by, min, min_by, most_frequent,
+    pre_aggregated, quantiles, stddev_pop, stddev_samp, sum, top_k, top_k_by, var_pop, var_samp,
 };
 pub use crate::job::Job;
 pub use crate::running::{Progress, Running};

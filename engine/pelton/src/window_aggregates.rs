@@ -46,6 +46,18 @@ where
         self.aggregate(aggregate::distinct(f))
     }
 
+    /// About how many different `f` there are, in 4 KiB at most: `aggregate(approx_distinct(f))`. See
+    /// [`approx_distinct`](aggregate::approx_distinct()).
+    #[track_caller]
+    pub fn approx_distinct<V, S>(self, f: S) -> Rows<F, K, aggregate::ApproxDistinct<S>, P, H>
+    where
+        V: Key,
+        S: Fn(&F::Item) -> V + Clone + Send + Sync + 'static,
+        InputOf<F, P, H>: OperatorInput<K, F::Item, u64>,
+    {
+        self.aggregate(aggregate::approx_distinct(f))
+    }
+
     /// Quantiles of `f`, to 0.4 %: `aggregate(quantiles(f, at))`. See [`quantiles`](aggregate::quantiles()).
     #[track_caller]
     pub fn quantiles<V, S, const N: usize>(

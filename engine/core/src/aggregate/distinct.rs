@@ -49,7 +49,8 @@ macro_rules! distinct {
 distinct! {
     /// The number of different `f(record)`: SQL's `COUNT(DISTINCT ..)`. What `f` returns is a [`Key`]; of a float take its `to_bits()`.
     ///
-    /// All values are kept until the window closes, and count against the memory limit: some 15 bytes for each integer, and what texts own.
+    /// All values are kept until the window closes, and count against the memory limit: some 15 bytes for each integer, and what texts own. Where that
+    /// is too much, `approx_distinct` needs 4 KiB at most.
     ///
     /// ```
     /// use pelton::{Aggregate, aggregate::distinct};

@@ -91,6 +91,7 @@ fn all() -> Made {
     made.one("min", windows().min(|n| *n));
     made.one("max", windows().max(|n| *n));
     made.one("distinct", windows().distinct(|n| *n));
+    made.one("approx_distinct", windows().approx_distinct(|n| *n));
     made.one("quantiles", windows().quantiles(|n| *n, [0.5]));
     made.one("top_k", windows().top_k(2, |n| *n));
     made.one("most_frequent", windows().most_frequent(2, |n| *n));
