@@ -5,7 +5,7 @@
 
 use crate::record::heap::{of_nodes, owned};
 use crate::record::schema::Schema;
-use crate::record::{Archived, Decoder, Encoder, Record, read};
+use crate::record::{Archived, Decoder, Encoder, Record, rebuild};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use rkyv::munge::munge;
@@ -119,7 +119,9 @@ impl<K: Record + Ord, V: Record> Deserialize<Entries<K, V>, Decoder> for Archive
         if keys.len() != values.len() {
             return Err(Failure);
         }
-        let map: BTreeMap<K, V> = keys.iter().map(read).zip(values.iter().map(read)).collect();
+        let entry = |(key, value)| Some((rebuild(key)?, rebuild(value)?));
+        let entries = keys.iter().zip(values.iter()).map(entry);
+        let map: BTreeMap<K, V> = entries.collect::<Option<_>>().ok_or(Failure)?;
         if map.len() != keys.len() {
             return Err(Failure);
         }
@@ -185,7 +187,14 @@ mod tests {
         let lists = |keys: &[u64], values: &[u64]| bytes(&(keys.to_vec(), values.to_vec()));
         assert!(decode_one::<Entries<u64, u64>>(&lists(&[1, 2], &[3, 4])).is_ok());
         assert!(decode_one::<Entries<u64, u64>>(&lists(&[1, 2], &[3])).is_err());
+        assert!(decode_one::<Entries<u64, u64>>(&lists(&[1], &[3, 4])).is_err());
         assert!(decode_one::<Entries<u64, u64>>(&lists(&[1, 1], &[3, 4])).is_err());
+        let within = |keys: &[u64], values: &[u64]| {
+            let inner = alloc::vec![(keys.to_vec(), values.to_vec())];
+            decode_one::<Entries<u64, Entries<u64, u64>>>(&bytes(&(alloc::vec![7u64], inner)))
+        };
+        assert!(within(&[1, 2], &[3, 4]).is_ok());
+        assert!(within(&[1, 2], &[3]).is_err());
     }
 
     #[test]

@@ -169,6 +169,45 @@ fn all_of_them_added_up_before_they_cross() {
     check_all(events(303, 120, 3), (900, 300), true);
 }
 
+/// Values of 1 MB, which no ring holds here.
+#[test]
+fn values_of_a_megabyte() {
+    let text =
+        |event: &Event| char::from(b'a' + (event.value % 3).unsigned_abs() as u8).to_string().repeat(1 << 20);
+    let events = events(305, 12, 2);
+    let timed = events.iter().map(|event| (event.time, event.key, text(event)));
+    let brief = |text: &String| (text.len(), text.chars().next());
+    let twin = twin((1_000, 1_000), timed, move |texts| {
+        let mut counts: BTreeMap<&String, u64> = BTreeMap::new();
+        texts.iter().for_each(|text| *counts.entry(text).or_default() += 1);
+        let counts: Vec<_> = counts.into_iter().map(|(text, count)| (brief(text), count)).collect();
+        let greatest = texts.iter().max().map(brief).expect("a text");
+        (texts.len() as u64, counts.len() as u64, counts.len() as u64, greatest, counts)
+    });
+    let rows = collect();
+    let job = Job::new("megabytes")
+        .source(from_vec(events))
+        .map(move |event| (event.key, event.time, text(&event)))
+        .event_time(|(_, time, _)| EventTime(*time), disorder())
+        .key_by(|(key, ..)| *key)
+        .window(tumbling(nanos(1_000)))
+        .aggregate((
+            count(),
+            distinct(|(.., text): &(u64, i64, String)| text.clone()),
+            approx_distinct(|(.., text): &(u64, i64, String)| text.clone()),
+            top_k(1, |(.., text): &(u64, i64, String)| text.clone()),
+            count_by(|(.., text): &(u64, i64, String)| text.clone()),
+        ))
+        .map(move |row| {
+            let (all, different, about, greatest, counts) = row.value;
+            let counts: Vec<_> = counts.iter().map(|(text, count)| (brief(text), *count)).collect();
+            let value = (all, different, about, brief(&greatest[0]), counts);
+            Windowed { window: row.window, key: row.key, value }
+        })
+        .sink(rows.clone());
+    check(&job, &rows, twin);
+}
+
 /// What is kept goes through checkpoints, logs and other numbers of shards, and comes back as it was.
 #[test]
 fn all_of_them_through_crashes() {
