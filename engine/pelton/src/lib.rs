@@ -42,6 +42,7 @@
 //! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
 //!   ordered by (window end, key), and the same late records, as long as the source has the same partitions and none of them is idle.
 
+pub mod aggregate;
 mod bounds;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -67,6 +68,7 @@ pub mod sources;
 mod stream;
 mod waiting;
 mod watermarks;
+mod window_aggregates;
 
 #[doc(hidden)]
 pub use pelton_core as core;
@@ -83,8 +85,7 @@ pub use pelton_connect as connect;
 pub use pelton_core::record::{Archived, read};
 pub use pelton_core::sink::Delivery;
 pub use pelton_core::{
-    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, time,
-    window,
+    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, stats, time, window,
 };
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};

@@ -7,6 +7,7 @@
 //!
 //! Every job goes through [`check::check`], which runs it in all of these ways; a test is a job, its input and its twin.
 
+mod aggregates;
 mod chained;
 mod check;
 mod data;
