@@ -129,6 +129,36 @@ pub fn hopping(size: Duration, slide: Duration) -> Windows {
     Windows { size, slide, cut: size % slide }
 }
 
+/// Sessions: each lasts from a record of the key until there has been none for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionWindows {
+    gap: i64,
+}
+
+impl SessionWindows {
+    /// How long nothing comes until a session is over, in nanoseconds.
+    pub fn gap_nanos(&self) -> i64 {
+        self.gap
+    }
+}
+
+/// Windows that last as long as records of the key are less than `gap` apart, whatever the order in which they come: from the first one to `gap` after the
+/// last one. A record just `gap` later begins another (Flink would take it into the session if that is still there).
+///
+/// # Panics
+/// When `gap` is zero or beyond 292 years.
+///
+/// ```
+/// use pelton::window::session;
+/// use std::time::Duration;
+/// assert_eq!(session(Duration::from_millis(1)).gap_nanos(), 1_000_000);
+/// ```
+pub fn session(gap: Duration) -> SessionWindows {
+    let nanos = i64::try_from(gap.as_nanos()).unwrap_or_else(|_| panic!("{gap:?} is beyond 292 years"));
+    assert!(nanos > 0, "a session needs a gap above zero");
+    SessionWindows { gap: nanos }
+}
+
 impl fmt::Display for Windows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "windows of {} ns every {} ns", self.size, self.slide)

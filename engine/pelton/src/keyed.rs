@@ -23,12 +23,29 @@ pub struct Keyed<F, P, H = ByExchange> {
 }
 
 impl<F: Flow, P, H: Grouping> Keyed<F, P, H> {
-    /// Cuts each group into windows of event time: `tumbling(size)` or `hopping(size, slide)`.
-    pub fn window(self, windows: Windows) -> WindowedStream<F, P, H>
+    /// Cuts each group into windows of event time: `tumbling(size)`, `hopping(size, slide)` or `session(gap)`.
+    pub fn window<W: WindowKind>(self, windows: W) -> W::Of<F, P, H>
     where
         F: Timed,
     {
-        WindowedStream { keyed: self, windows }
+        windows.of(self)
+    }
+}
+
+/// A kind of window, and what a grouped stream becomes in windows of that kind.
+pub trait WindowKind: Sized {
+    /// The stream in windows.
+    type Of<F, P, H>;
+
+    #[doc(hidden)]
+    fn of<F, P, H>(self, keyed: Keyed<F, P, H>) -> Self::Of<F, P, H>;
+}
+
+impl WindowKind for Windows {
+    type Of<F, P, H> = WindowedStream<F, P, H>;
+
+    fn of<F, P, H>(self, keyed: Keyed<F, P, H>) -> WindowedStream<F, P, H> {
+        WindowedStream { keyed, windows: self }
     }
 }
 

@@ -40,8 +40,9 @@
 //! * The same ingress logs (the same records in the same ticks) give byte-identical output and state, whatever the threads, their
 //!   interleaving, the sizes of rings and the speeds.
 //! * The same input with another number of shards or cores, or cut into other ticks, gives the same results, row for row once
-//!   ordered by (window end, key), late records aside.
+//!   ordered by (window end, key), and the same late records, as long as the source has the same partitions and none of them is idle.
 
+pub mod aggregate;
 mod bounds;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -57,6 +58,7 @@ pub mod prelude;
 mod process;
 pub mod replay;
 mod running;
+mod sessions;
 mod settings;
 mod signals;
 pub mod sim;
@@ -66,6 +68,7 @@ pub mod sources;
 mod stream;
 mod waiting;
 mod watermarks;
+mod window_aggregates;
 
 #[doc(hidden)]
 pub use pelton_core as core;
@@ -77,13 +80,12 @@ pub use job::Job;
 pub use join::{
     Inner, InnerRows, InnerRowsWithLate, InnerWindows, JoinRows, JoinRowsWithLate, JoinedWindows, Joining,
 };
-pub use keyed::{AllWindows, Keyed, WindowedStream};
+pub use keyed::{AllWindows, Keyed, WindowKind, WindowedStream};
 pub use pelton_connect as connect;
 pub use pelton_core::record::{Archived, read};
 pub use pelton_core::sink::Delivery;
 pub use pelton_core::{
-    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, aggregate, stats, time,
-    window,
+    Aggregate, EventTime, Fault, Key, Nanos, Record, ShardId, Tick, Window, Windowed, stats, time, window,
 };
 pub use pelton_macros::record;
 pub use pelton_runtime::config::{self, Config};

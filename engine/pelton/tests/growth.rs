@@ -90,6 +90,8 @@ fn rows_that_are_held_and_subscribed_to() {
     let _ = std::fs::remove_dir_all(&data);
     let mut config = config();
     (config.durability, config.data) = (Durability::Process, Some(data.clone()));
+    // A checkpoint has all of them in its notes, in one piece.
+    config.checkpoint.interval_s = 0;
     let (numbers, source) = inlet::<u64>(16);
     let (rows, sink) = subscribe::<u64>();
     let job = Job::new("held");
@@ -179,8 +181,28 @@ fn records_in_a_channel() {
     });
 }
 
+/// One record becomes all the rows, which are in the queues of a fork until it is done with, and every one of them is overdue.
+fn records_between_chains() {
+    let total = fold(0u64, |sum, n| *sum += n, |a, b| a + b);
+    let job = Job::new("forked");
+    let (one, other) = job
+        .source(from_iter(|| [ROWS, 0]))
+        .flat_map(|count| {
+            WATCHED.set(count > 0);
+            0..count
+        })
+        .event_time(|n| EventTime::from_nanos((ROWS - n) as i64), in_order())
+        .fork();
+    one.sink(total.clone());
+    other.sink(total.clone());
+    job.run_with(&config()).unwrap();
+    grew_by_blocks("the queues of a fork");
+    assert_eq!(total.take(), ROWS * (ROWS - 1));
+}
+
 #[test]
 fn what_waits_grows_by_a_block() {
+    records_between_chains();
     rows_that_are_held_and_subscribed_to();
     records_in_an_inlet();
     records_in_a_channel();

@@ -17,8 +17,9 @@ const BESIDES: u64 = 16 << 20;
 /// Says which case a child is.
 const CASE: &str = "PELTON_MEMORY_CASE";
 
-const CASES: [(&str, fn()); 9] = [
+const CASES: [(&str, fn()); 10] = [
     ("window", window),
+    ("distinct", distinct_callers),
     ("process", process),
     ("map", map),
     ("timers", timers),
@@ -92,6 +93,18 @@ fn window() {
         .key_by(|call| call.caller.clone())
         .window(tumbling(secs(1_000_000)))
         .aggregate(longest)
+        .sink(for_each(|_| ()));
+    refused(&job, &config(), "window");
+}
+
+/// A few accumulators that become very large, each of them.
+fn distinct_callers() {
+    let job = Job::new("window");
+    job.source(calls())
+        .event_time(time, in_order())
+        .key_by(|call| call.number % 3)
+        .window(tumbling(secs(1_000_000)))
+        .aggregate((count(), distinct(|call: &Call| call.caller.clone())))
         .sink(for_each(|_| ()));
     refused(&job, &config(), "window");
 }

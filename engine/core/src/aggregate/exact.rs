@@ -8,9 +8,9 @@ use crate::record::struct_record;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// 2,098 bits of values and 63 of carries, in whole words.
-const WORDS: usize = 34;
+pub(super) const WORDS: usize = 34;
 /// The exponent of the accumulator's lowest bit.
-const LOWEST: i32 = -1074;
+pub(super) const LOWEST: i32 = -1074;
 
 /// An exact sum of `f64`s.
 ///
@@ -47,14 +47,10 @@ impl ExactSum {
             self.negative_infinite += u64::from(value == f64::NEG_INFINITY);
             return;
         }
-        let bits = value.to_bits();
-        let exponent = (bits >> 52 & 0x7ff) as usize;
-        // A subnormal has exponent 0 and no hidden bit, and counts units of 2^-1074 like exponent 1.
-        let mantissa = bits & ((1 << 52) - 1) | u64::from(exponent > 0) << 52;
-        let shift = exponent.saturating_sub(1);
+        let (mantissa, shift) = parts(value);
         let wide = u128::from(mantissa) << (shift % 64);
         let (mut at, parts) = (shift / 64, [wide as u64, (wide >> 64) as u64]);
-        let negative = bits >> 63 == 1;
+        let negative = value.is_sign_negative();
         let mut carry = false;
         for part in parts {
             (self.words[at], carry) = step(self.words[at], part, carry, negative);
@@ -102,14 +98,7 @@ impl ExactSum {
             (_, _, true) => return f64::NEG_INFINITY,
             _ => {}
         }
-        let negative = self.words[WORDS - 1] >> 63 == 1;
-        let mut words = self.words;
-        if negative {
-            let mut carry = true;
-            for word in &mut words {
-                (*word, carry) = step(!*word, 0, carry, false);
-            }
-        }
+        let (negative, mut words) = self.magnitude();
         // What is left of the division counts as a part of the lowest bit.
         let rest = if count == 1 { 0 } else { divide(&mut words, count) };
         let top = words.iter().rposition(|&word| word != 0).unwrap_or(0);
@@ -138,10 +127,36 @@ impl ExactSum {
         };
         if negative && magnitude != 0.0 { -magnitude } else { magnitude }
     }
+
+    /// Whether the finite part is below zero, and how far it is from there, in units of 2^[`LOWEST`].
+    pub(super) fn magnitude(&self) -> (bool, [u64; WORDS]) {
+        let negative = self.words[WORDS - 1] >> 63 == 1;
+        let mut words = self.words;
+        if negative {
+            let mut carry = true;
+            for word in &mut words {
+                (*word, carry) = step(!*word, 0, carry, false);
+            }
+        }
+        (negative, words)
+    }
+
+    /// Whether no infinity and no NaN was added.
+    pub(super) fn is_finite(&self) -> bool {
+        self.nan == 0 && self.infinite == 0 && self.negative_infinite == 0
+    }
+}
+
+/// A finite value as `(bits, shift)`: it is `bits * 2^(shift + LOWEST)`, its sign aside.
+pub(super) fn parts(value: f64) -> (u64, usize) {
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as usize;
+    // A subnormal has exponent 0 and no hidden bit, and counts units of 2^-1074 like exponent 1.
+    (bits & ((1 << 52) - 1) | u64::from(exponent > 0) << 52, exponent.saturating_sub(1))
 }
 
 /// Divides the number by `by`, and returns the rest.
-fn divide(words: &mut [u64; WORDS], by: u64) -> u64 {
+pub(super) fn divide(words: &mut [u64], by: u64) -> u64 {
     words.iter_mut().rev().fold(0, |rest, word| {
         let part = u128::from(rest) << 64 | u128::from(*word);
         // The rest is below the divisor, so the quotient has one word.

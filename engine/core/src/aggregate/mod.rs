@@ -11,29 +11,54 @@
 
 mod avg;
 mod carried;
+#[cfg(test)]
+mod check;
+mod collect;
 mod count;
+mod count_if;
+mod distinct;
+mod entries;
 mod exact;
 mod extreme;
+mod extreme_at;
 mod extreme_by;
+mod filtered;
+mod frequent;
+mod moments;
 mod number;
 mod pre_aggregated;
+mod quantiles;
 mod rounded;
+mod rounding;
 mod sum;
+mod top;
 mod tuple;
 mod unsigned;
+mod variance;
 mod wide;
 
 pub use avg::{Avg, avg};
 pub use carried::CarriedSum;
+pub use collect::{ByRank, CollectList, CollectMap, collect_list, collect_map, count_by};
 pub use count::{Count, count};
+pub use count_if::{CountIf, count_if};
+pub use distinct::{CollectSet, Distinct, collect_set, distinct};
+pub use entries::Entries;
 pub use exact::ExactSum;
 pub use extreme::{Max, Min, Ranked, max, min};
+pub use extreme_at::{ArgMax, ArgMin, arg_max, arg_min};
 pub use extreme_by::{MaxBy, MinBy, max_by, min_by};
+pub use filtered::{Matching, MatchingOrDefault, filtered};
+pub use frequent::{MostFrequent, most_frequent};
+pub use moments::{FloatMoments, IntegerMoments, Moments, Varies};
 pub use number::{Adds, Number, Overflow};
 pub use pre_aggregated::{Partial, PreAggregated, pre_aggregated};
+pub use quantiles::{Measured, Quantiles, quantiles};
 pub use rounded::{Rounded, RoundedSum};
 pub use sum::{Sum, sum};
+pub use top::{BottomK, BottomKBy, TopK, TopKBy, bottom_k, bottom_k_by, top_k, top_k_by};
 pub use unsigned::UnsignedSum;
+pub use variance::{StddevPop, StddevSamp, VarPop, VarSamp, stddev_pop, stddev_samp, var_pop, var_samp};
 pub use wide::WideSum;
 
 use crate::record::{Archived, Record, read};
@@ -69,7 +94,7 @@ use alloc::borrow::Cow;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not aggregate records of type `{T}`",
-    note = "use `count()`, `sum(|r| r.field)`, `min`, `max`, `avg`, `max_by`, a tuple of them, or your own `Aggregate`"
+    note = "use `count()`, `sum(|r| r.field)`, `min`, `max`, `avg`, `max_by`, another one of `pelton::aggregate`, a tuple of them, or your own `Aggregate`"
 )]
 pub trait Aggregate<T>: Clone + Send + Sync + 'static {
     /// The part of a record that crosses the exchange.

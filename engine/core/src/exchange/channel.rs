@@ -11,7 +11,7 @@ use crate::bounds::WRITE_AHEAD_BYTES;
 use crate::bounds::{FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER, RING_RESERVE};
 use crate::exchange::frame::TickTime;
 use crate::exchange::frame::{
-    ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame,
+    ENTRY_HEADER, EntryHeader, Header, KIND_LARGE, KIND_MARK, KIND_RECORDS, LargeFrame, LargeFrames,
 };
 use crate::exchange::ring::Producer;
 use crate::fault::Fault;
@@ -32,7 +32,13 @@ pub(crate) struct Channel {
     entries: u32,
     /// The bytes of one record, 0 when they vary.
     stride: u32,
-    large: Option<Box<LargeFrame>>,
+    /// The last is open.
+    large: Option<Box<LargeFrames>>,
+    /// How far what comes is overdue, and how far the records of the open frame are; the beginning of time where they are not.
+    overdue: EventTime,
+    frame_overdue: EventTime,
+    /// Where the open frame ends. While it does not take what comes, the limit is where the cursor is.
+    end: *mut u8,
     ring: Producer,
     sent: EventTime,
     /// Whether the receiver waits for the time, be there anything else to say or not.
@@ -53,6 +59,9 @@ impl Channel {
             entries: 0,
             stride,
             large: None,
+            overdue: EventTime::MIN,
+            frame_overdue: EventTime::MIN,
+            end: null_mut(),
             ring,
             sent: EventTime::MIN,
             is_timed: false,
@@ -64,6 +73,13 @@ impl Channel {
     /// Has the receiver told the time of every tick.
     pub(crate) fn tell_time(&mut self) {
         self.is_timed = true;
+    }
+
+    /// What comes is behind this watermark of its own partition, or is not overdue any more: it goes into a frame with its like.
+    pub(crate) fn set_overdue(&mut self, watermark: Option<EventTime>) {
+        self.overdue = watermark.unwrap_or(EventTime::MIN);
+        // The next record has to ask for room, or need not any more. Nothing has been claimed for it until then.
+        self.limit = if self.overdue == self.frame_overdue { self.end } else { self.cursor };
     }
 
     /// The last watermark that the receiver was told.
@@ -151,7 +167,8 @@ impl Channel {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, wanted: usize, now: TickTime) -> Result<(), Fault> {
-        if wanted == 0 && !self.frame.is_null() {
+        let is_like = self.overdue == self.frame_overdue;
+        if wanted == 0 && !self.frame.is_null() && is_like {
             return Ok(());
         }
         if self.large.is_none() {
@@ -169,32 +186,60 @@ impl Channel {
                 self.cursor = unsafe { self.frame.add(FRAME_HEADER) };
                 // SAFETY: the end of the span.
                 self.limit = unsafe { self.frame.add(len) };
+                (self.end, self.frame_overdue) = (self.limit, self.overdue);
                 return Ok(());
             }
+        } else if !is_like {
+            self.close_large();
         }
         self.grow_large(wanted)
     }
 
-    /// Opens or grows the owned frame of this tick.
+    /// Opens or grows the owned frame of this tick: the last of its frames.
     fn grow_large(&mut self, wanted: usize) -> Result<(), Fault> {
-        let used = match &self.large {
-            None => 0,
-            Some(large) => self.cursor as usize - large.words.as_ptr() as usize,
+        let used = match self.large.as_ref().and_then(|large| large.last()) {
+            Some(last) if !self.cursor.is_null() => self.cursor as usize - last.words.as_ptr() as usize,
+            _ => 0,
         };
         let words = ((used + wanted).max(used * 2).max(FRAME_BYTES_MAX)).div_ceil(size_of::<u128>());
         let mut fresh: Buf<u128> = Buf::new(self.memory.clone());
         fresh.zero(words)?;
-        let empty = || Box::new(LargeFrame { words: Buf::new(self.memory.clone()), len: 0 });
-        let large = self.large.get_or_insert_with(empty);
+        if self.cursor.is_null() {
+            let words = Buf::new(self.memory.clone());
+            let frame = LargeFrame { words, count: 0, overdue: self.overdue };
+            self.large.get_or_insert_default().push(frame);
+            self.frame_overdue = self.overdue;
+        }
+        let Some(last) = self.large.as_mut().and_then(|large| large.last_mut()) else {
+            unreachable!("a frame is open")
+        };
         let kept = used.div_ceil(size_of::<u128>());
-        fresh[..kept].copy_from_slice(&large.words[..kept]);
-        large.words = fresh;
-        let start = large.words.as_mut_ptr().cast::<u8>();
+        fresh[..kept].copy_from_slice(&last.words[..kept]);
+        last.words = fresh;
+        let start = last.words.as_mut_ptr().cast::<u8>();
         // SAFETY: `used` bytes were copied, and the buffer is longer.
         self.cursor = unsafe { start.add(used) };
         // SAFETY: the end of the buffer.
         self.limit = unsafe { start.add(words * size_of::<u128>()) };
+        self.end = self.limit;
         Ok(())
+    }
+
+    /// Ends the open one of the owned frames, if one is.
+    fn close_large(&mut self) {
+        let Some(mut last) = self.large.as_mut().and_then(|large| large.pop()) else { return };
+        if !self.cursor.is_null() {
+            last.count = self.count(last.words.as_mut_ptr().cast()) as usize;
+            self.is_closed();
+        }
+        self.large.get_or_insert_default().push(last);
+    }
+
+    /// No frame is open.
+    fn is_closed(&mut self) {
+        self.frame = null_mut();
+        (self.cursor, self.limit, self.end) = (null_mut(), null_mut(), null_mut());
+        self.entries = 0;
     }
 
     /// Records in the open frame, whose first byte of payload is at `start`.
@@ -215,10 +260,7 @@ impl Channel {
                 self.commit(NonNull::new(self.frame), len, KIND_RECORDS, now, count);
             }
         }
-        self.frame = null_mut();
-        self.cursor = null_mut();
-        self.limit = null_mut();
-        self.entries = 0;
+        self.is_closed();
     }
 
     fn commit(&mut self, at: Option<NonNull<u8>>, len: usize, kind: u32, now: TickTime, count: u32) {
@@ -231,7 +273,7 @@ impl Channel {
             time: now.time.0,
             count,
             stride: self.stride,
-            zero: 0,
+            overdue: if kind == KIND_RECORDS { self.frame_overdue.0 } else { EventTime::MIN.0 },
         };
         // SAFETY: the span was claimed for this frame.
         unsafe { at.cast::<Header>().write(header) };
@@ -271,19 +313,15 @@ impl Channel {
             .unwrap_or_else(|| unreachable!("the reserve was checked before the tick began"))
     }
 
-    /// Hands the owned frame over.
+    /// Hands the owned frames over.
     fn send_large(&mut self, now: TickTime) {
-        let Some(mut large) = self.large.take() else { return };
-        let start = large.words.as_mut_ptr().cast::<u8>();
-        let count = self.count(start);
-        large.len = self.cursor as usize - start as usize;
-        self.cursor = null_mut();
-        self.limit = null_mut();
-        self.entries = 0;
+        self.close_large();
+        let Some(large) = self.large.take() else { return };
+        let count = large.iter().map(|frame| frame.count).sum::<usize>() as u32;
         let len = FRAME_HEADER + FRAME_ALIGN;
         let (span, _) = self.claim_reserved(len);
         // SAFETY: the claimed span holds a header and an address; the box is given away with it.
-        unsafe { span.add(FRAME_HEADER).cast::<*mut LargeFrame>().write(Box::into_raw(large)) };
+        unsafe { span.add(FRAME_HEADER).cast::<*mut LargeFrames>().write(Box::into_raw(large)) };
         self.commit(Some(span), len, KIND_LARGE, now, count);
     }
 
@@ -320,11 +358,12 @@ mod tests {
     use crate::record::read;
     use crate::state::memory::{HeapMemory, Region};
     use alloc::string::String;
+    use alloc::vec;
     use alloc::vec::Vec;
     use core::fmt::Debug;
 
-    /// What came out of a ring in one tick, with the watermark of its last frame.
-    type Step<T> = (Tick, Vec<T>, EventTime);
+    /// What came out of a ring in one tick, with the watermark of its last frame, and how far each record is overdue.
+    type Step<T> = (Tick, Vec<T>, EventTime, Vec<EventTime>);
 
     fn channel<T: Record>(memory: Arc<dyn Memory>) -> (Channel, Consumer) {
         let (producer, consumer) = ring(&HeapMemory, RING_BYTES_MIN).unwrap();
@@ -348,12 +387,14 @@ mod tests {
             let head = peek(ring).unwrap();
             large += usize::from(kind == KIND_LARGE);
             if into.last().is_none_or(|tock| tock.0 != head.tick) {
-                into.push((head.tick, Vec::new(), EventTime::MIN));
+                into.push((head.tick, Vec::new(), EventTime::MIN, Vec::new()));
             }
             assert_eq!(head.time.0, head.tick.0 as i64 * 10);
             let tock = into.last_mut().unwrap();
             let watermark = take(ring, head, RowFormat::of::<T>(), |frame| {
                 let batch = frame.batch::<T>();
+                let overdue = batch.overdue().unwrap_or(EventTime::MIN);
+                tock.3.extend(core::iter::repeat_n(overdue, frame.count()));
                 match batch.fixed() {
                     Some(rows) => tock.1.extend(rows.iter().map(read::<T>)),
                     None => tock.1.extend(batch.entries().map(|(_, archived)| read::<T>(archived))),
@@ -376,7 +417,15 @@ mod tests {
                     receive(&mut consumer, 1, &mut seen);
                 }
                 let records: Vec<T> = (0..chance % 40).map(|n| make(chance.wrapping_add(n * n))).collect();
+                let (mut overdue, mut each) = (EventTime::MIN, Vec::new());
                 for (n, record) in records.iter().enumerate() {
+                    // One tick in three has some that are overdue, alone or several in a row, and what was said may be said again, or taken back.
+                    let draw = hash::join(chance, n as u64);
+                    if chance % 3 == 0 && draw % 4 == 0 {
+                        overdue = EventTime([i64::MIN, 7, 8][(draw >> 8) as usize % 3]);
+                        channel.set_overdue((overdue > EventTime::MIN).then_some(overdue));
+                    }
+                    each.push(overdue);
                     channel.push(record, 0, now(tick)).unwrap();
                     if n % 16 == 15 && chance >> 62 == 0 {
                         channel.flush(now(tick));
@@ -384,11 +433,12 @@ mod tests {
                 }
                 // It rises, rests, and now and then falls back, as that of a shard which was idle does.
                 let watermark = EventTime((chance >> 8) as i64 % 3 + tick as i64 / 5);
+                channel.set_overdue(None);
                 let quiet = records.is_empty() && sent.last().is_some_and(|last| last.2 == watermark);
                 let news = channel.seal(now(tick), EventTime::MIN, watermark);
                 assert!(!(news && quiet), "a tick without news costs nothing");
                 if !quiet {
-                    sent.push((Tick(tick), records, watermark));
+                    sent.push((Tick(tick), records, watermark, each));
                 }
                 receive(&mut consumer, (chance >> 40) as usize % 4, &mut seen);
             }
@@ -423,7 +473,8 @@ mod tests {
         channel.seal(now(1), EventTime::MIN, EventTime(5));
         let mut seen: Vec<Step<u64>> = Vec::new();
         assert_eq!(receive(&mut consumer, usize::MAX, &mut seen), 1);
-        assert!(seen == [(Tick(1), (0..100_000).collect(), EventTime(5))]);
+        let none = vec![EventTime::MIN; 100_000];
+        assert!(seen == [(Tick(1), (0..100_000).collect(), EventTime(5), none)]);
     }
 
     #[test]

@@ -3,18 +3,20 @@
 //! ```text
 //!  0        4        8                16               24               32       36       40       48
 //!  +--------+--------+----------------+----------------+----------------+--------+--------+--------+-------- ... -+
-//!  |  len   |  kind  |      tick      |   watermark    |      time      | count  | stride |   0    | payload      |
+//!  |  len   |  kind  |      tick      |   watermark    |      time      | count  | stride |overdue | payload      |
 //!  +--------+--------+----------------+----------------+----------------+--------+--------+--------+-------- ... -+
 //!  stride > 0   fixed:     count archived records of `stride` bytes each
 //!  stride = 0   variable:  count entries:  | len u32 | 0 u32 | hash u64 | archived bytes, padded to 16 |
-//!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `LargeFrame`
+//!  kind 0 Records   1 Mark: no records, only the watermark   2 Large: payload is the address of a boxed `LargeFrames`
 //!  kind 3 Wrap: skip to the beginning of the ring (written by the ring itself; it has the first eight bytes only)
 //! ```
 //!
 //! Integers are in the machine's order: a frame in a ring never leaves the process. `watermark` is the sender's as of the
 //! end of the frame's tick when this is the tick's last frame, and an older one otherwise, so it never runs ahead of a record. `time` is the
 //! processing time of the tick, as the sender knew it at its first frame; in a mark, as it knows it at the end.
-//! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record.
+//! An idle sender says [`IDLE`](crate::stage::context::IDLE), and takes it back with its next record. `overdue` is the watermark of their own
+//! partition that the records are behind, if they are: see [`Link::overdue`](crate::operator::push::Link::overdue); the beginning of time, which nothing is
+//! behind, says that they are not.
 //!
 //! This file and `channel.rs` hold the unsafe code that interprets frame bytes. Operators see a [`Batch`]: rows of a type that the frame is
 //! known to have, since the exchange was built for it.
@@ -27,6 +29,7 @@ use crate::ids::{EventTime, Tick};
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, read};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::any::{TypeId, type_name};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -35,7 +38,7 @@ use core::ptr::NonNull;
 pub(crate) const KIND_RECORDS: u32 = 0;
 /// Only a watermark.
 pub(crate) const KIND_MARK: u32 = 1;
-/// The payload is the address of a boxed [`LargeFrame`].
+/// The payload is the address of boxed [`LargeFrames`].
 pub(crate) const KIND_LARGE: u32 = 2;
 const _: () = assert!(KIND_WRAP == 3);
 
@@ -50,7 +53,7 @@ pub(crate) struct Header {
     pub(crate) time: i64,
     pub(crate) count: u32,
     pub(crate) stride: u32,
-    pub(crate) zero: u64,
+    pub(crate) overdue: i64,
 }
 const _: () = assert!(size_of::<Header>() == FRAME_HEADER && align_of::<Header>() <= FRAME_ALIGN);
 
@@ -76,8 +79,13 @@ pub(crate) const ENTRY_HEADER: usize = size_of::<EntryHeader>();
 /// A frame that did not fit into the ring, owned by the message that points to it.
 pub(crate) struct LargeFrame {
     pub(crate) words: crate::state::memory::Buf<u128>,
-    pub(crate) len: usize,
+    /// Of its records.
+    pub(crate) count: usize,
+    pub(crate) overdue: EventTime,
 }
+
+/// One after the other, each as long as what is overdue does not change.
+pub(crate) type LargeFrames = Vec<LargeFrame>;
 
 /// What the rows of an exchange are: the type that its sender writes.
 #[derive(Clone, Copy, Debug)]
@@ -111,24 +119,36 @@ pub struct Frame<'a> {
     len: usize,
     count: usize,
     format: RowFormat,
+    overdue: EventTime,
     _ring: PhantomData<&'a u8>,
 }
 
 impl<'a> Frame<'a> {
-    /// `count` records of `format` that were written over `words`.
+    /// `count` records of `format` that were written over `words`, and are as far overdue.
     ///
     /// # Safety
     /// They were, as in a ring.
-    pub(crate) unsafe fn of_rows(format: RowFormat, words: &'a [u128], count: usize) -> Self {
+    pub(crate) unsafe fn of_rows(
+        format: RowFormat,
+        words: &'a [u128],
+        count: usize,
+        overdue: EventTime,
+    ) -> Self {
         let payload = NonNull::from(words).cast();
-        Frame { payload, len: size_of_val(words), count, format, _ring: PhantomData }
+        Frame { payload, len: size_of_val(words), count, format, overdue, _ring: PhantomData }
     }
 
     /// As [`of_rows`](Self::of_rows), for tests, which write what they say.
     #[cfg(test)]
     pub(crate) fn over(format: RowFormat, words: &'a [u128], count: usize) -> Self {
         // SAFETY: by whoever writes the test.
-        unsafe { Self::of_rows(format, words, count) }
+        unsafe { Self::of_rows(format, words, count, EventTime::MIN) }
+    }
+
+    /// The same records, which are overdue by so much.
+    #[cfg(test)]
+    pub(crate) fn behind(self, overdue: EventTime) -> Self {
+        Frame { overdue, ..self }
     }
 }
 
@@ -140,6 +160,12 @@ pub struct Batch<'a, R> {
 }
 
 impl<'a, R: Record> Batch<'a, R> {
+    /// See [`Frame::overdue`].
+    #[inline(always)]
+    pub fn overdue(&self) -> Option<EventTime> {
+        self.frame.overdue()
+    }
+
     /// The rows, where all have one size: they lie side by side.
     #[inline(always)]
     pub fn fixed(&self) -> Option<&'a [R::Archived]> {
@@ -180,6 +206,12 @@ impl<'a> Frame<'a> {
     /// Number of records.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The watermark that their own partition had reached before the records came, if they are overdue.
+    #[inline(always)]
+    pub fn overdue(&self) -> Option<EventTime> {
+        (self.overdue > EventTime::MIN).then_some(self.overdue)
     }
 
     /// The records, as what they are.
@@ -244,29 +276,34 @@ pub(crate) fn peek(ring: &mut Consumer) -> Option<Head> {
 }
 
 /// Takes the frame that [`peek`] showed: hands its records, if any, to `read`, and returns the sender's watermark. `format` is what the sender
-/// writes into this ring: whoever built the two ends has seen to that.
+/// writes into this ring: whoever built the two ends has seen to that. What did not fit into the ring may be several frames.
 pub(crate) fn take<E>(
     ring: &mut Consumer,
     head: Head,
     format: RowFormat,
-    read: impl FnOnce(Frame<'_>) -> Result<(), E>,
+    mut read: impl FnMut(Frame<'_>) -> Result<(), E>,
 ) -> Result<EventTime, E> {
     // SAFETY: the frame stays in place until it is consumed below.
     let header = unsafe { head.at.read() };
     // SAFETY: the payload follows the header.
     let payload = unsafe { head.at.add(1) }.cast::<u8>();
-    let frame =
-        |payload, len| Frame { payload, len, count: header.count as usize, format, _ring: PhantomData };
     let outcome = match header.kind {
-        KIND_RECORDS => read(frame(payload, header.len as usize - FRAME_HEADER)),
+        KIND_RECORDS => {
+            let (len, count) = (header.len as usize - FRAME_HEADER, header.count as usize);
+            let overdue = EventTime(header.overdue);
+            read(Frame { payload, len, count, format, overdue, _ring: PhantomData })
+        }
         KIND_MARK => Ok(()),
         KIND_LARGE => {
-            // SAFETY: the sender boxed the frame and gave it away with this message, which is read once.
-            let large = unsafe { Box::from_raw(payload.cast::<*mut LargeFrame>().read()) };
-            // The message goes first: were it still there after a panic in `read`, the frame would be freed twice.
+            // SAFETY: the sender boxed the frames and gave them away with this message, which is read once.
+            let large = unsafe { Box::from_raw(payload.cast::<*mut LargeFrames>().read()) };
+            // The message goes first: were it still there after a panic in `read`, the frames would be freed twice.
             ring.consume(header.len as usize);
-            let start = NonNull::new(large.words.as_ptr().cast_mut()).map_or(payload, NonNull::cast);
-            return read(frame(start, large.len)).map(|()| EventTime(header.watermark));
+            let frames = large.iter().try_for_each(|frame| {
+                // SAFETY: so many records of the format were written over the words.
+                read(unsafe { Frame::of_rows(format, &frame.words, frame.count, frame.overdue) })
+            });
+            return frames.map(|()| EventTime(header.watermark));
         }
         kind => unreachable!("frame of kind {kind}"),
     };

@@ -5,6 +5,7 @@
 use crate::bounds::{FRAME_ALIGN, LOCAL_FRAME_BYTES};
 use crate::exchange::frame::{ENTRY_HEADER, EntryHeader, Frame, RowFormat};
 use crate::fault::Fault;
+use crate::ids::EventTime;
 use crate::record::{NotWritten, Record, is_fixed, write_entry, write_fixed};
 use crate::state::memory::{Buf, Memory};
 use alloc::sync::Arc;
@@ -16,13 +17,27 @@ pub(crate) struct LocalFrame {
     used: usize,
     rows: usize,
     format: RowFormat,
+    /// As of a frame in a ring: what is written to it is so far overdue.
+    overdue: EventTime,
 }
 
 impl LocalFrame {
     /// A frame for rows that are `R`s.
     pub(crate) fn new<R: Record>(memory: &Arc<dyn Memory>) -> Self {
         const { assert!(align_of::<R::Archived>() <= FRAME_ALIGN) };
-        LocalFrame { words: Buf::new(memory.clone()), used: 0, rows: 0, format: RowFormat::of::<R>() }
+        LocalFrame {
+            words: Buf::new(memory.clone()),
+            used: 0,
+            rows: 0,
+            format: RowFormat::of::<R>(),
+            overdue: EventTime::MIN,
+        }
+    }
+
+    /// What is pushed from now on is overdue, or is not any more. There are no rows in it.
+    pub(crate) fn set_overdue(&mut self, watermark: Option<EventTime>) {
+        debug_assert_eq!(self.rows, 0, "rows are taken before those that are not like them come");
+        self.overdue = watermark.unwrap_or(EventTime::MIN);
     }
 
     /// Rows that wait.
@@ -114,7 +129,7 @@ impl LocalFrame {
             return Ok(());
         }
         // SAFETY: so many rows of the format were written, one after the other from the start.
-        let outcome = read(unsafe { Frame::of_rows(self.format, &self.words, rows) });
+        let outcome = read(unsafe { Frame::of_rows(self.format, &self.words, rows, self.overdue) });
         if size_of_val(&*self.words) > 4 * LOCAL_FRAME_BYTES {
             // One row was large.
             self.words = Buf::new(self.words.memory());

@@ -136,6 +136,10 @@ impl Link for ExchangeWriter {
         self.channels.iter_mut().all(Channel::can_seal)
     }
 
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        self.channels.iter_mut().for_each(|channel| channel.set_overdue(watermark));
+    }
+
     fn part(&self) -> Option<Part> {
         Some(Part::exchange(self.edge))
     }

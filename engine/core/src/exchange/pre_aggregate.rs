@@ -46,6 +46,8 @@ pub struct PreAggregatedByKey<FK, A, K, I> {
     rows: Vec<Row<K, I>>,
     /// The number of a row, and one more; 0 where there is none.
     slots: Box<[u16; SLOTS]>,
+    /// What comes is overdue: it crosses at once and by itself, as rows of one record.
+    overdue: Option<EventTime>,
     router: Arc<Router>,
     channels: ExchangeWriter,
 }
@@ -81,6 +83,7 @@ impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
             pane,
             rows,
             slots: Box::new([0; SLOTS]),
+            overdue: None,
             router,
             channels,
         }
@@ -101,6 +104,9 @@ impl<FK, A, K: Key, I: Record> PreAggregatedByKey<FK, A, K, I> {
     fn find(&self, hash: u64, pane: i64, key: &K) -> Result<usize, Option<usize>> {
         // The high bits of a hash choose the shard.
         let first = hash as usize;
+        if self.overdue.is_some() {
+            return Err(None);
+        }
         for slot in (0..LOOKS).map(|look| first.wrapping_add(look) % SLOTS) {
             let Some(number) = usize::from(self.slots[slot]).checked_sub(1) else {
                 return Err((self.rows.len() < Self::ROWS).then_some(slot));
@@ -168,9 +174,15 @@ impl<FK: 'static, A: 'static, K: Key, I: Record> Pipe for PreAggregatedByKey<FK,
 impl<FK: 'static, A: 'static, K: Key, I: Record> Link for PreAggregatedByKey<FK, A, K, I> {
     /// What the channels have no room for goes beside the ring, as ever.
     fn seal(&mut self, end: TickEnd) {
+        if self.overdue.is_some() {
+            Link::overdue(&mut self.channels, None);
+        }
         for Row { hash, slot, keyed } in self.rows.drain(..) {
             self.slots[slot] = 0;
             send(&mut self.channels, &self.router, hash, &keyed);
+        }
+        if self.overdue.is_some() {
+            Link::overdue(&mut self.channels, self.overdue);
         }
         Link::seal(&mut self.channels, end);
     }
@@ -189,6 +201,11 @@ impl<FK: 'static, A: 'static, K: Key, I: Record> Link for PreAggregatedByKey<FK,
 
     fn can_seal(&mut self) -> bool {
         Link::can_seal(&mut self.channels)
+    }
+
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        self.overdue = watermark;
+        Link::overdue(&mut self.channels, watermark);
     }
 
     fn part(&self) -> Option<Part> {

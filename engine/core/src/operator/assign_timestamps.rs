@@ -10,7 +10,8 @@
 //! ([`Stage`](crate::stage)). Were it held up here, a partition that comes back would hold others back or not depending on whose
 //! shard it shares. `docs/operating/time.md` has the rules.
 //!
-//! A record whose time is far ahead of its partition is counted and moves nothing: see [`early`]. That costs a record one comparison.
+//! A record whose time is far ahead of its partition is counted and moves nothing: see [`early`]. That costs a record one comparison, and so does
+//! the other way round: one that is older than what its partition's watermark has come to is pushed on as [overdue](Link::overdue), with that watermark.
 
 mod early;
 
@@ -56,17 +57,25 @@ impl WatermarkKind {
         )
     }
 
+    /// How far the watermark is behind the newest time.
+    fn lag(&self) -> i64 {
+        match *self {
+            WatermarkKind::Bounded { nanos, .. } => nanos,
+            WatermarkKind::Source | WatermarkKind::Clock => 0,
+        }
+    }
+
+    /// How far behind the newest time a record is that may be overdue.
+    fn within(&self) -> u64 {
+        self.lag().unsigned_abs() + 1
+    }
+
     /// How far ahead a record may be, if there is a bound.
     fn early_nanos(&self) -> Option<i64> {
         match *self {
             WatermarkKind::Bounded { early_nanos, .. } if early_nanos < i64::MAX => Some(early_nanos),
             _ => None,
         }
-    }
-
-    /// The limit before anything is known of the partition in hand.
-    fn first_limit(&self) -> EventTime {
-        if self.early_nanos().is_some() { EventTime::MIN } else { EventTime::MAX }
     }
 }
 
@@ -89,12 +98,19 @@ struct Generator {
     index: usize,
     context: Rc<StageContext>,
     watermark: Rc<Cell<EventTime>>,
-    /// The newest time since the last mark, early ones aside.
+    /// The newest time of the partition in hand, early ones aside; of a watermark that does not follow the times, the watermark itself.
     newest: EventTime,
-    /// A record up to this time is not early; others have to be looked at.
+    /// A record that is this far behind the newest time may be overdue, and has to be looked at: more than the watermark is, or none at all as long as
+    /// those behind the operator take what comes for overdue.
+    within: u64,
+    /// Whether the watermark follows the times.
+    follows: bool,
+    /// A record from this time on may be early, and has to be looked at: any, if it is the first since the last mark.
     limit: EventTime,
-    /// Early records have come since the last mark.
+    /// Records have come since the last mark.
     heard: bool,
+    /// What those behind were told: see [`Link::overdue`].
+    told: Option<EventTime>,
     partitions: Vec<Progress>,
     /// The place of the partition that was looked up last: they come in turn.
     place: usize,
@@ -180,7 +196,6 @@ impl Generator {
             // A shard without a partition has nothing that could come late.
             watermark.set(EventTime::MAX);
         }
-        let limit = timing.first_limit();
         let line =
             context.stats.heard.iter().position(|line| line.generator == index).unwrap_or(usize::MAX / 2);
         Generator {
@@ -189,8 +204,11 @@ impl Generator {
             watermark,
             context,
             newest: EventTime::MIN,
-            limit,
+            within: timing.within(),
+            follows: matches!(timing, WatermarkKind::Bounded { .. }),
+            limit: EventTime::MIN,
             heard: false,
+            told: None,
             partitions,
             place: 0,
             line,
@@ -222,24 +240,66 @@ impl Generator {
     #[cold]
     #[inline(never)]
     fn is_early(&mut self, at: EventTime) -> bool {
-        let (Some(bound), Some(place)) = (self.timing.early_nanos(), self.place()) else { return false };
-        let trend = &mut self.partitions[place].trend;
+        let Some(place) = self.place() else { return false };
+        let (follows, bound) = (self.follows, self.timing.early_nanos());
+        let partition = &mut self.partitions[place];
+        if !core::mem::replace(&mut self.heard, true) {
+            self.newest = if follows { partition.trend.newest } else { partition.watermark };
+        }
+        let Some(bound) = bound else {
+            self.limit = EventTime::MAX;
+            return false;
+        };
+        let trend = &mut partition.trend;
         trend.newest = trend.newest.max(self.newest);
         let early = trend.is_early(at, bound);
         self.limit = trend.limit(bound);
         if early {
-            self.heard = true;
+            // It may be that time goes on elsewhere, and this one is early there.
+            self.newest = trend.newest;
             self.context.stats.early.add(1);
         }
         early
+    }
+
+    /// Notes a usual record. Whether it is older than what its partition has come to, or else has to be told apart from such a one.
+    #[inline(always)]
+    fn note_time(&mut self, at: EventTime) -> bool {
+        if !self.follows {
+            return at < self.newest || self.within == 0;
+        }
+        self.newest = self.newest.max(at);
+        // As a number without a sign, which has room for any distance.
+        self.newest.0.wrapping_sub(at.0) as u64 >= self.within
+    }
+
+    /// What those behind have to be told before the record at this time, if anything.
+    #[cold]
+    #[inline(never)]
+    fn to_tell(&mut self, at: EventTime) -> Option<Option<EventTime>> {
+        // As for the watermark: only the end of the input is the end of time.
+        let watermark = self.newest.minus(self.timing.lag()).min(IDLE.minus(1));
+        let overdue = (at < watermark).then_some(watermark);
+        (overdue != self.told).then(|| {
+            self.have_told(overdue);
+            overdue
+        })
+    }
+
+    /// Those behind take what comes for that now.
+    fn have_told(&mut self, overdue: Option<EventTime>) {
+        self.told = overdue;
+        self.within = if overdue.is_some() { 0 } else { self.timing.within() };
     }
 
     fn progress(&mut self, taken: &Taken, now: Nanos) -> bool {
         let Some(place) = self.place() else { return false };
         let partition = &mut self.partitions[place];
         let before = *partition;
-        let heard = self.newest > EventTime::MIN || self.heard;
-        partition.trend.newest = partition.trend.newest.max(self.newest);
+        let heard = self.heard;
+        if self.follows {
+            partition.trend.newest = partition.trend.newest.max(self.newest);
+        }
         if partition.heard == Nanos(0) || heard {
             partition.heard = now;
         }
@@ -258,7 +318,7 @@ impl Generator {
         };
         // Only the end of the input closes the last window that there can be.
         partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
-        (self.newest, self.limit, self.heard) = (EventTime::MIN, self.timing.first_limit(), false);
+        (self.newest, self.limit, self.heard) = (EventTime::MIN, EventTime::MIN, false);
         let news = *partition != before;
         if news {
             self.tell(place, now);
@@ -282,6 +342,11 @@ impl Generator {
 impl Link for Generator {
     fn mark(&mut self, taken: &Taken, now: Nanos) -> bool {
         self.progress(taken, now)
+    }
+
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        // Those behind were told the same, of times that records do not have there.
+        self.have_told(watermark);
     }
 
     fn part(&self) -> Option<Part> {
@@ -348,13 +413,17 @@ impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool
     fn push(&mut self, _: EventTime, record: T) {
         let at = (self.f)(&record);
         let generator = &mut self.generator;
-        if at > generator.limit && generator.is_early(at) {
+        let has_to_tell = if at >= generator.limit && generator.is_early(at) {
             if APART {
                 self.early.push(at, record);
                 return;
             }
+            generator.told.is_some()
         } else {
-            generator.newest = generator.newest.max(at);
+            generator.note_time(at)
+        };
+        if has_to_tell && let Some(overdue) = generator.to_tell(at) {
+            self.next.overdue(overdue);
         }
         self.next.push(at, record);
     }

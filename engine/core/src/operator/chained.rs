@@ -189,6 +189,12 @@ impl<O: Operator, FK: 'static, FI: 'static, T: 'static, I: 'static> Link for ToC
         inner.operator.flush();
     }
 
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        let mut inner = self.to.borrow_mut();
+        inner.drain_within(&self.context);
+        inner.rows.set_overdue(watermark);
+    }
+
     fn room(&mut self) -> usize {
         let mut inner = self.to.borrow_mut();
         let waiting = inner.rows.len();

@@ -18,7 +18,8 @@
 //! could have a duplicate in, at most three.
 //!
 //! A record so old that part of what it has to be compared with is forgotten is late, unless what is left
-//! shows that it is a duplicate. It is counted, and goes into the late output.
+//! shows that it is a duplicate. It is counted, and goes into the late output. What is left to a record is what would be left if there were no other
+//! partition than its own, so that it does not depend on how far the others are.
 
 use crate::bounds::{BATCH, FIRE_ROWS_MAX, PANE_ROWS};
 use crate::exchange::frame::Frame;
@@ -81,24 +82,40 @@ impl<K: Key> Seen<K> {
         }
     }
 
-    /// Judges a record, and remembers it if it is the first.
+    /// From which time on everything is remembered that a record can be a duplicate of, once the watermark has come to this.
+    fn known(&self, watermark: i64) -> i64 {
+        watermark.div_euclid(self.horizon).saturating_mul(self.horizon)
+    }
+
+    /// The first generation that is remembered then.
+    fn first(&self, watermark: i64) -> i64 {
+        watermark.div_euclid(self.horizon).saturating_sub(1)
+    }
+
+    /// Judges a record, and remembers it if it is the first. Its own partition has come to `watermark`, and what would be forgotten by then has no part
+    /// in it.
     fn judge(
         &mut self,
         hash: u64,
         at: i64,
+        watermark: i64,
         same: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
     ) -> Result<Verdict, Fault> {
         let mut generations = self.generations.borrow_mut();
         let number = at.div_euclid(self.horizon);
+        let first = self.first(watermark);
         for generation in Self::near(&generations, number) {
+            if generations.number(generation).is_some_and(|number| number < first) {
+                continue;
+            }
             let (table, _) = generations.table_mut(generation);
             let passed = table.find(hash, &same);
             if passed.is_some_and(|passed| passed.abs_diff(at) < self.horizon.unsigned_abs()) {
                 return Ok(Verdict::Duplicate);
             }
         }
-        if i128::from(at) < self.known.borrow().get() {
+        if at < self.known(watermark) || i128::from(at) < self.known.borrow().get() {
             return Ok(Verdict::Late);
         }
         let generation = generations.open(number);
@@ -110,12 +127,11 @@ impl<K: Key> Seen<K> {
     /// No record that matters is older than `watermark` any more: forgets what only such a one could be a
     /// duplicate of, within `budget` rows' worth of time; true when all of it is forgotten.
     fn advance(&mut self, watermark: i64, budget: &mut usize) -> bool {
-        let number = watermark.div_euclid(self.horizon);
-        self.known.borrow_mut().raise(number.saturating_mul(self.horizon).into());
+        self.known.borrow_mut().raise(self.known(watermark).into());
         let mut generations = self.generations.borrow_mut();
         loop {
             generations.clear_some(budget);
-            let expired = |generation: i64| generation < number.saturating_sub(1);
+            let expired = |generation: i64| generation < self.first(watermark);
             if generations.is_clean() && !generations.number(0).is_some_and(expired) {
                 return true;
             }
@@ -151,36 +167,47 @@ impl<K: Key, T: Record, N: Push<T>> DeduplicateOperator<K, T, N> {
         DeduplicateOperator { seen, next, late, context: at.context, _records: PhantomData }
     }
 
-    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
+    #[cold]
+    fn late(&mut self, keyed: &ArchivedKeyed<K, T>) {
+        self.context.stats.late.add(1);
+        self.late.push(EventTime(keyed.at.into()), read(&keyed.item));
+    }
+
+    fn take(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>, watermark: i64) -> Result<(), Fault> {
         let at: i64 = keyed.at.into();
-        match self.seen.judge(hash, at, |key| key.is(&keyed.key), || read(&keyed.key))? {
+        match self.seen.judge(hash, at, watermark, |key| key.is(&keyed.key), || read(&keyed.key))? {
             Verdict::First => self.next.push(EventTime(at), read(&keyed.item)),
             Verdict::Duplicate => self.context.stats.duplicates.add(1),
-            Verdict::Late => {
-                self.context.stats.late.add(1);
-                self.late.push(EventTime(at), read(&keyed.item));
-            }
+            Verdict::Late => self.late(keyed),
         }
         Ok(())
     }
 
     /// Up to [`BATCH`] records of fixed size: where they are of about one time, their lookups overlap.
-    fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>]) -> Result<(), Fault> {
+    fn take_batch(&mut self, batch: &[ArchivedKeyed<K, T>], watermark: i64) -> Result<(), Fault> {
         let mut hashes = [0; BATCH];
         for (hash, keyed) in hashes.iter_mut().zip(batch) {
             *hash = read::<K>(&keyed.key).hash();
         }
         self.seen.prefetch(&hashes[..batch.len()], batch[0].at.into());
-        hashes.iter().zip(batch).try_for_each(|(hash, keyed)| self.take(*hash, keyed))
+        hashes.iter().zip(batch).try_for_each(|(hash, keyed)| self.take(*hash, keyed, watermark))
     }
 }
 
 impl<K: Key, T: Record, N: Push<T>> Operator for DeduplicateOperator<K, T, N> {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let batch = frame.batch::<Keyed<K, T>>();
+        let overdue = frame.overdue();
+        if overdue.is_some() {
+            self.next.overdue(overdue);
+        }
+        let watermark = overdue.unwrap_or(EventTime::MIN).0;
         match batch.fixed() {
-            Some(records) => records.chunks(BATCH).try_for_each(|batch| self.take_batch(batch))?,
-            None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?,
+            Some(records) => records.chunks(BATCH).try_for_each(|batch| self.take_batch(batch, watermark))?,
+            None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed, watermark))?,
+        }
+        if overdue.is_some() {
+            self.next.overdue(None);
         }
         self.context.check()
     }
@@ -231,7 +258,7 @@ mod tests {
     }
 
     fn judge(seen: &mut Seen<u64>, key: u64, at: i64) -> Verdict {
-        seen.judge(key.hash(), at, |k| *k == key, || key).unwrap()
+        seen.judge(key.hash(), at, i64::MIN, |k| *k == key, || key).unwrap()
     }
 
     /// In steps of a generation.

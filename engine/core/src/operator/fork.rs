@@ -21,6 +21,9 @@ pub type Queue<T> = Rc<RefCell<QueuedRecords<T>>>;
 /// What is in a queue between chains.
 pub struct QueuedRecords<T> {
     records: Counted<(EventTime, T)>,
+    /// How many have come, and of those that are overdue: after how many, and how far.
+    came: u64,
+    overdue: Counted<(u64, EventTime)>,
     /// There was no room for a record, and what comes is dropped: the job stops.
     refused: Option<OutOfMemory>,
 }
@@ -54,13 +57,24 @@ impl<T> Counted<T> {
 impl<T> QueuedRecords<T> {
     /// None, in memory of `memory`.
     pub(crate) fn queue(memory: Arc<dyn Memory>) -> Queue<T> {
-        Rc::new(RefCell::new(QueuedRecords { records: Counted::new(&memory), refused: None }))
+        let (records, overdue) = (Counted::new(&memory), Counted::new(&memory));
+        Rc::new(RefCell::new(QueuedRecords { records, came: 0, overdue, refused: None }))
     }
 
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
         if self.refused.is_none() {
             self.refused = self.records.push((at, record)).err();
+            self.came += 1;
+        }
+    }
+
+    /// What is pushed next is overdue.
+    #[cold]
+    #[inline(never)]
+    fn note_overdue(&mut self, watermark: EventTime) {
+        if self.refused.is_none() {
+            self.refused = self.overdue.push((self.came, watermark)).err();
         }
     }
 }
@@ -68,23 +82,37 @@ impl<T> QueuedRecords<T> {
 /// The end of a chain in a queue.
 pub struct ToQueue<T> {
     queue: Queue<T>,
+    /// Of what this chain pushes: others may push into the same queue.
+    overdue: Option<EventTime>,
 }
 
 impl<T> ToQueue<T> {
     /// Puts what is pushed into `queue`.
     pub fn new(queue: Queue<T>) -> Self {
-        ToQueue { queue }
+        ToQueue { queue, overdue: None }
     }
 }
 
 impl<T: 'static> Pipe for ToQueue<T> {
-    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(self);
+    }
+}
+
+impl<T: 'static> Link for ToQueue<T> {
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        self.overdue = watermark;
+    }
 }
 
 impl<T: 'static> Push<T> for ToQueue<T> {
     #[inline(always)]
     fn push(&mut self, at: EventTime, record: T) {
-        self.queue.borrow_mut().push(at, record);
+        let mut queue = self.queue.borrow_mut();
+        if let Some(watermark) = self.overdue {
+            queue.note_overdue(watermark);
+        }
+        queue.push(at, record);
     }
 }
 
@@ -123,7 +151,10 @@ impl<T> ToBoth<T> {
 }
 
 impl<T: 'static> Pipe for ToBoth<T> {
-    fn each_link(&mut self, _: &mut dyn FnMut(&mut dyn Link)) {}
+    fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+        visit(&mut self.left);
+        visit(&mut self.right);
+    }
 }
 
 impl<T: Clone + 'static> Push<T> for ToBoth<T> {
@@ -147,13 +178,40 @@ pub trait ForkBuffer: Pipe {
 pub struct FromQueue<T, N> {
     queue: Queue<T>,
     taken: Counted<(EventTime, T)>,
+    overdue: Counted<(u64, EventTime)>,
     next: N,
 }
 
 impl<T, N> FromQueue<T, N> {
     /// Pushes what is in `queue` into `next`. What is taken out is in memory of `memory`.
     pub fn new(queue: Queue<T>, memory: Arc<dyn Memory>, next: N) -> Self {
-        FromQueue { queue, taken: Counted::new(&memory), next }
+        let (taken, overdue) = (Counted::new(&memory), Counted::new(&memory));
+        FromQueue { queue, taken, overdue, next }
+    }
+}
+
+impl<T: 'static, N: Push<T>> FromQueue<T, N> {
+    /// Pushes what was taken, some of which is overdue.
+    #[cold]
+    #[inline(never)]
+    fn drain_overdue(&mut self) {
+        let FromQueue { taken, overdue, next, .. } = self;
+        let (mut number, mut told) = (0, None);
+        let mut noted = overdue.items.iter().peekable();
+        taken.take_all(|(at, record)| {
+            let watermark = noted.next_if(|(of, _)| *of == number).map(|(_, watermark)| *watermark);
+            if watermark != told {
+                next.overdue(watermark);
+                told = watermark;
+            }
+            number += 1;
+            next.push(at, record);
+        });
+        if told.is_some() {
+            next.overdue(None);
+        }
+        drop(noted);
+        overdue.take_all(drop);
     }
 }
 
@@ -165,6 +223,12 @@ impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
                 return Err(refused.into());
             }
             core::mem::swap(&mut self.taken, &mut queue.records);
+            core::mem::swap(&mut self.overdue, &mut queue.overdue);
+            queue.came = 0;
+        }
+        if !self.overdue.items.is_empty() {
+            self.drain_overdue();
+            return Ok(());
         }
         self.taken.take_all(|(at, record)| self.next.push(at, record));
         Ok(())
@@ -180,8 +244,10 @@ impl<T: 'static, N: Pipe> Pipe for FromQueue<T, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::HEAP_STEP_BYTES;
     use crate::exchange::hash::join;
     use crate::state::memory::limited::Limited;
+    use alloc::vec::Vec;
 
     const BLOCK: usize = BlockQueue::<(u64, [u64; 15])>::BLOCK_BYTES;
 
@@ -207,6 +273,76 @@ mod tests {
         assert!(limited.in_use() > QUEUE_SPARE_MAX * BLOCK, "as many as there may be have stayed");
         drop(queue);
         assert_eq!(limited.in_use(), 0);
+    }
+
+    /// What came out of a queue, and how far it was overdue.
+    type Seen = Vec<(EventTime, u64, Option<EventTime>)>;
+
+    /// Notes what comes.
+    struct Out {
+        overdue: Option<EventTime>,
+        seen: Rc<RefCell<Seen>>,
+    }
+
+    impl Pipe for Out {
+        fn each_link(&mut self, visit: &mut dyn FnMut(&mut dyn Link)) {
+            visit(self);
+        }
+    }
+
+    impl Link for Out {
+        fn overdue(&mut self, watermark: Option<EventTime>) {
+            self.overdue = watermark;
+        }
+    }
+
+    impl Push<u64> for Out {
+        fn push(&mut self, at: EventTime, record: u64) {
+            self.seen.borrow_mut().push((at, record, self.overdue));
+        }
+    }
+
+    /// Two chains push into one queue, each with what is overdue of its own: through any number of blocks, one record or many in a row.
+    #[test]
+    fn what_is_overdue_is_so_behind_the_queue() {
+        let memory: Arc<dyn Memory> = Limited::new(usize::MAX);
+        let queue = QueuedRecords::queue(memory.clone());
+        let seen = Rc::<RefCell<Seen>>::default();
+        let mut from = FromQueue::new(queue.clone(), memory, Out { overdue: None, seen: seen.clone() });
+        for (round, count) in [3, 0, 700, 10_000, 900].into_iter().enumerate() {
+            let mut chains = [ToQueue::new(queue.clone()), ToQueue::new(queue.clone())];
+            let mut expected = Vec::new();
+            for n in 0..count {
+                let chance = join(round as u64, n);
+                let chain = &mut chains[(chance >> 40) as usize % 2];
+                // Rounds in which most are, few are and none is.
+                if chance % [2, 50, usize::MAX as u64][round % 3] == 1 {
+                    chain.overdue(Some(EventTime((chance >> 20) as i64 % 3)));
+                } else if chance % 3 == 0 {
+                    chain.overdue(None);
+                }
+                chain.push(EventTime(n as i64), chance);
+                expected.push((EventTime(n as i64), chance, chain.overdue));
+            }
+            from.drain().unwrap();
+            assert!(seen.take() == expected, "round {round}");
+            assert_eq!(from.next.overdue, None, "what comes next is not, unless that is said");
+        }
+    }
+
+    /// Notes of what is overdue count as records do: without room for them the job stops, and no record goes on as what it is not.
+    #[test]
+    fn notes_of_what_is_overdue_are_refused_without_room() {
+        let memory: Arc<dyn Memory> = Limited::new(HEAP_STEP_BYTES);
+        let queue = QueuedRecords::queue(memory.clone());
+        let seen = Rc::<RefCell<Seen>>::default();
+        let mut from = FromQueue::new(queue.clone(), memory, Out { overdue: None, seen: seen.clone() });
+        let mut chain = ToQueue::new(queue);
+        chain.push(EventTime(0), 1);
+        chain.overdue(Some(EventTime(7)));
+        // There is a block of records with room for more, and none for notes.
+        chain.push(EventTime(0), 2);
+        assert!(from.drain().is_err() && seen.borrow().is_empty());
     }
 
     #[test]

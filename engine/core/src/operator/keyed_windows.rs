@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!  pane       table: key -> value                        records are added here, as long as any window of the pane is open
+//!  waiting    table: (pane, key) -> value                overdue records that do not count for all of the pane's windows that are open here
 //!  suffixes   tables of several panes each, which windows of many panes share
 //!  merged     table of all panes of the window that closes, if it has several and does not share them
 //!  order      its keys sorted, one row each
@@ -17,9 +18,11 @@
 mod closing;
 mod merging;
 mod suffixes;
+mod waiting;
 
 use self::closing::Closing;
 use self::suffixes::Suffixes;
+use self::waiting::AtPane;
 use crate::aggregate::Overflow;
 use crate::bounds::{BATCH, FIRE_ROWS_MAX};
 use crate::exchange::frame::Batch;
@@ -30,7 +33,7 @@ use crate::record::key::Key;
 use crate::record::{Archived, Record, read};
 use crate::stage::build::OperatorContext;
 use crate::stage::context::StageContext;
-use crate::state::arena::Arena;
+use crate::state::arena::{Arena, ToChange};
 use crate::state::order::Order;
 use crate::state::prefetch::prefetch_slice;
 use crate::state::risen::Risen;
@@ -79,11 +82,34 @@ pub(crate) trait Closes<K, V> {
     fn flush(&mut self);
 }
 
+/// What is added to a table, or to several alike.
+trait Added<K, V> {
+    fn add_to(&mut self, hash: u64, to: ToChange<'_, K, V>) -> Result<(), Fault>;
+}
+
+/// A record as it lies in its frame.
+struct RecordOf<'a, K: Key, I: Record, A> {
+    keyed: &'a ArchivedKeyed<K, I>,
+    to: &'a A,
+}
+
+impl<K: Key, V: Record, I: Record, A: Adds<K, V, I>> Added<K, V> for RecordOf<'_, K, I, A> {
+    #[inline(always)]
+    fn add_to(&mut self, hash: u64, (table, saver): ToChange<'_, K, V>) -> Result<(), Fault> {
+        let RecordOf { keyed, to } = *self;
+        let place = table.place(hash, saver, |key| key.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
+        table.change(place, |value| to.add(value, &keyed.item));
+        Ok(())
+    }
+}
+
 /// See the [module](self).
 pub(crate) struct KeyedWindows<K, V> {
     windows: Windows,
     /// By their starts; few as a rule, and as many as there are records at worst.
     panes: Rc<RefCell<Arena<K, V>>>,
+    /// By the end of the first window that they count for.
+    waiting: Rc<RefCell<Arena<AtPane<K>, V>>>,
     /// Windows that end at or before this have closed. A border of a window may lie beyond the ends of time.
     closed: Rc<RefCell<Risen>>,
     closing: Closing,
@@ -109,6 +135,7 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
             windows,
             panes: at.store.arena(),
             closed: at.store.risen(i64::MIN.into()),
+            waiting: at.store.arena(),
             closing: Closing::No,
             due: Some(None),
             end: i64::MIN.into(),
@@ -145,6 +172,9 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
         batch: &Batch<'_, Keyed<K, I>>,
         to: &mut impl Adds<K, V, I>,
     ) -> Result<(), Fault> {
+        if let Some(watermark) = batch.overdue() {
+            return batch.each(|hash, keyed| self.add_overdue(hash, keyed, watermark, to));
+        }
         let Some(records) = batch.fixed() else {
             return self.add_entries(batch.entries(), to);
         };
@@ -228,8 +258,9 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
             |number, value, _| to.add(value, &record(number).item),
         )?;
         if self.suffixes.has(start) {
-            (0..len)
-                .try_for_each(|number| self.suffixes.add_behind(start, hashes[number], record(number), to))?;
+            (0..len).try_for_each(|number| {
+                self.suffixes.add_behind(start, hashes[number], RecordOf { keyed: record(number), to: &*to })
+            })?;
         }
         Ok(())
     }
@@ -245,12 +276,10 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
             self.add_late(keyed, to);
             return Ok(());
         };
-        let mut panes = self.panes.borrow_mut();
-        let (table, saver) = panes.table_mut(pane);
-        let place = table.place(hash, saver, |k| k.is(&keyed.key), || (read(&keyed.key), to.empty()))?;
-        table.change(place, |value| to.add(value, &keyed.item));
+        let mut record = RecordOf { keyed, to: &*to };
+        record.add_to(hash, self.panes.borrow_mut().table_mut(pane))?;
         if self.suffixes.has(start) {
-            self.suffixes.add_behind(start, hash, keyed, to)?;
+            self.suffixes.add_behind(start, hash, record)?;
         }
         Ok(())
     }
@@ -307,7 +336,8 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     /// The watermark at which the next window closes.
     pub(crate) fn due(&mut self) -> EventTime {
         let clamped = |due: i128| EventTime(due.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
-        self.next_due().map_or(EventTime::MAX, clamped)
+        let waiting = self.waiting.borrow().number(0).map_or(EventTime::MAX, EventTime);
+        self.next_due().map_or(EventTime::MAX, clamped).min(waiting)
     }
 
     /// See [`Operator::tidy`](crate::operator::Operator::tidy).

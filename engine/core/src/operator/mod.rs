@@ -17,6 +17,7 @@ pub mod process;
 pub mod push;
 #[cfg(test)]
 mod recovery;
+pub(crate) mod sessions;
 pub(crate) mod side;
 pub(crate) mod sort;
 pub(crate) mod window;
@@ -33,6 +34,7 @@ pub use process::{
     Expiring, ExpiringValue, FiredTimer, KeyContext, KeyedState, MapOf, MapState, ProcessFunction,
     ProcessOperator, StateDescription, StateOf, Ttl, ValueState,
 };
+pub use sessions::{OpenSessions, Sessions};
 pub use side::Side;
 pub use sort::SortOperator;
 pub use window::WindowOperator;

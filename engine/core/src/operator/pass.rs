@@ -26,6 +26,20 @@ impl<T: Record, N: Push<T>> Pass<T, N> {
     }
 }
 
+/// Has `push` let records of a frame out into `next`, which is told how far they are overdue.
+#[inline(always)]
+pub(crate) fn passing<N: Pipe, R>(frame: &Frame<'_>, next: &mut N, push: impl FnOnce(&mut N) -> R) -> R {
+    let overdue = frame.overdue();
+    if overdue.is_some() {
+        next.overdue(overdue);
+    }
+    let outcome = push(next);
+    if overdue.is_some() {
+        next.overdue(None);
+    }
+    outcome
+}
+
 /// Shows `take` each record of a frame.
 #[inline(always)]
 fn each<T: Record>(frame: &Frame<'_>, mut take: impl FnMut(EventTime, &Archived<T>)) {
@@ -39,7 +53,9 @@ fn each<T: Record>(frame: &Frame<'_>, mut take: impl FnMut(EventTime, &Archived<
 
 impl<T: Record, N: Push<T>> Operator for Pass<T, N> {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
-        each::<T>(&frame, |at, record| self.next.push(at, read(record)));
+        passing(&frame, &mut self.next, |next| {
+            each::<T>(&frame, |at, record| next.push(at, read(record)));
+        });
         self.context.check()
     }
 
@@ -77,8 +93,10 @@ where
     N: Push<I::Item>,
 {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
-        each::<T>(&frame, |at, record| {
-            (self.f)(record).into_iter().for_each(|made| self.next.push(at, made));
+        passing(&frame, &mut self.next, |next| {
+            each::<T>(&frame, |at, record| {
+                (self.f)(record).into_iter().for_each(|made| next.push(at, made));
+            });
         });
         self.context.check()
     }

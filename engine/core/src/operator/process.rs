@@ -43,6 +43,8 @@ where
     timers: Timers<K>,
     /// In the tick that completes.
     fired: Fired,
+    /// How far the records of the frame in hand are.
+    overdue: Option<EventTime>,
     may_wait: bool,
     next: N,
     context: Rc<StageContext>,
@@ -57,6 +59,7 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
             function,
             timers: at.store.timers(),
             fired: Fired::default(),
+            overdue: None,
             may_wait: at.may_wait,
             next,
             context: at.context,
@@ -78,9 +81,9 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
         self.states.begin(&in_hand)?;
         let next = &mut self.next;
         let mut out = |at, row| next.push(at, row);
-        let may_wait_for_time = P::PROCESSING_TIMERS;
+        let (may_wait_for_time, overdue) = (P::PROCESSING_TIMERS, self.overdue);
         let mut key_context =
-            KeyContext { key, time, now, fired, timers, out: &mut out, context, may_wait_for_time };
+            KeyContext { key, time, now, fired, timers, out: &mut out, context, may_wait_for_time, overdue };
         call(&self.function, P::State::of(&mut self.states, &in_hand), &mut key_context);
         self.states.end(&in_hand)
     }
@@ -108,9 +111,17 @@ impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> ProcessOperat
 impl<K: Key, T: Record, P: ProcessFunction<K, T>, N: Push<P::Out>> Operator for ProcessOperator<K, T, P, N> {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let batch = frame.batch::<Keyed<K, T>>();
+        // What the function lets out for a record is as far overdue as that.
+        self.overdue = frame.overdue();
+        if self.overdue.is_some() {
+            self.next.overdue(self.overdue);
+        }
         match batch.fixed() {
             Some(rows) => rows.chunks(BATCH).try_for_each(|rows| self.take_batch(rows))?,
             None => batch.entries().try_for_each(|(hash, keyed)| self.take(hash, keyed))?,
+        }
+        if self.overdue.take().is_some() {
+            self.next.overdue(None);
         }
         self.context.check()
     }

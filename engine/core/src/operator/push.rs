@@ -51,6 +51,17 @@ pub trait Link {
         true
     }
 
+    /// What is pushed from now on is *overdue*: older than `watermark`, to which its own partition had come before. With `None` it is not, as in the
+    /// beginning.
+    ///
+    /// So whether a record is late follows from its partition alone: it counts for what ends after that watermark, and the least of all partitions
+    /// has not come to any of that before the record has gone by. Where it is late for a part of what it would have counted for, that part may still
+    /// be open here, and in another run it may have closed: so it does not count. Overdue records are few, and whoever passes them on says so
+    /// for all that follow each other, so the others cost nothing.
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        let _ = watermark;
+    }
+
     /// The job's input has ended, and everything has been pushed and sealed.
     fn finish(&mut self) {}
 
@@ -151,6 +162,13 @@ pub trait Pipe: 'static {
         let mut can_seal = true;
         self.each_link(&mut |link| can_seal &= link.can_seal());
         can_seal
+    }
+
+    /// See [`Link::overdue`].
+    #[cold]
+    #[inline(never)]
+    fn overdue(&mut self, watermark: Option<EventTime>) {
+        self.each_link(&mut |link| link.overdue(watermark));
     }
 
     /// See [`Link::finish`].

@@ -18,8 +18,8 @@ use crate::operator::fork::SideOutput;
 use crate::operator::push::{Link, Pipe, Push};
 use crate::operator::{
     DeduplicateOperator, Expiring, FiredTimer, JoinKind, Joined, KeyContext, MapState, Operator,
-    ProcessFunction, ProcessOperator, SortOperator, StateOf, TickInfo, Ttl, ValueState, WindowJoinOperator,
-    WindowOperator,
+    ProcessFunction, ProcessOperator, Sessions, SortOperator, StateOf, TickInfo, Ttl, ValueState,
+    WindowJoinOperator, WindowOperator,
 };
 use crate::record::key::Key;
 use crate::record::{Record, is_fixed, with_archived};
@@ -83,11 +83,13 @@ struct Written {
     format: RowFormat,
     words: Vec<u128>,
     count: usize,
+    /// The watermark that they are behind, if they are.
+    overdue: EventTime,
 }
 
 impl Written {
     fn frame(&self) -> Frame<'_> {
-        Frame::over(self.format, &self.words, self.count)
+        Frame::over(self.format, &self.words, self.count).behind(self.overdue)
     }
 }
 
@@ -111,7 +113,8 @@ fn written<R: Record>(records: &[(u64, R)]) -> Written {
     bytes.resize(bytes.len().next_multiple_of(16), 0);
     let word = |bytes: &[u8]| u128::from_ne_bytes(bytes.try_into().unwrap());
     let words = bytes.chunks(16).map(word).collect();
-    Written { port: 0, format: RowFormat::of::<R>(), words, count: records.len() }
+    let format = RowFormat::of::<R>();
+    Written { port: 0, format, words, count: records.len(), overdue: EventTime::MIN }
 }
 
 /// A tick, and what came of it.
@@ -219,7 +222,10 @@ impl<O: Operator, R: Clone + PartialEq + core::fmt::Debug, I: Record> Case<O, R,
             let leap = if chance(20) == 0 { 1_000 } else { 12 };
             now += chance(leap) as i64;
             watermark = watermark.max(now - 300);
-            let input = Written { port: played.len() % self.ports, ..written(&records) };
+            // One frame in four is of records that their own partition had passed already, the others have not.
+            let overdue = if chance(4) == 0 { watermark + chance(300) as i64 } else { i64::MIN };
+            let input =
+                Written { port: played.len() % self.ports, overdue: EventTime(overdue), ..written(&records) };
             let mut saved = false;
             let rows = tick(&mut subject, &input, watermark, |store| {
                 // So that a checkpoint ends now and then before it is given up.
@@ -626,6 +632,29 @@ fn what_is_processed() {
             same += case.check(seed, extracts);
             let record = |key, at: i64| keyed(text(key), at, join(key, at as u64));
             let case = Case { make: process::<String>, record, keys: 5_000, ports: 1 };
+            same += case.check(seed, extracts);
+        }
+    }
+    assert!(same > 0, "no checkpoint was incremental");
+}
+
+fn sessions<K: Key>() -> Subject<impl Operator, Result<Windowed<K, (u64, u64)>, ((), u64)>> {
+    let (at, rows) = (at(), Rc::default());
+    let (next, store) = (Out(Rc::clone(&rows)), at.store.clone());
+    let function = Sessions::<u64, _>::new((count(), sum(|number: &u64| *number % 1_000)), 60);
+    Subject { operator: ProcessOperator::<K, ((), u64), _, _>::new(function, at, next), store, rows }
+}
+
+#[test]
+fn sessions_that_are_open() {
+    let mut same = 0;
+    for seed in 0..4 {
+        for extracts in [false, true] {
+            let record = |key, at: i64| keyed(key, at, ((), join(key, at as u64) % 1_000));
+            let case = Case { make: sessions::<u64>, record, keys: 1_500, ports: 1 };
+            same += case.check(seed, extracts);
+            let record = |key, at: i64| keyed(text(key), at, ((), join(key, at as u64) % 1_000));
+            let case = Case { make: sessions::<String>, record, keys: 1_500, ports: 1 };
             same += case.check(seed, extracts);
         }
     }

@@ -7,7 +7,7 @@
 //! same for any number of shards and any cut into ticks.
 //!
 //! A record costs O(log n) moves on its way in and again on its way out, n being what the watermark has not
-//! passed. Releasing is bounded by the step. A record that comes after the watermark has passed its time is
+//! passed. Releasing is bounded by the step. A record that comes after the watermark has passed its time, be it only that of its own partition, is
 //! late: it cannot be put in its place any more, is counted, and goes into the late output.
 
 use crate::bounds::{FIRE_ROWS_MAX, REFILL_ROWS};
@@ -110,9 +110,10 @@ where
         }
     }
 
-    fn add(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>) -> Result<(), Fault> {
+    /// Takes a record in that is not older than what its partition had come to, or is `overdue`.
+    fn add(&mut self, hash: u64, keyed: &ArchivedKeyed<K, T>, overdue: EventTime) -> Result<(), Fault> {
         let (at, record) = (EventTime(keyed.at.into()), read(&keyed.item));
-        if i128::from(at.0) < self.passed.borrow().get() {
+        if at < overdue || i128::from(at.0) < self.passed.borrow().get() {
             self.context.stats.late.add(1);
             self.late.push(at, record);
             return Ok(());
@@ -131,7 +132,8 @@ where
     N: Push<T>,
 {
     fn frame(&mut self, _: usize, frame: Frame<'_>) -> Result<(), Fault> {
-        frame.batch::<Keyed<K, T>>().each(|hash, keyed| self.add(hash, keyed))?;
+        let overdue = frame.overdue().unwrap_or(EventTime::MIN);
+        frame.batch::<Keyed<K, T>>().each(|hash, keyed| self.add(hash, keyed, overdue))?;
         self.context.check()
     }
 

@@ -60,14 +60,19 @@ pub(super) fn of_list<T: Record>(items: &[T], capacity: usize) -> usize {
     own.saturating_add(items)
 }
 
-/// What a map owns: a node has room for eleven entries, and is two thirds full as a rule.
-pub(super) fn of_map<K: Record + Ord, V: Record>(map: &alloc::collections::BTreeMap<K, V>) -> usize {
+/// What the nodes of a map with `len` entries take: a node has room for eleven of them, and is two thirds full as a rule.
+pub(crate) fn of_nodes<K, V>(len: usize) -> usize {
     const ROOM: usize = 11;
-    let (len, node) = (map.len(), allocated(ROOM * (size_of::<K>() + size_of::<V>()) + 16));
+    let node = allocated(ROOM * (size_of::<K>() + size_of::<V>()) + 16);
     let nodes = if len == 0 { 0 } else { 1 + len.saturating_sub(ROOM).div_ceil(ROOM * 2 / 3) };
-    let keys = if const { owns::<K>() } { owned_by_items(len, map.keys()) } else { 0 };
-    let values = if const { owns::<V>() } { owned_by_items(len, map.values()) } else { 0 };
-    nodes.saturating_mul(node).saturating_add(keys).saturating_add(values)
+    nodes.saturating_mul(node)
+}
+
+/// What a map owns.
+pub(super) fn of_map<K: Record + Ord, V: Record>(map: &alloc::collections::BTreeMap<K, V>) -> usize {
+    let keys = if const { owns::<K>() } { owned_by_items(map.len(), map.keys()) } else { 0 };
+    let values = if const { owns::<V>() } { owned_by_items(map.len(), map.values()) } else { 0 };
+    of_nodes::<K, V>(map.len()).saturating_add(keys).saturating_add(values)
 }
 
 #[cfg(test)]

@@ -90,6 +90,20 @@ fn all() -> Made {
     made.one("avg", windows().avg(|n| *n));
     made.one("min", windows().min(|n| *n));
     made.one("max", windows().max(|n| *n));
+    let sessions = || keyed().window(session(secs(1)));
+    made.one("window", sessions().count());
+    made.one("aggregate", sessions().aggregate(count()));
+    made.two("aggregate_with_late", sessions().aggregate_with_late(count()));
+    made.one("sum", sessions().sum(|n| *n));
+    made.one("avg", sessions().avg(|n| *n));
+    made.one("min", sessions().min(|n| *n));
+    made.one("max", sessions().max(|n| *n));
+    made.one("window", keyed().sort().keyed_as(|n| n % 3).window(session(secs(1))).count());
+    made.one("distinct", windows().distinct(|n| *n));
+    made.one("approx_distinct", windows().approx_distinct(|n| *n));
+    made.one("quantiles", windows().quantiles(|n| *n, [0.5]));
+    made.one("top_k", windows().top_k(2, |n| *n));
+    made.one("most_frequent", windows().most_frequent(2, |n| *n));
     made.one("window_all", rows().count());
     made.one("aggregate", rows().aggregate(count()));
     made.one("count", rows().count());
@@ -119,6 +133,7 @@ fn every_method_is_looked_at() {
         include_str!("../grouping.rs"),
         include_str!("../process.rs"),
         include_str!("../keyed.rs"),
+        include_str!("../window_aggregates.rs"),
         include_str!("../sort.rs"),
         include_str!("../deduplicate.rs"),
     ];

@@ -99,11 +99,17 @@ fn with_numbers(
     now.iter().map(operator).collect()
 }
 
-/// The rows in the blocks of state number `state` of an operator, as their schema prints: what can be converted by name, for the kinds of state
-/// of which that is known: as `state/arena.rs`, `operator/process/map.rs`, and `state/bag.rs` with `operator/sort.rs`, have them.
-fn rows_of(kind: &str, state: &StoredState) -> Option<String> {
+/// The state of a window where overdue records wait, of what its panes have as well: `operator/keyed_windows/waiting.rs`.
+const WAITING: usize = 2;
+
+/// The rows in the blocks of a state of an operator, as their schema prints: what can be converted by name, for the kinds of state
+/// of which that is known: as `state/arena.rs`, `operator/process/map.rs`, and `state/bag.rs` with `operator/sort.rs`, have them. Of a window the
+/// rows that wait are those of `WAITING`.
+fn rows_of(kind: &str, state: &StoredState, waiting: bool) -> Option<String> {
     let (key, value) = (&state.key.as_ref()?.text, &state.value.as_ref()?.text);
     match (kind, &*state.name) {
+        ("window", "panes") if waiting => Some(format!("(AtPane {{ pane: i64, key: {key} }}, {value})")),
+        _ if waiting => None,
         ("window", "panes") => Some(format!("({key}, {value})")),
         // Of a process function the first is called by its kind, and the others by their kind and their number.
         ("process", name) => match name.split(' ').next() {
@@ -132,8 +138,9 @@ fn converted(
     let mut conversions = Vec::new();
     for (number, (before, now)) in as_new.state.iter_mut().zip(&new.state).enumerate() {
         let same = (&before.name, &before.key) == (&now.name, &now.key) && before.value != now.value;
-        if let (true, Some(rows), Some(wanted)) = (same, rows_of(&old.kind, before), rows_of(&new.kind, now))
-        {
+        let rows_of =
+            |waiting| Some((rows_of(&old.kind, before, waiting)?, rows_of(&new.kind, now, waiting)?));
+        if let Some((rows, wanted)) = rows_of(false).filter(|_| same) {
             let conversion = Conversion::between(&rows, &wanted).map_err(|why| {
                 format!("what `{}` keeps (`{}`) cannot be converted: {why}", old.uid, before.name)
             })?;
@@ -141,6 +148,11 @@ fn converted(
                 return Err(format!("what `{}` keeps (`{}`): {lost}", old.uid, before.name));
             }
             conversions.extend(conversion.map(|conversion| (number, conversion)));
+            if let Some((rows, wanted)) = rows_of(true) {
+                let waiting =
+                    Conversion::between(&rows, &wanted).map_err(|why| format!("`{}`: {why}", old.uid))?;
+                conversions.extend(waiting.map(|conversion| (WAITING, conversion)));
+            }
             before.value.clone_from(&now.value);
         }
     }
@@ -202,7 +214,10 @@ pub fn change(
             Some(new) => {
                 match converted(old, new, may_go(&old.uid)).and_then(|kept| sides(old, new).map(|()| kept)) {
                     Ok(conversions) => {
-                        let said = conversions.iter().flat_map(|(_, conversion)| conversion.notes());
+                        // What waits beside the panes is converted as they are.
+                        let told = |of: &&(usize, Conversion)| old.kind != "window" || of.0 != WAITING;
+                        let said =
+                            conversions.iter().filter(told).flat_map(|(_, conversion)| conversion.notes());
                         converts.extend(said.map(|note| format!("what `{}` has kept: {note}", old.uid)));
                     }
                     Err(differs) => {

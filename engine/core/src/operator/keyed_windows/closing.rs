@@ -3,7 +3,7 @@
 //! A window of few panes is the sum of its panes, which are added up for it alone; one of many shares what they come to with the windows around it
 //! ([`suffixes`](super::suffixes)).
 
-use super::merging::{Rest, merge_some};
+use super::merging::{Cursor, Rest, merge_some};
 use super::suffixes::{Adding, Way};
 use super::{Closes, KeyedWindows};
 use crate::aggregate::Overflow;
@@ -17,6 +17,10 @@ use alloc::string::String;
 /// What a closing window is at.
 pub(super) enum Closing {
     No,
+    /// Adding what waited to its panes: all windows have closed that it does not count for.
+    Admitting {
+        at: Cursor,
+    },
     /// Merging the panes that are left.
     Merging(Rest),
     /// The same by way of what windows share.
@@ -58,15 +62,17 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
                 self.merged.clear_some(budget);
                 self.suffixes.clear_some(budget);
                 self.panes.borrow_mut().clear_some(budget);
+                self.waiting.borrow_mut().clear_some(budget);
             }
-            Closing::No => match self.next_due().filter(|&end| end <= passed) {
-                Some(end) => {
+            Closing::No => {
+                if !self.begin_admitting(passed) {
+                    let Some(end) = self.next_due().filter(|&end| end <= passed) else { return Ok(true) };
                     self.end = end;
                     *budget = budget.saturating_sub(WINDOW_ROWS);
                     self.begin_closing();
                 }
-                None => return Ok(true),
-            },
+            }
+            Closing::Admitting { at } => self.admit(at, budget, &*rows)?,
             Closing::Merging(rest) => self.merge(rest, budget, &*rows)?,
             Closing::Adding(phase) => self.add_some(phase, budget, &*rows)?,
             Closing::Sorting { of } => self.sort(of, budget)?,
@@ -77,7 +83,10 @@ impl<K: Key, V: Record + Clone> KeyedWindows<K, V> {
     }
 
     fn is_clean(&self) -> bool {
-        self.panes.borrow().is_clean() && self.merged.is_clean() && self.suffixes.is_clean()
+        self.panes.borrow().is_clean()
+            && self.merged.is_clean()
+            && self.suffixes.is_clean()
+            && self.waiting.borrow().is_clean()
     }
 
     fn begin_closing(&mut self) {

@@ -15,6 +15,33 @@ pub(super) struct Cursor {
     entry: usize,
 }
 
+impl Cursor {
+    /// Shows `take` rows of a table from here on, as far as `budget` goes, and goes on behind them; true when there are no more.
+    pub(super) fn each<K: Key, V: Record>(
+        &mut self,
+        from: &KeyedTable<K, V>,
+        budget: &mut usize,
+        mut take: impl FnMut(&[(K, V)]) -> Result<(), Fault>,
+    ) -> Result<bool, Fault> {
+        while self.leaf < from.leaves() {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            let (_, rows) = from.leaf(self.leaf);
+            let to = rows.len().min(self.entry + *budget);
+            rows[self.entry..to].chunks(BATCH).try_for_each(&mut take)?;
+            // A leaf without rows takes time as well.
+            *budget = budget.saturating_sub((to - self.entry).max(1));
+            *self = if to < rows.len() {
+                Cursor { entry: to, ..*self }
+            } else {
+                Cursor { leaf: self.leaf + 1, entry: 0 }
+            };
+        }
+        Ok(true)
+    }
+}
+
 /// Panes `next` to `end`, without those rows of the first that are before `at`.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
@@ -38,36 +65,21 @@ pub(super) fn merge_some<K: Key, V: Record + Clone>(
     budget: &mut usize,
     closes: &impl Closes<K, V>,
 ) -> Result<bool, Fault> {
-    while at.leaf < from.leaves() {
-        if *budget == 0 {
-            return Ok(false);
+    let mut hashes = [0; BATCH];
+    at.each(from, budget, |batch| {
+        for (hash, (key, _)) in hashes.iter_mut().zip(batch) {
+            *hash = key.hash();
         }
-        let (_, rows) = from.leaf(at.leaf);
-        let to = rows.len().min(at.entry + *budget);
-        let mut hashes = [0; BATCH];
-        for batch in rows[at.entry..to].chunks(BATCH) {
-            for (hash, (key, _)) in hashes.iter_mut().zip(batch) {
-                *hash = key.hash();
-            }
-            into.upsert_batch(
-                &hashes[..batch.len()],
-                saver,
-                |number, key| *key == batch[number].0,
-                |number| batch[number].clone(),
-                |number, value, made| {
-                    if !made {
-                        closes.merge(value, &batch[number].1);
-                    }
-                },
-            )?;
-        }
-        // A leaf without rows takes time as well.
-        *budget = budget.saturating_sub((to - at.entry).max(1));
-        *at = if to < rows.len() {
-            Cursor { entry: to, ..*at }
-        } else {
-            Cursor { leaf: at.leaf + 1, entry: 0 }
-        };
-    }
-    Ok(true)
+        into.upsert_batch(
+            &hashes[..batch.len()],
+            saver,
+            |number, key| *key == batch[number].0,
+            |number| batch[number].clone(),
+            |number, value, made| {
+                if !made {
+                    closes.merge(value, &batch[number].1);
+                }
+            },
+        )
+    })
 }

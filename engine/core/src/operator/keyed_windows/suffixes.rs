@@ -28,12 +28,11 @@
 
 use super::closing::{Closing, Rows};
 use super::merging::{Cursor, Rest, merge_some};
-use super::{Adds, Closes, KeyedWindows};
+use super::{Added, Closes, KeyedWindows};
 use crate::bounds::{PANE_ROWS, SUFFIX_TABLES};
-use crate::exchange::partition::ArchivedKeyed;
 use crate::fault::Fault;
+use crate::record::Record;
 use crate::record::key::Key;
-use crate::record::{Record, read};
 use crate::state::arena::Arena;
 use crate::state::keyed::KeyedTable;
 use crate::state::store::StateStore;
@@ -166,20 +165,13 @@ impl<K: Key, V: Record + Clone> Suffixes<K, V> {
     /// A record came to a pane that [has](Self::has) been added.
     #[cold]
     #[inline(never)]
-    pub(super) fn add_behind<I: Record>(
+    pub(super) fn add_behind(
         &mut self,
         start: i64,
         hash: u64,
-        keyed: &ArchivedKeyed<K, I>,
-        to: &impl Adds<K, V, I>,
+        mut added: impl Added<K, V>,
     ) -> Result<(), Fault> {
-        let add = |arena: &mut Arena<K, V>, at| -> Result<(), Fault> {
-            let (table, saver) = arena.table_mut(at);
-            let make = || (read(&keyed.key), to.empty());
-            let place = table.place(hash, saver, |key| key.is(&keyed.key), make)?;
-            table.change(place, |value| to.add(value, &keyed.item));
-            Ok(())
-        };
+        let mut add = |arena: &mut Arena<K, V>, at| added.add_to(hash, arena.table_mut(at));
         let added = if i128::from(start) < self.border {
             let holding = self.tables.partition_point(|first| first <= start);
             (0..holding).try_for_each(|at| add(&mut self.tables, at))

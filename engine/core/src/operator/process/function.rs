@@ -134,6 +134,8 @@ pub struct KeyContext<'a, K, O> {
     pub(super) out: &'a mut dyn FnMut(EventTime, O),
     pub(super) context: &'a StageContext,
     pub(super) may_wait_for_time: bool,
+    /// How far the record is overdue, if it is.
+    pub(super) overdue: Option<EventTime>,
 }
 
 /// The times of the last timers that have fired in a tick, of each kind; none before the first.
@@ -235,6 +237,26 @@ impl<K: Key, O> KeyContext<'_, K, O> {
             self.context.fail(fault);
             false
         })
+    }
+
+    /// The watermark of its own partition that the record is behind, if it is.
+    pub(crate) fn overdue(&self) -> Option<EventTime> {
+        self.overdue
+    }
+
+    /// So many records are late.
+    pub(crate) fn count_late(&self, records: u64) {
+        self.context.stats.late.add(records);
+    }
+
+    /// A window has closed.
+    pub(crate) fn count_window(&self) {
+        self.context.stats.windows.add(1);
+    }
+
+    /// The job stops.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.context.fail(fault);
     }
 
     fn set(&self, kind: TimerKind, at: EventTime, tag: u64) -> EventTime {

@@ -213,3 +213,25 @@ fn sides_that_were_swapped_are_not_taken_for_each_other() {
     // A join of a stream with itself.
     assert_eq!(sides(&join("a", "a"), &join("a", "a")), Ok(()));
 }
+
+#[test]
+fn what_waits_of_a_window_is_converted_as_its_panes_are() {
+    let windows = |value: RowSchema| {
+        let mut plan = LogicalPlan::new("job");
+        let numbers = NodeNumbers { source: Some(0), ..NodeNumbers::default() };
+        let source = plan.add(PlanNode::new("source", StageId(0)).numbers(numbers));
+        let window = PlanNode::new("window", StageId(1))
+            .input(PlanInput::of(source, Partitioning::key::<u64>(None)))
+            .state("panes", RowSchema::of::<u64>(), value)
+            .numbers(NodeNumbers { edges: vec![EdgeId(0)], ..NodeNumbers::default() });
+        let window = plan.add(window);
+        plan.node_mut(window).give_uid("counts");
+        numbered(&plan.fingerprint(), &[])
+    };
+    let (before, now) = (windows(RowSchema::of::<(u32, bool)>()), windows(RowSchema::of::<(u64, bool)>()));
+    let converted = conversions(&before, &now).unwrap();
+    let first = Section::operator(1, 0);
+    assert_eq!(converted.into_keys().collect::<Vec<_>>(), [first.state(0), first.state(WAITING)]);
+    let notes = change(&before, &now, &[&before], &[]).unwrap().notes;
+    assert_eq!(notes.len(), 1, "what waits is told with the panes: {notes:?}");
+}
