@@ -141,6 +141,14 @@ pub struct Checkpoint {
     pub bytes: u64,
     /// When it was made, as RFC 3339 has it.
     pub created: String,
+    /// A later start could not read it, and went on from an earlier one: what has happened since does not follow from it, so no start begins from
+    /// it without being told to.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub superseded: bool,
+}
+
+fn is_not(what: &bool) -> bool {
+    !what
 }
 
 impl Checkpoint {

@@ -41,6 +41,11 @@ impl Ingress {
         true
     }
 
+    /// Whether no tick after that one has been made here.
+    pub(crate) fn is_before(&self, tick: Tick) -> bool {
+        self.tick <= tick
+    }
+
     /// Key groups move after `tick`, if it lies ahead: is done through that tick.
     pub(crate) fn reroute(&mut self, tick: Tick, router: &Arc<Router>) -> bool {
         self.barrier.acknowledged = self.barrier.acknowledged.max(tick);

@@ -65,7 +65,7 @@ impl WatermarkKind {
         }
     }
 
-    /// How far behind the newest time a record is that may be overdue.
+    /// How far behind the newest time a record is that is overdue.
     fn within(&self) -> u64 {
         self.lag().unsigned_abs() + 1
     }
@@ -100,8 +100,8 @@ struct Generator {
     watermark: Rc<Cell<EventTime>>,
     /// The newest time of the partition in hand, early ones aside; of a watermark that does not follow the times, the watermark itself.
     newest: EventTime,
-    /// A record that is this far behind the newest time may be overdue, and has to be looked at: more than the watermark is, or none at all as long as
-    /// those behind the operator take what comes for overdue.
+    /// A record that is less than this behind the newest time, and not before it, says nothing new: it is neither early nor overdue. 0 as long as all
+    /// have to be looked at.
     within: u64,
     /// Whether the watermark follows the times.
     follows: bool,
@@ -116,6 +116,15 @@ struct Generator {
     place: usize,
     /// Where the shard's counters have the first of them.
     line: usize,
+}
+
+/// What a look at a record says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Usual,
+    /// It may be overdue, or has to be told apart from one that was.
+    Behind,
+    Early,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,7 +213,7 @@ impl Generator {
             watermark,
             context,
             newest: EventTime::MIN,
-            within: timing.within(),
+            within: 0,
             follows: matches!(timing, WatermarkKind::Bounded { .. }),
             limit: EventTime::MIN,
             heard: false,
@@ -236,6 +245,26 @@ impl Generator {
         line.set(partition.watermark, state, when);
     }
 
+    /// Whether a record has to be looked at. Most come in some disorder about the newest time, and one comparison says so.
+    #[inline(always)]
+    fn is_news(&self, at: EventTime) -> bool {
+        // As a number without a sign, which has room for any distance, and in which a newer one is far away.
+        self.newest.0.wrapping_sub(at.0) as u64 >= self.within
+    }
+
+    /// Looks at a record.
+    #[inline(always)]
+    fn look(&mut self, at: EventTime) -> Look {
+        if at >= self.limit && self.is_early(at) {
+            return Look::Early;
+        }
+        let is_newest = at >= self.newest;
+        if is_newest && self.follows {
+            self.newest = at;
+        }
+        if is_newest && self.told.is_none() { Look::Usual } else { Look::Behind }
+    }
+
     /// Whether the record at hand, which lies beyond the limit, is early. Raises the limit if not.
     #[cold]
     #[inline(never)]
@@ -248,6 +277,7 @@ impl Generator {
         }
         let Some(bound) = bound else {
             self.limit = EventTime::MAX;
+            self.set_within();
             return false;
         };
         let trend = &mut partition.trend;
@@ -259,18 +289,15 @@ impl Generator {
             self.newest = trend.newest;
             self.context.stats.early.add(1);
         }
+        self.set_within();
         early
     }
 
-    /// Notes a usual record. Whether it is older than what its partition has come to, or else has to be told apart from such a one.
-    #[inline(always)]
-    fn note_time(&mut self, at: EventTime) -> bool {
-        if !self.follows {
-            return at < self.newest || self.within == 0;
-        }
-        self.newest = self.newest.max(at);
-        // As a number without a sign, which has room for any distance.
-        self.newest.0.wrapping_sub(at.0) as u64 >= self.within
+    /// Which records need not be looked at.
+    fn set_within(&mut self) {
+        // Without a limit, early ones are being counted.
+        let some = self.follows && self.told.is_none() && self.limit > EventTime::MIN;
+        self.within = if some { self.timing.within() } else { 0 };
     }
 
     /// What those behind have to be told before the record at this time, if anything.
@@ -289,7 +316,7 @@ impl Generator {
     /// Those behind take what comes for that now.
     fn have_told(&mut self, overdue: Option<EventTime>) {
         self.told = overdue;
-        self.within = if overdue.is_some() { 0 } else { self.timing.within() };
+        self.set_within();
     }
 
     fn progress(&mut self, taken: &Taken, now: Nanos) -> bool {
@@ -319,6 +346,7 @@ impl Generator {
         // Only the end of the input closes the last window that there can be.
         partition.watermark = partition.watermark.max(seen.min(IDLE.minus(1)));
         (self.newest, self.limit, self.heard) = (EventTime::MIN, EventTime::MIN, false);
+        self.within = 0;
         let news = *partition != before;
         if news {
             self.tell(place, now);
@@ -413,17 +441,17 @@ impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool
     fn push(&mut self, _: EventTime, record: T) {
         let at = (self.f)(&record);
         let generator = &mut self.generator;
-        let has_to_tell = if at >= generator.limit && generator.is_early(at) {
-            if APART {
+        if generator.is_news(at) {
+            let look = generator.look(at);
+            if APART && look == Look::Early {
                 self.early.push(at, record);
                 return;
             }
-            generator.told.is_some()
-        } else {
-            generator.note_time(at)
-        };
-        if has_to_tell && let Some(overdue) = generator.to_tell(at) {
-            self.next.overdue(overdue);
+            if look != Look::Usual
+                && let Some(overdue) = generator.to_tell(at)
+            {
+                self.next.overdue(overdue);
+            }
         }
         self.next.push(at, record);
     }

@@ -317,9 +317,9 @@ mod tests {
                 let chain = &mut chains[(chance >> 40) as usize % 2];
                 // Rounds in which most are, few are and none is.
                 if chance % [2, 50, usize::MAX as u64][round % 3] == 1 {
-                    chain.overdue(Some(EventTime((chance >> 20) as i64 % 3)));
+                    Link::overdue(chain, Some(EventTime((chance >> 20) as i64 % 3)));
                 } else if chance % 3 == 0 {
-                    chain.overdue(None);
+                    Link::overdue(chain, None);
                 }
                 chain.push(EventTime(n as i64), chance);
                 expected.push((EventTime(n as i64), chance, chain.overdue));
@@ -339,7 +339,7 @@ mod tests {
         let mut from = FromQueue::new(queue.clone(), memory, Out { overdue: None, seen: seen.clone() });
         let mut chain = ToQueue::new(queue);
         chain.push(EventTime(0), 1);
-        chain.overdue(Some(EventTime(7)));
+        Link::overdue(&mut chain, Some(EventTime(7)));
         // There is a block of records with room for more, and none for notes.
         chain.push(EventTime(0), 2);
         assert!(from.drain().is_err() && seen.borrow().is_empty());

@@ -10,7 +10,12 @@ impl Stage {
     /// The shard has heard of a checkpoint after `tick`. False if it comes too late.
     pub(crate) fn acknowledge(&mut self, tick: Tick) -> bool {
         self.barrier.acknowledged = tick;
-        self.ended() || self.done <= tick && self.open.is_none_or(|open| open <= tick)
+        self.ended() || self.is_before(tick)
+    }
+
+    /// Whether the stage has not come beyond `tick`.
+    pub(crate) fn is_before(&self, tick: Tick) -> bool {
+        self.done <= tick && self.open.is_none_or(|open| open <= tick)
     }
 
     /// Has the stage freeze when everything through `tick` is done.

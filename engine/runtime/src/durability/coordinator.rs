@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  idle       until the interval is over, or somebody commands
-//!  asking     shard 0 is asked for a tick that lies ahead of all
+//!  asking     shard 0 is asked for a tick that lies ahead of all; before a move, all whether they are in time for it
 //!  writing    files made, shards told; they save while records keep coming
 //!  keeping    all have saved: sinks made durable, manifest stored, old checkpoints and logs let go
 //! ```
@@ -45,9 +45,24 @@ pub struct CoordinatorOptions {
 enum Activity {
     Idle,
     Asking,
-    Writing { number: u64, tick: Tick },
-    Moving { tick: Tick, owners: Vec<u16> },
+    Writing {
+        number: u64,
+        tick: Tick,
+    },
+    /// The barrier was at `before`.
+    AskingToMove {
+        tick: Tick,
+        owners: Vec<u16>,
+        before: u64,
+    },
+    Moving {
+        tick: Tick,
+        owners: Vec<u16>,
+    },
 }
+
+/// What is said to those who asked for something too late.
+const ENDED: &str = "the job came to its end before that was done";
 
 /// The coordinator of checkpoints of one job.
 pub struct Coordinator {
@@ -202,6 +217,7 @@ impl Coordinator {
             Activity::Idle => Ok(self.ask(now_ns)),
             Activity::Asking => self.announce(),
             &Activity::Writing { number, tick } => self.collect(number, tick),
+            Activity::AskingToMove { .. } => self.collect_in_time(),
             Activity::Moving { .. } => Ok(self.collect_moved()),
         }
     }
@@ -213,19 +229,22 @@ impl Coordinator {
         let lost = match &self.state {
             Activity::Idle => notes.gone.contains(&true) && !notes.commands.is_empty(),
             Activity::Asking => notes.gone.first() == Some(&true),
-            Activity::Writing { .. } | Activity::Moving { .. } => silent,
+            Activity::Writing { .. } | Activity::AskingToMove { .. } | Activity::Moving { .. } => silent,
         };
         if !lost {
             return false;
         }
         let mut commands = std::mem::take(&mut notes.commands);
-        // What was announced stays: who has not heard of it stands before its tick until it does, and answers that it is too late where the input has
+        // What was announced stays, unless it was only a question: who has not heard of it stands before its tick until it does, and answers that it is too late where the input has
         // ended. Taken back, it would keep that shard there for ever; without the barrier, one could pass a move that it has not made.
         notes.begun = None;
         drop(notes);
+        if let Activity::AskingToMove { before, .. } = self.state {
+            self.take_back_question(before);
+        }
         commands.extend(self.command.take());
         for command in commands {
-            command.answer.give(Err("the job came to its end before that was done".to_owned()));
+            command.answer.give(Err(ENDED.to_owned()));
         }
         (self.state, self.full) = (Activity::Idle, true);
         true
@@ -295,11 +314,11 @@ impl Coordinator {
                 if owners == self.owners {
                     return Ok(self.moved(tick, 0));
                 }
-                self.announce_move(tick, owners)
+                Ok(self.ask_to_move(tick, owners))
             }
             Some(Request::Balance) => {
                 match balance::balanced(&self.owners, &self.mailbox.loads(), self.manifest.shards) {
-                    Some(owners) => self.announce_move(tick, owners),
+                    Some(owners) => Ok(self.ask_to_move(tick, owners)),
                     None => Ok(self.moved(tick, 0)),
                 }
             }

@@ -55,7 +55,7 @@ impl Harness {
             let built = DurableShard::build(builder, parts, |builder| blueprint.build(builder));
             durable_shards.push(Some(built.map_err(JobError::Fault)?));
         }
-        opened.commit(&mailbox)?;
+        opened.commit(&mailbox, checkpoint)?;
         let coordinator = Coordinator::new(
             opened.data.clone(),
             opened.manifest.clone(),

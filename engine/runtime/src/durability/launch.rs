@@ -246,7 +246,7 @@ fn attempt(
         Err(error) => return Err(Box::new((JobError::Start(StartError::Thread(error)), None))),
     };
     let begun = prepare(config, Arc::new(build)).map_err(JobError::from).and_then(|prepared| {
-        opened.commit(&mailbox)?;
+        opened.commit(&mailbox, checkpoint)?;
         Ok(prepared)
     });
     let prepared = match begun {

@@ -7,6 +7,9 @@
 //!    barrier was there; then the attempt is given up.
 //! 3. Each shard reports when its snapshot is durable. The coordinator writes the manifest, and says up to which tick logs may be forgotten.
 //!
+//! A move of key groups cannot be given up once a shard has made it. So between 1 and 2 the barrier is put up and all are asked whether they are
+//! in time; if one is not, the barrier is taken away again, and nothing has moved.
+//!
 //! A job is suspended in this order: each shard says that it has been told; then that it takes in nothing any more; the coordinator has a last
 //! checkpoint made; each shard closes its log, says so, and is gone.
 
@@ -49,6 +52,8 @@ pub struct UnderWay {
 pub(crate) enum Report {
     /// It had come beyond the tick already, or ended.
     TooLate,
+    /// It has not, and stands before the tick.
+    InTime,
     /// Its key groups have moved.
     Moved,
     /// Its snapshot is durable.
@@ -59,6 +64,8 @@ pub(crate) enum Report {
 pub(crate) enum Begin {
     /// A checkpoint.
     Checkpoint { tick: Tick, full: bool, files: Vec<Option<SnapshotFile>> },
+    /// Nothing yet: whether all are in time for a move after that tick, and which shards have heard of the question.
+    Ask { tick: Tick, asked: Vec<bool> },
     /// A move of key groups, and which shards have heard of it.
     Move { moving: Move, acknowledged: Vec<bool> },
 }
@@ -66,6 +73,7 @@ pub(crate) enum Begin {
 /// What a shard takes up of it.
 pub(crate) enum Mine {
     Checkpoint { tick: Tick, full: bool, file: SnapshotFile },
+    Ask(Tick),
     Move(Move),
 }
 
@@ -75,6 +83,9 @@ impl Begin {
         match self {
             Begin::Checkpoint { tick, full, files } => {
                 files[shard].take().map(|file| Mine::Checkpoint { tick: *tick, full: *full, file })
+            }
+            Begin::Ask { tick, asked } => {
+                (!std::mem::replace(&mut asked[shard], true)).then_some(Mine::Ask(*tick))
             }
             Begin::Move { moving, acknowledged } => {
                 (!std::mem::replace(&mut acknowledged[shard], true)).then(|| Mine::Move(moving.clone()))

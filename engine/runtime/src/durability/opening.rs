@@ -213,11 +213,11 @@ impl Opened {
         self.data.check_room(&self.manifest, shards, segment_bytes, durability)
     }
 
-    /// The run begins: all its shards, sinks and threads are ready. Only now does the manifest say so, before anything is shown or acknowledged.
+    /// The run begins from `checkpoint`: all its shards, sinks and threads are ready. Only now does the manifest say so, before anything is shown or acknowledged.
     ///
     /// # Errors
     /// When a sink has rows that the logs do not reach, or the disk refuses.
-    pub fn commit(&mut self, mailbox: &Mailbox) -> Result<(), OpenError> {
+    pub fn commit(&mut self, mailbox: &Mailbox, checkpoint: Option<&Arc<Restored>>) -> Result<(), OpenError> {
         let (kept, last) = (mailbox.kept(), mailbox.last_recovered());
         if kept > last && kept < Tick::END {
             if !self.gives_up {
@@ -235,6 +235,7 @@ impl Opened {
             mailbox.recovered(kept);
             self.manifest.first_tick = kept.0 + 1;
         }
+        self.supersede(checkpoint);
         self.manifest.boot_id = self.data.disk().boot_id();
         self.manifest.clean = false;
         self.manifest.begun = true;
@@ -252,6 +253,16 @@ impl Opened {
             self.data.remove_logs_before(self.manifest.log_id, self.manifest.generation)?;
         }
         Ok(())
+    }
+
+    /// Checkpoints that lie behind the one that the run begins from could not be read. Should they be readable again, they are of another history:
+    /// the logs need not have held all that was in them, and the ticks that follow here are not those that came before them.
+    fn supersede(&mut self, checkpoint: Option<&Arc<Restored>>) {
+        use pelton_core::checkpoint::snapshot::Checkpoint as _;
+        let Some(begun) = checkpoint.map(|checkpoint| checkpoint.tick().0) else { return };
+        let generation = self.manifest.generation;
+        let behind = |known: &&mut Checkpoint| known.generation == generation && known.tick > begun;
+        self.manifest.checkpoints.iter_mut().filter(behind).for_each(|known| known.superseded = true);
     }
 
     fn store(&self) -> Result<(), StorageError> {
@@ -357,8 +368,9 @@ impl Opened {
     /// The checkpoints that this generation can begin from, the newest first.
     pub fn candidates(&self) -> Vec<Checkpoint> {
         let Manifest { generation, base, .. } = self.manifest;
-        let fits =
-            |checkpoint: &&Checkpoint| checkpoint.generation == generation || Some(checkpoint.number) == base;
+        let fits = |checkpoint: &&Checkpoint| {
+            checkpoint.generation == generation && !checkpoint.superseded || Some(checkpoint.number) == base
+        };
         let mut fitting: Vec<Checkpoint> = self.manifest.checkpoints.iter().filter(fits).cloned().collect();
         // Behind the oldest of those that come and go the log is kept; what lies before it may be gone.
         let passing =
@@ -508,6 +520,7 @@ mod tests {
             needs: vec![number],
             bytes: 1,
             created: "now".to_owned(),
+            superseded: false,
         }
     }
 

@@ -52,8 +52,8 @@ pub fn replay(
     }
     sizes::check(usize::from(manifest.shards), manifest.key_groups, config.ring_bytes)?;
     let fits = |checkpoint: &&pelton_storage::Checkpoint| {
-        (checkpoint.generation == manifest.generation || Some(checkpoint.number) == manifest.base)
-            && checkpoint.tick < from.0.max(1)
+        let is_here = checkpoint.generation == manifest.generation && !checkpoint.superseded;
+        (is_here || Some(checkpoint.number) == manifest.base) && checkpoint.tick < from.0.max(1)
     };
     let begin = manifest.checkpoints.iter().filter(fits).max_by_key(|checkpoint| checkpoint.tick);
     let restored = begin.map(|begin| {

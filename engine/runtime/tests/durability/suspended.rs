@@ -5,7 +5,10 @@ use pelton::config::{DriverKind, Durability};
 use pelton::prelude::*;
 use pelton::sources::{InletError, inlet};
 use pelton::{JobError, Outcome};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -242,4 +245,71 @@ fn a_suspension_that_is_damaged_gives_way() {
     assert_eq!(progress.total.replayed_ticks, 0, "those of before have replayed");
     named.add(rows.take_named());
     named.check(numbers);
+}
+
+/// A start that cannot read the newest checkpoints goes on from one before them. When they can be read again, they are of another history: what has
+/// been taken in since does not follow from them.
+#[test]
+fn what_could_not_be_read_is_not_begun_from_later() {
+    for durability in [Durability::Process, Durability::Disk] {
+        let scratch = Scratch::new("superseded");
+        let data = scratch.path().join("data");
+        let config = config(&data, durability, 2);
+        let ((numbers, source), rows) = (inlet::<u64>(1_000), collect());
+        let job = Job::new("numbers").source(source).rebalance().map(|n: u64| n).sink(rows.clone());
+        let named = RefCell::new(BTreeMap::new());
+        let run = |config: &Config, sends: RangeInclusive<u64>, stop: &dyn Fn(Running)| {
+            let running = job.start_with(config).unwrap();
+            let mut producer = numbers.producer("a").unwrap();
+            assert_eq!(producer.next_sequence(), Ok(*sends.start()), "{durability:?}");
+            for n in sends.clone() {
+                producer.send(n).unwrap();
+            }
+            producer.wait_acknowledged(*sends.end(), secs(60)).unwrap();
+            stop(running);
+            for row in rows.take_named() {
+                let name = (row.tick, row.shard, row.seq);
+                assert_eq!(*named.borrow_mut().entry(name).or_insert(row.row), row.row, "{name:?}");
+            }
+        };
+        let suspend = |running: Running| {
+            running.stop(Stop::Suspend);
+            running.wait().unwrap();
+        };
+        run(&config, 1..=20, &|running| {
+            running.checkpoint(None).unwrap();
+            running.checkpoint(Some("later")).unwrap();
+            suspend(running);
+        });
+        let checkpoints = |data: &Path| -> Vec<(u64, bool)> {
+            let all = pelton::replay::manifest(data).unwrap().checkpoints;
+            all.iter().map(|known| (known.number, known.superseded)).collect()
+        };
+        assert_eq!(checkpoints(&data), [(1, false), (2, false), (3, false)]);
+        let move_away = |back: bool| {
+            for number in [2, 3] {
+                let (there, away) = (
+                    data.join(format!("checkpoint/{number:08}/shard-0001.snap")),
+                    scratch.path().join(format!("{number}.snap")),
+                );
+                let (from, to) = if back { (away, there) } else { (there, away) };
+                fs::rename(from, to).unwrap();
+            }
+        };
+        move_away(false);
+        // It ends without a checkpoint of its own.
+        run(&config, 21..=40, &|running| {
+            running.stop(Stop::Now);
+            running.wait().unwrap();
+        });
+        assert_eq!(checkpoints(&data), [(1, false), (2, true), (3, true)]);
+        move_away(true);
+        run(&config, 41..=60, &suspend);
+        // A savepoint stays until it is deleted; what is kept for the case of damage does not.
+        assert_eq!(checkpoints(&data), [(1, false), (2, true), (4, false)]);
+        let shown: BTreeSet<u64> = named.take().into_values().collect();
+        assert_eq!(shown, (1..=60).collect(), "{durability:?}");
+        let back = Config { restore: Some("later".to_owned()), ..config.clone() };
+        run(&back, 21..=30, &suspend);
+    }
 }

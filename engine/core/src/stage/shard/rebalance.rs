@@ -3,9 +3,17 @@
 use super::Shard;
 use crate::checkpoint::moving::Move;
 use crate::fault::Fault;
+use crate::ids::Tick;
 use crate::stage::Stage;
 
 impl Shard {
+    /// Whether key groups can move after `tick`: no stage here has come beyond it. One that closes its last windows has, and one that has ended
+    /// keeps nothing that could move. With a barrier at the tick, what is true stays true.
+    pub fn can_move_after(&self, tick: Tick) -> bool {
+        self.ingress.is_before(tick)
+            && self.stages.iter().all(|stage| !stage.ended() && stage.is_before(tick))
+    }
+
     /// Has key groups move to other shards after a tick, if the shard has not come so far yet. Not while a checkpoint is being saved. A
     /// restart has to [make the move again](crate::stage::shard::RestoreFrom::moves), so it must be kept somewhere beforehand.
     pub fn move_groups(&mut self, moving: &Move) -> bool {

@@ -102,7 +102,12 @@ impl Coordinator {
             needs,
             bytes: written,
             created: (self.options.now)(),
+            superseded: false,
         });
+        // Those that could not be read are not what is kept for the case that this one cannot be.
+        self.manifest
+            .checkpoints
+            .retain(|checkpoint| checkpoint.savepoint.is_some() || !checkpoint.superseded);
         let passing = |checkpoint: &&Checkpoint| checkpoint.savepoint.is_none();
         let mut excess =
             self.manifest.checkpoints.iter().filter(passing).count().saturating_sub(self.options.keep.max(1));

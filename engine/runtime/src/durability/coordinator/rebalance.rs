@@ -1,6 +1,6 @@
 //! Key groups that move from shard to shard: asked for, or to even out the load.
 
-use super::{Activity, Coordinator, KeepError};
+use super::{Activity, Coordinator, ENDED, KeepError};
 use crate::durability::mailbox::{Begin, CheckpointDone, Report};
 use pelton_core::Tick;
 use pelton_storage::Moved;
@@ -17,9 +17,48 @@ impl Coordinator {
         true
     }
 
-    pub(super) fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, KeepError> {
-        // Before the manifest, which a slow disk may take long to store: a shard that comes to the tick meanwhile waits there, and none is too late.
-        self.mailbox.barrier().store(tick.0, Ordering::Release);
+    /// Asks all shards whether they are in time for a move after `tick`. Who comes to the tick meanwhile waits there, so who is in time stays so.
+    pub(super) fn ask_to_move(&mut self, tick: Tick, owners: Vec<u16>) -> bool {
+        let before = self.mailbox.barrier().swap(tick.0, Ordering::AcqRel);
+        let asked = vec![false; usize::from(self.manifest.shards)];
+        self.mailbox.notes().begin = Some(Begin::Ask { tick, asked });
+        self.mailbox.tell_shards();
+        self.state = Activity::AskingToMove { tick, owners, before };
+        true
+    }
+
+    /// Announces the move if all are in time for it. Where the input has ended a shard may not be: it closes its last windows.
+    pub(super) fn collect_in_time(&mut self) -> Result<bool, KeepError> {
+        let mut notes = self.mailbox.notes();
+        if !notes.reports.iter().all(Option::is_some) {
+            return Ok(false);
+        }
+        let late = notes
+            .reports
+            .iter_mut()
+            .fold(false, |late, report| matches!(report.take(), Some(Report::TooLate)) | late);
+        drop(notes);
+        let Activity::AskingToMove { tick, owners, before } =
+            std::mem::replace(&mut self.state, Activity::Idle)
+        else {
+            unreachable!("this is what it is doing")
+        };
+        if late {
+            self.take_back_question(before);
+            self.refuse(ENDED.to_owned());
+            return Ok(true);
+        }
+        self.announce_move(tick, owners)
+    }
+
+    /// Nobody waits before the tick any more of which all were asked: the barrier is where it was `before`.
+    pub(super) fn take_back_question(&self, before: u64) {
+        self.mailbox.barrier().store(before, Ordering::Release);
+        self.mailbox.notes().begin = None;
+        self.mailbox.tell_shards();
+    }
+
+    fn announce_move(&mut self, tick: Tick, owners: Vec<u16>) -> Result<bool, KeepError> {
         // Known before it is made, so that a restart makes it too.
         self.manifest.moves.push(Moved { tick: tick.0, owners: owners.clone() });
         self.store()?;
@@ -34,13 +73,6 @@ impl Coordinator {
 
     pub(super) fn collect_moved(&mut self) -> bool {
         let mut notes = self.mailbox.notes();
-        if notes.reports.iter().any(|report| matches!(report, Some(Report::TooLate))) {
-            drop(notes);
-            // Others may have moved already, and it stands in the manifest: a restart makes it on all shards.
-            self.mailbox
-                .fail("a shard had come too far for a move of key groups; start the job again".to_owned());
-            return false;
-        }
         if !notes.reports.iter().all(Option::is_some) {
             return false;
         }

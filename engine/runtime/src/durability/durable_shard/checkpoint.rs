@@ -50,12 +50,14 @@ impl DurableShard {
                     mailbox.report(self.id, Report::TooLate);
                 }
             }
+            Some(Mine::Ask(tick)) => {
+                let in_time = self.shard.running().can_move_after(tick);
+                mailbox.report(self.id, if in_time { Report::InTime } else { Report::TooLate });
+            }
             Some(Mine::Move(moving)) => {
-                if self.shard.running().move_groups(&moving) {
-                    self.moving = true;
-                } else {
-                    mailbox.report(self.id, Report::TooLate);
-                }
+                let moves = self.shard.running().move_groups(&moving);
+                assert!(moves, "a shard that was in time has passed the barrier before a move");
+                self.moving = true;
             }
         }
         Ok(())
