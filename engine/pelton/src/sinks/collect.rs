@@ -74,7 +74,7 @@ impl<T> Collect<T> {
 impl<T: Send + 'static> Sink<T> for Collect<T> {
     type Writer = Collected<T>;
     fn attach(&self, ending: Ending) {
-        self.ended.attach(ending);
+        let _ = self.ended.attach(ending);
     }
     fn open(&self, shard: ShardId) -> Collected<T> {
         Collected { shard, tick: Vec::new(), all: self.rows.clone() }

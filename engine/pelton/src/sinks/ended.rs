@@ -11,9 +11,10 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// A run is about to begin.
-    pub(super) fn attach(&self, ending: Ending) {
-        *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
+    /// A run is about to begin; whether that is news: a sink that stands at several places of a job is told once for each.
+    pub(super) fn attach(&self, ending: Ending) -> bool {
+        let before = self.ending.lock().unwrap_or_else(PoisonError::into_inner).replace(ending.clone());
+        before.is_none_or(|before| !Arc::ptr_eq(&before, &ending))
     }
 
     /// How the last run that was begun has ended, if it has.

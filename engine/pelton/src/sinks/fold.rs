@@ -19,6 +19,8 @@ pub struct Fold<A, F, M> {
 /// Folds each shard's rows into a copy of `empty` with `add`, on the shard itself and without locks, and merges the shards' values
 /// with `merge`, in the order of the shards, when the result is taken.
 ///
+/// Where several streams of a job end in the same sink, their values are merged, those of one shard in an order that never changes. Each run begins anew.
+///
 /// The value is in memory only: in a job with durability it begins empty after each restart, and has the rows since the last checkpoint. For
 /// a total that is durable, aggregate in the job.
 ///
@@ -68,7 +70,9 @@ where
 {
     type Writer = Folding<A, F, M>;
     fn attach(&self, ending: Ending) {
-        self.ended.attach(ending);
+        if self.ended.attach(ending) {
+            self.folded.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
     fn open(&self, shard: ShardId) -> Folding<A, F, M> {
         Folding { shard, value: self.empty.clone(), fold: self.clone() }
@@ -99,11 +103,35 @@ where
 
     fn close(&mut self) -> Result<(), Fault> {
         let mut folded = self.fold.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        folded.insert(self.shard, self.value.clone());
+        let mut value = self.value.clone();
+        if let Some(before) = folded.remove(&self.shard) {
+            // Of another stream that ends in the same sink: those of a shard end in an order that never changes.
+            value = (self.fold.merge)(before, value);
+        }
+        folded.insert(self.shard, value);
         Ok(())
     }
 
     fn suspend(&mut self) -> Result<(), Fault> {
         SinkWriter::<T>::close(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    #[test]
+    fn streams_that_end_in_the_same_sink_are_merged_and_each_run_begins_anew() {
+        let total = fold(0u64, |sum, n| *sum += n, |a, b| a + b);
+        let job = Job::new("both");
+        let (one, other) = job.source(from_iter(|| 1..=100u64)).rebalance().map(|n| n).fork();
+        one.sink(total.clone());
+        other.filter(|n| *n > 50).sink(total.clone());
+        for shards in [3, 1] {
+            job.run_with(&Config { shards, ..Config::default() }).unwrap();
+        }
+        assert_eq!(total.take(), 5_050 + (51..=100).sum::<u64>());
     }
 }
