@@ -4,12 +4,10 @@
 //! for what records own on the heap, which they are not asked for: they may be of any type. Where one frame or poll yields more than the memory
 //! limit allows, which only a `flat_map` can do, the job stops and says so.
 
-use crate::bounds::QUEUE_SPARE_MAX;
 use crate::fault::{Fault, OutOfMemory};
 use crate::ids::EventTime;
 use crate::operator::push::{Link, Pipe, Push};
-use crate::state::blocks::BlockQueue;
-use crate::state::charge::Charge;
+use crate::state::fifo::Fifo;
 use crate::state::memory::Memory;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -20,44 +18,18 @@ pub type Queue<T> = Rc<RefCell<QueuedRecords<T>>>;
 
 /// What is in a queue between chains.
 pub struct QueuedRecords<T> {
-    records: Counted<(EventTime, T)>,
+    records: Fifo<(EventTime, T)>,
     /// How many have come, and of those that are overdue: after how many, and how far.
     came: u64,
-    overdue: Counted<(u64, EventTime)>,
+    overdue: Fifo<(u64, EventTime)>,
     /// There was no room for a record, and what comes is dropped: the job stops.
     refused: Option<OutOfMemory>,
-}
-
-/// A queue whose blocks are counted.
-struct Counted<T> {
-    items: BlockQueue<T>,
-    charge: Charge,
-}
-
-impl<T> Counted<T> {
-    fn new(memory: &Arc<dyn Memory>) -> Self {
-        let mut charge = Charge::default();
-        charge.begin(memory);
-        Counted { items: BlockQueue::with_spare(QUEUE_SPARE_MAX), charge }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, item: T) -> Result<(), OutOfMemory> {
-        let charge = &mut self.charge;
-        self.items.try_push_back(item, |bytes| charge.fits(bytes).and_then(|()| charge.add(bytes)))
-    }
-
-    #[inline]
-    fn take_all(&mut self, take: impl FnMut(T)) {
-        self.items.take_all(take);
-        self.charge.sub(self.charge.bytes() - self.items.bytes());
-    }
 }
 
 impl<T> QueuedRecords<T> {
     /// None, in memory of `memory`.
     pub(crate) fn queue(memory: Arc<dyn Memory>) -> Queue<T> {
-        let (records, overdue) = (Counted::new(&memory), Counted::new(&memory));
+        let (records, overdue) = (Fifo::new(memory.clone()), Fifo::new(memory));
         Rc::new(RefCell::new(QueuedRecords { records, came: 0, overdue, refused: None }))
     }
 
@@ -177,16 +149,15 @@ pub trait ForkBuffer: Pipe {
 /// The reader of a queue.
 pub struct FromQueue<T, N> {
     queue: Queue<T>,
-    taken: Counted<(EventTime, T)>,
-    overdue: Counted<(u64, EventTime)>,
+    taken: Fifo<(EventTime, T)>,
+    overdue: Fifo<(u64, EventTime)>,
     next: N,
 }
 
 impl<T, N> FromQueue<T, N> {
     /// Pushes what is in `queue` into `next`. What is taken out is in memory of `memory`.
     pub fn new(queue: Queue<T>, memory: Arc<dyn Memory>, next: N) -> Self {
-        let (taken, overdue) = (Counted::new(&memory), Counted::new(&memory));
-        FromQueue { queue, taken, overdue, next }
+        FromQueue { queue, taken: Fifo::new(memory.clone()), overdue: Fifo::new(memory), next }
     }
 }
 
@@ -197,7 +168,7 @@ impl<T: 'static, N: Push<T>> FromQueue<T, N> {
     fn drain_overdue(&mut self) {
         let FromQueue { taken, overdue, next, .. } = self;
         let (mut number, mut told) = (0, None);
-        let mut noted = overdue.items.iter().peekable();
+        let mut noted = overdue.iter().peekable();
         taken.take_all(|(at, record)| {
             let watermark = noted.next_if(|(of, _)| *of == number).map(|(_, watermark)| *watermark);
             if watermark != told {
@@ -226,7 +197,7 @@ impl<T: 'static, N: Push<T>> ForkBuffer for FromQueue<T, N> {
             core::mem::swap(&mut self.overdue, &mut queue.overdue);
             queue.came = 0;
         }
-        if !self.overdue.items.is_empty() {
+        if !self.overdue.is_empty() {
             self.drain_overdue();
             return Ok(());
         }
@@ -248,32 +219,6 @@ mod tests {
     use crate::exchange::hash::join;
     use crate::state::memory::limited::Limited;
     use alloc::vec::Vec;
-
-    const BLOCK: usize = BlockQueue::<(u64, [u64; 15])>::BLOCK_BYTES;
-
-    /// In their order, however many; and all blocks but a few go back that are not needed.
-    #[test]
-    fn records_come_out_as_they_went_in_and_blocks_go_back() {
-        let limited = Limited::new(usize::MAX);
-        let mut queue = Counted::new(&(limited.clone() as Arc<dyn Memory>));
-        for round in 0..200u64 {
-            let count = if round == 150 { 20_000 } else { join(7, round) % 700 };
-            (0..count).for_each(|item| queue.push((item, [round; 15])).unwrap());
-            assert!(limited.in_use() >= count as usize * size_of::<(u64, [u64; 15])>());
-            let mut next = 0;
-            queue.take_all(|(item, rest)| {
-                assert_eq!((item, rest), (next, [round; 15]));
-                next += 1;
-            });
-            assert_eq!(next, count);
-            queue.take_all(|_| panic!("it is empty"));
-            // The one that is left, those that are spare, and what is charged ahead.
-            assert!(limited.in_use() <= (QUEUE_SPARE_MAX + 1 + 2) * BLOCK, "{}", limited.in_use());
-        }
-        assert!(limited.in_use() > QUEUE_SPARE_MAX * BLOCK, "as many as there may be have stayed");
-        drop(queue);
-        assert_eq!(limited.in_use(), 0);
-    }
 
     /// What came out of a queue, and how far it was overdue.
     type Seen = Vec<(EventTime, u64, Option<EventTime>)>;
@@ -343,22 +288,5 @@ mod tests {
         // There is a block of records with room for more, and none for notes.
         chain.push(EventTime(0), 2);
         assert!(from.drain().is_err() && seen.borrow().is_empty());
-    }
-
-    #[test]
-    fn a_block_too_much_is_refused_and_what_is_there_stays() {
-        let limited = Limited::new(4 * BLOCK);
-        let mut queue = Counted::new(&(limited.clone() as Arc<dyn Memory>));
-        let fit = 4 * BLOCK as u64 / 8;
-        (0..fit).for_each(|item| queue.push(item).unwrap());
-        let refused = queue.push(fit).unwrap_err();
-        assert_eq!((refused.asked, refused.in_use, refused.limit), (BLOCK, 4 * BLOCK, 4 * BLOCK));
-        let mut next = 0;
-        queue.take_all(|item| {
-            assert_eq!(item, next);
-            next += 1;
-        });
-        assert_eq!(next, fit);
-        assert_eq!(queue.push(1), Ok(()));
     }
 }

@@ -200,8 +200,8 @@ impl<T> BlockQueue<T> {
     }
 }
 
-/// Takes the first block off a list, with its place in it.
-fn first_of<T>(blocks: &mut Blocks<T>) -> Blocks<T> {
+/// Takes the first block off a list that has one, with its place in it.
+pub(crate) fn first_of<B>(blocks: &mut LinkedList<B>) -> LinkedList<B> {
     let rest = blocks.split_off(1);
     core::mem::replace(blocks, rest)
 }

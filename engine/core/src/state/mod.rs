@@ -7,6 +7,7 @@ pub mod arena;
 pub mod bag;
 pub mod blocks;
 pub mod charge;
+pub(crate) mod fifo;
 pub(crate) mod heap;
 pub(crate) mod heap_bytes;
 pub mod keyed;
