@@ -93,8 +93,8 @@ pub(crate) const LOAD_SAMPLE: u32 = 61;
 pub(crate) const PRE_AGGREGATED_ROWS: usize = 256;
 /// Bytes of these rows at most, besides what they own.
 pub(crate) const PRE_AGGREGATED_BYTES: usize = 128 * 1024;
-/// A row that owns so many bytes leaves with the next record of its key.
-pub(crate) const PRE_AGGREGATED_OWNED: usize = 4 * 1024;
+/// A row that owns so many bytes leaves with the next record of its key. The registers of a sketch of distinct values are 4 KiB and do not.
+pub(crate) const PRE_AGGREGATED_OWNED: usize = 4 * 1024 + 64;
 /// Partitions of one source: each is asked in every tick.
 pub const PARTITIONS_MAX: usize = 1 << 16;
 /// Shards of one job: beyond it the rings, whose number is its square, fit no machine.

@@ -12,8 +12,10 @@
 
 use datasketches::hll::HllSketch;
 use pelton_core::Record;
+use pelton_core::record::Decoder;
 use pelton_core::record::heap::owned;
 use pelton_core::record::schema::{Field, Schema};
+use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Registers, as a power of two: the standard error is 1.04 / 2^(12 / 2), 1.6 %.
@@ -22,15 +24,31 @@ const REGISTERS: usize = 1 << LG_REGISTERS;
 /// Coupons that are kept as they are: as many as the library keeps.
 const COUPONS_MAX: usize = REGISTERS / 8 * 3 / 4;
 const SLOT_BITS: u32 = 26;
+/// Leading zeros in the other bits, plus one.
+const ZEROS_MAX: u8 = (u64::BITS - SLOT_BITS) as u8 + 1;
 const SLOT: u32 = (1 << SLOT_BITS) - 1;
 
 /// What is kept of the hashes of some values.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize)]
 pub struct Registers {
     /// Sorted, and without two that are alike; none once there are registers.
     coupons: Vec<u32>,
     /// None as long as there are few coupons.
     registers: Vec<u8>,
+}
+
+impl Deserialize<Registers, Decoder> for ArchivedRegisters {
+    fn deserialize(&self, decoder: &mut Decoder) -> Result<Registers, Failure> {
+        let coupons: Vec<u32> = self.coupons.deserialize(decoder)?;
+        let registers: Vec<u8> = self.registers.deserialize(decoder)?;
+        // Bytes of a disk may say anything; the library is given what makes a sketch.
+        let few = registers.is_empty() && coupons.len() <= COUPONS_MAX;
+        let many = registers.len() == REGISTERS && coupons.is_empty();
+        let sorted = coupons.windows(2).all(|pair| pair[0] < pair[1]);
+        let zeros = coupons.iter().all(|coupon| (1..=ZEROS_MAX).contains(&((coupon >> SLOT_BITS) as u8)))
+            && registers.iter().all(|zeros| *zeros <= ZEROS_MAX);
+        if (few || many) && sorted && zeros { Ok(Registers { coupons, registers }) } else { Err(Failure) }
+    }
 }
 
 impl Record for Registers {
@@ -201,5 +219,32 @@ mod tests {
         }
         assert!((4_096..=4_200).contains(&most), "{most}");
         assert_eq!(registers.heap_bytes(), most);
+    }
+
+    #[test]
+    fn bytes_that_are_no_sketch_are_refused() {
+        let coupon = |zeros: u32, slot: u32| zeros << SLOT_BITS | slot;
+        let few = |coupons: &[u32]| Registers { coupons: coupons.to_vec(), registers: Vec::new() };
+        let many = |registers: Vec<u8>| Registers { coupons: Vec::new(), registers };
+        let ascending = |count: u32| (0..count).map(|slot| coupon(1, slot)).collect::<Vec<_>>();
+        let read = |registers: &Registers| decode_one::<Registers>(&bytes(registers));
+        for right in
+            [few(&[]), few(&[coupon(1, 5), coupon(39, 0)]), few(&ascending(384)), many(vec![39; REGISTERS])]
+        {
+            assert_eq!(read(&right).unwrap(), right);
+            assert!(right.estimate().is_finite());
+        }
+        let both = Registers { coupons: vec![coupon(1, 0)], registers: vec![0; REGISTERS] };
+        let wrong = [
+            few(&[coupon(1, 5), coupon(1, 5)]),
+            few(&[coupon(2, 0), coupon(1, 0)]),
+            few(&[coupon(0, 1)]),
+            few(&[coupon(40, 1)]),
+            few(&ascending(385)),
+            many(vec![0; 10]),
+            many(vec![40; REGISTERS]),
+            both,
+        ];
+        wrong.iter().for_each(|wrong| assert!(read(wrong).is_err(), "{wrong:?}"));
     }
 }

@@ -15,11 +15,20 @@ use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Deserialize, Place, Serialize};
 
 /// A map in the order of its keys that counts what it owns: the state of aggregates that keep values.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Entries<K, V> {
     map: BTreeMap<K, V>,
     /// Bytes that keys and values own, beside the nodes of the map.
     owned: usize,
+}
+
+impl<K: Record + Clone, V: Record + Clone> Clone for Entries<K, V> {
+    fn clone(&self) -> Self {
+        let map = self.map.clone();
+        // A copy of a list has no more room than it needs, so it owns less.
+        let owned = owned_by(&map);
+        Entries { map, owned }
+    }
 }
 
 impl<K, V> Default for Entries<K, V> {
@@ -63,6 +72,10 @@ impl<K: Record + Ord, V: Record> Entries<K, V> {
             None => self.change(key.clone(), empty, change),
         }
     }
+}
+
+fn owned_by<K: Record, V: Record>(map: &BTreeMap<K, V>) -> usize {
+    map.iter().map(|(key, value)| owned(key).saturating_add(owned(value))).sum()
 }
 
 #[inline]
@@ -125,7 +138,7 @@ impl<K: Record + Ord, V: Record> Deserialize<Entries<K, V>, Decoder> for Archive
         if map.len() != keys.len() {
             return Err(Failure);
         }
-        let owned = map.iter().map(|(key, value)| owned(key) + owned(value)).sum();
+        let owned = owned_by(&map);
         Ok(Entries { map, owned })
     }
 }

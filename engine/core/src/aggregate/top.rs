@@ -1,11 +1,15 @@
 //! The greatest values and the least ones, and the records that have them.
 
 use super::{Aggregate, Ranked};
-use crate::record::{Archived, Record, read};
+use crate::record::schema::Schema;
+use crate::record::{Archived, Decoder, Encoder, Record, read, rebuild};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use rkyv::rancor::Failure;
+use rkyv::vec::{ArchivedVec, VecResolver};
+use rkyv::{Archive, Deserialize, Place, Serialize};
 
 /// Puts a value where it belongs in a list of at most `k`, the best first. `order` says which of two comes first; of equal ones it makes no
 /// difference.
@@ -129,6 +133,43 @@ impl<F> BottomK<F> {
     }
 }
 
+/// Records in an order that is made of their fields: what `top_k_by` and `bottom_k_by` keep.
+#[derive(Clone, Debug)]
+pub struct Sorted<T> {
+    records: Vec<T>,
+}
+
+impl<T: Archive> Archive for Sorted<T> {
+    type Archived = ArchivedVec<Archived<T>>;
+    type Resolver = VecResolver;
+
+    fn resolve(&self, resolver: VecResolver, out: Place<Self::Archived>) {
+        ArchivedVec::resolve_from_len(self.records.len(), resolver, out);
+    }
+}
+
+impl<T: Record> Serialize<Encoder> for Sorted<T> {
+    fn serialize(&self, encoder: &mut Encoder) -> Result<VecResolver, Failure> {
+        ArchivedVec::serialize_from_iter::<T, _, _>(self.records.iter(), encoder)
+    }
+}
+
+impl<T: Record> Deserialize<Sorted<T>, Decoder> for ArchivedVec<Archived<T>> {
+    fn deserialize(&self, _: &mut Decoder) -> Result<Sorted<T>, Failure> {
+        let records = self.iter().map(rebuild).collect::<Option<_>>().ok_or(Failure)?;
+        Ok(Sorted { records })
+    }
+}
+
+impl<T: Record> Record for Sorted<T> {
+    // Not a `Vec` of records, each of which a changed program converts by itself: it could have fewer fields then, or others, and another order.
+    const SCHEMA: &'static Schema = &Schema::Generic { name: "Sorted", of: &[|| T::SCHEMA] };
+
+    fn heap_bytes(&self) -> usize {
+        self.records.heap_bytes()
+    }
+}
+
 macro_rules! top_by {
     ($(#[$doc:meta])* $function:ident, $type:ident, |$left:ident, $right:ident| $order:expr) => {
         #[doc = concat!("Made by [`", stringify!($function), "`].")]
@@ -166,7 +207,7 @@ macro_rules! top_by {
             F: Fn(&T) -> V + Clone + Send + Sync + 'static,
         {
             type Item = T;
-            type Acc = Vec<T>;
+            type Acc = Sorted<T>;
             type Out = Vec<T>;
 
             fn kind(&self) -> Cow<'static, str> {
@@ -180,17 +221,17 @@ macro_rules! top_by {
             fn take_item(&self, record: T) -> T {
                 record
             }
-            fn empty(&self) -> Vec<T> {
-                Vec::new()
+            fn empty(&self) -> Sorted<T> {
+                Sorted { records: Vec::new() }
             }
-            fn add(&self, acc: &mut Vec<T>, item: T) {
-                insert(acc, self.k, item, self.order());
+            fn add(&self, acc: &mut Sorted<T>, item: T) {
+                insert(&mut acc.records, self.k, item, self.order());
             }
-            fn merge(&self, acc: &mut Vec<T>, other: &Vec<T>) {
-                merge(acc, self.k, other, self.order());
+            fn merge(&self, acc: &mut Sorted<T>, other: &Sorted<T>) {
+                merge(&mut acc.records, self.k, &other.records, self.order());
             }
-            fn finish(&self, acc: &Vec<T>) -> Vec<T> {
-                acc.clone()
+            fn finish(&self, acc: &Sorted<T>) -> Vec<T> {
+                acc.records.clone()
             }
         }
     };
@@ -231,7 +272,8 @@ mod tests {
     use super::*;
     use crate::aggregate::check::check;
     use crate::exchange::hash::fold;
-    use alloc::string::String;
+    use crate::record::convert::Conversion;
+    use alloc::string::{String, ToString};
 
     #[test]
     fn they_are_the_first_of_all_in_order() {
@@ -282,5 +324,20 @@ mod tests {
     #[should_panic(expected = "top_k(0, ..) keeps nothing")]
     fn none_is_refused() {
         let _ = top_k(0, |n: &u64| *n);
+    }
+
+    /// A changed program could take away a field that the order is made of.
+    #[test]
+    fn a_changed_program_does_not_convert_what_is_sorted_by_its_fields() {
+        let before = <Sorted<(u32, u64)>>::SCHEMA.to_string();
+        assert!(
+            Conversion::between(
+                &<Vec<(u32, u64)>>::SCHEMA.to_string(),
+                &<Vec<(u64, u64)>>::SCHEMA.to_string()
+            )
+            .is_ok()
+        );
+        assert!(Conversion::between(&before, &<Sorted<(u64, u64)>>::SCHEMA.to_string()).is_err());
+        assert!(Conversion::between(&before, &before).is_ok());
     }
 }
