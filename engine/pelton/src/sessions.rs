@@ -131,7 +131,7 @@ where
             .state("timers in processing time", by(), RowSchema::of::<Timer<K>>())
             .parameter("aggregate", aggregate.kind())
             .parameter("gap", nanos(windows.gap_nanos()))
-            .bounded_by("the sessions that are open")
+            .bounded_by("the sessions that are open, and overdue records that wait")
             .numbers(numbers);
         let mut plan = job.plan();
         plan.begin(&mut place, node);

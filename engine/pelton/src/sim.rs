@@ -27,6 +27,7 @@
 
 use crate::durability;
 use crate::job::Job;
+use crate::running::Endings;
 use crate::{JobError, Recording};
 use pelton_runtime::sim;
 pub use pelton_runtime::sim::{
@@ -45,6 +46,7 @@ pub use pelton_runtime::sim::{Mistake, OUTPUT, Simulated};
 pub fn simulate(job: &Job, simulation: &Simulation) -> Result<Recording, JobError> {
     let plan = job.plan();
     plan.check()?;
+    Endings::attach_unwatched(&plan);
     sim::simulate(&plan.blueprint(), simulation)
 }
 
@@ -59,6 +61,7 @@ pub fn simulate(job: &Job, simulation: &Simulation) -> Result<Recording, JobErro
 pub fn replay(job: &Job, recording: &Recording, simulation: &Simulation) -> Result<Recording, JobError> {
     let plan = job.plan();
     plan.check()?;
+    Endings::attach_unwatched(&plan);
     sim::replay(&plan.blueprint(), recording, simulation)
 }
 

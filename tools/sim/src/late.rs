@@ -128,7 +128,7 @@ impl Lateness {
             seed: apart.below(u64::MAX),
             shards: apart.from_to(1, 8) as usize,
             records_max: *apart.choose(&[1, 2, 7, 64]),
-            ..simulation.clone()
+            ..simulation
         };
         let mut scripts = [(); 2].map(|()| script(&mut chance, ends));
         let way = *chance.choose(&ways);

@@ -421,7 +421,7 @@ mod tests {
                 for (n, record) in records.iter().enumerate() {
                     // One tick in three has some that are overdue, alone or several in a row, and what was said may be said again, or taken back.
                     let draw = hash::join(chance, n as u64);
-                    if chance % 3 == 0 && draw % 4 == 0 {
+                    if chance.is_multiple_of(3) && draw.is_multiple_of(4) {
                         overdue = EventTime([i64::MIN, 7, 8][(draw >> 8) as usize % 3]);
                         channel.set_overdue((overdue > EventTime::MIN).then_some(overdue));
                     }

@@ -295,15 +295,19 @@ impl Generator {
 
     /// Which records need not be looked at.
     fn set_within(&mut self) {
-        // Without a limit, early ones are being counted.
-        let some = self.follows && self.told.is_none() && self.limit > EventTime::MIN;
-        self.within = if some { self.timing.within() } else { 0 };
+        let within = self.timing.within();
+        // Without a limit, early ones are being counted. Next to the beginning of time, one at its end would not seem far away.
+        let some = self.follows
+            && self.told.is_none()
+            && self.limit > EventTime::MIN
+            && self.newest.0.checked_sub_unsigned(within).is_some();
+        self.within = if some { within } else { 0 };
     }
 
     /// What those behind have to be told before the record at this time, if anything.
     #[cold]
     #[inline(never)]
-    fn to_tell(&mut self, at: EventTime) -> Option<Option<EventTime>> {
+    fn news_for(&mut self, at: EventTime) -> Option<Option<EventTime>> {
         // As for the watermark: only the end of the input is the end of time.
         let watermark = self.newest.minus(self.timing.lag()).min(IDLE.minus(1));
         let overdue = (at < watermark).then_some(watermark);
@@ -448,7 +452,7 @@ impl<T: 'static, F: Fn(&T) -> EventTime + 'static, N: Push<T>, const APART: bool
                 return;
             }
             if look != Look::Usual
-                && let Some(overdue) = generator.to_tell(at)
+                && let Some(overdue) = generator.news_for(at)
             {
                 self.next.overdue(overdue);
             }
@@ -480,8 +484,11 @@ mod tests {
 
     /// A generator behind partitions 0 and 1, with disorder of up to 10 and idle after 100.
     fn bench() -> Bench {
+        bench_with(WatermarkKind::Bounded { nanos: 10, idle_nanos: 100, early_nanos: 1_000 })
+    }
+
+    fn bench_with(timing: WatermarkKind) -> Bench {
         let context = Rc::new(StageContext::alone());
-        let timing = WatermarkKind::Bounded { nanos: 10, idle_nanos: 100, early_nanos: 1_000 };
         let stamp = AssignTimestamps::new(
             (|n| EventTime(*n)) as fn(&i64) -> EventTime,
             timing,
@@ -617,6 +624,22 @@ mod tests {
         assert!(expected.0 > 20);
         for cut in [2, 3, 7, 40, 399, 400] {
             assert_eq!(run(cut), expected, "{cut} records in a tick");
+        }
+    }
+
+    /// As far from each other as times can be.
+    #[test]
+    fn a_record_at_the_end_of_time_is_newer_than_one_at_its_beginning() {
+        for cut in [false, true] {
+            let mut bench =
+                bench_with(WatermarkKind::Bounded { nanos: 10, idle_nanos: 0, early_nanos: i64::MAX });
+            let (first, last) = (i64::MIN + 3, i64::MAX - 2);
+            if cut {
+                bench.tick(1, [Some(&[first]), None]);
+                assert_eq!(bench.tick(2, [Some(&[last]), None]), EventTime(last - 10));
+            } else {
+                assert_eq!(bench.tick(1, [Some(&[first, last]), None]), EventTime(last - 10));
+            }
         }
     }
 

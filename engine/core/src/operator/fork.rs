@@ -263,7 +263,7 @@ mod tests {
                 // Rounds in which most are, few are and none is.
                 if chance % [2, 50, usize::MAX as u64][round % 3] == 1 {
                     Link::overdue(chain, Some(EventTime((chance >> 20) as i64 % 3)));
-                } else if chance % 3 == 0 {
+                } else if chance.is_multiple_of(3) {
                     Link::overdue(chain, None);
                 }
                 chain.push(EventTime(n as i64), chance);

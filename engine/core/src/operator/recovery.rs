@@ -638,7 +638,9 @@ fn what_is_processed() {
     assert!(same > 0, "no checkpoint was incremental");
 }
 
-fn sessions<K: Key>() -> Subject<impl Operator, Result<Windowed<K, (u64, u64)>, ((), u64)>> {
+type SessionRow<K> = Result<Windowed<K, (u64, u64)>, ((), u64)>;
+
+fn sessions<K: Key>() -> Subject<impl Operator, SessionRow<K>> {
     let (at, rows) = (at(), Rc::default());
     let (next, store) = (Out(Rc::clone(&rows)), at.store.clone());
     let function = Sessions::<u64, _>::new((count(), sum(|number: &u64| *number % 1_000)), 60);

@@ -25,6 +25,12 @@ impl Endings {
         Endings { run }
     }
 
+    /// Tells the sinks of `plan` that a run begins that nobody can ask about.
+    pub(crate) fn attach_unwatched(plan: &JobPlan) {
+        let ending: Ending = Arc::new(|| None);
+        plan.sinks.iter().for_each(|attach| attach(ending.clone()));
+    }
+
     /// The run has begun.
     pub(crate) fn begun(&self, watch: Watch, mailbox: Option<Arc<Mailbox>>) {
         let _ = self.run.set(Some((watch, mailbox)));

@@ -132,6 +132,12 @@ mod tests {
         for shards in [3, 1] {
             job.run_with(&Config { shards, ..Config::default() }).unwrap();
         }
-        assert_eq!(total.take(), 5_050 + (51..=100).sum::<u64>());
+        let whole = 5_050 + (51..=100).sum::<u64>();
+        assert_eq!(total.take(), whole);
+        for seed in [1, 2] {
+            crate::sim::simulate(&job, &crate::sim::Simulation { seed, shards: 2, ..Default::default() })
+                .unwrap();
+        }
+        assert_eq!(total.take(), whole);
     }
 }

@@ -50,6 +50,9 @@ fn sessions_are_the_runs_without_a_pause() {
     }
 }
 
+/// A session that is open: key, start, end, count, sum.
+type Open = (u64, i64, i64, u64, i64);
+
 /// What overdue records come to: each meets, in the order of the watermarks of their partitions, the sessions that end after that.
 fn twin_with_late(parts: &Parts, bound: i64, gap: i64) -> Vec<Row> {
     let records = reached(parts, bound);
@@ -58,7 +61,7 @@ fn twin_with_late(parts: &Parts, bound: i64, gap: i64) -> Vec<Row> {
         records.iter().map(|(e, w)| (if e.time < *w { *w } else { e.time }, e)).collect();
     let overdue = |(when, e): &(i64, &Event)| *when > e.time;
     steps.sort_by_key(|step| (step.0, overdue(step)));
-    let (mut rows, mut open): (Vec<Row>, Vec<(u64, i64, i64, u64, i64)>) = (Vec::new(), Vec::new());
+    let (mut rows, mut open): (Vec<Row>, Vec<Open>) = (Vec::new(), Vec::new());
     for (when, e) in steps {
         let end = e.time + gap;
         if end <= when && when > e.time {
@@ -66,10 +69,10 @@ fn twin_with_late(parts: &Parts, bound: i64, gap: i64) -> Vec<Row> {
             continue;
         }
         // Those that are over by then.
-        let over = |s: &(u64, i64, i64, u64, i64)| s.2 <= when && when > e.time;
+        let over = |s: &Open| s.2 <= when && when > e.time;
         rows.extend(open.iter().filter(|s| over(s)).map(|s| row(s.1, s.2, s.0, s.3, s.4)));
         open.retain(|s| !over(s));
-        let meets = |s: &(u64, i64, i64, u64, i64)| s.0 == e.key && s.1 < end && s.2 > e.time;
+        let meets = |s: &Open| s.0 == e.key && s.1 < end && s.2 > e.time;
         let (mut start, mut end, mut count, mut sum) = (e.time, end, 1, e.value);
         for s in open.iter().filter(|s| meets(s)) {
             (start, end, count, sum) = (start.min(s.1), end.max(s.2), count + s.3, sum + s.4);

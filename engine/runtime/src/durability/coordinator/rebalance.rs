@@ -1,6 +1,6 @@
 //! Key groups that move from shard to shard: asked for, or to even out the load.
 
-use super::{Activity, Coordinator, ENDED, KeepError};
+use super::{Activity, Coordinator, KeepError};
 use crate::durability::mailbox::{Begin, CheckpointDone, Report};
 use pelton_core::Tick;
 use pelton_storage::Moved;
@@ -45,7 +45,10 @@ impl Coordinator {
         };
         if late {
             self.take_back_question(before);
-            self.refuse(ENDED.to_owned());
+            self.refuse(
+                "a shard had come too far, or to the end of its input: nothing has moved; try again"
+                    .to_owned(),
+            );
             return Ok(true);
         }
         self.announce_move(tick, owners)
