@@ -65,6 +65,14 @@ impl WatermarkKind {
         }
     }
 
+    /// The watermark when that is the newest time. The largest bound is none: no two times are further from each other than a user can say.
+    fn behind(&self, newest: EventTime) -> EventTime {
+        match self.lag() {
+            i64::MAX => EventTime::MIN,
+            nanos => newest.minus(nanos),
+        }
+    }
+
     /// How far behind the newest time a record is that is overdue.
     fn within(&self) -> u64 {
         self.lag().unsigned_abs() + 1
@@ -309,7 +317,7 @@ impl Generator {
     #[inline(never)]
     fn news_for(&mut self, at: EventTime) -> Option<Option<EventTime>> {
         // As for the watermark: only the end of the input is the end of time.
-        let watermark = self.newest.minus(self.timing.lag()).min(IDLE.minus(1));
+        let watermark = self.timing.behind(self.newest).min(IDLE.minus(1));
         let overdue = (at < watermark).then_some(watermark);
         (overdue != self.told).then(|| {
             self.have_told(overdue);
@@ -339,12 +347,12 @@ impl Generator {
             WatermarkKind::Source => taken.watermark,
             // Moves when the tick ends: whether there is one must not depend on it.
             WatermarkKind::Clock => EventTime::MIN,
-            WatermarkKind::Bounded { nanos, idle_nanos, .. } => {
+            WatermarkKind::Bounded { idle_nanos, .. } => {
                 // Silence means something only where the partition was asked; until then it is what it was.
                 if taken.asked {
                     partition.idle = idle_nanos > 0 && now.0.saturating_sub(partition.heard.0) >= idle_nanos;
                 }
-                if heard { partition.trend.newest.minus(nanos) } else { EventTime::MIN }
+                if heard { self.timing.behind(partition.trend.newest) } else { EventTime::MIN }
             }
         };
         // Only the end of the input closes the last window that there can be.
