@@ -1,7 +1,8 @@
 //! What is sent in a crash test: a pure function of the seed, so that anything can be sent again, and checked, without being kept.
 //!
 //! The input is a row of units, each a single record or a transaction, of one producer. Producers take turns at random and number their own
-//! records; event time rises with the units, so that within a partition no record is ever late, however often it is sent.
+//! records; event time rises with the units. An inlet takes its producers in turn, each with all that it has sent, so within a partition they come out of
+//! order by as many units as wait there at most; with that bound no record is ever late, however often it is sent.
 
 use super::protocol::{NEVER, Order, Sent};
 use pelton_bench::mix;
@@ -10,6 +11,8 @@ use pelton_bench::mix;
 pub const KEYS: u64 = 499;
 /// The windows' length.
 pub const WINDOW_MS: u64 = 100;
+/// How far records of an inlet come out of order: more than there is room for in all inlets together.
+pub const DISORDER_MS: u64 = 2_000;
 /// Units with the same event time.
 const UNITS_PER_MS: u64 = 8;
 /// The most records of a transaction.

@@ -9,7 +9,7 @@
 //! after the other with random pauses. Told to stop, it suspends the job or stops it at once, whatever its seed says; a signal suspends it. It knows
 //! nothing of the test's expectations.
 
-use super::plan::{Draw, WINDOW_MS};
+use super::plan::{DISORDER_MS, Draw, WINDOW_MS};
 use super::protocol::{Order, Sent, Word, read_order, write_word};
 use pelton::config::Config;
 use pelton::core::record::schema::Schema;
@@ -111,8 +111,10 @@ impl Source for Inlets {
 /// The job under test.
 fn job(source: Inlets, out: &Path) -> Job {
     let job = Job::new("selftest-crash");
-    let stream =
-        job.source(source).event_time(|sent: &Sent| EventTime::from_millis(sent.time_ms as i64), in_order());
+    let stream = job.source(source).event_time(
+        |sent: &Sent| EventTime::from_millis(sent.time_ms as i64),
+        out_of_order(millis(DISORDER_MS)),
+    );
     let (records, keyed) = stream.fork();
     let _ = records.sink(file_with(out.join("records"), "csv", |sent: &Sent, line: &mut Vec<u8>| {
         // A vector takes everything.
