@@ -3,10 +3,12 @@
 //! A list that is copied as it grows asks for memory for all of it at once, and a shard stands still meanwhile. So the threads that put rows
 //! somewhere and take them away are watched by an allocator while a million of them wait: no piece that it is asked for is larger than a block.
 
+mod allocations;
+
+use allocations::Watched;
 use pelton::config::DriverKind;
 use pelton::prelude::*;
 use pelton::sources::Source;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::Barrier;
@@ -16,8 +18,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 const ROWS: u64 = 1_000_000;
 /// Bytes of a block.
 const BLOCK: usize = 16 << 10;
-
-struct Watching;
 
 /// The most bytes that a thread asked for at once while it was watched.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
@@ -32,31 +32,8 @@ fn asked(bytes: usize) {
     }
 }
 
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Watching {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        asked(layout.size());
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        asked(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        asked(size);
-        // SAFETY: as above.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: Watched = Watched(asked);
 
 /// What `run` does is watched, on this thread.
 fn watched<R>(run: impl FnOnce() -> R) -> R {

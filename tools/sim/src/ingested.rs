@@ -3,7 +3,7 @@
 //! A twin takes recorded ticks and nothing else, and says what each window holds; a replay in another order of steps, under another clock, has to
 //! agree. No record is late: no watermark passes the clock of a shard that still takes records in.
 
-use crate::late::{Script, Scripted, script};
+use crate::scripted::{Script, Scripted, script};
 use pelton::prelude::*;
 use pelton::sim::{Chance, Simulation, replay, simulate};
 use pelton::sinks::Collect;

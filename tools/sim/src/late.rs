@@ -4,17 +4,14 @@
 //! Whatever else has a part in it (the number of shards, who shares one with whom, who is quick, which shard has said something yet)
 //! shows as a difference. The twin keeps the rules of `docs/operating/time.md` in a few lines.
 
+use crate::scripted::{Script, Scripted, script};
 use pelton::flow::Flow;
 use pelton::prelude::*;
 use pelton::sim::{Chance, Simulation, replay, simulate};
 use pelton::sinks::Collect;
-use pelton::sources::{Partition, Poll, Polled, Source};
 use pelton::{Recording, Stream, Tick, Timed, WatermarkStrategy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// (Virtual nanoseconds at which the record comes, its event time), one list for each partition.
-pub type Script = Vec<Vec<(u64, i64)>>;
 
 /// What the records go through before they are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,52 +51,6 @@ pub struct Lateness {
 const NEVER: i64 = i64::MAX;
 /// Early records in a row that are believed.
 const AGREE: usize = 8;
-
-/// A source whose records come when the script says.
-#[derive(Clone)]
-pub struct Scripted {
-    /// Its records.
-    pub script: Arc<Script>,
-    /// No partition ends before that.
-    pub ends: u64,
-}
-
-/// One list of them.
-pub struct ScriptedPartition {
-    records: Vec<(u64, i64)>,
-    next: usize,
-    ends: u64,
-}
-
-impl Source for Scripted {
-    type Item = i64;
-    type Partition = ScriptedPartition;
-
-    fn partitions(&self, _: usize) -> usize {
-        self.script.len()
-    }
-
-    fn open(&self, index: usize, _: usize) -> ScriptedPartition {
-        ScriptedPartition { records: self.script[index].clone(), next: 0, ends: self.ends }
-    }
-}
-
-impl Partition for ScriptedPartition {
-    type Item = i64;
-
-    fn poll(&mut self, poll: Poll, out: &mut impl FnMut(i64)) -> Polled {
-        let due = |record: &&(u64, i64)| record.0 <= poll.now.0;
-        let records = self.records[self.next..].iter().take_while(due).take(poll.records_max);
-        self.next += records.map(|(_, at)| out(*at)).count();
-        if self.next == self.records.len() && poll.now.0 >= self.ends { Polled::Done } else { Polled::Open }
-    }
-
-    fn replay(&mut self, poll: Poll, _: &[u8], out: &mut impl FnMut(i64)) -> Result<(), String> {
-        let records = self.records[self.next..].iter().take(poll.records_max);
-        self.next += records.map(|(_, at)| out(*at)).count();
-        Ok(())
-    }
-}
 
 /// What comes out: the times of late records in order, and how many records there are in the window that begins at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -281,35 +232,6 @@ impl Lateness {
         }
         Ok(())
     }
-}
-
-/// Records of some partitions: mostly in order, with pauses, stragglers, and now and then a time far ahead.
-pub fn script(chance: &mut Chance, ends: u64) -> Script {
-    let partition = |chance: &mut Chance| {
-        let (mut when, mut at) = (chance.below(ends), chance.below(200) as i64);
-        // Much that is there at once shows who has not said anything yet.
-        let at_once = chance.happens(400);
-        if at_once || chance.happens(300) {
-            when = 0;
-        }
-        let mut records = Vec::new();
-        for _ in 0..chance.magnitude(60) {
-            when += match () {
-                () if chance.happens(100) => chance.below(ends / 3),
-                () if at_once => 0,
-                () => chance.below(ends / 50),
-            };
-            at += chance.below(12) as i64;
-            if chance.happens(20) {
-                at += 400;
-            }
-            let behind = if chance.happens(150) { chance.below(100) as i64 } else { 0 };
-            let ahead = if chance.happens(60) { 5_000 } else { 0 };
-            records.push((when, at - behind + ahead));
-        }
-        records
-    };
-    (0..chance.from_to(1, 5)).map(|_| partition(chance)).collect()
 }
 
 /// Where it ends.

@@ -23,6 +23,7 @@ mod parts;
 mod producers;
 mod report;
 mod run;
+mod scripted;
 
 use clap::Parser;
 use pelton::config::parse_count;

@@ -14,10 +14,13 @@
 //! the other way round: one that is older than what its partition's watermark has come to is pushed on as [overdue](Link::overdue), with that watermark.
 
 mod early;
+mod kind;
+mod progress;
 
-use self::early::Trend;
+pub use self::kind::WatermarkKind;
+use self::progress::Progress;
 
-use crate::checkpoint::notes::{Earlier, Noted, Notes, Part};
+use crate::checkpoint::notes::{Earlier, Notes, Part};
 use crate::fault::Fault;
 use crate::ids::{EventTime, Nanos};
 use crate::ingress::Taken;
@@ -29,63 +32,6 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
-
-/// How a watermark follows from the times that were seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatermarkKind {
-    /// No record is older than the newest by more than this many nanoseconds.
-    Bounded {
-        /// The bound, 0 for a stream in order.
-        nanos: i64,
-        /// A partition without records for this long on the driver's clock is idle; 0 means never.
-        idle_nanos: u64,
-        /// A record that is further ahead of the newest one of its partition is early; `i64::MAX` means never.
-        early_nanos: i64,
-    },
-    /// The source itself says how far it is.
-    Source,
-    /// Event time is the wall clock; the watermark follows it in whole milliseconds, from one tick to the next.
-    Clock,
-}
-
-impl WatermarkKind {
-    /// Whether a clock or the source itself has a part in it. Only stage 0 has those: what they say is in the ingress log.
-    pub fn belongs_to_sources(&self) -> bool {
-        matches!(
-            self,
-            WatermarkKind::Clock | WatermarkKind::Source | WatermarkKind::Bounded { idle_nanos: 1.., .. }
-        )
-    }
-
-    /// How far the watermark is behind the newest time.
-    fn lag(&self) -> i64 {
-        match *self {
-            WatermarkKind::Bounded { nanos, .. } => nanos,
-            WatermarkKind::Source | WatermarkKind::Clock => 0,
-        }
-    }
-
-    /// The watermark when that is the newest time. The largest bound is none: no two times are further from each other than a user can say.
-    fn behind(&self, newest: EventTime) -> EventTime {
-        match self.lag() {
-            i64::MAX => EventTime::MIN,
-            nanos => newest.minus(nanos),
-        }
-    }
-
-    /// How far behind the newest time a record is that is overdue.
-    fn within(&self) -> u64 {
-        self.lag().unsigned_abs() + 1
-    }
-
-    /// How far ahead a record may be, if there is a bound.
-    fn early_nanos(&self) -> Option<i64> {
-        match *self {
-            WatermarkKind::Bounded { early_nanos, .. } if early_nanos < i64::MAX => Some(early_nanos),
-            _ => None,
-        }
-    }
-}
 
 /// Gives each record its event time and generates the watermark. Early records go to `early`, if they are `APART`, and with the others if not.
 ///
@@ -133,56 +79,6 @@ enum Look {
     /// It may be overdue, or has to be told apart from one that was.
     Behind,
     Early,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Progress {
-    /// Counted within this shard.
-    partition: usize,
-    /// Its name in the job, whichever shard reads it.
-    name: u64,
-    watermark: EventTime,
-    trend: Trend,
-    heard: Nanos,
-    idle: bool,
-    done: bool,
-}
-
-impl Progress {
-    /// Of a partition, by its number here and its name in the job, that has said nothing yet.
-    fn silent((partition, name): (usize, u64)) -> Self {
-        Progress {
-            partition,
-            name,
-            watermark: EventTime::MIN,
-            trend: Trend::NONE,
-            heard: Nanos(0),
-            idle: false,
-            done: false,
-        }
-    }
-
-    fn note(&self, notes: &mut Notes) {
-        notes.number(self.name);
-        notes.time(self.watermark);
-        self.trend.note(notes);
-        notes.number(self.heard.0);
-        notes.number(u64::from(self.idle) | u64::from(self.done) << 1);
-    }
-
-    fn read(notes: &mut Noted<'_>) -> Result<Self, Fault> {
-        let (name, watermark, trend) = (notes.number()?, notes.time()?, Trend::read(notes)?);
-        let (heard, flags) = (Nanos(notes.number()?), notes.number()?);
-        Ok(Progress {
-            partition: 0,
-            name,
-            watermark,
-            trend,
-            heard,
-            idle: flags & 1 != 0,
-            done: flags & 2 != 0,
-        })
-    }
 }
 
 impl<T, F, N, const APART: bool> AssignTimestamps<T, F, N, APART> {

@@ -1,8 +1,8 @@
 //! What is sent in a crash test: a pure function of the seed, so that anything can be sent again, and checked, without being kept.
 //!
 //! The input is a row of units, each a single record or a transaction, of one producer. Producers take turns at random and number their own
-//! records; event time rises with the units. An inlet takes its producers in turn, each with all that it has sent, so within a partition they come out of
-//! order by as many units as wait there at most; with that bound no record is ever late, however often it is sent.
+//! records; event time rises with the units, so a producer alone in its inlet is in order, however often it sends. An inlet takes several in turn, each
+//! with all that it has sent: they come out of order by as many units as wait there at most, and with that [bound](disorder_ms) none is ever late.
 
 use super::protocol::{NEVER, Order, Sent};
 use pelton_bench::mix;
@@ -11,8 +11,8 @@ use pelton_bench::mix;
 pub const KEYS: u64 = 499;
 /// The windows' length.
 pub const WINDOW_MS: u64 = 100;
-/// How far records of an inlet come out of order: more than there is room for in all inlets together.
-pub const DISORDER_MS: u64 = 2_000;
+/// Units on their way to the inlets, at most.
+const UNITS_SENT: u64 = 8_192;
 /// Units with the same event time.
 const UNITS_PER_MS: u64 = 8;
 /// The most records of a transaction.
@@ -21,6 +21,15 @@ const TRANSACTION_MAX: u64 = 12;
 const TRANSACTION_EVERY: u64 = 8;
 /// One unit in so many comes after a transaction that is given up.
 const ABORT_EVERY: u64 = 32;
+
+/// How far the records of a partition come out of order: not at all, if no two producers share one.
+pub fn disorder_ms(producers: u32, partitions: u64, capacity: usize) -> u64 {
+    if u64::from(producers) <= partitions {
+        return 0;
+    }
+    // A unit is a record at least.
+    (partitions * capacity as u64 + UNITS_SENT) / UNITS_PER_MS
+}
 
 /// Draws numbers from a seed; each use has a stream of its own.
 #[derive(Clone, Copy, Debug)]

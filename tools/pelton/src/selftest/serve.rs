@@ -9,7 +9,7 @@
 //! after the other with random pauses. Told to stop, it suspends the job or stops it at once, whatever its seed says; a signal suspends it. It knows
 //! nothing of the test's expectations.
 
-use super::plan::{DISORDER_MS, Draw, WINDOW_MS};
+use super::plan::{Draw, WINDOW_MS, disorder_ms};
 use super::protocol::{Order, Sent, Word, read_order, write_word};
 use pelton::config::Config;
 use pelton::core::record::schema::Schema;
@@ -109,11 +109,11 @@ impl Source for Inlets {
 }
 
 /// The job under test.
-fn job(source: Inlets, out: &Path) -> Job {
+fn job(source: Inlets, disorder_ms: u64, out: &Path) -> Job {
     let job = Job::new("selftest-crash");
     let stream = job.source(source).event_time(
         |sent: &Sent| EventTime::from_millis(sent.time_ms as i64),
-        out_of_order(millis(DISORDER_MS)),
+        out_of_order(millis(disorder_ms)),
     );
     let (records, keyed) = stream.fork();
     let _ = records.sink(file_with(out.join("records"), "csv", |sent: &Sent, line: &mut Vec<u8>| {
@@ -156,7 +156,8 @@ impl ServeCommand {
         ];
         let config = Config::load_with(None, &settings)?.config;
         let (inlets, sources): (Vec<_>, Vec<_>) = (0..self.partitions).map(|_| inlet(CAPACITY)).unzip();
-        let running = job(Inlets(sources), &self.out).start_with(&config)?;
+        let disorder_ms = disorder_ms(self.producers, inlets.len() as u64, CAPACITY);
+        let running = job(Inlets(sources), disorder_ms, &self.out).start_with(&config)?;
         running.suspend_on_signals()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let named: Result<Vec<_>, InletError> = (0..self.producers)
