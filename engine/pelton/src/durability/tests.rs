@@ -356,6 +356,67 @@ fn a_checkpoint_says_whom_it_waits_for() {
     assert!(next.get().unwrap().is_err(), "of a job whose shards are going");
 }
 
+/// Key groups are asked to move at every moment of a job that comes to its end. They move, or it is said that they do not; the job ends well, with
+/// every row once.
+#[test]
+fn a_move_that_comes_too_late_is_refused_and_ends_no_job() {
+    const KEYS: u64 = 10_000;
+    let (mut moved, mut refused) = (0, 0);
+    for delay in 0..80 {
+        let disk = Simulated::new(11, Faults::default());
+        let ((numbers, source), rows) = (inlet(100_000), collect());
+        let job = Job::new("counts")
+            .source(source)
+            .event_time(|n: &u64| EventTime::from_nanos(*n as i64), in_order())
+            .key_by(|n| *n)
+            .window(tumbling(secs(1)))
+            .count()
+            .map(|row| row.key)
+            .sink(rows.clone());
+        let mut run = Run::begin(&job, &disk, Durability::Process, 1).unwrap();
+        run.until("live", |harness| harness.mailbox.all_live() && numbers.is_recovered()).unwrap();
+        let mut a = numbers.producer("a").unwrap();
+        for n in 0..KEYS {
+            a.send(n).unwrap();
+        }
+        run.until("taken in", |_| a.acknowledged() == KEYS).unwrap();
+        drop(a);
+        numbers.close();
+        let mut asked = None;
+        for step in 0.. {
+            assert!(step < 100_000, "delay {delay}: it does not end");
+            if run.harness.is_finished() {
+                break;
+            }
+            if step == delay {
+                let request = Request::Move { first: 0, last: 31, shard: 1 };
+                asked = Some(run.harness.mailbox.command(request));
+            }
+            // The second shard is slow, and so is the coordinator now and then.
+            run.now += IDLE_NANOS;
+            if step % (1 + delay % 3) == 0 {
+                run.harness.coordinator.turn(run.now);
+            }
+            run.harness.step(0, Nanos(run.now).into()).unwrap();
+            if step % 7 == 0 {
+                run.harness.step(1, Nanos(run.now).into()).unwrap();
+            }
+            assert_eq!(run.harness.mailbox.failure(), None, "delay {delay}");
+        }
+        // Whoever reported last has not been heard yet.
+        run.harness.coordinator.turn(run.now);
+        match asked.and_then(|asked| asked.get()) {
+            Some(Ok(done)) => moved += u32::from(done.moved > 0),
+            Some(Err(why)) => refused += u32::from(why.contains("nothing has moved")),
+            None => {}
+        }
+        let mut keys = rows.take();
+        keys.sort_unstable();
+        assert_eq!(keys, (0..KEYS).collect::<Vec<u64>>(), "delay {delay}");
+    }
+    assert!(moved > 5 && refused > 5, "{moved} moved, {refused} refused");
+}
+
 /// What producers sent before a drain is taken in before the input ends.
 #[test]
 fn a_drain_takes_in_what_was_accepted() {
